@@ -1,0 +1,103 @@
+//! NATS and PostgreSQL for a run: ours on this machine, or those the environment names.
+
+mod account;
+mod external;
+mod home;
+mod nats;
+mod ports;
+mod postgres;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::process;
+use crate::setting::given;
+use crate::tools::{self, Tools, Wanted};
+
+pub use nats::Nats;
+pub use ports::{free, is_free};
+pub use postgres::Postgres;
+
+/// What the servers promise to keep, against how fast they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Tests: a power cut may take everything.
+    Disposable,
+    /// A power cut may take what NATS stored within the last second, and nothing of PostgreSQL.
+    Lasting,
+}
+
+/// Ports to take if they are free; others are taken otherwise.
+#[derive(Clone, Copy, Default)]
+pub struct Preferred {
+    /// NATS clients.
+    pub nats: Option<u16>,
+    /// NATS monitoring.
+    pub nats_monitor: Option<u16>,
+    /// PostgreSQL.
+    pub postgres: Option<u16>,
+}
+
+/// Both servers. Dropping them stops those that are ours.
+pub struct Servers {
+    /// NATS with JetStream.
+    pub nats: Nats,
+    /// PostgreSQL.
+    pub postgres: Postgres,
+    /// Where the executables are, for those that are ours.
+    pub tools: Tools,
+}
+
+impl Servers {
+    /// Starts both with their state in `folder`; `NATS_URL` and `DATABASE_URL` are used instead where they are set.
+    pub fn start_or_use(folder: &Path, durability: Durability, preferred: Preferred) -> Result<Self> {
+        let (nats_url, database_url) = (given("NATS_URL"), given("DATABASE_URL"));
+        let tools = tools::servers(Wanted { nats: nats_url.is_none(), postgres: database_url.is_none() })?;
+        let nats = match nats_url {
+            Some(url) => external::nats(&url)?,
+            None => nats::start(&tools.nats_server, folder, durability, preferred)?,
+        };
+        let postgres = match database_url {
+            Some(url) => external::postgres(&url)?,
+            None => postgres::start(&tools.postgres_bin, folder, durability, preferred)?,
+        };
+        Ok(Self { nats, postgres, tools })
+    }
+
+    /// Starts both on free ports with their state in `folder`, whatever the environment names.
+    pub fn start(folder: &Path, durability: Durability) -> Result<Self> {
+        let tools = tools::servers(Wanted { nats: true, postgres: true })?;
+        let nats = nats::start(&tools.nats_server, folder, durability, Preferred::default())?;
+        let postgres = postgres::start(&tools.postgres_bin, folder, durability, Preferred::default())?;
+        Ok(Self { nats, postgres, tools })
+    }
+
+    /// Fails if one of ours has ended.
+    pub fn check(&mut self) -> Result<()> {
+        for process in [&mut self.nats.process, &mut self.postgres.process].into_iter().flatten() {
+            if let Some(status) = process.ended()? {
+                return Err(process.why_ended(status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops those that are ours: NATS, then PostgreSQL.
+    pub fn stop(mut self) {
+        for process in [&mut self.nats.process, &mut self.postgres.process].into_iter().flatten() {
+            process.stop();
+        }
+    }
+}
+
+/// Stops servers that a killed xtask left running with this folder.
+pub fn stop_leftovers(folder: &Path) -> Result<()> {
+    process::stop_leftovers(folder, &["nats", "postgres"])
+}
+
+/// Removes everything that servers of this folder have stored.
+pub fn wipe(folder: &Path) -> Result<()> {
+    home::wipe(&folder.join("data/postgres"))?;
+    crate::files::remove(&folder.join("data"))
+}

@@ -1,0 +1,122 @@
+//! A NATS server with JetStream, on the loopback address.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::Signal;
+use serde::Deserialize;
+
+use super::{Durability, Preferred, ports};
+use crate::process::{Ending, Process};
+use crate::{files, say};
+
+/// A large stream is read back before the server answers.
+const START_WAIT: Duration = Duration::from_mins(2);
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// Longer than any greeting.
+const GREETING_BYTES: u64 = 64 * 1024;
+
+/// A NATS server that runs.
+pub struct Nats {
+    /// Where clients connect.
+    pub url: String,
+    /// Where it answers questions about itself; known for ours.
+    pub monitor_url: Option<String>,
+    /// The process, if it is ours.
+    pub process: Option<Process>,
+}
+
+/// Starts a server with its streams in `<folder>/data/nats`.
+pub fn start(executable: &Path, folder: &Path, durability: Durability, preferred: Preferred) -> Result<Nats> {
+    let port = ports::free(preferred.nats)?;
+    let monitor = ports::free(preferred.nats_monitor.filter(|monitor| *monitor != port))?;
+    say::step(format_args!("NATS: starting on port {port}…"));
+    let store = folder.join("data/nats");
+    files::folder(&store)?;
+    let configuration = folder.join("nats.conf");
+    fs::write(&configuration, text(port, monitor, &store, durability))
+        .with_context(|| format!("{} cannot be written", configuration.display()))?;
+    let mut command = Command::new(executable);
+    command.arg("--config").arg(&configuration);
+    let mut process = Process::start("nats", command, folder, Ending::orderly(Signal::TERM, 15))?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let greeting = process.wait_until(START_WAIT, || greeting(address).ok())?;
+    say::done(format_args!("NATS {} on port {port}", greeting.version));
+    Ok(Nats {
+        url: format!("nats://127.0.0.1:{port}"),
+        monitor_url: Some(format!("http://127.0.0.1:{monitor}")),
+        process: Some(process),
+    })
+}
+
+fn text(port: u16, monitor: u16, store: &Path, durability: Durability) -> String {
+    let interval = match durability {
+        Durability::Disposable => "2m",
+        Durability::Lasting => "1s",
+    };
+    format!(
+        r#"# Written by cargo xtask at each start.
+server_name: "lockstep"
+listen: "127.0.0.1:{port}"
+http: "127.0.0.1:{monitor}"
+# A webhook is stored as it came, and may be larger than the default of 1 MB.
+max_payload: 8MB
+jetstream {{
+  store_dir: {store}
+  # What a power cut can take; `always` is the strict setting.
+  sync_interval: "{interval}"
+}}
+"#,
+        store = serde_json::Value::from(store.to_string_lossy()),
+    )
+}
+
+/// What a server says of itself to whoever connects.
+#[derive(Debug, Deserialize)]
+pub struct Greeting {
+    /// Its version.
+    pub version: String,
+    /// Whether it stores streams.
+    #[serde(default)]
+    pub jetstream: bool,
+}
+
+/// Connects and reads the greeting.
+pub fn greeting(address: SocketAddr) -> Result<Greeting> {
+    let stream = TcpStream::connect_timeout(&address, ANSWER_WAIT)?;
+    stream.set_read_timeout(Some(ANSWER_WAIT))?;
+    let mut line = String::new();
+    BufReader::new(stream.take(GREETING_BYTES)).read_line(&mut line)?;
+    parsed(&line)
+}
+
+fn parsed(line: &str) -> Result<Greeting> {
+    let json = line.strip_prefix("INFO ").context("it does not speak the NATS protocol")?;
+    serde_json::from_str(json).context("its greeting cannot be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_tells_version_and_jetstream() {
+        let greeting =
+            parsed("INFO {\"server_id\":\"N\",\"version\":\"2.15.1\",\"jetstream\":true,\"port\":4222}\r\n").unwrap();
+        assert_eq!((greeting.version.as_str(), greeting.jetstream), ("2.15.1", true));
+        assert!(!parsed("INFO {\"version\":\"2.15.1\"}\r\n").unwrap().jetstream);
+        assert!(parsed("HTTP/1.1 400 Bad Request\r\n").is_err());
+    }
+
+    #[test]
+    fn a_store_folder_with_quotes_stays_one_value() {
+        let text = text(1, 2, Path::new("/a \"b\"/c"), Durability::Lasting);
+        assert!(text.contains(r#"store_dir: "/a \"b\"/c""#), "{text}");
+        assert!(text.contains("sync_interval: \"1s\""), "{text}");
+    }
+}

@@ -1,0 +1,159 @@
+//! The sandboxes and the services: two processes of the one executable.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::credentials::Credentials;
+use super::{address, config};
+use crate::process::{Ending, Process};
+use crate::servers::{self, Servers};
+use crate::{files, say, state};
+
+const SANDBOX_WAIT: Duration = Duration::from_secs(30);
+const SERVICES_WAIT: Duration = Duration::from_mins(2);
+
+/// What runs, with the addresses each wrote when it was ready.
+pub struct Services {
+    /// The services, in one process.
+    pub lockstep: Process,
+    /// Their addresses.
+    pub addresses: Value,
+    /// The sandboxes, unless the systems are real.
+    pub sandbox: Option<Sandbox>,
+    /// The configuration in use, if there is a file.
+    pub config: Option<PathBuf>,
+}
+
+/// The sandboxes of all systems, in one process.
+pub struct Sandbox {
+    /// The process.
+    pub process: Process,
+    /// Its addresses.
+    pub addresses: Value,
+}
+
+impl Services {
+    /// Starts the sandboxes unless the systems are real, then the services.
+    pub fn start(
+        real: bool,
+        port: u16,
+        executable: &Path,
+        folder: &Path,
+        servers: &Servers,
+        credentials: &Credentials,
+    ) -> Result<Self> {
+        let sandbox = if real { None } else { Some(Sandbox::start(executable, folder, port, credentials)?) };
+        let config = match &sandbox {
+            Some(sandbox) => Some(config::write(folder, port, &sandbox.addresses)?),
+            None => Some(state::root().join("lockstep.toml")).filter(|file| file.is_file()),
+        };
+        say::step("services: starting…");
+        let mut command = Command::new(executable);
+        command.arg("up").current_dir(state::root());
+        if let Some(sandbox) = &sandbox {
+            sandbox_environment(&mut command, &sandbox.addresses, credentials);
+        }
+        command.env("NATS_URL", &servers.nats.url).env("DATABASE_URL", &servers.postgres.url);
+        config::environment(&mut command, port);
+        if let Some(config) = &config {
+            command.arg("--config").arg(config);
+        }
+        let ready = ready_file(folder, "lockstep")?;
+        command.arg("--ready-file").arg(&ready);
+        let mut lockstep = Process::start("lockstep", command, folder, Ending::orderly(Signal::INT, 30))?;
+        let addresses = lockstep.wait_until(SERVICES_WAIT, || read(&ready))?;
+        say::done("services");
+        Ok(Self { lockstep, addresses, sandbox, config })
+    }
+
+    /// Fails if one of the processes has ended.
+    pub fn check(&mut self) -> Result<()> {
+        let sandbox = self.sandbox.as_mut().map(|sandbox| &mut sandbox.process);
+        for process in [Some(&mut self.lockstep), sandbox].into_iter().flatten() {
+            if let Some(status) = process.ended()? {
+                return Err(process.why_ended(status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the services, then the sandboxes.
+    pub fn stop(&mut self) {
+        self.lockstep.stop();
+        if let Some(sandbox) = &mut self.sandbox {
+            sandbox.process.stop();
+        }
+    }
+}
+
+impl Sandbox {
+    fn start(executable: &Path, folder: &Path, port: u16, credentials: &Credentials) -> Result<Self> {
+        say::step("sandboxes of Linear, GitHub and agentapi: starting…");
+        let data = folder.join("sandbox");
+        files::folder(&data)?;
+        let ready = ready_file(folder, "sandbox")?;
+        let mut command = Command::new(executable);
+        command.args(["sandbox", "serve", "--data"]).arg(&data);
+        for (option, preferred) in [("--listen-linear", 4010), ("--listen-github", 4020), ("--listen-agents", 4030)] {
+            command.args([option, &format!("127.0.0.1:{}", servers::free(Some(preferred))?)]);
+        }
+        command.args(["--webhooks-to", &format!("http://127.0.0.1:{port}"), "--ready-file"]).arg(&ready);
+        without_real_credentials(&mut command);
+        credentials_environment(&mut command, credentials);
+        let mut process = Process::start("sandbox", command, folder, Ending::orderly(Signal::INT, 10))?;
+        let addresses = process.wait_until(SANDBOX_WAIT, || read(&ready))?;
+        say::done("sandboxes");
+        Ok(Self { process, addresses })
+    }
+}
+
+/// Points the connectors at the sandboxes, with the sandboxes' credentials and no others.
+fn sandbox_environment(command: &mut Command, addresses: &Value, credentials: &Credentials) {
+    without_real_credentials(command);
+    credentials_environment(command, credentials);
+    for (variable, system) in [("LINEAR_API_URL", "linear"), ("GITHUB_API_URL", "github")] {
+        if let Some(url) = address::of(addresses, system) {
+            command.env(variable, url);
+        }
+    }
+    if let Some(first) = address::all(addresses, "agents").first() {
+        command.env("AGENT_API_URL", first);
+    }
+}
+
+fn credentials_environment(command: &mut Command, credentials: &Credentials) {
+    command.env("LINEAR_API_KEY", &credentials.linear_api_key);
+    command.env("LINEAR_WEBHOOK_SECRET", &credentials.linear_webhook_secret);
+    command.env("GITHUB_TOKEN", &credentials.github_token);
+    command.env("GITHUB_WEBHOOK_SECRET", &credentials.github_webhook_secret);
+}
+
+/// A person's own tokens never reach a process that talks to stand-ins.
+fn without_real_credentials(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let own = ["LINEAR_", "GITHUB_", "AGENT_API_"];
+        if name.to_str().is_some_and(|name| own.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Where a process writes its addresses; what an earlier one wrote is removed.
+fn ready_file(folder: &Path, name: &str) -> Result<PathBuf> {
+    let file = folder.join("run").join(format!("{name}.ready.json"));
+    files::folder(&folder.join("run"))?;
+    files::remove(&file).context("an old file is in the way")?;
+    Ok(file)
+}
+
+/// What the file says once it is whole.
+fn read(file: &Path) -> Option<Value> {
+    serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
+}
