@@ -7,7 +7,7 @@ mod record;
 mod step;
 
 use std::fs::File;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -116,8 +116,13 @@ impl Process {
 
     /// The sentence for a process that ended by itself.
     pub fn why_ended(&self, status: ExitStatus) -> anyhow::Error {
+        if status.signal().is_some() {
+            // Its last line was written before, and says nothing about why.
+            return anyhow!("{} was ended from outside ({status}); its log is {}", self.name, self.log.display());
+        }
         let sentence =
             files::last_line(&self.log).unwrap_or_else(|| format!("it said nothing and ended with {status}"));
+        let sentence = sentence.trim_start_matches("error: ");
         if status.code() == Some(i32::from(crate::setting::EXIT_CODE)) {
             return crate::setting::wrong(sentence);
         }
@@ -162,6 +167,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Whether no process has this id, or one that only waits to be reaped.
+pub fn is_gone(pid: i32) -> bool {
+    identity::began(pid).is_none()
 }
 
 /// Ends every process by force and at once; for the second Ctrl-C.

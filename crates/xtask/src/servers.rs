@@ -12,9 +12,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::process;
-use crate::setting::given;
 use crate::tools::{self, Tools, Wanted};
 
+pub use external::External;
 pub use nats::Nats;
 pub use ports::{free, is_free};
 pub use postgres::Postgres;
@@ -50,26 +50,27 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts both with their state in `folder`; `NATS_URL` and `DATABASE_URL` are used instead where they are set.
-    pub fn start_or_use(folder: &Path, durability: Durability, preferred: Preferred) -> Result<Self> {
-        let (nats_url, database_url) = (given("NATS_URL"), given("DATABASE_URL"));
-        let tools = tools::servers(Wanted { nats: nats_url.is_none(), postgres: database_url.is_none() })?;
-        let nats = match nats_url {
-            Some(url) => external::nats(&url)?,
-            None => nats::start(&tools.nats_server, folder, durability, preferred)?,
-        };
-        let postgres = match database_url {
-            Some(url) => external::postgres(&url)?,
-            None => postgres::start(&tools.postgres_bin, folder, durability, preferred)?,
-        };
-        Ok(Self { nats, postgres, tools })
-    }
-
     /// Starts both on free ports with their state in `folder`, whatever the environment names.
     pub fn start(folder: &Path, durability: Durability) -> Result<Self> {
-        let tools = tools::servers(Wanted { nats: true, postgres: true })?;
-        let nats = nats::start(&tools.nats_server, folder, durability, Preferred::default())?;
-        let postgres = postgres::start(&tools.postgres_bin, folder, durability, Preferred::default())?;
+        Self::start_missing(External { nats: None, postgres: None }, folder, durability, Preferred::default())
+    }
+
+    /// Starts those that are not there already, with their state in `folder`.
+    pub fn start_missing(
+        external: External,
+        folder: &Path,
+        durability: Durability,
+        preferred: Preferred,
+    ) -> Result<Self> {
+        let tools = tools::servers(Wanted { nats: external.nats.is_none(), postgres: external.postgres.is_none() })?;
+        let nats = match external.nats {
+            Some(nats) => nats,
+            None => nats::start(&tools.nats_server, folder, durability, preferred)?,
+        };
+        let postgres = match external.postgres {
+            Some(postgres) => postgres,
+            None => postgres::start(&tools.postgres_bin, folder, durability, preferred)?,
+        };
         Ok(Self { nats, postgres, tools })
     }
 

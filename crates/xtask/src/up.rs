@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::servers::{self, Durability, Preferred, Servers};
+use crate::servers::{self, Durability, External, Preferred, Servers};
 use crate::state::{self, State};
 use crate::{files, process, say, setting, signals};
 
@@ -61,6 +61,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if !servers::is_free(options.port) {
         return Err(setting::wrong(format!("port {} is taken; choose another with --port", options.port)));
     }
+    // Before the build: a wrong setting is told at once, not after minutes.
+    let external = External::from_environment()?;
     if !options.no_build {
         build(options.release)?;
     }
@@ -69,7 +71,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         bail!("{} is not there; leave --no-build out", executable.display());
     }
     let preferred = Preferred { nats: Some(4222), nats_monitor: Some(8222), postgres: Some(5432) };
-    let mut servers = Servers::start_or_use(folder, Durability::Lasting, preferred)?;
+    let mut servers = Servers::start_missing(external, folder, Durability::Lasting, preferred)?;
     let credentials = Credentials::of(folder)?;
     let mut services = Services::start(options.real, options.port, &executable, folder, &servers, &credentials)?;
     report::write(folder, &executable, &servers, &services, &credentials)?;

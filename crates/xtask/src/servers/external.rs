@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::nats::{self, Nats};
 use super::postgres::{self, Postgres};
-use crate::setting::wrong;
+use crate::setting::{given, wrong};
 use crate::tools::{Version, on_path};
 use crate::{process, say};
 
@@ -18,8 +18,25 @@ use address::Address;
 const OLDEST_NATS: Version = Version(2, 12, 0);
 const OLDEST_POSTGRES: Version = Version(15, 0, 0);
 
+/// The servers that the environment names.
+pub struct External {
+    /// The one of `NATS_URL`.
+    pub nats: Option<Nats>,
+    /// The one of `DATABASE_URL`.
+    pub postgres: Option<Postgres>,
+}
+
+impl External {
+    /// Reads the environment and asks the servers who they are.
+    pub fn from_environment() -> Result<Self> {
+        let nats = given("NATS_URL").map(|url| nats(&url)).transpose()?;
+        let postgres = given("DATABASE_URL").map(|url| postgres(&url)).transpose()?;
+        Ok(Self { nats, postgres })
+    }
+}
+
 /// The NATS server of `NATS_URL`, checked.
-pub fn nats(url: &str) -> Result<Nats> {
+fn nats(url: &str) -> Result<Nats> {
     let used = Nats { url: url.to_owned(), monitor_url: None, process: None };
     let first = url.split(',').next().unwrap_or(url);
     let address = Address::parse(first, &["nats", "tls"], 4222).map_err(|why| wrong(format!("NATS_URL {why}")))?;
@@ -40,13 +57,15 @@ pub fn nats(url: &str) -> Result<Nats> {
 }
 
 /// The PostgreSQL server of `DATABASE_URL`, checked.
-pub fn postgres(url: &str) -> Result<Postgres> {
+fn postgres(url: &str) -> Result<Postgres> {
     let used = Postgres { url: url.to_owned(), process: None };
     let address =
         Address::parse(url, &["postgres", "postgresql"], 5432).map_err(|why| wrong(format!("DATABASE_URL {why}")))?;
     let place = address.place();
-    reach("DATABASE_URL", &address, |socket| {
-        postgres::speaks(socket).then_some(()).ok_or_else(|| "it does not speak PostgreSQL's protocol".to_owned())
+    reach("DATABASE_URL", &address, |socket| match postgres::speaks(socket) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it does not speak PostgreSQL's protocol".to_owned()),
+        Err(error) => Err(error.to_string()),
     })?;
     // Only a client that can sign in can ask for the version; the services check it again.
     if let Some(psql) = on_path("psql") {

@@ -91,7 +91,8 @@ pub fn greeting(address: SocketAddr) -> Result<Greeting> {
     let stream = TcpStream::connect_timeout(&address, ANSWER_WAIT)?;
     stream.set_read_timeout(Some(ANSWER_WAIT))?;
     let mut line = String::new();
-    BufReader::new(stream.take(GREETING_BYTES)).read_line(&mut line)?;
+    let read = BufReader::new(stream.take(GREETING_BYTES)).read_line(&mut line);
+    read.context("something listens there, but does not greet as NATS does")?;
     parsed(&line)
 }
 

@@ -79,8 +79,8 @@ fn answers(address: SocketAddr) -> bool {
 }
 
 /// Whether something speaks PostgreSQL's protocol there; it may refuse this user, whose name it does not know.
-pub fn speaks(address: SocketAddr) -> bool {
-    first_byte(address).is_ok_and(|kind| matches!(kind, b'R' | b'E'))
+pub fn speaks(address: SocketAddr) -> std::io::Result<bool> {
+    Ok(matches!(first_byte(address)?, b'R' | b'E'))
 }
 
 /// The kind of the answer to a start-up message: `R` for authentication, `E` for an error.

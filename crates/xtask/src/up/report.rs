@@ -79,7 +79,7 @@ pub fn print(folder: &Path, executable: &Path, servers: &Servers, services: &Ser
         ]
     };
     for (command, meaning) in tries {
-        say::plain(format_args!("  {lockstep} {command:<40} {meaning}"));
+        say::plain(format_args!("  {lockstep} {command}\n      {meaning}"));
     }
     say::plain("\nCtrl-C stops everything; what was stored is kept.");
 }

@@ -11,8 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::NAME;
 use crate::servers::account::Account;
-use crate::{files, random, say, signals};
+use crate::{files, process, random, say, signals};
 
+/// Where a running server writes its process id.
+const PID_FILE: &str = "postmaster.pid";
 /// How long a server that was left running may take to shut down.
 const STOP_WAIT: Duration = Duration::from_secs(30);
 
@@ -96,9 +98,9 @@ impl Cluster {
         }
     }
 
-    /// Stops a server that still runs with this folder; one that is gone leaves a file that PostgreSQL itself sees through.
+    /// Stops a server that still runs with this folder, and forgets one that is gone.
     pub fn stop_leftover(&self) -> Result<()> {
-        let Some(pid) = self.running() else { return Ok(()) };
+        let Some(pid) = self.running() else { return self.forget_gone() };
         say::step(format_args!(
             "PostgreSQL: still running from a run that was killed (process {}), stopping it…",
             pid.as_raw_nonzero()
@@ -120,10 +122,22 @@ impl Cluster {
         )
     }
 
-    /// The server that `postmaster.pid` names, if it is one: it works in its data folder.
+    /// PostgreSQL sees through a file whose process is gone, but not where that process waits for ever to be reaped, as
+    /// in a container without an init. Whether anyone still has the data open, it finds out by shared memory too.
+    fn forget_gone(&self) -> Result<()> {
+        match self.recorded() {
+            Some(pid) if process::is_gone(pid) => files::remove(&self.folder.join(PID_FILE)),
+            _ => Ok(()),
+        }
+    }
+
+    fn recorded(&self) -> Option<i32> {
+        fs::read_to_string(self.folder.join(PID_FILE)).ok()?.lines().next()?.trim().parse().ok()
+    }
+
+    /// The recorded server, if it is one: it works in its data folder.
     fn running(&self) -> Option<Pid> {
-        let text = fs::read_to_string(self.folder.join("postmaster.pid")).ok()?;
-        let pid: i32 = text.lines().next()?.trim().parse().ok()?;
+        let pid = self.recorded()?;
         let works_in = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
         (works_in == self.folder.canonicalize().ok()?).then(|| Pid::from_raw(pid)).flatten()
     }
