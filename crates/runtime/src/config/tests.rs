@@ -1,0 +1,113 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    ingest: Ingest,
+    linear: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Ingest {
+    listen: Option<std::net::SocketAddr>,
+    body_max: u64,
+    open: bool,
+    keys: Vec<Secret>,
+    weights: BTreeMap<String, f64>,
+    mode: Mode,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    #[default]
+    Plain,
+    VeryStrict,
+}
+
+fn settings(file: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
+    let mut at = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    at.write_all(file.as_bytes()).unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load_from(Some(at.path()), &[("BODY_MAX", "ingest.body_max"), ("KEY", "ingest.keys")], environment)
+        .map_err(|error| error.to_string().replace(&at.path().display().to_string(), "FILE"))
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_our_own_names_over_well_known_ones() {
+    let file = "[ingest]\nbody_max = 1\nlisten = \"127.0.0.1:1\"\n";
+    let seen = settings(file, &[("BODY_MAX", "2")]).unwrap();
+    assert_eq!(seen.ingest.body_max, 2);
+    let seen = settings(
+        file,
+        &[("BODY_MAX", "2"), ("LOCKSTEP__INGEST__BODY_MAX", "3"), ("LOCKSTEP__INGEST__LISTEN", "[::1]:80")],
+    )
+    .unwrap();
+    assert_eq!(seen.ingest.body_max, 3);
+    assert_eq!(seen.ingest.listen.unwrap().to_string(), "[::1]:80");
+    assert_eq!(settings(file, &[("BODY_MAX", "")]).unwrap().ingest.body_max, 1);
+}
+
+#[test]
+fn values_of_the_environment_take_the_type_of_their_key() {
+    let environment = [
+        ("LOCKSTEP__INGEST__OPEN", "true"),
+        ("LOCKSTEP__INGEST__KEYS", r#"["12345", "b"]"#),
+        ("LOCKSTEP__INGEST__WEIGHTS", "{ a = 1, b = 0.5 }"),
+        ("LOCKSTEP__INGEST__MODE", "very_strict"),
+    ];
+    let seen = settings("", &environment).unwrap().ingest;
+    assert!(seen.open);
+    assert_eq!(seen.keys.iter().map(Secret::expose).collect::<Vec<_>>(), ["12345", "b"]);
+    assert!((seen.weights["b"] - 0.5).abs() < f64::EPSILON);
+    assert_eq!(seen.mode, Mode::VeryStrict);
+    assert_eq!(settings("", &[("KEY", "007")]).unwrap().ingest.keys[0].expose(), "007");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place() {
+    assert_eq!(
+        settings("[ingest]\nlisten_on = 1", &[]).unwrap_err(),
+        "FILE: ingest.listen_on: unknown key; known here are listen, body_max, open, keys, weights, mode"
+    );
+    assert_eq!(
+        settings("", &[("LOCKSTEP__INGST__LISTEN", "x")]).unwrap_err(),
+        "environment variable LOCKSTEP__INGST__LISTEN: ingst: unknown key; known here are ingest, linear"
+    );
+}
+
+#[test]
+fn a_wrong_value_is_refused_by_key_without_being_repeated() {
+    assert_eq!(
+        settings("[ingest]\nbody_max = \"hunter2\"", &[]).unwrap_err(),
+        "FILE: ingest.body_max: must be u64, not this text"
+    );
+    assert_eq!(
+        settings("[ingest]\nopen = 3", &[]).unwrap_err(),
+        "FILE: ingest.open: must be a boolean, not integer `3`"
+    );
+    assert!(settings("[ingest]\nmode = \"lax\"", &[]).unwrap_err().starts_with("FILE: ingest.mode: unknown variant"));
+    assert!(settings("[ingest\n", &[]).unwrap_err().starts_with("FILE: line 1: "));
+}
+
+#[test]
+fn an_unparsed_section_is_read_as_its_owners_type() {
+    let environment = [("LOCKSTEP__LINEAR__BODY_MAX", "7"), ("LOCKSTEP__LINEAR__OPEN", "false")];
+    let value = settings("[linear]\nkeys = [\"a\"]", &environment).unwrap().linear.unwrap();
+    let seen: Ingest = section("linear", &value).unwrap();
+    assert_eq!((seen.body_max, seen.keys.len()), (7, 1));
+    let wrong = section::<Ingest>("linear", &serde_json::json!({"bodymax": 1})).unwrap_err();
+    assert!(wrong.to_string().contains("linear.bodymax: unknown key"), "{wrong}");
+}
+
+#[test]
+fn a_secret_never_prints() {
+    let secret = Secret::new("hunter2");
+    assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
+}

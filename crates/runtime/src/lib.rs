@@ -1,0 +1,30 @@
+//! What every process shares: configuration, telemetry, clock, shutdown, and the admin listener.
+//!
+//! Knows nothing of items, records or the bus.
+
+pub mod config;
+pub mod http;
+pub mod metrics;
+mod process;
+pub mod telemetry;
+
+pub use config::{EXIT_CONFIG, Secret};
+pub use http::Problem;
+pub use metrics::Metrics;
+pub use process::Process;
+
+use std::sync::Once;
+
+/// A random number from `0.0..1.0`, for the decisions that take jitter as an argument.
+pub fn jitter() -> f64 {
+    rand::random::<f64>()
+}
+
+/// Makes ring the process's provider of cryptography. TLS calls panic when there is none; a second call does nothing.
+pub fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error means that somebody installed a provider already, which is all that is wanted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

@@ -1,0 +1,175 @@
+//! What every service shares in one process: its clock, its shutdown, its metrics, its tasks and its listeners.
+
+mod gateway;
+mod host;
+mod layers;
+mod listener;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use crate::Metrics;
+
+/// A process as one of its services sees it. A clone is the same process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    service: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The service that the process was made for; what it reports counts for all the others too.
+    root: Arc<str>,
+    instance: String,
+    shutdown: CancellationToken,
+    metrics: Metrics,
+    tasks: tasks::Tasks,
+    gateway: gateway::Gateway,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By service, then by part.
+    ready: BTreeMap<Arc<str>, BTreeMap<String, Result<(), String>>>,
+    succeeded: BTreeMap<String, i64>,
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+impl Process {
+    /// A process for `service`. With a gateway, every router that is served is served on that one address too.
+    pub fn new(service: &str, gateway: Option<SocketAddr>) -> Self {
+        let root: Arc<str> = Arc::from(service);
+        Self {
+            service: Arc::clone(&root),
+            shared: Arc::new(Shared {
+                root,
+                instance: host::instance(),
+                shutdown: CancellationToken::new(),
+                metrics: Metrics::new(),
+                tasks: tasks::Tasks::default(),
+                gateway: gateway::Gateway::new(gateway),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The same process, as another service sees it.
+    #[must_use]
+    pub fn of(&self, service: &str) -> Self {
+        Self { service: Arc::from(service), shared: Arc::clone(&self.shared) }
+    }
+
+    /// The service whose view this is: its name in logs, metrics and readiness.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// This process among all: `<host>-<pid>-<random>`, of letters, digits, `_` and `-`.
+    pub fn instance(&self) -> &str {
+        &self.shared.instance
+    }
+
+    /// Cancelled when the process should end: by a signal, or because a task failed.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shared.shutdown
+    }
+
+    /// Cancels `shutdown` on the first SIGINT or SIGTERM, and ends the process at once on the second.
+    pub fn watch_signals(&self) -> anyhow::Result<()> {
+        host::watch_signals(self.shared.shutdown.clone()).context("cannot listen for signals")
+    }
+
+    /// Now, in milliseconds since 1970, UTC.
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds fit for 292 million years")]
+    pub fn now_ms(&self) -> i64 {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => since.as_millis() as i64,
+            Err(before) => -(before.duration().as_millis() as i64),
+        }
+    }
+
+    /// What the process counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Says whether a part of this service can work, or what stands in its way.
+    pub fn ready(&self, part: &str, state: Result<(), String>) {
+        let mut all = self.state();
+        let parts = all.ready.entry(Arc::clone(&self.service)).or_default();
+        match (parts.get(part), &state) {
+            (Some(Err(_)), Ok(())) => tracing::info!(service = self.service(), part, "ready again"),
+            (Some(Ok(())), Err(reason)) => tracing::warn!(service = self.service(), part, reason, "not ready"),
+            _ => {}
+        }
+        parts.insert(part.to_owned(), state);
+    }
+
+    /// The readiness by part: of this service, and of the process as a whole. The process's first service sees the parts of all,
+    /// the others' as `<service>/<part>`.
+    pub fn readiness(&self) -> BTreeMap<String, Result<(), String>> {
+        let root = &self.shared.root;
+        let mut seen = BTreeMap::new();
+        for (service, parts) in &self.state().ready {
+            for (part, state) in parts {
+                if service == root || *service == self.service {
+                    seen.insert(part.clone(), state.clone());
+                } else if self.service == *root {
+                    seen.insert(format!("{service}/{part}"), state.clone());
+                }
+            }
+        }
+        seen
+    }
+
+    /// Says that a call to a system succeeded now.
+    pub fn succeeded(&self, system: &str) {
+        let now = self.now_ms();
+        let mut state = self.state();
+        // The name is only copied the first time: this is called for every call.
+        match state.succeeded.get_mut(system) {
+            Some(last) => *last = now,
+            None => drop(state.succeeded.insert(system.to_owned(), now)),
+        }
+    }
+
+    /// When a call to each system last succeeded, in milliseconds since 1970.
+    pub fn last_success(&self) -> BTreeMap<String, i64> {
+        self.state().succeeded.clone()
+    }
+
+    /// The addresses bound so far, by service; the gateway's as `gateway`.
+    pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
+        self.state().addresses.clone()
+    }
+
+    /// Runs a task until it ends. When it fails or panics the shutdown begins: no process lives on by half.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.shared.tasks.spawn(name, Arc::clone(&self.service), self.shared.shutdown.clone(), task);
+    }
+
+    /// Waits for the shutdown, and then for the tasks, at most as long as the deadline. The first task's failure, if any.
+    pub async fn finished(&self, deadline: Duration) -> anyhow::Result<()> {
+        self.shared.shutdown.cancelled().await;
+        self.shared.tasks.finished(deadline).await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves plain values that are still good.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

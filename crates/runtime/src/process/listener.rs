@@ -1,0 +1,145 @@
+//! Serves a router on an address, with what every listener has: liveness, readiness, metrics, and limits.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::tasks::caught;
+use super::{Process, layers};
+use crate::Problem;
+
+/// How long a client may take to send the head of a request, and may leave a connection idle.
+const HEAD: Duration = Duration::from_secs(20);
+/// How long open requests may go on once the process stops.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How many connections one listener holds.
+const CONNECTIONS: usize = 16_384;
+/// The pause after the system had no file for another connection.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+impl Process {
+    /// Serves a service's router on `listen` (port 0 takes a free one), and on the gateway where there is one. Adds
+    /// `/livez`, `/readyz` and `/metrics`, tracing, a request id, and answers for panics and unknown paths: the router
+    /// must not bring a fallback. Returns the bound address; the serving ends with the shutdown.
+    pub async fn serve(&self, listen: SocketAddr, router: Router) -> anyhow::Result<SocketAddr> {
+        let router = layers::around(self, router);
+        self.shared.gateway.add(self.service(), router.clone())?;
+        if self.shared.gateway.is_at(listen) {
+            self.state().addresses.insert(self.service().to_owned(), listen);
+            return Ok(listen);
+        }
+        let listener = bind(listen).await?;
+        let address = listener.local_addr().context("a listener has no address")?;
+        let router = with_admin(self, router)?;
+        self.state().addresses.insert(self.service().to_owned(), address);
+        self.spawn("http", run(listener, router, self.shutdown().clone()));
+        tracing::info!(service = self.service(), %address, "listens");
+        Ok(address)
+    }
+}
+
+pub(super) async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
+}
+
+pub(super) fn with_admin(process: &Process, router: Router) -> anyhow::Result<Router> {
+    let admin = Router::new()
+        .route("/livez", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(process.clone());
+    let all = caught(|| router.merge(admin)).with_context(|| format!("{} cannot be served", process.service()))?;
+    Ok(all
+        .fallback(|| async { Problem::not_found("no_such_path", "there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { Problem::bad_method("bad_method", "this path has other methods") }))
+}
+
+async fn readyz(State(process): State<Process>) -> Response {
+    let parts = process.readiness();
+    let stopping = process.shutdown().is_cancelled();
+    let ready = !stopping && parts.values().all(Result::is_ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let parts: serde_json::Map<_, _> = parts
+        .into_iter()
+        .map(|(part, state)| {
+            (part, state.map_or_else(|reason| json!({"ready": false, "reason": reason}), |()| json!({"ready": true})))
+        })
+        .collect();
+    let body = json!({"ready": ready, "stopping": stopping, "service": process.service(), "instance": process.instance(), "parts": parts});
+    (status, Json(body)).into_response()
+}
+
+async fn metrics(State(process): State<Process>) -> Response {
+    match process.metrics().encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            Problem::internal("metrics_failed", "the metrics cannot be written").into_response()
+        }
+    }
+}
+
+/// Takes connections until the shutdown, then lets them finish for a moment.
+pub(super) async fn run(listener: TcpListener, router: Router, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if connections.len() < CONNECTIONS => {
+                connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+            }
+            // Over the limit the connection is closed: a client sees it and can come back.
+            Ok(_) => tracing::warn!(limit = CONNECTIONS, "a connection was refused: too many are open"),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections were still open at the end");
+    }
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    // Small answers must not wait for more to send.
+    let _ = stream.set_nodelay(true);
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(DRAIN, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,106 @@
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+
+use super::*;
+
+const LOCAL: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+async fn ask(address: SocketAddr, path: &str) -> (u16, String) {
+    crate::install_crypto();
+    let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
+    let process = Process::new("ingest", None);
+    let router = Router::new()
+        .route("/hello/{name}", get(|| async { "hello" }))
+        .route("/panic", get(|| async { panic!("on purpose") as &'static str }));
+    let address = process.serve(LOCAL.into(), router).await.unwrap();
+    assert_eq!(process.addresses()["ingest"], address);
+    assert_eq!(ask(address, "/livez").await.0, 200);
+    assert_eq!(ask(address, "/readyz").await.0, 200);
+    process.ready("nats", Err("not connected".into()));
+    let (status, body) = ask(address, "/readyz").await;
+    assert_eq!(status, 503);
+    assert!(body.contains("not connected"), "{body}");
+    process.ready("nats", Ok(()));
+    assert_eq!(ask(address, "/readyz").await.0, 200);
+    assert_eq!(ask(address, "/hello/you").await, (200, "hello".into()));
+    assert_eq!(ask(address, "/panic").await.0, 500);
+    let (status, body) = ask(address, "/nowhere").await;
+    assert_eq!(status, 404);
+    assert!(body.contains("no_such_path"), "{body}");
+    let text = ask(address, "/metrics").await.1;
+    for line in [
+        r#"lockstep_http_requests_total{route="/hello/{name}",service="ingest",status="200"} 1"#,
+        r#"lockstep_http_requests_total{route="/panic",service="ingest",status="500"} 1"#,
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    process.shutdown().cancel();
+    process.finished(Duration::from_secs(5)).await.unwrap();
+    assert!(reqwest::get(format!("http://{address}/livez")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_gateway_serves_the_routers_of_all_services_on_one_address() {
+    let process = Process::new("lockstep", Some(LOCAL.into()));
+    let ingest =
+        process.of("ingest").serve(LOCAL.into(), Router::new().route("/a", get(|| async { "a" }))).await.unwrap();
+    process.of("resolver").serve(LOCAL.into(), Router::new().route("/b", get(|| async { "b" }))).await.unwrap();
+    let twice = process.of("monitor").serve(LOCAL.into(), Router::new().route("/a", get(|| async { "c" }))).await;
+    assert!(format!("{:#}", twice.unwrap_err()).starts_with("monitor cannot share the gateway"));
+    process.start_gateway().await.unwrap();
+    let gateway = process.addresses()["gateway"];
+    assert_eq!(ask(gateway, "/a").await.1, "a");
+    assert_eq!(ask(gateway, "/b").await.1, "b");
+    assert_eq!(ask(ingest, "/b").await.0, 404);
+    process.of("resolver").ready("store", Err("away".into()));
+    assert_eq!(ask(gateway, "/readyz").await.0, 503);
+    assert_eq!(ask(ingest, "/readyz").await.0, 200);
+    process.ready("nats", Err("away".into()));
+    assert_eq!(ask(ingest, "/readyz").await.0, 503);
+}
+
+#[tokio::test]
+async fn a_service_at_the_gateways_address_is_not_bound_twice() {
+    let free = std::net::TcpListener::bind(SocketAddr::from(LOCAL)).unwrap().local_addr().unwrap();
+    let process = Process::new("lockstep", Some(free));
+    let router = Router::new().route("/a", get(|| async { "a" }));
+    assert_eq!(process.of("ingest").serve(free, router).await.unwrap(), free);
+    process.start_gateway().await.unwrap();
+    assert_eq!(ask(free, "/a").await.1, "a");
+}
+
+#[tokio::test]
+async fn a_task_that_fails_or_panics_ends_the_process_with_its_reason() {
+    let process = Process::new("resolver", None);
+    process.spawn("batches", async { anyhow::bail!("the disk is full") });
+    let failed = process.finished(Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!(format!("{failed:#}"), "resolver: batches: the disk is full");
+
+    let process = Process::new("resolver", None);
+    process.spawn("batches", async { panic!("on purpose") });
+    let failed = process.finished(Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!(format!("{failed:#}"), "resolver: batches: panicked: on purpose");
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_end_is_told_of_and_not_waited_for() {
+    let process = Process::new("resolver", None);
+    process.spawn("batches", std::future::pending());
+    process.shutdown().cancel();
+    let failed = process.finished(Duration::from_millis(10)).await.unwrap_err();
+    assert!(failed.to_string().starts_with("1 tasks did not end"), "{failed}");
+}
+
+#[test]
+fn instances_differ_and_are_safe_in_a_subject() {
+    let (one, other) = (Process::new("a", None), Process::new("a", None));
+    assert_ne!(one.instance(), other.instance());
+    assert!(one.instance().chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)), "{}", one.instance());
+}
