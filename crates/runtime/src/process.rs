@@ -146,6 +146,11 @@ impl Process {
         self.state().succeeded.clone()
     }
 
+    /// Where the gateway listens or will listen, where there is one: what is served is open to whoever reaches it.
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        self.shared.gateway.listen()
+    }
+
     /// The addresses bound so far, by service; the gateway's as `gateway`.
     pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
         self.state().addresses.clone()

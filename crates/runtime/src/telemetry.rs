@@ -168,3 +168,6 @@ pub fn extract(get: &dyn Fn(&str) -> Option<String>, span: &Span) {
         let _ = span.set_parent(parent);
     }
 }
+
+#[cfg(test)]
+mod tests;

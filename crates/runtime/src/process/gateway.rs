@@ -20,6 +20,10 @@ impl Gateway {
         Self { listen, router: Mutex::default() }
     }
 
+    pub(super) fn listen(&self) -> Option<SocketAddr> {
+        self.listen
+    }
+
     /// Whether this address is the gateway's own. Port 0 takes another port each time, so it never is.
     pub(super) fn is_at(&self, listen: SocketAddr) -> bool {
         listen.port() != 0 && self.listen == Some(listen)
