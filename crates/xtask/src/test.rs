@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         say::plain(format_args!("✗ {check}"));
     }
     let Summary { passed, failed, skipped } = outcome.tests;
-    say::plain(format_args!("{} tests run, {skipped} skipped, in {} s", passed + failed, began.elapsed().as_secs()));
+    say::plain(format_args!("tests run: {}, skipped: {skipped}, in {} s", passed + failed, began.elapsed().as_secs()));
     let failed = failed + outcome.checks_failed.len();
     say::plain(format_args!("{passed} passed, {failed} failed"));
     if failed == 0 { Ok(ExitCode::SUCCESS) } else { Err(Failed.into()) }
@@ -77,11 +77,13 @@ fn all(options: &Options, outcome: &mut Outcome) -> Result<()> {
     servers::stop_leftovers(state.folder())?;
     servers::wipe(state.folder())?;
     let servers = Servers::start(state.folder(), Durability::Disposable)?;
+    let executable = state::executables(false)?.join("lockstep");
     let environment = |mut command: Command| {
         command.env("LOCKSTEP_TEST_NATS_URL", &servers.nats.url);
         command.env("LOCKSTEP_TEST_DATABASE_URL", &servers.postgres.url);
         command.env("LOCKSTEP_TEST_NATS_SERVER", &servers.tools.nats_server);
         command.env("LOCKSTEP_TEST_PG_BIN", &servers.tools.postgres_bin);
+        command.env("LOCKSTEP_TEST_EXECUTABLE", &executable);
         // Tests talk to the servers of this run and to no others.
         command.env_remove("NATS_URL").env_remove("DATABASE_URL");
         if let Some(modules) = &modules {
@@ -115,10 +117,12 @@ fn tests(options: &Options, outcome: &mut Outcome, environment: impl Fn(Command)
         &["test", "--workspace", "--no-fail-fast", "--color"]
     };
     say::step("tests…");
-    runner(arguments, filter, outcome, &environment)?;
+    let see = if nextest { Summary::see_nextest } else { Summary::see_cargo_test };
+    runner(arguments, see, filter, outcome, &environment)?;
     if nextest && filter.is_none() {
         say::step("examples in the documentation…");
-        runner(&["test", "--doc", "--workspace", "--no-fail-fast", "--color"], None, outcome, &environment)?;
+        let arguments = ["test", "--doc", "--workspace", "--no-fail-fast", "--color"];
+        runner(&arguments, Summary::see_cargo_test, None, outcome, &environment)?;
     }
     if outcome.tests.passed + outcome.tests.failed == 0 && outcome.checks_failed.is_empty() {
         outcome.checks_failed.push("no test ran");
@@ -128,6 +132,7 @@ fn tests(options: &Options, outcome: &mut Outcome, environment: impl Fn(Command)
 
 fn runner(
     arguments: &[&str],
+    see: fn(&mut Summary, &str),
     filter: Option<&str>,
     outcome: &mut Outcome,
     environment: &impl Fn(Command) -> Command,
@@ -136,13 +141,11 @@ fn runner(
     // The runner writes to a pipe, so it is told what our own terminal is.
     let colored = std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
     command.arg(if colored { "always" } else { "never" }).args(filter);
-    let failed_before = outcome.tests.failed;
     let mut seen = Summary::default();
-    let status = process::run_seen(&mut command, &mut |line| seen.add(line)).context("the tests cannot be run")?;
-    outcome.tests.passed += seen.passed;
-    outcome.tests.failed += seen.failed;
-    outcome.tests.skipped += seen.skipped;
-    if !status.success() && outcome.tests.failed == failed_before {
+    let status =
+        process::run_seen(&mut command, &mut |line| see(&mut seen, line)).context("the tests cannot be run")?;
+    outcome.tests.add(seen);
+    if !status.success() && seen.failed == 0 {
         outcome.checks_failed.push("the test runner ended with an error, see above");
     }
     Ok(())

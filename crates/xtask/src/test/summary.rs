@@ -12,15 +12,27 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Takes one line of the runner's output into account.
-    pub fn add(&mut self, line: &str) {
+    /// What cargo-nextest says: the last such line counts, for a test may print one of its own before.
+    pub fn see_nextest(&mut self, line: &str) {
         let line = without_colors(line);
-        let line = line.trim();
-        if let Some(counts) = line.strip_prefix("Summary [").and_then(|rest| rest.split_once("run:")) {
-            self.add_counts(counts.1, ',');
-        } else if let Some(rest) = line.strip_prefix("test result:") {
+        if let Some((_, counts)) = line.trim().strip_prefix("Summary [").and_then(|rest| rest.split_once("run:")) {
+            *self = Self::default();
+            self.add_counts(counts, ',');
+        }
+    }
+
+    /// What each binary of cargo test says, at the start of a line; what a failed test printed may stand further in.
+    pub fn see_cargo_test(&mut self, line: &str) {
+        if let Some(rest) = without_colors(line).strip_prefix("test result:") {
             self.add_counts(rest.split_once('.').map_or(rest, |(_, counts)| counts), ';');
         }
+    }
+
+    /// Adds another run.
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
     }
 
     /// `3 passed (1 slow), 1 failed, 2 timed out, 4 skipped`.
@@ -56,10 +68,10 @@ fn without_colors(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn counted(lines: &[&str]) -> (usize, usize, usize) {
+    fn counted(see: fn(&mut Summary, &str), lines: &[&str]) -> (usize, usize, usize) {
         let mut summary = Summary::default();
         for line in lines {
-            summary.add(line);
+            see(&mut summary, line);
         }
         (summary.passed, summary.failed, summary.skipped)
     }
@@ -68,16 +80,29 @@ mod tests {
     fn nextest_says_it_once() {
         let plain =
             "     Summary [   0.013s] 9 tests run: 5 passed (1 slow), 2 failed, 1 timed out, 1 exec failed, 2 skipped";
-        assert_eq!(counted(&["        PASS [ 0.1s] x y", plain]), (5, 4, 2));
+        assert_eq!(counted(Summary::see_nextest, &["        PASS [ 0.1s] x y", plain]), (5, 4, 2));
         let colored = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.2s] \u{1b}[1m3\u{1b}[0m tests run: \u{1b}[1m3\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, \u{1b}[1m0\u{1b}[0m \u{1b}[33;1mskipped\u{1b}[0m";
-        assert_eq!(counted(&[colored]), (3, 0, 0));
-        assert_eq!(counted(&["     Summary [   0.2s] 1/7 tests run: 0 passed, 1 failed, 0 skipped"]), (0, 1, 0));
+        assert_eq!(counted(Summary::see_nextest, &[colored]), (3, 0, 0));
+        assert_eq!(
+            counted(Summary::see_nextest, &["     Summary [   0.2s] 1/7 tests run: 0 passed, 1 failed, 0 skipped"]),
+            (0, 1, 0)
+        );
     }
 
     #[test]
     fn cargo_test_says_it_once_for_each_binary() {
         let one = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         let two = "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 9 filtered out; finished in 1.00s";
-        assert_eq!(counted(&[one, "running 6 tests", two]), (5, 4, 1));
+        assert_eq!(counted(Summary::see_cargo_test, &[one, "running 6 tests", two]), (5, 4, 1));
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted() {
+        let printed =
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.08s";
+        assert_eq!(counted(Summary::see_cargo_test, &[printed]), (0, 0, 0));
+        let summary = "     Summary [   0.212s] 36 tests run: 35 passed, 1 failed, 1 skipped";
+        let own = "    Summary [ 1s] 1 test run: 1 passed, 0 skipped";
+        assert_eq!(counted(Summary::see_nextest, &[own, printed, summary]), (35, 1, 1));
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::apt;
 use super::found::{Version, on_path, version};
-use crate::{process, say};
+use crate::{files, process, say};
 
 /// The oldest that the clients in the tests support.
 const OLDEST: Version = Version(18, 0, 0);
@@ -34,7 +34,8 @@ pub fn modules(folder: &Path) -> Result<Option<PathBuf>> {
     if !process::run(&mut command)?.success() {
         bail!("npm ci failed in {}, its reason stands above", folder.display());
     }
-    fs::write(&installed, wanted)?;
+    files::folder(&modules)?;
+    fs::write(&installed, wanted).with_context(|| format!("{} cannot be written", installed.display()))?;
     Ok(Some(modules))
 }
 
