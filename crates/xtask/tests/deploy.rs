@@ -1,0 +1,138 @@
+//! What docker-compose.yml and deploy/ say, checked without a container engine.
+
+#[cfg(test)]
+mod deploy {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use serde_norway::Value;
+
+    /// The services of the workspace, with the ports that people know.
+    const SERVICES: [(&str, Option<u16>); 8] = [
+        ("ingest", Some(8080)),
+        ("resolver", Some(8081)),
+        ("broadcaster", Some(8082)),
+        ("monitor", Some(3001)),
+        ("connector-linear", None),
+        ("connector-github", None),
+        ("connector-postgres", None),
+        ("connector-agentapi", None),
+    ];
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    fn read(path: &str) -> String {
+        fs::read_to_string(root().join(path)).unwrap()
+    }
+
+    fn compose() -> Value {
+        let mut value: Value = serde_norway::from_str(&read("docker-compose.yml")).unwrap();
+        value.apply_merge().unwrap();
+        value
+    }
+
+    fn texts(value: &Value) -> Vec<String> {
+        let list = value.as_sequence().unwrap_or_else(|| panic!("a list is expected, not {value:?}"));
+        list.iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn keys(value: &Value) -> BTreeSet<String> {
+        value.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn compose_runs_exactly_the_services_of_the_workspace() {
+        let compose = compose();
+        let mut expected: BTreeSet<String> = SERVICES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let folders = fs::read_dir(root().join("services")).unwrap().map(|entry| entry.unwrap().file_name());
+        let folders: BTreeSet<String> = folders.map(|name| name.into_string().unwrap()).collect();
+        assert_eq!(folders.into_iter().filter(|name| name != "lockstep").collect::<BTreeSet<_>>(), expected);
+        expected.extend(["nats", "postgres", "sandbox"].map(str::to_owned));
+        assert_eq!(keys(&compose["services"]), expected);
+    }
+
+    #[test]
+    fn each_service_serves_itself_where_its_health_is_asked_for() {
+        let compose = compose();
+        for (name, known_port) in SERVICES {
+            let service = &compose["services"][name];
+            let port = known_port.unwrap_or(8080);
+            assert_eq!(texts(&service["command"]), ["serve", name, "--listen", &format!("0.0.0.0:{port}")], "{name}");
+            let health = texts(&service["healthcheck"]["test"]);
+            assert_eq!(
+                health[1..],
+                ["lockstep", "health", "--url", &format!("http://127.0.0.1:{port}/readyz")],
+                "{name}"
+            );
+            let published = service.get("ports").map(texts).unwrap_or_default();
+            let expected: Vec<String> = known_port.iter().map(|port| format!("127.0.0.1:{port}:{port}")).collect();
+            assert_eq!(published, expected, "{name}");
+            assert_eq!(keys(&service["depends_on"]), ["nats", "postgres"].map(str::to_owned).into(), "{name}");
+            let environment = keys(&service["environment"]);
+            assert!(
+                environment.contains("NATS_URL") && environment.contains("DATABASE_URL"),
+                "{name}: {environment:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_has_a_healthcheck_and_only_the_sandboxes_a_profile() {
+        let compose = compose();
+        for (name, service) in compose["services"].as_mapping().unwrap() {
+            let name = name.as_str().unwrap();
+            assert_eq!(texts(&service["healthcheck"]["test"])[0], "CMD", "{name}");
+            let profiles = service.get("profiles").map(texts).unwrap_or_default();
+            assert_eq!(profiles == ["sandbox"], name == "sandbox", "{name}");
+        }
+    }
+
+    #[test]
+    fn volumes_are_declared_and_mounted_files_are_there() {
+        let compose = compose();
+        let declared = keys(&compose["volumes"]);
+        let services = compose["services"].as_mapping().unwrap().values();
+        let mounts: Vec<String> = services.filter_map(|service| service.get("volumes")).flat_map(texts).collect();
+        assert!(!mounts.is_empty());
+        for mount in mounts {
+            let source = mount.split(':').next().unwrap();
+            let found = if source.starts_with('.') { root().join(source).is_file() } else { declared.contains(source) };
+            assert!(found, "{mount}");
+        }
+    }
+
+    #[test]
+    fn the_sandbox_settings_are_ones_that_compose_reads() {
+        let compose = read("docker-compose.yml");
+        let lines = read("deploy/sandbox.env");
+        let settings: BTreeMap<&str, &str> = lines.lines().filter_map(|line| line.split_once('=')).collect();
+        for (name, value) in &settings {
+            assert!(!value.is_empty(), "{name}");
+            assert!(*name == "COMPOSE_PROFILES" || compose.contains(&format!("${{{name}:-}}")), "{name}");
+        }
+        assert_eq!(settings["COMPOSE_PROFILES"], "sandbox");
+    }
+
+    #[test]
+    fn the_image_is_one_executable_that_does_not_run_as_root() {
+        let lines = read("deploy/Dockerfile");
+        let last = |word: &str| lines.lines().rfind(|line| line.starts_with(word)).map(str::to_owned);
+        assert_eq!(last("ENTRYPOINT").as_deref(), Some("ENTRYPOINT [\"lockstep\"]"));
+        assert_eq!(last("USER").as_deref(), Some("USER 10001"));
+        let compiler = format!("FROM rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
+        assert!(lines.contains(&compiler), "the image's compiler is not the workspace's");
+    }
+
+    #[test]
+    fn the_server_takes_the_configuration() {
+        // Named by `cargo xtask test`; there is no server to ask without.
+        let Some(server) = std::env::var_os("LOCKSTEP_TEST_NATS_SERVER") else { return };
+        let file = root().join("deploy/nats/nats.conf");
+        let output = Command::new(server).arg("-t").arg("-c").arg(file).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
