@@ -1,5 +1,7 @@
 //! Reads addresses from what the executable writes when it is ready.
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
 /// The address of a system: a string, or an object's `api_url` or `url`.
@@ -35,6 +37,9 @@ fn collect(name: &str, value: &Value, found: &mut Vec<(String, String)>) {
     let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name} {key}") };
     match value {
         Value::String(text) if text.contains("://") => found.push((name.to_owned(), text.clone())),
+        Value::String(text) if text.parse::<SocketAddr>().is_ok() => {
+            found.push((name.to_owned(), format!("http://{text}")));
+        }
         Value::Object(object) => {
             for (key, value) in object {
                 let key = if key == "url" { name.to_owned() } else { below(key) };
@@ -73,8 +78,9 @@ mod tests {
 
     #[test]
     fn every_address_has_a_name_and_nothing_else_is_shown() {
-        let addresses = json!({"linear": {"url": "http://a", "token": "secret"}, "agents": [{"name": "agent-1", "url": "http://b"}]});
-        let expected = [("agent-1".to_owned(), "http://b".to_owned()), ("linear".to_owned(), "http://a".to_owned())];
+        let addresses = json!({"linear": {"url": "http://a", "token": "secret"}, "agents": ["127.0.0.1:1"]});
+        let expected =
+            [("agents 1".to_owned(), "http://127.0.0.1:1".to_owned()), ("linear".to_owned(), "http://a".to_owned())];
         assert_eq!(named(&addresses), expected);
     }
 }

@@ -27,6 +27,7 @@ pub fn write(
     let pid = |process: Option<&Process>| process.map(Process::id);
     let sandbox = services.sandbox.as_ref();
     let report = json!({
+        "url": format!("http://127.0.0.1:{}", services.port),
         "executable": executable,
         "config": services.config,
         "services": services.addresses,

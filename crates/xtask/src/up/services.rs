@@ -21,6 +21,8 @@ const SERVICES_WAIT: Duration = Duration::from_mins(2);
 
 /// What runs, with the addresses each wrote when it was ready.
 pub struct Services {
+    /// The port of the address that serves everything.
+    pub port: u16,
     /// The services, in one process.
     pub lockstep: Process,
     /// Their addresses.
@@ -70,7 +72,7 @@ impl Services {
         let mut lockstep = Process::start("lockstep", command, folder, Ending::orderly(Signal::INT, 30))?;
         let addresses = lockstep.wait_until(SERVICES_WAIT, || read(&ready))?;
         say::done("services");
-        Ok(Self { lockstep, addresses, sandbox, config })
+        Ok(Self { port, lockstep, addresses, sandbox, config })
     }
 
     /// Fails if one of the processes has ended.
