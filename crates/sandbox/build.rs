@@ -34,10 +34,7 @@ fn find(options: &[&str]) -> anyhow::Result<PathBuf> {
         .output()
         .context("cannot run cargo metadata")?;
     if !run.status.success() {
-        bail!(
-            "cargo metadata failed: {}",
-            String::from_utf8_lossy(&run.stderr)
-        );
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&run.stderr));
     }
     let metadata: serde_json::Value = serde_json::from_slice(&run.stdout)?;
     let manifest = metadata["packages"]

@@ -38,10 +38,7 @@ impl Counters {
     pub fn write(&self, record: &str) {
         let mut counts = self.lock();
         counts.writes += 1;
-        *counts
-            .writes_by_record
-            .entry(record.to_owned())
-            .or_default() += 1;
+        *counts.writes_by_record.entry(record.to_owned()).or_default() += 1;
     }
 
     /// Counts a rate-limit error sent.

@@ -69,9 +69,7 @@ impl SharedFaults {
     /// Starts with `faults`.
     pub fn new(faults: Faults) -> Self {
         let rng = StdRng::seed_from_u64(faults.seed);
-        Self {
-            inner: Arc::new(Mutex::new((faults, rng))),
-        }
+        Self { inner: Arc::new(Mutex::new((faults, rng))) }
     }
 
     /// The faults in force.
@@ -107,16 +105,9 @@ impl SharedFaults {
         }
         let double = hit(rng, faults.webhook_double);
         let reorder = hit(rng, faults.webhook_reorder);
-        let delay_ms = if faults.webhook_delay_ms_max == 0 {
-            0
-        } else {
-            rng.random_range(0..=faults.webhook_delay_ms_max)
-        };
-        WebhookFault::Send {
-            delay: Duration::from_millis(delay_ms),
-            double,
-            reorder,
-        }
+        let delay_ms =
+            if faults.webhook_delay_ms_max == 0 { 0 } else { rng.random_range(0..=faults.webhook_delay_ms_max) };
+        WebhookFault::Send { delay: Duration::from_millis(delay_ms), double, reorder }
     }
 
     fn lock(&self) -> MutexGuard<'_, (Faults, StdRng)> {
@@ -134,40 +125,20 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_faults() {
-        let faults = Faults {
-            webhook_drop: 0.3,
-            webhook_double: 0.3,
-            limit: 0.5,
-            seed: 7,
-            ..Faults::default()
-        };
-        let draw = |shared: &SharedFaults| {
-            (0..50)
-                .map(|_| (shared.draw_webhook(), shared.draw_api()))
-                .collect::<Vec<_>>()
-        };
+        let faults = Faults { webhook_drop: 0.3, webhook_double: 0.3, limit: 0.5, seed: 7, ..Faults::default() };
+        let draw =
+            |shared: &SharedFaults| (0..50).map(|_| (shared.draw_webhook(), shared.draw_api())).collect::<Vec<_>>();
         let shared = SharedFaults::new(faults.clone());
         let first = draw(&shared);
         shared.set(faults);
         assert_eq!(draw(&shared), first);
-        assert!(
-            first
-                .iter()
-                .any(|(webhook, _)| *webhook == WebhookFault::Drop)
-        );
+        assert!(first.iter().any(|(webhook, _)| *webhook == WebhookFault::Drop));
     }
 
     #[test]
     fn without_faults_nothing_is_drawn() {
         let shared = SharedFaults::new(Faults::default());
         assert_eq!(shared.draw_api(), (ApiFault::None, Duration::ZERO));
-        assert_eq!(
-            shared.draw_webhook(),
-            WebhookFault::Send {
-                delay: Duration::ZERO,
-                double: false,
-                reorder: false
-            }
-        );
+        assert_eq!(shared.draw_webhook(), WebhookFault::Send { delay: Duration::ZERO, double: false, reorder: false });
     }
 }

@@ -41,27 +41,20 @@ impl Journal {
             return Ok((Journal::default(), Vec::new()));
         };
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
         let text = if path.exists() {
             fs::read(path).with_context(|| format!("cannot read {}", path.display()))?
         } else {
             Vec::new()
         };
-        let entries = replay(&text)
-            .with_context(|| format!("{} is not a sandbox journal", path.display()))?;
+        let entries = replay(&text).with_context(|| format!("{} is not a sandbox journal", path.display()))?;
         compact(path, &entries).with_context(|| format!("cannot rewrite {}", path.display()))?;
         let file = OpenOptions::new()
             .append(true)
             .open(path)
             .with_context(|| format!("cannot append to {}", path.display()))?;
-        Ok((
-            Journal {
-                file: Some(Mutex::new(file)),
-            },
-            entries,
-        ))
+        Ok((Journal { file: Some(Mutex::new(file)) }, entries))
     }
 
     /// Writes the entity's new state; once this returns, a killed process does not lose it.
@@ -69,17 +62,11 @@ impl Journal {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let entry = Entry {
-            kind: kind.to_owned(),
-            key: key.to_owned(),
-            value: serde_json::to_value(value)?,
-        };
+        let entry = Entry { kind: kind.to_owned(), key: key.to_owned(), value: serde_json::to_value(value)? };
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
         // One write per line: a cut-off line can only be the last one.
-        file.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(&line)?;
+        file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?;
         Ok(())
     }
 
@@ -92,16 +79,12 @@ impl Journal {
 fn replay(text: &[u8]) -> anyhow::Result<Vec<Entry>> {
     let mut places: HashMap<(String, String), usize> = HashMap::new();
     let mut entries: Vec<Entry> = Vec::new();
-    let complete = text
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1);
+    let complete = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     for (number, line) in text[..complete].split(|byte| *byte == b'\n').enumerate() {
         if line.is_empty() {
             continue;
         }
-        let entry: Entry =
-            serde_json::from_slice(line).with_context(|| format!("line {}", number + 1))?;
+        let entry: Entry = serde_json::from_slice(line).with_context(|| format!("line {}", number + 1))?;
         if let Some(place) = places.get(&(entry.kind.clone(), entry.key.clone())) {
             entries[*place] = entry;
         } else {
@@ -131,8 +114,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_reopened_journal_holds_the_newest_of_each_entity_in_first_seen_order() -> anyhow::Result<()>
-    {
+    fn a_reopened_journal_holds_the_newest_of_each_entity_in_first_seen_order() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("deep/journal.jsonl");
         let (journal, entries) = Journal::open(Some(&path))?;
@@ -143,16 +125,10 @@ mod tests {
         journal.append("issue", "1", &json!({"n": 2}))?;
         journal.remove("hook", "1")?;
         drop(journal);
-        fs::OpenOptions::new()
-            .append(true)
-            .open(&path)?
-            .write_all(b"{\"kind\":\"iss")?;
+        fs::OpenOptions::new().append(true).open(&path)?.write_all(b"{\"kind\":\"iss")?;
         let (journal, entries) = Journal::open(Some(&path))?;
         assert_eq!(
-            entries
-                .iter()
-                .map(|entry| (entry.key.as_str(), &entry.value))
-                .collect::<Vec<_>>(),
+            entries.iter().map(|entry| (entry.key.as_str(), &entry.value)).collect::<Vec<_>>(),
             [("1", &json!({"n": 2})), ("2", &json!({"n": 1}))]
         );
         journal.append("issue", "3", &json!({}))?;

@@ -13,5 +13,6 @@ pub mod counters;
 pub mod faults;
 pub mod journal;
 pub mod limits;
+pub mod linear;
 pub mod server;
 pub mod webhooks;

@@ -51,18 +51,9 @@ struct Window {
 impl Budget {
     /// A budget of `limit` for each `window`, the first one starting now.
     pub fn new(limit: u64, window: Duration) -> Self {
-        let length_ms = i64::try_from(window.as_millis())
-            .unwrap_or(i64::MAX / 2)
-            .max(1);
+        let length_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX / 2).max(1);
         let reset_ms = clock::now_ms() + length_ms;
-        Self {
-            inner: Arc::new(Mutex::new(Window {
-                limit,
-                used: 0,
-                length_ms,
-                reset_ms,
-            })),
-        }
+        Self { inner: Arc::new(Mutex::new(Window { limit, used: 0, length_ms, reset_ms })) }
     }
 
     /// Takes `cost` if it is there.
@@ -85,9 +76,7 @@ impl Budget {
         let mut inner = self.lock();
         inner.limit = limit;
         inner.used = 0;
-        inner.length_ms = i64::try_from(window.as_millis())
-            .unwrap_or(i64::MAX / 2)
-            .max(1);
+        inner.length_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX / 2).max(1);
         inner.reset_ms = clock::now_ms() + inner.length_ms;
     }
 

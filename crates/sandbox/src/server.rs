@@ -20,16 +20,13 @@ pub struct Server {
 
 /// Binds `listen` (port 0 takes a free one) and serves `router` there until it is stopped or dropped.
 pub async fn serve(listen: SocketAddr, router: Router) -> anyhow::Result<Server> {
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let addr = listener.local_addr()?;
     let stopping = CancellationToken::new();
     let until = stopping.clone();
     let task = tokio::spawn(async move {
         let stop = until.clone();
-        let serving = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
         // A client that holds a stream open must not keep the server from ending.
         let deadline = async {
             until.cancelled().await;
@@ -42,11 +39,7 @@ pub async fn serve(listen: SocketAddr, router: Router) -> anyhow::Result<Server>
             () = deadline => {}
         }
     });
-    Ok(Server {
-        addr,
-        stopping,
-        task,
-    })
+    Ok(Server { addr, stopping, task })
 }
 
 impl Server {

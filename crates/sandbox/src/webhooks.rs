@@ -71,18 +71,12 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// Linear: an answer within 5 s, else again after a minute, an hour and six hours.
     pub fn linear() -> Self {
-        Self {
-            timeout: Duration::from_secs(5),
-            waits: [60, 3600, 6 * 3600].map(Duration::from_secs).to_vec(),
-        }
+        Self { timeout: Duration::from_secs(5), waits: [60, 3600, 6 * 3600].map(Duration::from_secs).to_vec() }
     }
 
     /// GitHub: an answer within 10 s, and no second attempt.
     pub fn github() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-            waits: Vec::new(),
-        }
+        Self { timeout: Duration::from_secs(10), waits: Vec::new() }
     }
 }
 
@@ -185,20 +179,11 @@ impl Webhooks {
             .context("cannot make an HTTP client for webhooks")?;
         let stopping = CancellationToken::new();
         let inner = Arc::new(Inner {
-            queue: Mutex::new(Queue {
-                target,
-                next_number: 1,
-                ..Queue::default()
-            }),
+            queue: Mutex::new(Queue { target, next_number: 1, ..Queue::default() }),
             faults,
             changed: watch::Sender::new(0),
         });
-        let sender = Sender {
-            inner: Arc::clone(&inner),
-            policy,
-            signer,
-            client,
-        };
+        let sender = Sender { inner: Arc::clone(&inner), policy, signer, client };
         let until = stopping.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -206,10 +191,7 @@ impl Webhooks {
                 () = sender.run() => {}
             }
         });
-        Ok(Self {
-            inner,
-            _stop: Arc::new(stopping.drop_guard()),
-        })
+        Ok(Self { inner, _stop: Arc::new(stopping.drop_guard()) })
     }
 
     /// Queues a delivery; without a target, now or of its own, nobody is subscribed and nothing is queued.
@@ -222,22 +204,10 @@ impl Webhooks {
         let number = queue.enter(delivery, false);
         match fault {
             WebhookFault::Drop => queue.settle(number, |logged| logged.outcome = Outcome::Dropped),
-            WebhookFault::Send {
-                delay,
-                double,
-                reorder,
-            } => {
+            WebhookFault::Send { delay, double, reorder } => {
                 let due = Instant::now() + if reorder { delay.max(HOLD_MAX) } else { delay };
                 for _ in 0..=usize::from(double) {
-                    queue.push(
-                        due,
-                        Job {
-                            number,
-                            delivery: delivery.clone(),
-                            attempt: 0,
-                            held: reorder,
-                        },
-                    );
+                    queue.push(due, Job { number, delivery: delivery.clone(), attempt: 0, held: reorder });
                 }
             }
         }
@@ -260,15 +230,7 @@ impl Webhooks {
             payload: logged.body.clone(),
         };
         let number = queue.enter(&delivery, true);
-        queue.push(
-            Instant::now(),
-            Job {
-                number,
-                delivery,
-                attempt: 0,
-                held: false,
-            },
-        );
+        queue.push(Instant::now(), Job { number, delivery, attempt: 0, held: false });
         drop(queue);
         self.inner.wake();
         Some(number)
@@ -325,8 +287,7 @@ impl Inner {
     }
 
     fn wake(&self) {
-        self.changed
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -360,17 +321,12 @@ impl Queue {
 
     fn find(&self, number: u64) -> Option<&Logged> {
         let first = self.log.front()?.number;
-        self.log
-            .get(usize::try_from(number.checked_sub(first)?).ok()?)
+        self.log.get(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
     fn settle(&mut self, number: u64, change: impl FnOnce(&mut Logged)) {
-        let place = self
-            .log
-            .front()
-            .and_then(|first| number.checked_sub(first.number));
-        if let Some(logged) = place.and_then(|place| self.log.get_mut(usize::try_from(place).ok()?))
-        {
+        let place = self.log.front().and_then(|first| number.checked_sub(first.number));
+        if let Some(logged) = place.and_then(|place| self.log.get_mut(usize::try_from(place).ok()?)) {
             change(logged);
         }
     }
@@ -392,12 +348,7 @@ impl Queue {
 
     /// Makes the held-back ones due, now that another has gone.
     fn release(&mut self) {
-        let held: Vec<_> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| job.held)
-            .map(|(key, _)| *key)
-            .collect();
+        let held: Vec<_> = self.jobs.iter().filter(|(_, job)| job.held).map(|(key, _)| *key).collect();
         for key in held {
             if let Some(mut job) = self.jobs.remove(&key) {
                 job.held = false;
@@ -460,14 +411,8 @@ impl Sender {
         let headers = signed.headers.clone();
         let started = Instant::now();
         let answer = self.post(signed, target).await;
-        let delivered = answer
-            .status
-            .is_some_and(|status| (200..300).contains(&status));
-        let again = if delivered {
-            None
-        } else {
-            self.policy.waits.get(job.attempt).copied()
-        };
+        let delivered = answer.status.is_some_and(|status| (200..300).contains(&status));
+        let again = if delivered { None } else { self.policy.waits.get(job.attempt).copied() };
         let mut queue = self.inner.lock();
         queue.sending = 0;
         queue.settle(job.number, |logged| {
@@ -487,14 +432,7 @@ impl Sender {
             queue.release();
         }
         if let Some(wait) = again {
-            queue.push(
-                Instant::now() + wait,
-                Job {
-                    attempt: job.attempt + 1,
-                    held: false,
-                    ..job
-                },
-            );
+            queue.push(Instant::now() + wait, Job { attempt: job.attempt + 1, held: false, ..job });
         }
         drop(queue);
         self.inner.wake();
@@ -502,27 +440,15 @@ impl Sender {
 
     async fn post(&self, signed: Signed, target: Option<String>) -> Answer {
         let Some(target) = target else {
-            return Answer {
-                status: None,
-                error: Some("no address to send to".to_owned()),
-            };
+            return Answer { status: None, error: Some("no address to send to".to_owned()) };
         };
-        let mut request = self
-            .client
-            .post(target)
-            .header("content-type", "application/json");
+        let mut request = self.client.post(target).header("content-type", "application/json");
         for (name, value) in signed.headers {
             request = request.header(name, value);
         }
         match request.body(signed.body).send().await {
-            Ok(response) => Answer {
-                status: Some(response.status().as_u16()),
-                error: None,
-            },
-            Err(error) => Answer {
-                status: None,
-                error: Some(error.to_string()),
-            },
+            Ok(response) => Answer { status: Some(response.status().as_u16()), error: None },
+            Err(error) => Answer { status: None, error: Some(error.to_string()) },
         }
     }
 }

@@ -1,0 +1,384 @@
+//! A stand-in for Linear: its GraphQL API on `/graphql` over its real schema, and its signed webhooks.
+//!
+//! The workspace has two teams (`ENG`, `OPS`), a person and an application. A personal key in the `Authorization` header
+//! acts as the person, an OAuth bearer token as the application. Any query over what is kept is answered; lists of things
+//! that are not kept (projects, cycles) are empty, and other top-level fields are refused with an error that says so.
+
+mod change;
+mod complexity;
+mod control;
+mod document;
+mod error;
+mod execute;
+mod filter;
+mod hooks;
+mod http;
+mod mutation;
+mod paging;
+mod query;
+mod relation;
+mod schema;
+mod seed;
+mod world;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::anyhow;
+use axum::{Router, routing::post};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub use self::{change::NewIssue, hooks::signature, schema::SDL};
+use self::{
+    document::Documents,
+    error::ApiError,
+    hooks::Secrets,
+    world::{Actor, Row, World, text},
+};
+use crate::{
+    control::Controls,
+    counters::Counters,
+    faults::{Faults, SharedFaults},
+    journal::Journal,
+    limits::Budget,
+    server::{self, Server},
+    webhooks::{RetryPolicy, Webhooks},
+};
+
+/// How a Linear sandbox starts.
+#[derive(Clone, Debug)]
+pub struct LinearOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The folder its journal lies in; without one nothing outlives the process.
+    pub data: Option<PathBuf>,
+    /// Where the configured webhook goes, if it goes anywhere yet.
+    pub webhook_url: Option<String>,
+    /// The configured webhook's signing secret.
+    pub webhook_secret: String,
+    /// The personal key, sent bare, that acts as the person.
+    pub api_key: String,
+    /// The OAuth token, sent as a bearer token, that acts as the application.
+    pub oauth_token: String,
+    /// Whether an empty workspace gets the issues `ENG-1` to `ENG-6`.
+    pub seed_demo: bool,
+    /// What it does wrong from the start.
+    pub faults: Faults,
+    /// How much it gives in each window.
+    pub limits: LinearLimits,
+}
+
+impl Default for LinearOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: None,
+            webhook_url: None,
+            webhook_secret: "lin_wh_sandbox".to_owned(),
+            api_key: "lin_api_sandbox".to_owned(),
+            oauth_token: "lin_oauth_sandbox".to_owned(),
+            seed_demo: true,
+            faults: Faults::default(),
+            limits: LinearLimits::default(),
+        }
+    }
+}
+
+/// The budgets of a window, one of each for the person and for the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinearLimits {
+    /// Requests in a window.
+    pub requests: u64,
+    /// Complexity in a window.
+    pub complexity: u64,
+    /// How long a window is.
+    pub window_ms: u64,
+}
+
+impl Default for LinearLimits {
+    /// What Linear gives an OAuth application in an hour.
+    fn default() -> Self {
+        Self { requests: 5_000, complexity: 2_000_000, window_ms: 3_600_000 }
+    }
+}
+
+/// An issue as a person sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Issue {
+    /// Its id.
+    pub id: String,
+    /// Its identifier (`ENG-1`).
+    pub identifier: String,
+    /// Its title.
+    pub title: String,
+    /// The name of its state.
+    pub state: String,
+    /// The type of its state.
+    pub state_type: String,
+    /// The id of its state.
+    pub state_id: String,
+    /// Its branch name.
+    pub branch: String,
+    /// When it last changed.
+    pub updated_at: String,
+    /// Whether it is in the trash.
+    pub trashed: bool,
+}
+
+/// A running Linear sandbox. It ends when this is dropped.
+pub struct LinearSandbox {
+    shared: Arc<Shared>,
+    server: Server,
+}
+
+/// What the request handlers share.
+struct Shared {
+    world: Mutex<World>,
+    documents: Documents,
+    faults: SharedFaults,
+    counters: Counters,
+    webhooks: Webhooks,
+    api_key: String,
+    oauth_token: String,
+    limits: Mutex<LinearLimits>,
+    person: Budgets,
+    app: Budgets,
+}
+
+struct Budgets {
+    requests: Budget,
+    complexity: Budget,
+}
+
+/// Starts a Linear sandbox.
+pub async fn start(options: LinearOptions) -> anyhow::Result<LinearSandbox> {
+    let faults = SharedFaults::new(options.faults);
+    let secrets = Secrets::default();
+    let webhooks =
+        Webhooks::new(options.webhook_url, faults.clone(), RetryPolicy::linear(), hooks::signer(secrets.clone()))?;
+    let path = options.data.map(|folder| folder.join("linear.jsonl"));
+    let (journal, entries) = Journal::open(path.as_deref())?;
+    let mut world = World::new(journal, entries, webhooks.clone(), secrets)?;
+    seed::fill(&mut world, &options.webhook_secret, options.seed_demo)?;
+    let shared = Arc::new(Shared {
+        world: Mutex::new(world),
+        documents: Documents::default(),
+        faults,
+        counters: Counters::default(),
+        webhooks,
+        api_key: options.api_key,
+        oauth_token: options.oauth_token,
+        limits: Mutex::new(options.limits),
+        person: Budgets::new(options.limits),
+        app: Budgets::new(options.limits),
+    });
+    let controls = Controls {
+        faults: shared.faults.clone(),
+        counters: shared.counters.clone(),
+        webhooks: Some(shared.webhooks.clone()),
+    };
+    let router = Router::new()
+        .route("/graphql", post(http::graphql))
+        .merge(control::router())
+        .with_state(Arc::clone(&shared))
+        .merge(crate::control::router(controls));
+    let server = server::serve(options.listen, router).await?;
+    Ok(LinearSandbox { shared, server })
+}
+
+impl LinearSandbox {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// Its address; the API is at `/graphql`, the control routes are under `/sandbox/`.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The API's address.
+    pub fn graphql_url(&self) -> String {
+        format!("{}/graphql", self.server.url())
+    }
+
+    /// Makes an issue, as the person.
+    pub fn create_issue(&self, new: &NewIssue) -> anyhow::Result<Issue> {
+        Ok(self.shared.create_issue(new)?)
+    }
+
+    /// Moves an issue to a state of its team, as the person.
+    pub fn move_issue(&self, identifier: &str, state: &str) -> anyhow::Result<Issue> {
+        Ok(self.shared.move_issue(identifier, state)?)
+    }
+
+    /// Sets fields of an issue by their API names (`title`, `description`, `priority`), as the person.
+    pub fn edit_issue(&self, identifier: &str, fields: Value) -> anyhow::Result<Issue> {
+        Ok(self.shared.edit_issue(identifier, world::row(fields))?)
+    }
+
+    /// Puts an issue in the trash, as the person.
+    pub fn remove_issue(&self, identifier: &str) -> anyhow::Result<Issue> {
+        Ok(self.shared.remove_issue(identifier)?)
+    }
+
+    /// Comments on an issue, as the person; answers the comment's id.
+    pub fn comment(&self, identifier: &str, body: &str) -> anyhow::Result<String> {
+        Ok(self.shared.comment(identifier, body)?)
+    }
+
+    /// An issue by id or identifier.
+    pub fn issue(&self, identifier: &str) -> anyhow::Result<Issue> {
+        let world = self.shared.world();
+        let row = world.issue(identifier).ok_or_else(|| anyhow!("there is no issue {identifier}"))?;
+        Ok(view(&world, row))
+    }
+
+    /// All issues, oldest first.
+    pub fn issues(&self) -> Vec<Issue> {
+        let world = self.shared.world();
+        world.rows("Issue").map(|(_, row)| view(&world, row)).collect()
+    }
+
+    /// Its webhooks: where they go, and what became of them.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.shared.webhooks
+    }
+
+    /// What it was asked for.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// What it does wrong.
+    pub fn faults(&self) -> &SharedFaults {
+        &self.shared.faults
+    }
+
+    /// Replaces the budgets; new windows start now.
+    pub fn set_limits(&self, limits: LinearLimits) {
+        self.shared.set_limits(limits);
+    }
+
+    /// Fields that clients asked for and that the schema does not know (`Issue.newField`); they were answered with null.
+    pub fn unknown_fields(&self) -> Vec<String> {
+        self.shared.world().unknown_fields.iter().cloned().collect()
+    }
+
+    /// Stops it and frees its port.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+// Edits by hand: as the person, counted as edits.
+impl Shared {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn create_issue(&self, new: &NewIssue) -> Result<Issue, ApiError> {
+        self.edit(|world| change::create_by_name(world, new, Actor::Person, true))
+    }
+
+    fn move_issue(&self, identifier: &str, state: &str) -> Result<Issue, ApiError> {
+        self.edit(|world| {
+            let issue = world.issue(identifier).ok_or_else(|| ApiError::not_found("Issue"))?;
+            let team = text(issue, "teamId").unwrap_or_default();
+            let state = world.state(team, state).ok_or_else(|| ApiError::not_found("WorkflowState"))?;
+            let (id, fields) = (text(issue, "id").unwrap_or_default().to_owned(), json!({"stateId": state["id"]}));
+            Ok(change::update(world, &id, world::row(fields), Actor::Person)?.0)
+        })
+    }
+
+    fn edit_issue(&self, identifier: &str, fields: Row) -> Result<Issue, ApiError> {
+        self.edit(|world| {
+            let issue = world.issue(identifier).ok_or_else(|| ApiError::not_found("Issue"))?.clone();
+            let fields = mutation::issue_fields(world, &issue, fields)?;
+            Ok(change::update(world, text(&issue, "id").unwrap_or_default(), fields, Actor::Person)?.0)
+        })
+    }
+
+    fn remove_issue(&self, identifier: &str) -> Result<Issue, ApiError> {
+        self.edit(|world| {
+            let issue = world.issue(identifier).ok_or_else(|| ApiError::not_found("Issue"))?;
+            let id = text(issue, "id").unwrap_or_default().to_owned();
+            change::archive(world, &id, true, true, Actor::Person)
+        })
+    }
+
+    fn comment(&self, identifier: &str, body: &str) -> Result<String, ApiError> {
+        let fields = world::row(json!({"issueId": identifier, "body": body, "bodyData": "{}"}));
+        let comment = change::comment(&mut self.world(), fields, Actor::Person)?;
+        self.counters.edit();
+        Ok(text(&comment, "id").unwrap_or_default().to_owned())
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut World) -> Result<Row, ApiError>) -> Result<Issue, ApiError> {
+        let mut world = self.world();
+        let row = change(&mut world)?;
+        self.counters.edit();
+        Ok(view(&world, &row))
+    }
+
+    fn budget(&self, actor: Actor) -> &Budgets {
+        match actor {
+            Actor::Person => &self.person,
+            Actor::App => &self.app,
+        }
+    }
+
+    fn window_ms(&self) -> u64 {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).window_ms
+    }
+
+    fn set_limits(&self, limits: LinearLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        for budgets in [&self.person, &self.app] {
+            budgets.requests.set(limits.requests, Duration::from_millis(limits.window_ms));
+            budgets.complexity.set(limits.complexity, Duration::from_millis(limits.window_ms));
+        }
+    }
+
+    fn rate_limit_status(&self, actor: Actor) -> Value {
+        let budget = self.budget(actor);
+        let limit = |name: &str, standing: crate::limits::Standing| {
+            json!({
+                "type": name, "requestedAmount": 0, "allowedAmount": standing.limit, "period": self.window_ms(),
+                "remainingAmount": standing.remaining, "reset": standing.reset_ms,
+            })
+        };
+        let limits = [limit("requests", budget.requests.standing()), limit("complexity", budget.complexity.standing())];
+        json!({"identifier": seed::user(actor), "kind": if actor == Actor::App { "oauthApp" } else { "apiKey" }, "limits": limits})
+    }
+}
+
+impl Budgets {
+    fn new(limits: LinearLimits) -> Self {
+        let window = Duration::from_millis(limits.window_ms);
+        Self { requests: Budget::new(limits.requests, window), complexity: Budget::new(limits.complexity, window) }
+    }
+}
+
+fn view(world: &World, row: &Row) -> Issue {
+    let field = |name: &str| text(row, name).unwrap_or_default().to_owned();
+    let state = world.get("WorkflowState", &field("stateId"));
+    let of_state = |name: &str| state.and_then(|state| text(state, name)).unwrap_or_default().to_owned();
+    Issue {
+        id: field("id"),
+        identifier: field("identifier"),
+        title: field("title"),
+        state: of_state("name"),
+        state_type: of_state("type"),
+        state_id: field("stateId"),
+        branch: field("branchName"),
+        updated_at: field("updatedAt"),
+        trashed: row.get("trashed") == Some(&Value::Bool(true)),
+    }
+}
