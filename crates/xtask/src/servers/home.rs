@@ -34,7 +34,10 @@ pub fn open(place: &Path, account: &Account) -> Result<PathBuf> {
         );
     }
     fs::remove_dir(&inside)?;
+    // One without a link is what a removed checkout left: its NATS is gone, and half of the data is worse than none.
     let target = private(outside(place), account)?;
+    files::remove(&target)?;
+    let target = private(target, account)?;
     if !account.reaches(&target) {
         bail!("user {} can write neither to {} nor to {}", account.user(), place.display(), target.display());
     }
