@@ -1,0 +1,133 @@
+//! Ties records to items and unties them. An adoption is not a conflict: `on_link` says who wins.
+
+use uuid::Uuid;
+
+use crate::resolve::{Resolved, Turn, new_item};
+use crate::{Group, ItemId, Link, Observation, OnLink, Policy, Reason, Receipt, RecordRef, RowKind, Verdict, Version};
+
+/// What came of tying one item's records to another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adoption {
+    /// The item that goes on, with all the links.
+    pub resolved: Resolved,
+    /// The item that ended.
+    pub ended: ItemId,
+}
+
+/// Brings all records of `incoming` to the item of `target`; the item they had ends.
+///
+/// `observation` is what caused it: it belongs to a record of either group. `record` is the record of `incoming` whose
+/// status is compared with the item's. Fails when either lifecycle is unknown.
+pub fn adopt(
+    target: Group,
+    incoming: Group,
+    record: &RecordRef,
+    observation: &Observation,
+    receipt: Receipt,
+    policy: &Policy,
+) -> Result<Adoption, Reason> {
+    let ended = incoming.item.id;
+    let mut group = target;
+    let first = group.links.len();
+    for (place, mut link) in incoming.links.into_iter().enumerate() {
+        // What was sent for the other item is void; that it was sent still matters: it may yet be written.
+        for sent in &mut link.sent {
+            sent.version = Version(0);
+        }
+        link.agreed = Version(0);
+        link.shown = None;
+        link.order = u32::try_from(first + place).unwrap_or(u32::MAX);
+        group.links.push(link);
+    }
+    group.item.title = group.item.title.take().or(incoming.item.title);
+    for (key, value) in incoming.item.metadata {
+        group.item.metadata.entry(key).or_insert(value);
+    }
+    group.name_after_its_records(policy);
+    let about = Observation { record: record.clone(), ..observation.clone() };
+    let mut turn = Turn::new(group, &about, receipt, policy).ok_or(Reason::NoSuchThing)?;
+    let native = turn.group.links[turn.index].native.clone();
+    for index in first..turn.group.links.len() {
+        turn.link_row(index, RowKind::Linked, Reason::Adopted);
+    }
+    let theirs = match policy.on_link {
+        OnLink::Item => false,
+        OnLink::Record => true,
+        OnLink::Priority => policy.priority(&record.system) < policy.priority(&turn.group.item.changed_by.system),
+    };
+    let item = &turn.group.item;
+    let meant = turn.lens.put(turn.lifecycle, &item.status, &native, item.last_open.as_ref());
+    if let Some(meant) = meant.filter(|meant| theirs && *meant != item.status && item.held.is_none()) {
+        turn.change(&meant, Reason::Adopted);
+    } else {
+        turn.settle_all(None);
+    }
+    Ok(Adoption { resolved: turn.done(Verdict::Linked), ended })
+}
+
+/// Gives a record of `group` an item of its own again. Fails when it is the item's only record.
+///
+/// Returns what is left, and the new item.
+pub fn part(
+    group: Group,
+    observation: &Observation,
+    receipt: Receipt,
+    policy: &Policy,
+) -> Result<(Resolved, Group), Reason> {
+    let record = &observation.record;
+    let place = group.index_of(record).filter(|_| group.links.len() > 1).ok_or(Reason::NoSuchThing)?;
+    let mut turn = Turn::new(group, observation, receipt, policy).ok_or(Reason::NoSuchThing)?;
+    turn.link_row(place, RowKind::Unlinked, Reason::Parted);
+    let mut link = turn.group.links.remove(place);
+    turn.group.name_after_its_records(policy);
+    turn.index = 0;
+    // A fold may speak differently without it.
+    turn.settle_all(None);
+
+    let id = ItemId(Uuid::new_v5(&record.own_item().0, &receipt.sequence.to_be_bytes()));
+    let name = policy.lifecycle_for(record);
+    let lifecycle = policy.lifecycles.get(name).ok_or(Reason::NoSuchThing)?;
+    let lens = policy.lens(record, link.vocabulary.as_ref(), lifecycle).ok_or(Reason::UnmappedStatus)?;
+    let status = lens.put(lifecycle, lifecycle.initial(), &link.native, None);
+    let status = status.unwrap_or_else(|| lifecycle.initial().clone());
+    link.agreed = Version(1);
+    link.sent.clear();
+    link.order = 0;
+    link.pinned = true;
+    link.sequences[receipt.lane as usize] = receipt.sequence;
+    let mut own = Group { item: new_item(observation, lifecycle, status, id), links: vec![link], conflict: None };
+    own.name_after_its_records(policy);
+    let mut alone = Turn::new(own, observation, receipt, policy).ok_or(Reason::NoSuchThing)?;
+    let to = alone.group.item.status.clone();
+    alone.row(RowKind::Changed, None, &to, Reason::Parted);
+    turn.rows.append(&mut alone.rows);
+    Ok((turn.done(Verdict::Linked), alone.group))
+}
+
+impl Turn<'_> {
+    /// A history row about a link, with what that link shows.
+    fn link_row(&mut self, index: usize, kind: RowKind, reason: Reason) {
+        let status = self.group.item.status.clone();
+        self.row(kind, None, &status, reason);
+        let link: &Link = &self.group.links[index];
+        if let Some(row) = self.rows.last_mut() {
+            row.record = link.record.clone();
+            row.native = link.native.clone();
+            row.position = link.position;
+        }
+    }
+}
+
+/// Whether identifiers may tie `incoming` to `target`: only a lone record moves by itself, and only to an item that has
+/// none of its kind that owns an identifier, so that a pull request that names two issues does not make them one.
+pub fn may_adopt(target: &Group, incoming: &Group) -> bool {
+    let [alone] = incoming.links.as_slice() else { return false };
+    let rival = |link: &Link| {
+        link.record.system == alone.record.system
+            && link.record.kind == alone.record.kind
+            && !link.keys.is_empty()
+            && !alone.keys.is_empty()
+            && alone.mentions.is_empty()
+    };
+    !alone.pinned && target.item.id != incoming.item.id && !target.links.iter().any(rival)
+}

@@ -1,0 +1,185 @@
+//! An item, the links that tie records to it, and what of a link is in step.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CommandMode, Conflict, ConflictId, ItemId, Key, LifecycleName, Native, Origin, Position, RecordRef, Status,
+    Timestamp, Version, Vocabulary,
+};
+
+/// What several records stand for together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its id.
+    pub id: ItemId,
+    /// The state machine that its status belongs to.
+    pub lifecycle: LifecycleName,
+    /// What people call it for short: `ENG-123`.
+    pub key: Option<Key>,
+    /// What people call it.
+    pub title: Option<String>,
+    /// The canonical status.
+    pub status: Status,
+    /// When it took this status, by the clock of whoever changed it.
+    pub status_since: Timestamp,
+    /// Counts its changes.
+    pub version: Version,
+    /// The record whose edit made the current version.
+    pub changed_by: RecordRef,
+    /// The last status that was not terminal: what `reopen = "previous"` returns to.
+    pub last_open: Option<Status>,
+    /// The conflict that a person must resolve before anything moves again.
+    pub held: Option<ConflictId>,
+    /// When its recent conflicts were, within the escalation window.
+    pub recent_conflicts: Vec<Timestamp>,
+    /// Anything else worth keeping.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The tie from a record to its item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The record.
+    pub record: RecordRef,
+    /// The shadow: the native status the record last showed or was last made to show.
+    pub native: Native,
+    /// How far along the record's own time line that was.
+    pub position: Option<Position>,
+    /// The newest stream sequence taken, by lane: a lane may overtake another, but within one the order is kept.
+    pub sequences: [u64; 4],
+    /// The newest item version that this record is known to show.
+    pub agreed: Version,
+    /// The commands sent since then, oldest first, at most [`Link::SENT_MAX`].
+    pub sent: Vec<Sent>,
+    /// The item's status last shown beside a record that cannot be told it.
+    pub shown: Option<Status>,
+    /// How often the current version's command was sent again because a write of ours did not take.
+    pub resent: u32,
+    /// What the record can show, where it said so itself.
+    pub vocabulary: Option<Vocabulary>,
+    /// It shows a status that no mapping knows.
+    pub unmapped: bool,
+    /// Why the last command failed for good.
+    pub last_error: Option<String>,
+    /// The identifiers this record owns.
+    pub keys: Vec<Key>,
+    /// The identifiers it mentions.
+    pub mentions: Vec<Key>,
+    /// Its place in the order in which records were tied to the item, from 0.
+    pub order: u32,
+    /// A person tied or untied it: identifiers no longer move it.
+    pub pinned: bool,
+    /// Where people find it.
+    pub url: Option<String>,
+}
+
+/// A command that went out and was not yet seen to have taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The item version it stands for.
+    pub version: Version,
+    /// The native status it asked for.
+    pub native: Native,
+    /// Told or shown.
+    pub mode: CommandMode,
+    /// The stream sequence of what caused it: with the version, the command's message id.
+    pub cause: u64,
+}
+
+impl Link {
+    /// How many commands a link remembers. An echo older than that is read as an edit; no system is that late.
+    pub const SENT_MAX: usize = 16;
+    /// How often one version's command goes out again because a write of ours did not take.
+    pub const RESENT_MAX: u32 = 8;
+
+    /// Notes that the record is known to show item version `version`, or is as close to it as it can be.
+    pub(crate) fn agree(&mut self, version: Version) {
+        self.agreed = version;
+        self.resent = 0;
+        self.sent.retain(|sent| sent.version > version);
+    }
+
+    /// Notes what the record showed, and where on its time line.
+    pub(crate) fn show(&mut self, native: &Native, position: Option<Position>) {
+        self.native = native.clone();
+        self.position = self.position.max(position);
+    }
+
+    /// Remembers a command.
+    pub(crate) fn send(&mut self, sent: Sent) {
+        self.sent.push(sent);
+        if self.sent.len() > Self::SENT_MAX {
+            self.sent.remove(0);
+        }
+    }
+
+    /// Whether a command may still be on its way that would write the record.
+    pub(crate) fn is_told(&self) -> bool {
+        self.sent.iter().any(|sent| sent.mode == CommandMode::Tell)
+    }
+
+    /// The version of the newest command since the agreed one that asked for what was seen, unless it is known to be
+    /// another's edit.
+    pub(crate) fn late_echo(&self, native: &Native, origin: Origin) -> Option<Version> {
+        if origin == Origin::Other {
+            return None;
+        }
+        let told = self.sent.iter().rev().filter(|sent| sent.mode == CommandMode::Tell);
+        told.into_iter().find(|sent| sent.native == *native).map(|sent| sent.version)
+    }
+}
+
+/// Whether a record is in step with its item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It shows what it should.
+    InStep,
+    /// A command is on its way.
+    Pending,
+    /// It cannot be told the item's status: as close as it can be.
+    AsClose,
+    /// It can be told nothing.
+    ReadOnly,
+    /// A person must resolve a conflict first.
+    Held,
+    /// It shows a status that no mapping knows.
+    Unmapped,
+    /// The last command failed for good.
+    Failed,
+}
+
+/// An item with all its links: what one observation is resolved against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// The item.
+    pub item: Item,
+    /// Its links, in the order in which they were tied.
+    pub links: Vec<Link>,
+    /// The conflict that holds it.
+    pub conflict: Option<Conflict>,
+}
+
+impl Group {
+    /// The place of a record's link.
+    pub fn index_of(&self, record: &RecordRef) -> Option<usize> {
+        self.links.iter().position(|link| link.record == *record)
+    }
+
+    /// The link of a record.
+    pub fn link(&self, record: &RecordRef) -> Option<&Link> {
+        self.links.iter().find(|link| link.record == *record)
+    }
+}
+
+crate::observation::codes!(Step {
+    InStep = "in_step",
+    Pending = "pending",
+    AsClose = "as_close",
+    ReadOnly = "read_only",
+    Held = "held",
+    Unmapped = "unmapped",
+    Failed = "failed",
+});

@@ -1,0 +1,159 @@
+//! What each record is owed: the command that would bring it in step, if there is one.
+
+use crate::{Command, CommandMode, Group, Item, Lens, Lifecycle, Link, Native, Policy, Sent, Status, Step};
+
+impl Group {
+    /// Whether a link shows what it should: by itself, or folded with the others of its system and kind.
+    pub(crate) fn shows(&self, index: usize, native: &Native, lens: &Lens, lifecycle: &Lifecycle) -> bool {
+        let status = &self.item.status;
+        lens.shows_status(native, status)
+            || self.folded(index, native, lens, lifecycle).is_some_and(|folded| lens.shows_status(folded, status))
+    }
+
+    /// What the link's system and kind say together, if this link shows `native`.
+    pub(crate) fn folded<'a>(
+        &'a self,
+        index: usize,
+        native: &'a Native,
+        lens: &Lens,
+        lifecycle: &Lifecycle,
+    ) -> Option<&'a Native> {
+        let record = &self.links[index].record;
+        let alike = |link: &Link| link.record.system == record.system && link.record.kind == record.kind;
+        let shown = |(place, link): (usize, &'a Link)| if place == index { native } else { &link.native };
+        let speaks = |native: &&Native| lens.normal(native).is_some() && !lens.is_silent(native);
+        let links = self.links.iter().enumerate().filter(|(_, link)| alike(link));
+        let natives: Vec<&Native> = links.map(shown).filter(speaks).collect();
+        lens.fold().of(lens, lifecycle, &natives)
+    }
+
+    /// Whether a link is in step with its item, and if not, why.
+    pub fn step(&self, index: usize, policy: &Policy) -> Step {
+        let link = &self.links[index];
+        let Some(lifecycle) = policy.lifecycles.get(&self.item.lifecycle) else { return Step::Unmapped };
+        let Some(lens) = policy.lens_of(link, lifecycle) else { return Step::Unmapped };
+        if link.unmapped {
+            Step::Unmapped
+        } else if self.shows(index, &link.native, &lens, lifecycle) {
+            Step::InStep
+        } else if self.item.held.is_some() {
+            Step::Held
+        } else if lens.is_read_only() {
+            Step::ReadOnly
+        } else if !lens.can_tell(lens.get(&self.item.status)) {
+            Step::AsClose
+        } else if link.last_error.is_some() {
+            Step::Failed
+        } else {
+            Step::Pending
+        }
+    }
+
+    /// What a link should show.
+    pub fn wanted(&self, index: usize, policy: &Policy) -> Option<Native> {
+        let lifecycle = policy.lifecycles.get(&self.item.lifecycle)?;
+        let lens = policy.lens_of(&self.links[index], lifecycle)?;
+        Some(lens.get(&self.item.status).clone())
+    }
+
+    /// Notes that a link agrees, or makes the command that it is owed.
+    pub(crate) fn settle(
+        &mut self,
+        index: usize,
+        policy: &Policy,
+        cause: u64,
+        previous: Option<&Status>,
+    ) -> Option<Command> {
+        let lifecycle = policy.lifecycles.get(&self.item.lifecycle)?;
+        let lens = policy.lens_of(&self.links[index], lifecycle)?;
+        if self.item.held.is_some() {
+            return None;
+        }
+        let target = lens.get(&self.item.status).clone();
+        let version = self.item.version;
+        let shows = self.shows(index, &self.links[index].native, &lens, lifecycle);
+        let link = &mut self.links[index];
+        // While a command may still be on its way, what the record shows now is not what it will show.
+        let mode = if lens.is_read_only() || (shows && !link.is_told()) {
+            link.agree(version);
+            stale_shown(link, &self.item, &lens).then_some(CommandMode::Show)?
+        } else if lens.can_tell(&target) {
+            CommandMode::Tell
+        } else {
+            link.agree(version);
+            (lens.shows() && link.shown.as_ref() != Some(&self.item.status)).then_some(CommandMode::Show)?
+        };
+        if mode == CommandMode::Show {
+            link.shown = Some(self.item.status.clone());
+        }
+        let expects = expects(link, &target);
+        link.send(Sent { version, native: target.clone(), mode, cause });
+        Some(command(&self.item, link, target, mode, expects, previous, cause))
+    }
+
+    /// Sends a link's current command once more, because a write of ours did not take or took late.
+    pub(crate) fn resend(&mut self, index: usize, policy: &Policy, cause: u64) -> Option<Command> {
+        let link = &mut self.links[index];
+        if link.resent >= Link::RESENT_MAX {
+            link.last_error = Some(format!("the record did not keep what was written, {} times", link.resent));
+            return None;
+        }
+        let resent = link.resent + 1;
+        let command = self.settle(index, policy, cause, None);
+        self.links[index].resent = resent;
+        command
+    }
+}
+
+/// Whether a status shown beside the record has been overtaken.
+fn stale_shown(link: &Link, item: &Item, lens: &Lens) -> bool {
+    lens.shows() && link.shown.as_ref().is_some_and(|shown| *shown != item.status)
+}
+
+/// Everything that the record may show without somebody having edited it: the shadow, and what we told it since.
+fn expects(link: &Link, target: &Native) -> Vec<Native> {
+    let mut expects = vec![link.native.clone()];
+    for sent in &link.sent {
+        if sent.mode == CommandMode::Tell && !expects.contains(&sent.native) {
+            expects.push(sent.native.clone());
+        }
+    }
+    expects.retain(|native| native != target);
+    expects
+}
+
+fn command(
+    item: &Item,
+    link: &Link,
+    native: Native,
+    mode: CommandMode,
+    expects: Vec<Native>,
+    previous: Option<&Status>,
+    cause: u64,
+) -> Command {
+    Command {
+        record: link.record.clone(),
+        item: item.id,
+        version: item.version,
+        status: item.status.clone(),
+        previous: previous.cloned(),
+        native,
+        mode,
+        expects,
+        key: item.key.as_ref().map(ToString::to_string),
+        cause,
+    }
+}
+
+/// The commands of the item's current version that may not have gone out: what a redelivered input publishes again,
+/// each the same message as the first time.
+pub fn commands_due(group: &Group) -> Vec<Command> {
+    let newest = |link: &Link| link.sent.last().filter(|sent| sent.version == group.item.version).cloned();
+    let again = |link: &Link| {
+        newest(link).map(|sent| {
+            let expects = expects(link, &sent.native);
+            command(&group.item, link, sent.native, sent.mode, expects, None, sent.cause)
+        })
+    };
+    group.links.iter().filter_map(again).collect()
+}

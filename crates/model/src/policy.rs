@@ -1,0 +1,110 @@
+//! Everything that configuration says about resolving.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{
+    Kind, Lens, Lifecycle, LifecycleName, Lifecycles, Link, Mappings, OnLink, RecordRef, Strategy, System, Vocabulary,
+};
+
+/// What configuration says about resolving.
+#[derive(Debug)]
+pub struct Policy {
+    /// The state machines.
+    pub lifecycles: Lifecycles,
+    /// The lenses.
+    pub mappings: Mappings,
+    /// How conflicts are decided.
+    pub strategy: Strategy,
+    /// Lower wins. A system that is not named comes last.
+    pub priorities: BTreeMap<System, u32>,
+    /// Who wins when a record is tied to an item of another status.
+    pub on_link: OnLink,
+    /// Within it, two edits count as made at once, in milliseconds.
+    pub clock_skew_ms: u64,
+    /// So many conflicts within the window mean that two automations fight.
+    pub escalation_threshold: usize,
+    /// That window, in milliseconds.
+    pub escalation_window_ms: u64,
+    /// An unmapped native status is an error instead of a note on the link.
+    pub strict: bool,
+    /// The lifecycle of a record's own item.
+    pub lifecycle_of: BTreeMap<(System, Kind), LifecycleName>,
+    /// That of records whose kind is not named above.
+    pub default_lifecycle: LifecycleName,
+    /// Lenses are pure functions of these keys, and making one costs more than resolving: each is made once.
+    lenses: Mutex<LensCache>,
+}
+
+type LensCache = HashMap<(System, Kind, LifecycleName, Option<Vocabulary>), Option<Arc<Lens>>>;
+
+impl Policy {
+    /// How many lenses are kept; past it they are made anew. One for each kind of record and team.
+    const LENSES_MAX: usize = 10_000;
+
+    /// The defaults over the given lifecycles and mappings.
+    pub fn new(lifecycles: Lifecycles, mappings: Mappings, default_lifecycle: LifecycleName) -> Self {
+        let order = ["postgres", "linear", "github", "agentapi"];
+        let priorities = order.iter().zip(0..).filter_map(|(name, number)| Some((System::new(name).ok()?, number)));
+        Self {
+            lifecycles,
+            mappings,
+            strategy: Strategy::default(),
+            priorities: priorities.collect(),
+            on_link: OnLink::default(),
+            clock_skew_ms: 2_000,
+            escalation_threshold: 3,
+            escalation_window_ms: 600_000,
+            strict: false,
+            lifecycle_of: BTreeMap::new(),
+            default_lifecycle,
+            lenses: Mutex::default(),
+        }
+    }
+
+    /// The number of a system: lower wins. An operator's word comes before all.
+    pub fn priority(&self, system: &System) -> u32 {
+        if system.as_str() == "lockstep" {
+            return 0;
+        }
+        self.priorities.get(system).map_or(u32::MAX, |number| number.saturating_add(1))
+    }
+
+    /// The lifecycle of a record's own item.
+    pub fn lifecycle_for(&self, record: &RecordRef) -> &LifecycleName {
+        let named = self.lifecycle_of.get(&(record.system.clone(), record.kind.clone()));
+        named.unwrap_or(&self.default_lifecycle)
+    }
+
+    /// The lens of a link to an item of a lifecycle; `None` when there is no mapping for it.
+    pub fn lens(
+        &self,
+        record: &RecordRef,
+        vocabulary: Option<&Vocabulary>,
+        lifecycle: &Lifecycle,
+    ) -> Option<Arc<Lens>> {
+        let key = (record.system.clone(), record.kind.clone(), lifecycle.name().clone(), vocabulary.cloned());
+        let mut lenses = self.lenses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lenses.get(&key) {
+            return known.clone();
+        }
+        let mapping = self.mappings.get(&key.0, &key.1, &key.2);
+        let lens = match mapping {
+            Some(mapping) => mapping.lens(lifecycle, vocabulary).ok(),
+            // A system that nobody mapped speaks the lifecycle's own words.
+            None => Some(Lens::identity(lifecycle)),
+        };
+        if lenses.len() >= Self::LENSES_MAX {
+            lenses.clear();
+        }
+        let lens = lens.map(Arc::new);
+        lenses.insert(key, lens.clone());
+        lens
+    }
+
+    /// The lens of a link.
+    pub(crate) fn lens_of(&self, link: &Link, lifecycle: &Lifecycle) -> Option<Arc<Lens>> {
+        self.lens(&link.record, link.vocabulary.as_ref(), lifecycle)
+    }
+}

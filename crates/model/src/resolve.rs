@@ -1,0 +1,286 @@
+//! Decides what one observation means for an item: its next version, and the commands other records owe.
+//!
+//! Pure. The caller brings the item and its links, and carries the outcome out; see `resolver::batch`.
+
+use crate::{
+    Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Policy, Reason,
+    Receipt, RowKind, Status, Timestamp, Verdict, Version,
+};
+
+mod clash;
+mod operator;
+mod report;
+mod rules;
+
+pub use operator::roll_back;
+pub use report::{Report, report};
+
+/// What came of resolving one observation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The item and its links afterwards.
+    pub group: Group,
+    /// Which rule decided.
+    pub verdict: Verdict,
+    /// What the history tells of it.
+    pub rows: Vec<HistoryRow>,
+    /// What other records owe now.
+    pub commands: Vec<Command>,
+    /// Conflicts that were opened, joined or resolved.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Resolved {
+    /// Nothing comes of a message that is about no record of the group, or about a lifecycle that is gone.
+    fn invalid(group: Group) -> Self {
+        Self { group, verdict: Verdict::Invalid, rows: vec![], commands: vec![], conflicts: vec![] }
+    }
+}
+
+/// Resolves one observation of a record that belongs to `group`.
+///
+/// In strict mode the caller dead-letters what comes back [`Verdict::Unmapped`] or [`Verdict::Invalid`].
+pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy: &Policy) -> Resolved {
+    resolve_by(rules::RULES, group, observation, receipt, policy)
+}
+
+fn resolve_by(
+    rules: &[rules::Rule],
+    group: Group,
+    observation: &Observation,
+    receipt: Receipt,
+    policy: &Policy,
+) -> Resolved {
+    let Some(mut turn) = Turn::new(group.clone(), observation, receipt, policy) else {
+        return Resolved::invalid(group);
+    };
+    let verdict = rules.iter().find_map(|rule| rule(&mut turn)).unwrap_or(Verdict::NoNews);
+    turn.done(verdict)
+}
+
+/// Gives a record that nobody linked an item of its own.
+///
+/// Fails when the observation is not a status: an operator's word needs an item to be about.
+pub fn begin(observation: &Observation, receipt: Receipt, policy: &Policy) -> Result<Resolved, Reason> {
+    if observation.intent != Intent::Status {
+        return Err(Reason::NoSuchThing);
+    }
+    let record = &observation.record;
+    let name = observation.lifecycle.as_ref().unwrap_or_else(|| policy.lifecycle_for(record));
+    let lifecycle = policy.lifecycles.get(name).ok_or(Reason::NoSuchThing)?;
+    let lens = policy.lens(record, observation.vocabulary.as_ref(), lifecycle).ok_or(Reason::UnmappedStatus)?;
+    let known = lens.put(lifecycle, lifecycle.initial(), &observation.native, None);
+    let status = known.clone().unwrap_or_else(|| lifecycle.initial().clone());
+    let item = new_item(observation, lifecycle, status, record.own_item());
+    let link = new_link(observation, receipt);
+    let group = Group { item, links: vec![link], conflict: None };
+    let mut turn = Turn {
+        group,
+        index: 0,
+        observation,
+        receipt,
+        policy,
+        lifecycle,
+        lens,
+        rows: vec![],
+        commands: vec![],
+        conflicts: vec![],
+    };
+    turn.group.links[0].unmapped = known.is_none();
+    let to = turn.group.item.status.clone();
+    turn.row(RowKind::Changed, None, &to, Reason::FirstSeen);
+    turn.note();
+    Ok(turn.done(if known.is_some() { Verdict::Created } else { Verdict::Unmapped }))
+}
+
+pub(crate) fn new_item(observation: &Observation, lifecycle: &Lifecycle, status: Status, id: crate::ItemId) -> Item {
+    Item {
+        id,
+        lifecycle: lifecycle.name().clone(),
+        key: None,
+        title: None,
+        last_open: (!lifecycle.is_terminal(&status)).then(|| status.clone()),
+        status,
+        status_since: observation.occurred_at,
+        version: Version(1),
+        changed_by: observation.record.clone(),
+        held: None,
+        recent_conflicts: vec![],
+        metadata: observation.metadata.clone(),
+    }
+}
+
+fn new_link(observation: &Observation, receipt: Receipt) -> Link {
+    let mut sequences = [0; 4];
+    sequences[receipt.lane as usize] = receipt.sequence;
+    Link {
+        record: observation.record.clone(),
+        native: observation.native.clone(),
+        position: observation.position,
+        sequences,
+        agreed: Version(1),
+        sent: vec![],
+        shown: None,
+        resent: 0,
+        vocabulary: observation.vocabulary.clone(),
+        unmapped: false,
+        last_error: None,
+        keys: vec![],
+        mentions: vec![],
+        order: 0,
+        pinned: false,
+        url: None,
+    }
+}
+
+/// One observation being resolved.
+pub(crate) struct Turn<'a> {
+    pub(crate) group: Group,
+    /// The place of the record's link.
+    pub(crate) index: usize,
+    pub(crate) observation: &'a Observation,
+    pub(crate) receipt: Receipt,
+    pub(crate) policy: &'a Policy,
+    pub(crate) lifecycle: &'a Lifecycle,
+    pub(crate) lens: std::sync::Arc<Lens>,
+    pub(crate) rows: Vec<HistoryRow>,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) conflicts: Vec<Conflict>,
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn new(
+        group: Group,
+        observation: &'a Observation,
+        receipt: Receipt,
+        policy: &'a Policy,
+    ) -> Option<Self> {
+        let index = group.index_of(&observation.record)?;
+        let lifecycle = policy.lifecycles.get(&group.item.lifecycle)?;
+        let link = &group.links[index];
+        let vocabulary = observation.vocabulary.as_ref().or(link.vocabulary.as_ref());
+        let lens = policy.lens(&link.record, vocabulary, lifecycle)?;
+        Some(Self {
+            group,
+            index,
+            observation,
+            receipt,
+            policy,
+            lifecycle,
+            lens,
+            rows: vec![],
+            commands: vec![],
+            conflicts: vec![],
+        })
+    }
+
+    pub(crate) fn done(self, verdict: Verdict) -> Resolved {
+        Resolved { group: self.group, verdict, rows: self.rows, commands: self.commands, conflicts: self.conflicts }
+    }
+
+    pub(crate) fn link(&mut self) -> &mut Link {
+        &mut self.group.links[self.index]
+    }
+
+    /// Takes over what the observation says beside the status.
+    pub(crate) fn note(&mut self) {
+        let observation = self.observation;
+        let link = &mut self.group.links[self.index];
+        if observation.vocabulary.is_some() {
+            link.vocabulary.clone_from(&observation.vocabulary);
+        }
+        if !observation.keys.is_empty() {
+            link.keys.clone_from(&observation.keys);
+        }
+        if !observation.mentions.is_empty() {
+            link.mentions.clone_from(&observation.mentions);
+        }
+        if observation.url.is_some() {
+            link.url.clone_from(&observation.url);
+        }
+        self.group.item.metadata.extend(observation.metadata.clone());
+        self.group.name_after_its_records(self.policy);
+        let owner = self.group.links[self.index].keys.first();
+        let names_it = self.group.item.title.is_none() || (owner.is_some() && self.group.item.key.as_ref() == owner);
+        if names_it && observation.title.is_some() {
+            self.group.item.title.clone_from(&observation.title);
+        }
+    }
+
+    pub(crate) fn row(&mut self, kind: RowKind, from: Option<Status>, to: &Status, reason: Reason) {
+        let observation = self.observation;
+        self.rows.push(HistoryRow {
+            item: self.group.item.id,
+            version: self.group.item.version,
+            kind,
+            irregular: from.as_ref().is_some_and(|from| kind == RowKind::Changed && !self.lifecycle.allows(from, to)),
+            from,
+            to: to.clone(),
+            record: observation.record.clone(),
+            native: observation.native.clone(),
+            position: observation.position,
+            actor: observation.actor.clone(),
+            reason,
+            conflict: self.conflicts.last().map(|conflict| conflict.id),
+            at: observation.occurred_at,
+            recorded_at: self.receipt.received_at,
+            cause: Cause { sequence: self.receipt.sequence, id: observation.id.clone() },
+        });
+    }
+
+    /// The item takes a status: one version more, and a command to every other record that does not show it.
+    pub(crate) fn change(&mut self, to: &Status, reason: Reason) {
+        let from = self.group.item.status.clone();
+        let author = self.author();
+        let item = &mut self.group.item;
+        item.version = item.version.next();
+        item.status = to.clone();
+        item.status_since = self.observation.occurred_at;
+        item.changed_by = author;
+        if !self.lifecycle.is_terminal(to) {
+            item.last_open = Some(to.clone());
+        }
+        self.row(RowKind::Changed, Some(from.clone()), to, reason);
+        self.settle_all(Some(&from));
+    }
+
+    /// Whose change it is: the record's, or the operator's who spoke by way of it.
+    fn author(&self) -> crate::RecordRef {
+        let record = &self.observation.record;
+        match self.observation.intent {
+            Intent::Force(_) | Intent::Rollback(_) | Intent::Pick(..) => record.as_operator(),
+            Intent::Status | Intent::Link(_) | Intent::Unlink => record.clone(),
+        }
+    }
+
+    /// Brings every link in step, or says what it is owed.
+    pub(crate) fn settle_all(&mut self, previous: Option<&Status>) {
+        for index in 0..self.group.links.len() {
+            self.group.links[index].resent = 0;
+            let command = self.group.settle(index, self.policy, self.receipt.sequence, previous);
+            self.commands.extend(command);
+        }
+    }
+
+    /// Sends this record what it owes.
+    pub(crate) fn settle_own(&mut self) {
+        let command = self.group.settle(self.index, self.policy, self.receipt.sequence, None);
+        self.commands.extend(command);
+    }
+}
+
+impl Group {
+    /// The item is called what the most important record that has an identifier is called.
+    pub(crate) fn name_after_its_records(&mut self, policy: &Policy) {
+        let named = self.links.iter().filter(|link| !link.keys.is_empty());
+        let first = named.min_by_key(|link| (policy.priority(&link.record.system), link.order));
+        if let Some(key) = first.and_then(|link| link.keys.first()) {
+            self.item.key = Some(key.clone());
+        }
+    }
+}
+
+/// The moment of the message, for whatever needs one.
+pub(crate) fn moment(receipt: Receipt) -> Timestamp {
+    receipt.received_at
+}

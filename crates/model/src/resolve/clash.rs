@@ -1,0 +1,187 @@
+//! Conflicts: who wins, and what becomes of the other.
+
+use super::{Turn, moment};
+use crate::{Candidate, Conflict, ConflictId, Reason, RowKind, Status, Strategy, Verdict};
+
+/// Who wins a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Winner {
+    Ours,
+    Theirs,
+    Nobody,
+}
+
+impl Turn<'_> {
+    /// What the item would become if it followed the record, read together with the others of its kind.
+    pub(super) fn meant(&self) -> Status {
+        let native = &self.observation.native;
+        let item = &self.group.item;
+        let folded = self.group.folded(self.index, native, &self.lens, self.lifecycle).unwrap_or(native);
+        let meant = self.lens.put(self.lifecycle, &item.status, folded, item.last_open.as_ref());
+        meant.unwrap_or_else(|| item.status.clone())
+    }
+
+    /// The item follows the record.
+    pub(super) fn follow(&mut self, meant: &Status, reason: Reason) {
+        let (native, position) = (&self.observation.native, self.observation.position);
+        let next = self.group.item.version.next();
+        let link = self.link();
+        link.show(native, position);
+        link.last_error = None;
+        let told = link.is_told();
+        link.agree(next);
+        self.change(meant, reason);
+        if told {
+            // A command for an older version may still be waiting; only the newest for a record counts, so send one.
+            self.supersede_own();
+        }
+    }
+
+    fn supersede_own(&mut self) {
+        let (index, version, cause) = (self.index, self.group.item.version, self.receipt.sequence);
+        let Some(native) = self.group.wanted(index, self.policy) else { return };
+        if !self.lens.can_tell(&native) {
+            return;
+        }
+        let mode = crate::CommandMode::Tell;
+        self.group.links[index].send(crate::Sent { version, native, mode, cause });
+        let due = crate::commands_due(&self.group);
+        let record = &self.observation.record;
+        self.commands.extend(due.into_iter().filter(|command| command.record == *record));
+    }
+
+    /// Both changed: decides by the strategy, and records the conflict whatever it decides.
+    pub(super) fn clash(&mut self) -> Verdict {
+        let meant = self.meant();
+        let now = moment(self.receipt);
+        let window = self.policy.escalation_window_ms;
+        let recent = &mut self.group.item.recent_conflicts;
+        recent.retain(|at| now.apart_ms(*at) <= window);
+        recent.push(now);
+        if recent.len() >= self.policy.escalation_threshold {
+            self.hold(&meant, Reason::FlipFlop, true);
+            return Verdict::FlipFlop;
+        }
+        match self.winner(&meant) {
+            Winner::Nobody => self.hold(&meant, Reason::ConflictHeld, false),
+            Winner::Theirs => {
+                self.open(&meant, Some(1), false);
+                self.follow(&meant, Reason::WonConflict);
+            }
+            Winner::Ours => {
+                self.open(&meant, Some(0), false);
+                let (native, position) = (&self.observation.native, self.observation.position);
+                self.link().show(native, position);
+                let status = self.group.item.status.clone();
+                self.row(RowKind::Lost, Some(status), &meant, Reason::LostConflict);
+                self.settle_own();
+            }
+        }
+        Verdict::Conflict
+    }
+
+    fn winner(&self, meant: &Status) -> Winner {
+        let item = &self.group.item;
+        match self.policy.strategy {
+            Strategy::PriorityBased => self.by_priority(),
+            Strategy::TimestampBased => self.by_time(),
+            Strategy::Manual => Winner::Nobody,
+            Strategy::Merge => {
+                let both_end = self.lifecycle.is_terminal(meant) && self.lifecycle.is_terminal(&item.status);
+                let further = self.lifecycle.rank(meant) > self.lifecycle.rank(&item.status);
+                if both_end {
+                    Winner::Nobody
+                } else if further && self.lifecycle.reaches(&item.status, meant) {
+                    Winner::Theirs
+                } else if !further && self.lifecycle.reaches(meant, &item.status) {
+                    Winner::Ours
+                } else {
+                    self.by_priority()
+                }
+            }
+        }
+    }
+
+    fn by_priority(&self) -> Winner {
+        let ours = self.policy.priority(&self.group.item.changed_by.system);
+        let theirs = self.policy.priority(&self.observation.record.system);
+        // Two records of one system: nothing but time tells them apart, and the later arrival is the later news.
+        let later = self.observation.occurred_at >= self.group.item.status_since;
+        if theirs < ours || (theirs == ours && later) { Winner::Theirs } else { Winner::Ours }
+    }
+
+    fn by_time(&self) -> Winner {
+        let (ours, theirs) = (self.group.item.status_since, self.observation.occurred_at);
+        if ours.apart_ms(theirs) <= self.policy.clock_skew_ms {
+            self.by_priority()
+        } else if theirs > ours {
+            Winner::Theirs
+        } else {
+            Winner::Ours
+        }
+    }
+
+    /// Nothing moves until a person decides.
+    pub(super) fn hold(&mut self, meant: &Status, reason: Reason, escalated: bool) {
+        let id = self.open(meant, None, escalated);
+        self.group.item.held = Some(id);
+        self.group.conflict = self.conflicts.last().cloned();
+        let (native, position) = (&self.observation.native, self.observation.position);
+        self.link().show(native, position);
+        let status = self.group.item.status.clone();
+        self.row(RowKind::Candidate, Some(status), meant, reason);
+    }
+
+    /// Adds what came to the conflict that holds the item.
+    pub(super) fn join(&mut self, meant: &Status) {
+        let candidate = self.theirs(meant);
+        let (native, position) = (&self.observation.native, self.observation.position);
+        self.link().show(native, position);
+        if let Some(conflict) = &mut self.group.conflict {
+            conflict.join(candidate);
+            self.conflicts.push(conflict.clone());
+        }
+        let status = self.group.item.status.clone();
+        self.row(RowKind::Candidate, Some(status), meant, Reason::ConflictHeld);
+    }
+
+    fn theirs(&self, meant: &Status) -> Candidate {
+        Candidate {
+            record: self.observation.record.clone(),
+            native: self.observation.native.clone(),
+            status: meant.clone(),
+            position: self.observation.position,
+            actor: self.observation.actor.clone(),
+            at: self.observation.occurred_at,
+        }
+    }
+
+    fn open(&mut self, meant: &Status, winner: Option<usize>, escalated: bool) -> ConflictId {
+        let item = &self.group.item;
+        let changed_by = self.group.link(&item.changed_by);
+        let link = &self.group.links[self.index];
+        let ours = Candidate {
+            record: item.changed_by.clone(),
+            native: changed_by.unwrap_or(link).native.clone(),
+            status: item.status.clone(),
+            position: changed_by.and_then(|link| link.position),
+            actor: None,
+            at: item.status_since,
+        };
+        let id = ConflictId::of(item.id, self.receipt.sequence);
+        let now = moment(self.receipt);
+        self.conflicts.push(Conflict {
+            id,
+            item: item.id,
+            version: item.version,
+            base: link.native.clone(),
+            candidates: vec![ours, self.theirs(meant)],
+            strategy: self.policy.strategy,
+            escalated,
+            winner,
+            opened_at: now,
+            resolved_at: winner.map(|_| now),
+        });
+        id
+    }
+}

@@ -1,0 +1,70 @@
+//! An operator's word: force, rollback, and the choice among a conflict's candidates.
+
+use super::{Resolved, Turn, moment};
+use crate::{ConflictId, Group, Observation, Policy, Reason, Receipt, RowKind, Status, Verdict};
+
+/// Takes an item back to the status it had at a version; `status` is what the history says it was, if it has it.
+pub fn roll_back(
+    group: Group,
+    status: Option<&Status>,
+    observation: &Observation,
+    receipt: Receipt,
+    policy: &Policy,
+) -> Resolved {
+    let Some(mut turn) = Turn::new(group.clone(), observation, receipt, policy) else {
+        return Resolved::invalid(group);
+    };
+    let verdict = super::rules::redelivered(&mut turn).unwrap_or_else(|| match status {
+        Some(status) => turn.force(status, Reason::RolledBack),
+        None => turn.invalid(),
+    });
+    turn.done(verdict)
+}
+
+impl Turn<'_> {
+    /// The item takes a status past every rule, and whatever held it no longer does.
+    pub(super) fn force(&mut self, word: &Status, reason: Reason) -> Verdict {
+        let Some(status) = self.lifecycle.status(word.as_str()).cloned() else { return self.invalid() };
+        self.release(None);
+        self.carry_out(&status, reason);
+        Verdict::Forced
+    }
+
+    /// The operator's choice among a conflict's candidates.
+    pub(super) fn pick(&mut self, conflict: ConflictId, index: usize) -> Verdict {
+        let waiting = self.group.conflict.as_ref().filter(|waiting| waiting.id == conflict);
+        let Some(candidate) = waiting.and_then(|waiting| waiting.candidates.get(index)).cloned() else {
+            return self.invalid();
+        };
+        self.release(Some(index));
+        self.carry_out(&candidate.status, Reason::Picked);
+        Verdict::Forced
+    }
+
+    fn carry_out(&mut self, status: &Status, reason: Reason) {
+        if *status == self.group.item.status {
+            self.row(RowKind::Ignored, None, status, Reason::AlreadyThere);
+            self.settle_all(None);
+        } else {
+            self.change(status, reason);
+        }
+    }
+
+    /// Ends a hold.
+    fn release(&mut self, winner: Option<usize>) {
+        self.group.item.held = None;
+        self.group.item.recent_conflicts.clear();
+        if let Some(mut conflict) = self.group.conflict.take() {
+            conflict.winner = winner;
+            conflict.resolved_at = Some(moment(self.receipt));
+            self.conflicts.push(conflict);
+        }
+    }
+
+    /// What was asked for is not there.
+    pub(super) fn invalid(&mut self) -> Verdict {
+        let status = self.group.item.status.clone();
+        self.row(RowKind::Invalid, None, &status, Reason::NoSuchThing);
+        Verdict::Invalid
+    }
+}

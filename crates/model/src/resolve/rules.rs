@@ -1,0 +1,234 @@
+//! The rules of the sync model, in order. Each either decides or leaves the observation to the next.
+
+use super::Turn;
+use crate::{Intent, Irregular, Origin, Reason, RowKind, Verdict, commands_due};
+
+/// One rule: its verdict, or `None` to pass the observation on.
+pub(super) type Rule = fn(&mut Turn) -> Option<Verdict>;
+
+/// All rules, in the order in which they are asked.
+pub(super) const RULES: &[Rule] = &[
+    redelivered,
+    operator,
+    stale,
+    own_write,
+    unmapped,
+    silent,
+    agreement,
+    late_echo,
+    no_news,
+    held,
+    read_only_reopen,
+    irregular,
+    fast_forward,
+    conflict,
+];
+
+/// Rule 1. Taken before: publish again what the item's current state implies.
+pub(super) fn redelivered(turn: &mut Turn) -> Option<Verdict> {
+    let receipt = turn.receipt;
+    let last = &mut turn.link().sequences[receipt.lane as usize];
+    if receipt.sequence <= *last {
+        turn.commands = commands_due(&turn.group);
+        return Some(Verdict::Redelivered);
+    }
+    *last = receipt.sequence;
+    None
+}
+
+/// An operator's word comes before what records show.
+pub(super) fn operator(turn: &mut Turn) -> Option<Verdict> {
+    match turn.observation.intent.clone() {
+        Intent::Status => None,
+        Intent::Force(status) => Some(turn.force(&status, Reason::Forced)),
+        Intent::Pick(conflict, candidate) => Some(turn.pick(conflict, candidate)),
+        // These need more than one item, or the history: `adopt`, `part` and `roll_back` carry them out.
+        Intent::Rollback(_) | Intent::Link(_) | Intent::Unlink => Some(turn.invalid()),
+    }
+}
+
+/// Rule 2. Older than what is known. Equal positions count as newer: GitHub's `updated_at` has whole seconds, and two
+/// edits can share one.
+pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
+    let (seen, known) = (turn.observation.position, turn.link().position);
+    let older = matches!((seen, known), (Some(seen), Some(known)) if seen < known);
+    if !older {
+        turn.note();
+        return None;
+    }
+    if !matches!(turn.observation.origin, Origin::Own(_)) {
+        let status = turn.group.item.status.clone();
+        let meant = turn.lens.put(turn.lifecycle, &status, &turn.observation.native, None);
+        turn.row(RowKind::Stale, None, &meant.unwrap_or(status), Reason::OlderPosition);
+    }
+    Some(Verdict::Stale)
+}
+
+/// Rule 3. Our own write never changes the item. If it is not what the record should show now, it landed late, and the
+/// current command goes out again.
+pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
+    let Origin::Own(version) = turn.observation.origin else { return None };
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    let current = turn.group.item.version;
+    let shows = turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle);
+    let unmapped = turn.lens.normal(native).is_none();
+    let link = &mut turn.group.links[turn.index];
+    let version = version.or_else(|| link.late_echo(native, Origin::Unknown)).unwrap_or(link.agreed).min(current);
+    link.show(native, position);
+    link.unmapped = unmapped;
+    link.last_error = None;
+    if shows {
+        link.agree(current);
+        turn.settle_own();
+    } else {
+        // `resent` must survive: it is what ends a record that never keeps what is written to it.
+        let resent = link.resent;
+        link.agree(version);
+        link.resent = resent;
+        let command = turn.group.resend(turn.index, turn.policy, turn.receipt.sequence);
+        turn.commands.extend(command);
+    }
+    Some(Verdict::OwnWrite)
+}
+
+/// A status that no mapping knows is kept and shown, and changes nothing.
+pub(super) fn unmapped(turn: &mut Turn) -> Option<Verdict> {
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    let known = turn.lens.normal(native).is_some() || turn.lens.is_silent(native);
+    let link = &mut turn.group.links[turn.index];
+    if known {
+        link.unmapped = false;
+        return None;
+    }
+    let news = link.native != *native;
+    link.show(native, position);
+    link.unmapped = true;
+    if news {
+        let status = turn.group.item.status.clone();
+        turn.row(RowKind::Unmapped, None, &status, Reason::UnmappedStatus);
+    }
+    Some(Verdict::Unmapped)
+}
+
+/// A status that the mapping knows and lets change nothing.
+pub(super) fn silent(turn: &mut Turn) -> Option<Verdict> {
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    if !turn.lens.is_silent(native) {
+        return None;
+    }
+    let news = turn.link().native != *native;
+    turn.link().show(native, position);
+    if news {
+        let status = turn.group.item.status.clone();
+        turn.row(RowKind::Ignored, None, &status, Reason::SilentStatus);
+    }
+    Some(Verdict::Ignored)
+}
+
+/// Rule 4. It shows what it should: an echo of our own write, or people who had the same idea.
+pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    if !turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle) {
+        return None;
+    }
+    let (status, version) = (turn.group.item.status.clone(), turn.group.item.version);
+    let link = &mut turn.group.links[turn.index];
+    let folded = link.native != *native && !turn.lens.shows_status(native, &status);
+    link.show(native, position);
+    link.last_error = None;
+    link.agree(version);
+    if folded {
+        // The others of its kind still speak for the item; the edit is not lost, it waits for them.
+        turn.row(RowKind::Folded, None, &status, Reason::Folded);
+    }
+    turn.settle_own();
+    Some(Verdict::Agreed)
+}
+
+/// Rule 5. Our own write seen late, when the item has moved on.
+pub(super) fn late_echo(turn: &mut Turn) -> Option<Verdict> {
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    let origin = turn.observation.origin;
+    let link = turn.link();
+    let version = link.late_echo(native, origin)?;
+    link.show(native, position);
+    link.agree(version);
+    Some(Verdict::LateEcho)
+}
+
+/// Rule 6. The record still shows what it showed before: a command is, or will be, on its way.
+pub(super) fn no_news(turn: &mut Turn) -> Option<Verdict> {
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    let reworded = turn.link().native != *native;
+    if reworded && !turn.lens.same(native, &turn.group.links[turn.index].native) {
+        return None;
+    }
+    turn.link().show(native, position);
+    if reworded && turn.link().is_told() {
+        // The command that is on its way expects the other word, and would be taken for overtaken.
+        turn.settle_own();
+    }
+    Some(Verdict::NoNews)
+}
+
+/// A held item waits for a person: whatever comes joins the conflict.
+pub(super) fn held(turn: &mut Turn) -> Option<Verdict> {
+    turn.group.item.held?;
+    let meant = turn.meant();
+    turn.join(&meant);
+    Some(Verdict::JoinedHold)
+}
+
+/// A record that can be told nothing does not take an item out of a terminal status against the table: an agent that
+/// starts typing does not reopen a canceled issue.
+pub(super) fn read_only_reopen(turn: &mut Turn) -> Option<Verdict> {
+    let meant = turn.meant();
+    let status = turn.group.item.status.clone();
+    let reopens = turn.lifecycle.is_terminal(&status) && !turn.lifecycle.allows(&status, &meant);
+    if !(turn.lens.is_read_only() && reopens) {
+        return None;
+    }
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    turn.link().show(native, position);
+    turn.row(RowKind::Ignored, Some(status), &meant, Reason::ReadOnlyReopen);
+    Some(Verdict::Ignored)
+}
+
+/// What the lifecycle says of a step that is not in its table.
+pub(super) fn irregular(turn: &mut Turn) -> Option<Verdict> {
+    let meant = turn.meant();
+    let status = turn.group.item.status.clone();
+    if turn.lifecycle.allows(&status, &meant) {
+        return None;
+    }
+    let (native, position) = (&turn.observation.native, turn.observation.position);
+    match turn.lifecycle.irregular(&turn.observation.record.system) {
+        Irregular::Accept => None,
+        Irregular::Reject => {
+            turn.link().show(native, position);
+            turn.row(RowKind::Refused, Some(status), &meant, Reason::IrregularTransition);
+            turn.settle_own();
+            Some(Verdict::Refused)
+        }
+        Irregular::Hold => {
+            turn.hold(&meant, Reason::IrregularTransition, false);
+            Some(Verdict::HeldIrregular)
+        }
+    }
+}
+
+/// Rule 7. The record changed, and the item has not changed since they last agreed.
+pub(super) fn fast_forward(turn: &mut Turn) -> Option<Verdict> {
+    if turn.group.links[turn.index].agreed != turn.group.item.version {
+        return None;
+    }
+    let meant = turn.meant();
+    turn.follow(&meant, Reason::Edited);
+    Some(Verdict::FastForward)
+}
+
+/// Rules 8 and 9. The record changed, and so did the item.
+#[expect(clippy::unnecessary_wraps, reason = "a rule like the others; the last one always decides")]
+pub(super) fn conflict(turn: &mut Turn) -> Option<Verdict> {
+    Some(turn.clash())
+}
