@@ -7,10 +7,12 @@
 //! All of them misbehave alike ([`faults`]), send [`webhooks`] alike, count alike ([`counters`]) and ration alike ([`limits`]).
 //! No sandbox knows anything of Lockstep: it sees an API client and a webhook address.
 
+pub mod agentapi;
 pub mod clock;
 pub mod control;
 pub mod counters;
 pub mod faults;
+pub mod github;
 pub mod journal;
 pub mod limits;
 pub mod linear;
