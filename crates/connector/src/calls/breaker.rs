@@ -1,0 +1,109 @@
+//! Decides whether a system that keeps failing is called at all.
+//!
+//! Pure: the time is an argument. Closed: all calls go. Open: none. Half open: one goes, to see.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So many failures in a row open it.
+const FAILURES: u32 = 5;
+/// How long it stays open the first time; doubled with each probe that fails.
+const FIRST: Duration = Duration::from_secs(2);
+/// The longest it stays open.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A circuit breaker.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    failures: u32,
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    until: Instant,
+    lasts: Duration,
+    probing: bool,
+}
+
+impl Breaker {
+    /// Whether a call may go; else how long until the next may. `probe_within` bounds a probe that never reports back.
+    pub fn admit(&mut self, now: Instant, probe_within: Duration) -> Result<(), Duration> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if let Some(wait) = open.until.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
+            return Err(wait);
+        }
+        // This call is the probe: the next may go when it has reported, or never came back.
+        open.until = now + probe_within;
+        open.probing = true;
+        Ok(())
+    }
+
+    /// A call was answered, whatever the answer.
+    pub fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A call was not answered, or with a 5xx.
+    pub fn failed(&mut self, now: Instant) {
+        match self.open {
+            None => {
+                self.failures += 1;
+                if self.failures >= FAILURES {
+                    self.open = Some(Open { until: now + FIRST, lasts: FIRST, probing: false });
+                }
+            }
+            Some(open) if open.probing => {
+                let lasts = (open.lasts * 2).min(LONGEST);
+                self.open = Some(Open { until: now + lasts, lasts, probing: false });
+            }
+            // A call that was under way when it opened says nothing new.
+            Some(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROBE: Duration = Duration::from_secs(30);
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::default();
+        (0..FAILURES).for_each(|_| breaker.failed(now));
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        (1..FAILURES).for_each(|_| breaker.failed(now));
+        assert_eq!(breaker.admit(now, PROBE), Ok(()));
+        breaker.failed(now);
+        assert_eq!(breaker.admit(now, PROBE), Err(FIRST));
+    }
+
+    #[test]
+    fn one_probe_goes_and_the_others_wait_for_it() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let later = now + FIRST;
+        assert_eq!(breaker.admit(later, PROBE), Ok(()));
+        assert_eq!(breaker.admit(later, PROBE), Err(PROBE));
+        breaker.succeeded();
+        assert_eq!(breaker.admit(later, PROBE), Ok(()));
+    }
+
+    #[test]
+    fn a_probe_that_fails_keeps_it_open_for_longer() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let later = now + FIRST;
+        assert_eq!(breaker.admit(later, PROBE), Ok(()));
+        breaker.failed(later);
+        assert_eq!(breaker.admit(later, PROBE), Err(FIRST * 2));
+    }
+}

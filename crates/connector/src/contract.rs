@@ -1,0 +1,161 @@
+//! The contract of a connector: what it MUST do, in the words of the sync model. `compliance` checks it.
+//!
+//! What a connector does not do: choose what to retry, acknowledge, publish, or remember. The loop does.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{Command, Native, Observation, Position, RecordRef, Timestamp};
+use proto::v1;
+use runtime::Process;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::calls::{Calls, limits};
+use crate::{Failure, Sink};
+
+/// A system that Lockstep keeps in step, both ways.
+///
+/// - Observations MUST carry an id that is the same for the same thing seen, by whatever way it was seen, and another for
+///   another: [`observation_id`](crate::observation_id) makes it.
+/// - `decode` MUST be pure, and MUST take what it does not know (a new event, a new field) as [`Decoded::Ignored`], not as a failure.
+/// - `read` MUST show the record as it is now, not as a cache remembers it.
+/// - `write` MUST change nothing but the status, and MUST use the system's conditional write where there is one.
+/// - Every call goes through [`Calls`], or has a timeout of its own.
+/// - Nothing retries inside: a failure is returned, and the loop's table decides.
+pub trait Connector: Send + Sync + Sized + 'static {
+    /// The system's name, as in [`RecordRef`].
+    const SYSTEM: &'static str;
+    /// How the system speaks of its limits; see [`limits`].
+    const LIMITS: limits::Limits = limits::standard;
+    /// Webhooks of this system arrive on the bus.
+    const HAS_WEBHOOKS: bool;
+    /// It can be asked what changed.
+    const HAS_SWEEP: bool;
+    /// It can be told, or shown, a status.
+    const HAS_COMMANDS: bool;
+    /// It wants to hear of changes of the items that its records belong to.
+    const HAS_CHANGES: bool = false;
+    /// Its section of the configuration, with unknown keys denied. The key `run` of the section is the loop's own
+    /// ([`Settings`](crate::Settings)) and never reaches it.
+    type Config: DeserializeOwned;
+
+    /// Takes its configuration. No I/O; a wrong setting is one clear sentence with the key's name.
+    fn new(config: Self::Config, parts: Parts) -> Result<Self, String>;
+
+    /// How often the sweep runs, from the start of one to the start of the next.
+    fn sweep_every(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// What a webhook says. Pure. A body that is not what it should be is [`Failure::Refused`] and becomes a dead letter.
+    fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
+        let _ = webhook;
+        Ok(Decoded::Ignored("no_webhooks"))
+    }
+
+    /// What a record shows now.
+    fn read(&self, record: &RecordRef) -> impl Future<Output = Result<Reading, Failure>> + Send;
+
+    /// Makes the record show `command.native`, which it does not show now (the loop looked). The answer is what the record
+    /// shows afterwards, as the system itself says.
+    fn write(&self, command: &Command, reading: &Reading) -> impl Future<Output = Result<Written, Failure>> + Send;
+
+    /// Shows the item's status beside a record that cannot be told it. Showing what is shown already MUST do no harm.
+    fn show(&self, command: &Command, reading: &Reading) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = reading;
+        let why = format!("{} cannot be shown a status", command.record);
+        ready(Err(Failure::refused("cannot_show", why)))
+    }
+
+    /// One page of what changed since `cursor` (the `cursor` of the last finished sweep, `None` for the first), from `next`
+    /// (the `next` of the page before, `None` for the first page). Overlap generously: copies vanish by their ids.
+    fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> impl Future<Output = Result<Page, Failure>> + Send {
+        let _ = (cursor, next);
+        ready(Ok(Page::default()))
+    }
+
+    /// A source of the system's own that runs for as long as the process: an outbox, a stream. When it ends it is begun
+    /// again, with a growing wait after failures. It is dropped at any await on shutdown.
+    fn watch(&self, sink: Sink) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = sink;
+        pending()
+    }
+
+    /// An item changed; `records` are those of this system that belong to it. Called at least once for each change, in
+    /// the order of the stream. Only with `HAS_CHANGES`.
+    fn on_change(
+        &self,
+        change: &v1::Change,
+        records: &[RecordRef],
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = (change, records);
+        ready(Ok(()))
+    }
+}
+
+/// What a connector is given when it is made.
+#[derive(Clone)]
+pub struct Parts {
+    /// The process, for its clock and its shutdown.
+    pub process: Process,
+    /// HTTP with timeouts, pacing and a circuit breaker; [`Calls::scoped`] for a second credential or address.
+    pub calls: Calls,
+}
+
+/// A webhook as it was stored: its signature is checked, its content is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// The delivery's id: the same for the system's own redeliveries.
+    pub id: String,
+    /// The event's name where the system sends it beside the body, else empty.
+    pub event: String,
+    /// When it was stored.
+    pub received_at: Timestamp,
+    /// The headers that were kept, by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// The raw body.
+    pub body: Bytes,
+}
+
+/// What a webhook says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decoded {
+    /// These were seen.
+    Observations(Vec<Observation>),
+    /// Nothing of ours; a word for why.
+    Ignored(&'static str),
+    /// The body does not say enough: the loop reads these records.
+    Incomplete(Vec<RecordRef>),
+}
+
+/// What a record shows now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// As an observation that can be published (source `Poll`, origin as far as it is known).
+    pub observation: Observation,
+    /// Whatever `write` and `show` want to know besides: an `ETag`, a team, a head commit.
+    pub extra: Value,
+}
+
+/// What a record shows after a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The status.
+    pub native: Native,
+    /// Where on the record's time line, where the answer says.
+    pub position: Option<Position>,
+}
+
+/// One page of a sweep.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// What was seen (source `Sweep`).
+    pub observations: Vec<Observation>,
+    /// Where the next page begins; `None` ends the sweep.
+    pub next: Option<Value>,
+    /// With the last page: where the next sweep begins. Stored when all observations of the sweep are acknowledged.
+    pub cursor: Option<Value>,
+}

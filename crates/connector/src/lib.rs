@@ -1,0 +1,16 @@
+//! What a connector is: the trait, the one loop that runs it, HTTP pacing and circuit breaking, and the compliance suite.
+//!
+//! Knows no system. A connector is a folder that implements [`Connector`] and one line that makes its [`Registration`].
+
+pub mod calls;
+pub mod compliance;
+mod contract;
+mod failure;
+mod registration;
+mod run;
+
+pub use calls::{Calls, Response};
+pub use contract::{Connector, Decoded, Page, Parts, Reading, Webhook, Written};
+pub use failure::{Action, Failure};
+pub use registration::{Registration, Settings, registration};
+pub use run::{Running, Sink, observation_id, run};

@@ -1,0 +1,78 @@
+//! One line for each connector: everything that the rest of Lockstep knows of it.
+
+use anyhow::anyhow;
+use bus::Bus;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use model::Backoff;
+use runtime::Process;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::calls::{CallSettings, Calls};
+use crate::{Connector, Parts};
+
+/// A connector as the list of connectors knows it.
+#[derive(Clone, Copy)]
+pub struct Registration {
+    /// The system's name; its section of the configuration is called the same.
+    pub name: &'static str,
+    /// The built-in mapping, as TOML.
+    pub mapping: &'static str,
+    /// Starts it with its section. Returns when it is up; its tasks go on until the process's shutdown.
+    pub run: fn(Value, Process, Bus) -> BoxFuture<'static, anyhow::Result<()>>,
+    /// Whether its section could be run with, without I/O; else one sentence that names the key.
+    pub check: fn(&Value) -> Result<(), String>,
+}
+
+/// The registration of connector `C` with its built-in mapping.
+pub const fn registration<C: Connector>(mapping: &'static str) -> Registration {
+    Registration { name: C::SYSTEM, mapping, run: start::<C>, check: check::<C> }
+}
+
+/// How the loop runs a connector: the key `run` of its section.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Attempts at one command and the waits between them.
+    pub backoff: Backoff,
+    /// How many records are worked on at once, in each partition.
+    pub concurrency: usize,
+    /// How many commands of a partition are held at most, waiting ones included.
+    pub held_max: usize,
+    /// Timeouts and bounds of HTTP calls.
+    pub calls: CallSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { backoff: Backoff::default(), concurrency: 16, held_max: 256, calls: CallSettings::default() }
+    }
+}
+
+fn start<C: Connector>(section: Value, process: Process, bus: Bus) -> BoxFuture<'static, anyhow::Result<()>> {
+    async move {
+        let (connector, settings) = build::<C>(section, &process).map_err(|why| anyhow!("{}: {why}", C::SYSTEM))?;
+        crate::run(connector, settings, process, bus).await.map(drop)
+    }
+    .boxed()
+}
+
+fn check<C: Connector>(section: &Value) -> Result<(), String> {
+    // A process that is only looked at by the connector's constructor, which does no I/O.
+    build::<C>(section.clone(), &Process::new(C::SYSTEM, None)).map(drop)
+}
+
+fn build<C: Connector>(mut section: Value, process: &Process) -> Result<(C, Settings), String> {
+    if section.is_null() {
+        section = Value::Object(serde_json::Map::new());
+    }
+    let run = section.as_object_mut().and_then(|keys| keys.remove("run")).unwrap_or(Value::Object(serde_json::Map::new()));
+    let settings: Settings = serde_json::from_value(run).map_err(|error| format!("run: {error}"))?;
+    if settings.concurrency == 0 || settings.held_max < settings.concurrency {
+        return Err("run: concurrency must be at least 1, and held_max at least as much".into());
+    }
+    let config = serde_json::from_value(section).map_err(|error| error.to_string())?;
+    let calls = Calls::new(C::SYSTEM, C::LIMITS, settings.calls.clone(), process.clone())?;
+    Ok((C::new(config, Parts { process: process.clone(), calls })?, settings))
+}

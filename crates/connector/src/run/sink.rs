@@ -1,0 +1,47 @@
+//! Where a connector puts what it sees.
+
+use bus::{Bus, Outgoing};
+use model::{Lane, Native, Observation, RecordRef};
+
+use crate::Failure;
+
+/// Publishes observations. What it answers `Ok` to is stored by JetStream.
+#[derive(Clone)]
+pub struct Sink {
+    bus: Bus,
+    lane: Lane,
+}
+
+impl Sink {
+    pub(crate) fn new(bus: Bus, lane: Lane) -> Self {
+        Self { bus, lane }
+    }
+
+    /// Publishes one observation, and waits until it is stored.
+    pub async fn observe(&self, observation: Observation) -> Result<(), Failure> {
+        self.observe_all(vec![observation]).await
+    }
+
+    /// Publishes observations in their order, and waits until all of them are stored.
+    pub async fn observe_all(&self, observations: Vec<Observation>) -> Result<(), Failure> {
+        let messages = observations.iter().map(|seen| Outgoing::observation(self.lane, seen)).collect();
+        match self.bus.publish_all(messages).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::unavailable(format!("the bus did not store an observation: {error}"))),
+        }
+    }
+
+    /// The same with another lane.
+    #[must_use]
+    pub fn with_lane(&self, lane: Lane) -> Self {
+        Self { bus: self.bus.clone(), lane }
+    }
+}
+
+/// The id of an observation: the same for the same thing seen, whichever way it was seen.
+///
+/// `point` is the record's position; where the system has none, whatever number tells one showing of `native` from the next,
+/// such as the time of the edit.
+pub fn observation_id(record: &RecordRef, native: &Native, point: u64) -> String {
+    format!("{record}@{point}={native}")
+}
