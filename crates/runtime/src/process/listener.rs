@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +17,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use super::tasks::caught;
 use super::{Process, layers};
@@ -33,7 +35,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 impl Process {
     /// Serves a service's router on `listen` (port 0 takes a free one), and on the gateway where there is one. Adds
     /// `/livez`, `/readyz` and `/metrics`, tracing, a request id, and answers for panics and unknown paths: the router
-    /// must not bring a fallback. Returns the bound address; the serving ends with the shutdown.
+    /// must not bring a fallback; `ConnectInfo<SocketAddr>` is there for its handlers. Returns the bound address; the serving ends with the shutdown.
     pub async fn serve(&self, listen: SocketAddr, router: Router) -> anyhow::Result<SocketAddr> {
         let router = layers::around(self, router);
         self.shared.gateway.add(self.service(), router.clone())?;
@@ -101,8 +103,8 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: Cancell
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if connections.len() < CONNECTIONS => {
-                connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+            Ok((stream, peer)) if connections.len() < CONNECTIONS => {
+                connections.spawn(connection(stream, peer, router.clone(), shutdown.clone()));
             }
             // Over the limit the connection is closed: a client sees it and can come back.
             Ok(_) => tracing::warn!(limit = CONNECTIONS, "a connection was refused: too many are open"),
@@ -120,13 +122,17 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: Cancell
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: CancellationToken) {
+    let service = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    });
     // Small answers must not wait for more to send.
     let _ = stream.set_nodelay(true);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
     tokio::pin!(serving);
     let ended = tokio::select! {

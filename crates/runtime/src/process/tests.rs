@@ -47,6 +47,41 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
 }
 
 #[tokio::test]
+async fn a_connection_can_become_a_websocket_and_knows_its_peer() {
+    use axum::extract::{ConnectInfo, WebSocketUpgrade, ws::Message};
+    use futures_util::StreamExt;
+    let greet = |ConnectInfo(peer): ConnectInfo<SocketAddr>, upgrade: WebSocketUpgrade| async move {
+        upgrade.on_upgrade(move |mut socket| async move {
+            let _ = socket.send(Message::text(peer.ip().to_string())).await;
+        })
+    };
+    let process = Process::new("broadcaster", None);
+    let address = process.serve(LOCAL.into(), Router::new().route("/ws", get(greet))).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_request_that_was_begun_is_finished_before_the_end() {
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    let (says, waits) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = move || async move {
+        says.notify_one();
+        waits.notified().await;
+        "done"
+    };
+    let process = Process::new("ingest", None);
+    let address = process.serve(LOCAL.into(), Router::new().route("/slow", get(slow))).await.unwrap();
+    let asked = tokio::spawn(async move { ask(address, "/slow").await });
+    begun.notified().await;
+    process.shutdown().cancel();
+    go_on.notify_one();
+    assert_eq!(asked.await.unwrap(), (200, "done".into()));
+    process.finished(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_gateway_serves_the_routers_of_all_services_on_one_address() {
     let process = Process::new("lockstep", Some(LOCAL.into()));
     let ingest =
