@@ -1,0 +1,83 @@
+//! What can go wrong, by what to do next.
+
+use serde::Deserialize;
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address makes no sense.
+    #[error("{address:?} is not an address of Lockstep: {why}")]
+    Address {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The server was not reached, or broke off: try again.
+    #[error("Lockstep cannot be reached: {why}")]
+    Unavailable {
+        /// What failed.
+        why: String,
+    },
+    /// The server said no.
+    #[error("Lockstep refused ({status} {code}): {detail}")]
+    Refused {
+        /// The HTTP status, or the close code of a WebSocket; 0 for an error message on one.
+        status: u16,
+        /// One word that the documentation explains.
+        code: String,
+        /// What is wrong with the request.
+        detail: String,
+    },
+    /// The answer is not one of Lockstep's: another program listens there, or another version.
+    #[error("the answer is not one that this client knows: {why}")]
+    Unexpected {
+        /// What was wrong with it.
+        why: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+impl Error {
+    pub(crate) fn address(address: &str, why: impl Into<String>) -> Self {
+        Self::Address { address: address.to_owned(), why: why.into() }
+    }
+
+    pub(crate) fn refused(status: u16, body: &[u8]) -> Self {
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => Self::Refused { status, code: problem.code, detail: problem.detail },
+            Err(_) => Self::Refused {
+                status,
+                code: "unknown".into(),
+                detail: String::from_utf8_lossy(body).chars().take(200).collect(),
+            },
+        }
+    }
+
+    /// Whether the same call may do later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
+            Self::Address { .. } | Self::Unexpected { .. } => false,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Error {
+    fn from(error: reqwest::Error) -> Self {
+        // The library's own text stops at "error sending request"; the reason is underneath.
+        let mut why = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(under) = source {
+            why = under.to_string();
+            source = under.source();
+        }
+        Self::Unavailable { why }
+    }
+}
