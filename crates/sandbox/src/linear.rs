@@ -19,33 +19,32 @@ mod query;
 mod relation;
 mod schema;
 mod seed;
+mod shared;
 mod world;
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::anyhow;
 use axum::{Router, routing::post};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::{change::NewIssue, hooks::signature, schema::SDL};
 use self::{
     document::Documents,
-    error::ApiError,
     hooks::Secrets,
-    world::{Actor, Row, World, text},
+    shared::{Budgets, Shared, view},
+    world::World,
 };
 use crate::{
     control::Controls,
     counters::Counters,
     faults::{Faults, SharedFaults},
     journal::Journal,
-    limits::Budget,
     server::{self, Server},
     webhooks::{RetryPolicy, Webhooks},
 };
@@ -135,25 +134,6 @@ pub struct Issue {
 pub struct LinearSandbox {
     shared: Arc<Shared>,
     server: Server,
-}
-
-/// What the request handlers share.
-struct Shared {
-    world: Mutex<World>,
-    documents: Documents,
-    faults: SharedFaults,
-    counters: Counters,
-    webhooks: Webhooks,
-    api_key: String,
-    oauth_token: String,
-    limits: Mutex<LinearLimits>,
-    person: Budgets,
-    app: Budgets,
-}
-
-struct Budgets {
-    requests: Budget,
-    complexity: Budget,
 }
 
 /// Starts a Linear sandbox.
@@ -274,111 +254,5 @@ impl LinearSandbox {
     /// Stops it and frees its port.
     pub async fn stop(self) {
         self.server.stop().await;
-    }
-}
-
-// Edits by hand: as the person, counted as edits.
-impl Shared {
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn create_issue(&self, new: &NewIssue) -> Result<Issue, ApiError> {
-        self.edit(|world| change::create_by_name(world, new, Actor::Person, true))
-    }
-
-    fn move_issue(&self, identifier: &str, state: &str) -> Result<Issue, ApiError> {
-        self.edit(|world| {
-            let issue = world.issue(identifier).ok_or_else(|| ApiError::not_found("Issue"))?;
-            let team = text(issue, "teamId").unwrap_or_default();
-            let state = world.state(team, state).ok_or_else(|| ApiError::not_found("WorkflowState"))?;
-            let (id, fields) = (text(issue, "id").unwrap_or_default().to_owned(), json!({"stateId": state["id"]}));
-            Ok(change::update(world, &id, world::row(fields), Actor::Person)?.0)
-        })
-    }
-
-    fn edit_issue(&self, identifier: &str, fields: Row) -> Result<Issue, ApiError> {
-        self.edit(|world| {
-            let issue = world.issue(identifier).ok_or_else(|| ApiError::not_found("Issue"))?.clone();
-            let fields = mutation::issue_fields(world, &issue, fields)?;
-            Ok(change::update(world, text(&issue, "id").unwrap_or_default(), fields, Actor::Person)?.0)
-        })
-    }
-
-    fn remove_issue(&self, identifier: &str) -> Result<Issue, ApiError> {
-        self.edit(|world| {
-            let issue = world.issue(identifier).ok_or_else(|| ApiError::not_found("Issue"))?;
-            let id = text(issue, "id").unwrap_or_default().to_owned();
-            change::archive(world, &id, true, true, Actor::Person)
-        })
-    }
-
-    fn comment(&self, identifier: &str, body: &str) -> Result<String, ApiError> {
-        let fields = world::row(json!({"issueId": identifier, "body": body, "bodyData": "{}"}));
-        let comment = change::comment(&mut self.world(), fields, Actor::Person)?;
-        self.counters.edit();
-        Ok(text(&comment, "id").unwrap_or_default().to_owned())
-    }
-
-    fn edit(&self, change: impl FnOnce(&mut World) -> Result<Row, ApiError>) -> Result<Issue, ApiError> {
-        let mut world = self.world();
-        let row = change(&mut world)?;
-        self.counters.edit();
-        Ok(view(&world, &row))
-    }
-
-    fn budget(&self, actor: Actor) -> &Budgets {
-        match actor {
-            Actor::Person => &self.person,
-            Actor::App => &self.app,
-        }
-    }
-
-    fn window_ms(&self) -> u64 {
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner).window_ms
-    }
-
-    fn set_limits(&self, limits: LinearLimits) {
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
-        for budgets in [&self.person, &self.app] {
-            budgets.requests.set(limits.requests, Duration::from_millis(limits.window_ms));
-            budgets.complexity.set(limits.complexity, Duration::from_millis(limits.window_ms));
-        }
-    }
-
-    fn rate_limit_status(&self, actor: Actor) -> Value {
-        let budget = self.budget(actor);
-        let limit = |name: &str, standing: crate::limits::Standing| {
-            json!({
-                "type": name, "requestedAmount": 0, "allowedAmount": standing.limit, "period": self.window_ms(),
-                "remainingAmount": standing.remaining, "reset": standing.reset_ms,
-            })
-        };
-        let limits = [limit("requests", budget.requests.standing()), limit("complexity", budget.complexity.standing())];
-        json!({"identifier": seed::user(actor), "kind": if actor == Actor::App { "oauthApp" } else { "apiKey" }, "limits": limits})
-    }
-}
-
-impl Budgets {
-    fn new(limits: LinearLimits) -> Self {
-        let window = Duration::from_millis(limits.window_ms);
-        Self { requests: Budget::new(limits.requests, window), complexity: Budget::new(limits.complexity, window) }
-    }
-}
-
-fn view(world: &World, row: &Row) -> Issue {
-    let field = |name: &str| text(row, name).unwrap_or_default().to_owned();
-    let state = world.get("WorkflowState", &field("stateId"));
-    let of_state = |name: &str| state.and_then(|state| text(state, name)).unwrap_or_default().to_owned();
-    Issue {
-        id: field("id"),
-        identifier: field("identifier"),
-        title: field("title"),
-        state: of_state("name"),
-        state_type: of_state("type"),
-        state_id: field("stateId"),
-        branch: field("branchName"),
-        updated_at: field("updatedAt"),
-        trashed: row.get("trashed") == Some(&Value::Bool(true)),
     }
 }

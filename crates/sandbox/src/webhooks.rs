@@ -3,9 +3,11 @@
 //! It does not know what a webhook says: its system hands it a payload, and a signer that makes headers and bytes of it
 //! at the moment of sending.
 
+mod queue;
+mod sender;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,15 +20,12 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{
-    clock,
-    faults::{SharedFaults, WebhookFault},
+use self::{
+    queue::{Inner, Job, Queue},
+    sender::Sender,
 };
+use crate::faults::{SharedFaults, WebhookFault};
 
-/// How many webhooks may wait; of more, the oldest is dropped and counted.
-const QUEUE_MAX: usize = 100_000;
-/// How many deliveries are remembered.
-const LOG_MAX: usize = 1_000;
 /// How long a reordered webhook waits for a later one to overtake it.
 const HOLD_MAX: Duration = Duration::from_secs(2);
 
@@ -134,32 +133,6 @@ pub struct Logged {
 pub struct Webhooks {
     inner: Arc<Inner>,
     _stop: Arc<DropGuard>,
-}
-
-struct Inner {
-    queue: Mutex<Queue>,
-    faults: SharedFaults,
-    /// Counts up whenever the queue changed: wakes the task, and those who wait until it is drained.
-    changed: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Queue {
-    target: Option<String>,
-    /// By when they are due and then by arrival.
-    jobs: BTreeMap<(Instant, u64), Job>,
-    next_job: u64,
-    sending: usize,
-    log: VecDeque<Logged>,
-    next_number: u64,
-    overflowed: u64,
-}
-
-struct Job {
-    number: u64,
-    delivery: Delivery,
-    attempt: usize,
-    held: bool,
 }
 
 impl Webhooks {
@@ -279,182 +252,4 @@ impl Webhooks {
         .await
         .is_ok()
     }
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
-    }
-}
-
-impl Queue {
-    /// Enters a delivery in the log.
-    fn enter(&mut self, delivery: &Delivery, redelivery: bool) -> u64 {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.log.push_back(Logged {
-            number,
-            guid: delivery.guid.clone(),
-            hook: delivery.hook.clone(),
-            event: delivery.event.clone(),
-            action: delivery.action.clone(),
-            outcome: Outcome::Pending,
-            status: None,
-            error: None,
-            attempts: 0,
-            redelivery,
-            at_ms: clock::now_ms(),
-            duration_ms: 0,
-            headers: Vec::new(),
-            body: delivery.payload.clone(),
-            target: delivery.target.clone(),
-        });
-        if self.log.len() > LOG_MAX {
-            self.log.pop_front();
-        }
-        number
-    }
-
-    fn find(&self, number: u64) -> Option<&Logged> {
-        let first = self.log.front()?.number;
-        self.log.get(usize::try_from(number.checked_sub(first)?).ok()?)
-    }
-
-    fn settle(&mut self, number: u64, change: impl FnOnce(&mut Logged)) {
-        let place = self.log.front().and_then(|first| number.checked_sub(first.number));
-        if let Some(logged) = place.and_then(|place| self.log.get_mut(usize::try_from(place).ok()?)) {
-            change(logged);
-        }
-    }
-
-    fn push(&mut self, due: Instant, job: Job) {
-        if self.jobs.len() >= QUEUE_MAX
-            && let Some((_, lost)) = self.jobs.pop_first()
-        {
-            self.overflowed += 1;
-            self.settle(lost.number, |logged| logged.outcome = Outcome::Dropped);
-        }
-        self.next_job += 1;
-        self.jobs.insert((due, self.next_job), job);
-    }
-
-    fn pending(&self) -> usize {
-        self.sending + self.jobs.values().filter(|job| job.attempt == 0).count()
-    }
-
-    /// Makes the held-back ones due, now that another has gone.
-    fn release(&mut self) {
-        let held: Vec<_> = self.jobs.iter().filter(|(_, job)| job.held).map(|(key, _)| *key).collect();
-        for key in held {
-            if let Some(mut job) = self.jobs.remove(&key) {
-                job.held = false;
-                self.jobs.insert((Instant::now(), key.1), job);
-            }
-        }
-    }
-}
-
-struct Sender {
-    inner: Arc<Inner>,
-    policy: RetryPolicy,
-    signer: Signer,
-    client: reqwest::Client,
-}
-
-struct Answer {
-    status: Option<u16>,
-    error: Option<String>,
-}
-
-impl Sender {
-    async fn run(&self) {
-        let mut changed = self.inner.changed.subscribe();
-        loop {
-            changed.borrow_and_update();
-            match self.next() {
-                Next::Job(job, target) => self.attempt(job, target).await,
-                Next::At(due) => {
-                    // Either way the queue is looked at again.
-                    let _ = tokio::time::timeout_at(due, changed.changed()).await;
-                }
-                Next::Nothing => {
-                    if changed.changed().await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn next(&self) -> Next {
-        let mut queue = self.inner.lock();
-        let Some(((due, _), _)) = queue.jobs.first_key_value() else {
-            return Next::Nothing;
-        };
-        if *due > Instant::now() {
-            return Next::At(*due);
-        }
-        let Some((_, job)) = queue.jobs.pop_first() else {
-            return Next::Nothing;
-        };
-        queue.sending = 1;
-        let target = job.delivery.target.clone().or_else(|| queue.target.clone());
-        Next::Job(job, target)
-    }
-
-    async fn attempt(&self, job: Job, target: Option<String>) {
-        let signed = (self.signer)(&job.delivery);
-        let headers = signed.headers.clone();
-        let started = Instant::now();
-        let answer = self.post(signed, target).await;
-        let delivered = answer.status.is_some_and(|status| (200..300).contains(&status));
-        let again = if delivered { None } else { self.policy.waits.get(job.attempt).copied() };
-        let mut queue = self.inner.lock();
-        queue.sending = 0;
-        queue.settle(job.number, |logged| {
-            logged.attempts += 1;
-            logged.at_ms = clock::now_ms();
-            logged.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            logged.status = answer.status;
-            logged.error = answer.error;
-            logged.headers = headers;
-            logged.outcome = match (delivered, again) {
-                (true, _) => Outcome::Delivered,
-                (false, Some(_)) => Outcome::Pending,
-                (false, None) => Outcome::Failed,
-            };
-        });
-        if !job.held {
-            queue.release();
-        }
-        if let Some(wait) = again {
-            queue.push(Instant::now() + wait, Job { attempt: job.attempt + 1, held: false, ..job });
-        }
-        drop(queue);
-        self.inner.wake();
-    }
-
-    async fn post(&self, signed: Signed, target: Option<String>) -> Answer {
-        let Some(target) = target else {
-            return Answer { status: None, error: Some("no address to send to".to_owned()) };
-        };
-        let mut request = self.client.post(target).header("content-type", "application/json");
-        for (name, value) in signed.headers {
-            request = request.header(name, value);
-        }
-        match request.body(signed.body).send().await {
-            Ok(response) => Answer { status: Some(response.status().as_u16()), error: None },
-            Err(error) => Answer { status: None, error: Some(error.to_string()) },
-        }
-    }
-}
-
-enum Next {
-    Job(Job, Option<String>),
-    At(Instant),
-    Nothing,
 }

@@ -61,7 +61,7 @@ pub fn create(world: &mut World, fields: Row, actor: Actor, tell: bool) -> Resul
     let state = state_of_team(world, &state_id, &team_id)?;
     let number = next_number(world, &key);
     let identifier = format!("{key}-{number}");
-    let now = clock::now_ms();
+    let now = world.stamp(None);
     let title = text(&fields, "title").unwrap_or_default().to_owned();
     let slug = slug(&title);
     let mut issue = row(json!({
@@ -92,7 +92,7 @@ pub fn update(world: &mut World, id: &str, mut fields: Row, actor: Actor) -> Res
     if text(&fields, "teamId").is_some_and(|team| Some(team) != text(&old, "teamId")) {
         move_team(world, &mut issue, &mut fields)?;
     }
-    let now = later(&old);
+    let now = world.stamp(text(&old, "updatedAt"));
     if let Some(state_id) = fields.get("stateId").filter(|id| Some(*id) != old.get("stateId")) {
         let team = text(&issue, "teamId").unwrap_or_default();
         let state = state_of_team(world, state_id, team)?;
@@ -110,7 +110,7 @@ pub fn update(world: &mut World, id: &str, mut fields: Row, actor: Actor) -> Res
 /// Puts an issue in the archive, or with `trash` in the trash; or takes it out again.
 pub fn archive(world: &mut World, id: &str, archived: bool, trash: bool, actor: Actor) -> Result<Row, ApiError> {
     let old = world.get("Issue", id).ok_or_else(|| ApiError::not_found("Issue"))?.clone();
-    let now = later(&old);
+    let now = world.stamp(text(&old, "updatedAt"));
     let mut issue = old.clone();
     issue.insert("archivedAt".to_owned(), if archived { json!(clock::iso(now)) } else { Value::Null });
     issue.insert("trashed".to_owned(), if archived && trash { json!(true) } else { Value::Null });
@@ -125,7 +125,7 @@ pub fn archive(world: &mut World, id: &str, archived: bool, trash: bool, actor: 
 pub fn comment(world: &mut World, mut fields: Row, actor: Actor) -> Result<Row, ApiError> {
     let issue =
         text(&fields, "issueId").and_then(|key| world.issue(key)).ok_or_else(|| ApiError::not_found("Issue"))?;
-    let now = clock::iso(clock::now_ms());
+    let now = clock::iso(world.stamp(None));
     let id = text(&fields, "id").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     let url = format!("{}#comment-{}", text(issue, "url").unwrap_or_default(), &id[..id.len().min(8)]);
     let issue_id = issue["id"].clone();
@@ -237,12 +237,6 @@ fn next_number(world: &World, key: &str) -> u64 {
         .flat_map(|(_, row)| text(row, "identifier").into_iter().chain(list(row, "previousIdentifiers")));
     let numbers = given.filter_map(|identifier| identifier.strip_prefix(key)?.strip_prefix('-')?.parse().ok());
     numbers.max().unwrap_or(0) + 1
-}
-
-/// Now, or just after the issue's last change: no two of its versions share a time.
-fn later(old: &Row) -> i64 {
-    let last = text(old, "updatedAt").and_then(clock::parse).unwrap_or(0);
-    clock::now_ms().max(last + 1)
 }
 
 /// The old values of the fields that differ.

@@ -12,7 +12,12 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::linear::{Issue, LinearLimits, NewIssue, Shared, error::ApiError, view, world::row};
+use crate::linear::{
+    Issue, LinearLimits, NewIssue,
+    error::ApiError,
+    shared::{Shared, view},
+    world::row,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

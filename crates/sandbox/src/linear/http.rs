@@ -16,9 +16,10 @@ use crate::{
     faults::ApiFault,
     limits::Standing,
     linear::{
-        Shared, complexity,
+        complexity,
         error::{ApiError, rate_limited},
         execute::execute,
+        shared::Shared,
         world::Actor,
     },
 };

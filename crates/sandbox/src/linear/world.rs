@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    clock,
     journal::{Entry, Journal},
     linear::{error::ApiError, hooks::Secrets},
     webhooks::Webhooks,
@@ -37,6 +38,8 @@ pub struct World {
     pub webhooks: Webhooks,
     /// The secrets of the webhooks, which the signer shares.
     pub secrets: Secrets,
+    /// The latest time that a change was stamped with.
+    last_ms: i64,
     /// Grows with every change, as Linear's sync id does.
     pub sync_id: u64,
     /// Fields that were asked for and that the schema does not have.
@@ -54,8 +57,15 @@ struct Table {
 impl World {
     /// A world with the entities of a journal.
     pub fn new(journal: Journal, entries: Vec<Entry>, webhooks: Webhooks, secrets: Secrets) -> anyhow::Result<Self> {
-        let mut world =
-            Self { tables: BTreeMap::new(), journal, webhooks, secrets, sync_id: 0, unknown_fields: BTreeSet::new() };
+        let mut world = Self {
+            tables: BTreeMap::new(),
+            journal,
+            webhooks,
+            secrets,
+            last_ms: 0,
+            sync_id: 0,
+            unknown_fields: BTreeSet::new(),
+        };
         for entry in entries {
             let Value::Object(row) = entry.value else {
                 anyhow::bail!("{} {} in the journal is not an object", entry.kind, entry.key);
@@ -82,6 +92,7 @@ impl World {
         if kind == "Webhook" {
             self.secrets.set(&id, text(&row, "secret").unwrap_or_default());
         }
+        self.last_ms = self.last_ms.max(text(&row, "updatedAt").and_then(clock::parse).unwrap_or(0));
         let table = self.tables.entry(kind.to_owned()).or_default();
         let place = *table.places.entry(id).or_insert_with(|| {
             table.next += 1;
@@ -101,6 +112,15 @@ impl World {
         }
         self.sync_id += 1;
         Ok(())
+    }
+
+    /// The time of a change made now to an entity that was last changed at `before`.
+    ///
+    /// No two versions of an entity share a time, and no change is stamped earlier than one that was made before it; changes
+    /// of different entities can share a time.
+    pub fn stamp(&self, before: Option<&str>) -> i64 {
+        let after = before.and_then(clock::parse).map_or(0, |before| before + 1);
+        clock::now_ms().max(self.last_ms).max(after)
     }
 
     /// One entity.

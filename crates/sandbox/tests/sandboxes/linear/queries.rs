@@ -1,5 +1,6 @@
 //! Reading: pages, filters, and queries of any shape.
 
+use sandbox::linear::Issue;
 use serde_json::{Value, json};
 
 use super::api::{Api, KEY, texts};
@@ -7,6 +8,13 @@ use super::api::{Api, KEY, texts};
 const PAGE: &str = "query($first: Int, $after: String, $last: Int, $before: String) { \
     issues(first: $first, after: $after, last: $last, before: $before) { \
     nodes { identifier } edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
+
+/// Moves an issue so that it has changed later than every other one: two issues may share a millisecond, but an issue's
+/// second change is later than its first.
+fn change_twice(api: &Api, identifier: &str, state: &str) -> Issue {
+    api.sandbox.move_issue(identifier, "Backlog").unwrap();
+    api.sandbox.move_issue(identifier, state).unwrap()
+}
 
 #[tokio::test]
 async fn pages_run_from_the_newest_issue_to_the_oldest_and_back() {
@@ -31,7 +39,7 @@ async fn pages_run_from_the_newest_issue_to_the_oldest_and_back() {
 #[tokio::test]
 async fn ordered_by_the_last_change_the_issue_changed_last_is_first() {
     let api = Api::start().await;
-    api.sandbox.move_issue("ENG-2", "In Progress").unwrap();
+    change_twice(&api, "ENG-2", "In Progress");
     let data = api.data("{ issues(first: 1, orderBy: updatedAt) { nodes { identifier } } }", json!({})).await;
     assert_eq!(data["issues"]["nodes"][0]["identifier"], "ENG-2");
 }
@@ -42,10 +50,8 @@ async fn filters_find_exactly_what_they_ask_for() {
     let bug = api.data(r#"{ issueLabels(filter: {name: {eq: "Bug"}}) { nodes { id } } }"#, json!({})).await;
     let bug = bug["issueLabels"]["nodes"][0]["id"].clone();
     api.sandbox.edit_issue("ENG-1", json!({"addedLabelIds": [bug], "priority": 2})).unwrap();
-    let second = api.sandbox.move_issue("ENG-2", "In Progress").unwrap();
-    api.sandbox.move_issue("ENG-3", "In Progress").unwrap();
-    // An issue's second change is later than anything that was before its first.
-    let third = api.sandbox.move_issue("ENG-3", "Done").unwrap();
+    let second = change_twice(&api, "ENG-2", "In Progress");
+    let third = change_twice(&api, "ENG-3", "Done");
     let first = api.sandbox.issue("ENG-1").unwrap();
     let cases = [
         (json!({"number": {"eq": 5}, "team": {"key": {"eq": "ENG"}}}), vec!["ENG-5"]),

@@ -78,7 +78,10 @@ async fn making_and_removing_are_told_and_nothing_that_did_not_happen() {
 async fn without_faults_webhooks_come_once_and_in_order() {
     let (api, receiver) = start(Faults::default()).await;
     let expected = rename(&api, 30);
-    assert_eq!(titles(&receiver.first(30).await), expected);
+    let told = receiver.first(30).await;
+    assert_eq!(titles(&told), expected);
+    let times: Vec<_> = told.iter().map(|hook| hook.body["data"]["updatedAt"].as_str().unwrap()).collect();
+    assert!(times.is_sorted_by(|one, next| one < next), "no two versions of an issue share a time: {times:?}");
 }
 
 #[tokio::test]
