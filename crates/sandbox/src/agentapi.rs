@@ -85,7 +85,8 @@ pub async fn start(options: AgentapiOptions) -> anyhow::Result<AgentapiSandbox> 
 
 /// Redraws the screen of a running agent until the server stops.
 async fn redraw(agent: Arc<Agent>, every: Duration, stopping: CancellationToken) {
-    let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+    let every = every.max(Duration::from_millis(1));
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -179,7 +179,10 @@ impl State {
         let parts = if pull {
             json!({"action": action, "number": number, "pull_request": self.pull_json(repo, number)?})
         } else {
-            json!({"action": action, "issue": self.issue_json(repo, number)?})
+            let mut issue = self.issue_json(repo, number)?;
+            // Only an issue's events have it; its REST form does not.
+            issue["draft"] = json!(false);
+            json!({"action": action, "issue": issue})
         };
         self.owe(if pull { "pull_request" } else { "issues" }, repo, actor, shape::joined(parts, extra))
     }

@@ -85,7 +85,11 @@ async fn answer(State(hub): State<Arc<Hub>>, Extension(actor): Caller, body: Byt
 /// GitHub names the type of each error beside its message.
 fn typed(mut answer: Value) -> Value {
     for error in answer["errors"].as_array_mut().into_iter().flatten() {
-        let absent = error["message"].as_str().is_some_and(|said| said.starts_with("Could not resolve"));
+        let said = error["message"].as_str().unwrap_or_default();
+        // The library's own words before ours are not GitHub's.
+        let said = said.strip_prefix("resolver error: ").unwrap_or(said).to_owned();
+        let absent = said.starts_with("Could not resolve");
+        error["message"] = json!(said);
         error["type"] = json!(if absent { "NOT_FOUND" } else { "UNPROCESSABLE" });
     }
     if answer["errors"].is_null()
