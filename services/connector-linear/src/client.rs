@@ -1,0 +1,183 @@
+//! Talks to Linear's API: the only file of this connector that does I/O.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use connector::calls::limits;
+use connector::{Calls, Connector, Decoded, Failure, Page, Parts, Reading, Webhook, Written};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use model::{Command, Native, Observation, RecordRef, Source, Vocabulary};
+use runtime::Process;
+use runtime::config::Secret;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::decode::{self, Issue, Nodes, Us};
+use crate::sweep::Place;
+use crate::vocabulary::{self, State, Teams};
+use crate::{Config, answer, encode};
+
+/// How long a team's states are believed; a state that is missing among them is asked for at once.
+const STATES_TTL_MS: i64 = 10 * 60 * 1_000;
+
+/// Linear as a connector.
+pub struct Linear {
+    process: Process,
+    calls: Calls,
+    url: reqwest::Url,
+    key: Secret,
+    app_id: Option<String>,
+    teams: Vec<String>,
+    sweep_every: Duration,
+    us: OnceLock<Us>,
+    known: Mutex<Teams>,
+}
+
+impl Connector for Linear {
+    const SYSTEM: &'static str = crate::SYSTEM;
+    const LIMITS: limits::Limits = limits::linear;
+    type Config = Config;
+    const HAS_WEBHOOKS: bool = true;
+    const HAS_SWEEP: bool = true;
+    const HAS_COMMANDS: bool = true;
+
+    fn new(config: Config, parts: Parts) -> Result<Self, String> {
+        let url =
+            reqwest::Url::parse(&config.api_url).map_err(|error| format!("linear.api_url: not a URL: {error}"))?;
+        if config.api_key.is_empty() {
+            return Err("linear.api_key: missing; give a personal key (lin_api_…) or an OAuth token".to_owned());
+        }
+        if config.sweep_s == 0 {
+            return Err("linear.sweep_s: must be at least 1".to_owned());
+        }
+        let us = OnceLock::new();
+        if is_personal(&config.api_key) {
+            us.get_or_init(Us::default);
+        }
+        Ok(Self {
+            process: parts.process,
+            calls: parts.calls,
+            url,
+            key: config.api_key,
+            app_id: config.app_id,
+            teams: config.teams.iter().map(|team| team.to_uppercase()).collect(),
+            sweep_every: Duration::from_secs(config.sweep_s),
+            us,
+            known: Mutex::new(Teams::new(STATES_TTL_MS)),
+        })
+    }
+
+    fn sweep_every(&self) -> Duration {
+        self.sweep_every
+    }
+
+    fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
+        let now = self.process.now_ms();
+        let us = self.us.get().cloned().unwrap_or_default();
+        decode::webhook(&webhook.body, &us, &self.teams, |team, native| self.known().with_word(team, native, now))
+    }
+
+    async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
+        self.know_us().await?;
+        let data = self.ask(&encode::issue(record.id()), "read").await?;
+        let mut issue: Issue = part(&data, "issue")?;
+        let states = vocabulary::ordered(issue.team.states.take().map(|states| states.nodes).unwrap_or_default());
+        let words = self.learn(&issue.team.id, &states);
+        let observation = decode::observation(&issue, words, Source::Poll)?;
+        Ok(Reading { observation, extra: json!(states) })
+    }
+
+    async fn write(&self, command: &Command, reading: &Reading) -> Result<Written, Failure> {
+        let states: Vec<State> = serde_json::from_value(reading.extra.clone()).unwrap_or_default();
+        let state = encode::meant(&states, &command.native, &command.status)?;
+        let data = self.ask(&encode::update(command.record.id(), state), "write").await?;
+        let shown = &data["issueUpdate"]["issue"];
+        let native = shown["state"]["name"].as_str().and_then(|name| Native::new(name).ok());
+        let position = shown["updatedAt"].as_str().and_then(|at| decode::moment(at).ok()).map(|(position, _)| position);
+        if data["issueUpdate"]["success"] != true {
+            return Err(Failure::Unavailable {
+                why: "Linear did not say that the update succeeded".to_owned(),
+                retry_after: None,
+            });
+        }
+        Ok(Written { native: native.unwrap_or_else(|| command.native.clone()), position })
+    }
+
+    async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
+        self.know_us().await?;
+        let mut place = Place::of(cursor, next)?;
+        let asked = encode::issues(place.since.as_deref(), &self.teams, place.after.as_deref());
+        let issues: Nodes<Issue> = part(&self.ask(&asked, "sweep").await?, "issues")?;
+        let mut observations: Vec<Observation> = Vec::with_capacity(issues.nodes.len());
+        for issue in &issues.nodes {
+            let words = self.words(&issue.team.id, &decode::native(issue)?).await?;
+            observations.push(decode::observation(issue, words, Source::Sweep)?);
+            place.saw(&issue.updated_at);
+        }
+        let after = issues.page_info.filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
+        let (next, cursor) = place.then(after);
+        Ok(Page { observations, next, cursor })
+    }
+}
+
+impl Linear {
+    /// Finds out, once, whether the credential is an app's: only then is an actor known to be us.
+    async fn know_us(&self) -> Result<(), Failure> {
+        if self.us.get().is_some() {
+            return Ok(());
+        }
+        let us = match self.ask(&encode::viewer(), "read").await {
+            Ok(data) if data["viewer"]["app"] == true => {
+                let user = data["viewer"]["id"].as_str().map(str::to_owned);
+                Us { ids: user.into_iter().chain(self.app_id.clone()).collect(), client_known: self.app_id.is_some() }
+            }
+            Ok(_) | Err(Failure::Gone { .. }) => Us::default(),
+            Err(failure) => return Err(failure),
+        };
+        self.us.get_or_init(|| us);
+        Ok(())
+    }
+
+    /// A team's words, asked for when they are not known, old, or lack the one that an issue shows.
+    async fn words(&self, team: &str, native: &Native) -> Result<Vocabulary, Failure> {
+        if let Some(words) = self.known().with_word(team, native, self.process.now_ms()) {
+            return Ok(words);
+        }
+        let data = self.ask(&encode::team_states(team), "read").await?;
+        let team: decode::Team = part(&data, "team")?;
+        Ok(self.learn(&team.id, &vocabulary::ordered(team.states.map(|states| states.nodes).unwrap_or_default())))
+    }
+
+    fn learn(&self, team: &str, states: &[State]) -> Vocabulary {
+        let words = vocabulary::vocabulary(states);
+        self.known().learn(team, words.clone(), self.process.now_ms());
+        words
+    }
+
+    fn known(&self) -> MutexGuard<'_, Teams> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, asked: &Value, class: &'static str) -> Result<Value, Failure> {
+        let key = self.key.expose();
+        let authorization = if is_personal(&self.key) { key.to_owned() } else { format!("Bearer {key}") };
+        let mut authorization = HeaderValue::from_str(&authorization)
+            .map_err(|_| Failure::refused("unauthorized", "linear.api_key holds characters that no key has"))?;
+        authorization.set_sensitive(true);
+        let request = self.calls.client().post(self.url.clone()).header(AUTHORIZATION, authorization).json(asked);
+        let answered = self.calls.send(request, class).await?;
+        answer::data(answered.status, &answered.bytes)
+    }
+}
+
+/// Whether a key is a person's own: those go bare, OAuth tokens do not.
+fn is_personal(key: &Secret) -> bool {
+    key.expose().starts_with("lin_api_")
+}
+
+/// One field of an answer's data, as what it should be.
+fn part<T: DeserializeOwned>(data: &Value, name: &str) -> Result<T, Failure> {
+    T::deserialize(&data[name])
+        .map_err(|error| Failure::refused("malformed", format!("Linear's answer cannot be read: {name}: {error}")))
+}

@@ -1,0 +1,226 @@
+//! What Linear says of an issue, as observations: from a webhook's body or from the API's answers, which name the same fields.
+//!
+//! Pure. It does not know which states a team has unless it is told.
+
+use connector::{Decoded, Failure, observation_id};
+use model::{
+    Actor, Intent, Key, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp, Vocabulary,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::vocabulary::State;
+
+/// An issue, by the fields that webhooks and our queries share.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issue {
+    /// Its id, which it keeps when it moves to another team.
+    pub id: String,
+    /// What people call it: `ENG-123`.
+    pub identifier: String,
+    /// What people called it in the teams that it was in before.
+    #[serde(default)]
+    pub previous_identifiers: Vec<String>,
+    /// Its title.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// Where people find it.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// When it last changed, to the millisecond.
+    pub updated_at: String,
+    /// The state it is in.
+    pub state: Named,
+    /// The team whose states it can be in.
+    pub team: Team,
+}
+
+/// The state of an issue.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// What the team calls it.
+    pub name: String,
+}
+
+/// A team, with its states where they were asked for.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Team {
+    /// Its id.
+    pub id: String,
+    /// What its issues' identifiers begin with.
+    pub key: String,
+    /// Its states, in any order.
+    #[serde(default)]
+    pub states: Option<Nodes<State>>,
+}
+
+/// A page of a connection.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Nodes<T> {
+    /// What is on it.
+    pub nodes: Vec<T>,
+    /// Whether there is another, where that was asked for.
+    #[serde(default)]
+    pub page_info: Option<PageInfo>,
+}
+
+/// Whether there is another page, and after what.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageInfo {
+    /// Whether there is another.
+    pub has_next_page: bool,
+    /// What it begins after.
+    pub end_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    action: String,
+    #[serde(rename = "type")]
+    kind: String,
+    actor: Option<Sender>,
+    data: Value,
+}
+
+#[derive(Deserialize)]
+struct Sender {
+    id: Option<String>,
+    name: Option<String>,
+    service: Option<String>,
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
+/// Who we are in Linear, as far as that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Us {
+    /// The ids by which webhooks name the app that our credential belongs to; none under a personal key, where a person
+    /// may be the actor.
+    pub ids: Vec<String>,
+    /// Whether the OAuth client's own id is among them.
+    pub client_known: bool,
+}
+
+impl Us {
+    fn origin(&self, sender: Option<&Sender>) -> Origin {
+        let Some((sender, id)) = sender.and_then(|sender| Some((sender, sender.id.as_ref()?))) else {
+            return Origin::Unknown;
+        };
+        if self.ids.is_empty() {
+            Origin::Unknown
+        } else if self.ids.contains(id) {
+            Origin::Own(None)
+        } else if sender.kind == "oauthClient" && !self.client_known {
+            // The app's user is known by another id than its client: this client may be ours.
+            Origin::Unknown
+        } else {
+            Origin::Other
+        }
+    }
+}
+
+/// The system that all this is about.
+pub fn system() -> System {
+    System::new(crate::SYSTEM).expect("the connector's own name is a good name")
+}
+
+/// The record of an issue.
+pub fn record(issue: &str) -> Result<RecordRef, Failure> {
+    let kind = Kind::new("issue").expect("a constant name is a good name");
+    RecordRef::new(system(), kind, issue).map_err(|error| malformed(&error))
+}
+
+/// What a webhook's body tells. `words` brings the words of a team that are known and include the one asked for; `teams` are
+/// the keys of the only teams that count, or empty for all.
+pub fn webhook(
+    body: &[u8],
+    us: &Us,
+    teams: &[String],
+    words: impl Fn(&str, &Native) -> Option<Vocabulary>,
+) -> Result<Decoded, Failure> {
+    let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    match (body.kind.as_str(), body.action.as_str()) {
+        ("Issue", "create" | "update" | "restore") => {}
+        ("Issue", "remove") => return Ok(Decoded::Ignored("removed")),
+        ("Issue", _) => return Ok(Decoded::Ignored("other_action")),
+        _ => return Ok(Decoded::Ignored("other_type")),
+    }
+    let issue: Issue = serde_json::from_value(body.data).map_err(|error| malformed(&error))?;
+    if !counts(&issue.team.key, teams) {
+        return Ok(Decoded::Ignored("other_team"));
+    }
+    let native = native(&issue)?;
+    let Some(vocabulary) = words(&issue.team.id, &native) else {
+        return Ok(Decoded::Incomplete(vec![record(&issue.id)?]));
+    };
+    let mut observation = observation(&issue, vocabulary, Source::Webhook)?;
+    observation.origin = us.origin(body.actor.as_ref());
+    observation.actor = body.actor.as_ref().and_then(actor);
+    Ok(Decoded::Observations(vec![observation]))
+}
+
+/// Whether a team is one of those that count.
+pub fn counts(key: &str, teams: &[String]) -> bool {
+    teams.is_empty() || teams.iter().any(|team| team.eq_ignore_ascii_case(key))
+}
+
+/// What an issue shows, with its team's words.
+pub fn observation(issue: &Issue, vocabulary: Vocabulary, source: Source) -> Result<Observation, Failure> {
+    let record = record(&issue.id)?;
+    let native = native(issue)?;
+    let (position, occurred_at) = moment(&issue.updated_at)?;
+    let identifiers = std::iter::once(&issue.identifier).chain(&issue.previous_identifiers);
+    Ok(Observation {
+        // The same for every copy of what was seen, whichever way it came: an issue does not change twice in a millisecond.
+        id: observation_id(&record, &native, position.0),
+        record,
+        native,
+        position: Some(position),
+        occurred_at,
+        actor: None,
+        origin: Origin::Unknown,
+        source,
+        intent: Intent::Status,
+        lifecycle: None,
+        title: issue.title.clone().filter(|title| !title.trim().is_empty()),
+        url: issue.url.clone(),
+        keys: identifiers.filter_map(|identifier| Key::new(identifier).ok()).collect(),
+        mentions: Vec::new(),
+        vocabulary: Some(vocabulary),
+        metadata: std::collections::BTreeMap::new(),
+    })
+}
+
+/// The word an issue shows.
+pub fn native(issue: &Issue) -> Result<Native, Failure> {
+    Native::new(&issue.state.name).map_err(|error| malformed(&error))
+}
+
+/// A time of Linear's as a position and as a moment.
+pub fn moment(updated_at: &str) -> Result<(Position, Timestamp), Failure> {
+    let at = OffsetDateTime::parse(updated_at, &Rfc3339).map_err(|error| malformed(&format!("updatedAt: {error}")))?;
+    let ms = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    Ok((Position(u64::try_from(ms).unwrap_or_default()), Timestamp(ms)))
+}
+
+fn actor(sender: &Sender) -> Option<Actor> {
+    let name = sender.name.as_ref().or(sender.service.as_ref()).or(sender.id.as_ref())?;
+    Some(Actor { name: name.clone(), id: sender.id.clone(), automation: sender.kind != "user" })
+}
+
+fn malformed(error: &impl ToString) -> Failure {
+    Failure::Refused {
+        why: format!("Linear said something that cannot be read: {}", error.to_string()),
+        code: "malformed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

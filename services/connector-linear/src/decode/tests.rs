@@ -1,0 +1,115 @@
+use model::Word;
+use serde_json::json;
+
+use super::*;
+use crate::{answer, vocabulary};
+
+const UPDATE: &str = include_str!("../../fixtures/issue_update.json");
+const ADA: &str = "8d7f2b1c-0000-4000-8000-000000000001";
+const APP: &str = "8d7f2b1c-0000-4000-8000-0000000000ff";
+
+#[expect(clippy::unnecessary_wraps, reason = "a team whose words are known")]
+fn words(_: &str, native: &Native) -> Option<Vocabulary> {
+    Some(Vocabulary([Word { native: native.clone(), class: "started".into() }].into()))
+}
+
+fn body(change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut body: Value = serde_json::from_str(UPDATE).unwrap();
+    change(&mut body);
+    body.to_string().into_bytes()
+}
+
+fn app() -> Us {
+    Us { ids: vec![APP.to_owned()], client_known: true }
+}
+
+fn seen(body: &[u8], us: &Us) -> Observation {
+    match webhook(body, us, &[], words).unwrap() {
+        Decoded::Observations(mut all) => all.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ignored(change: impl FnOnce(&mut Value)) -> &'static str {
+    match webhook(&body(change), &app(), &["ENG".to_owned()], words).unwrap() {
+        Decoded::Ignored(reason) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_webhook_tells_what_the_issue_shows_since_when_and_by_whom() {
+    let seen = seen(UPDATE.as_bytes(), &app());
+    assert_eq!(seen.record.to_string(), "linear/issue/8d7f2b1c-0000-4000-8000-00000000000c");
+    assert_eq!(seen.native.as_str(), "In Review");
+    assert_eq!(seen.occurred_at, Timestamp(1_795_167_000_125));
+    assert_eq!(seen.position, Some(Position(1_795_167_000_125)));
+    assert_eq!(seen.keys, ["ENG-12", "OPS-3"].map(|key| Key::new(key).unwrap()));
+    assert_eq!(seen.title.as_deref(), Some("Sign in with a passkey"));
+    assert_eq!(seen.actor, Some(Actor { name: "Ada".to_owned(), id: Some(ADA.to_owned()), automation: false }));
+    assert_eq!(seen.source, Source::Webhook);
+    assert!(seen.vocabulary.is_some());
+}
+
+#[test]
+fn the_same_edit_has_the_same_id_by_webhook_and_by_question() {
+    let answered = include_bytes!("../../fixtures/issue.json");
+    let data = answer::data(http::StatusCode::OK, answered).unwrap();
+    let issue: Issue = serde_json::from_value(data["issue"].clone()).unwrap();
+    let states = vocabulary::ordered(issue.team.states.clone().unwrap().nodes);
+    let read = observation(&issue, vocabulary::vocabulary(&states), Source::Poll).unwrap();
+    assert_eq!(read.id, seen(UPDATE.as_bytes(), &app()).id);
+    assert_eq!(read.vocabulary.unwrap().0[0].native.as_str(), "Todo", "in the team's order");
+}
+
+#[test]
+fn an_apps_own_edit_is_known_and_so_is_anothers() {
+    let by = |kind: &str, id: &str| body(|body| body["actor"] = json!({"id": id, "type": kind, "name": "x"}));
+    assert_eq!(seen(&by("oauthClient", APP), &app()).origin, Origin::Own(None));
+    assert_eq!(seen(&by("user", APP), &app()).origin, Origin::Own(None), "an app's user");
+    assert_eq!(seen(&by("oauthClient", "another"), &app()).origin, Origin::Other);
+    assert_eq!(seen(UPDATE.as_bytes(), &app()).origin, Origin::Other);
+}
+
+#[test]
+fn a_client_of_unknown_id_may_be_ours() {
+    let us = Us { client_known: false, ..app() };
+    let by_client = body(|body| body["actor"] = json!({"id": "a-client", "type": "oauthClient", "name": "x"}));
+    assert_eq!(seen(&by_client, &us).origin, Origin::Unknown);
+    assert_eq!(seen(UPDATE.as_bytes(), &us).origin, Origin::Other);
+}
+
+#[test]
+fn under_a_personal_key_nothing_is_known_of_the_origin() {
+    assert_eq!(seen(UPDATE.as_bytes(), &Us::default()).origin, Origin::Unknown);
+    assert_eq!(seen(&body(|body| body["actor"] = Value::Null), &app()).origin, Origin::Unknown);
+}
+
+#[test]
+fn an_integration_is_named_by_its_service_and_is_no_person() {
+    let by_github = body(|body| body["actor"] = json!({"id": "i", "type": "integration", "service": "github"}));
+    let actor = seen(&by_github, &app()).actor.unwrap();
+    assert_eq!((actor.name.as_str(), actor.automation), ("github", true));
+}
+
+#[test]
+fn an_issue_of_a_team_whose_words_are_unknown_must_be_read() {
+    let decoded = webhook(UPDATE.as_bytes(), &app(), &[], |_, _| None).unwrap();
+    assert!(matches!(decoded, Decoded::Incomplete(records) if records[0].id().ends_with("00000c")));
+}
+
+#[test]
+fn what_is_no_news_of_a_counted_issue_is_ignored_by_name() {
+    assert_eq!(ignored(|body| body["action"] = json!("remove")), "removed");
+    assert_eq!(ignored(|body| body["type"] = json!("Comment")), "other_type");
+    assert_eq!(ignored(|body| body["action"] = json!("frobnicate")), "other_action");
+    assert_eq!(ignored(|body| body["data"]["team"]["key"] = json!("OPS")), "other_team");
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused_and_not_guessed() {
+    for bad in [b"{}".to_vec(), b"no".to_vec(), body(|body| body["data"]["updatedAt"] = json!("yesterday"))] {
+        let refused = webhook(&bad, &app(), &[], words);
+        assert!(matches!(refused, Err(Failure::Refused { code: "malformed", .. })), "{refused:?}");
+    }
+}

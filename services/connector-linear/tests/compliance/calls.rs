@@ -1,0 +1,156 @@
+//! Each call of the connector, one at a time.
+
+use connector::{Connector, Decoded, Failure, Page};
+use connector_linear::{Config, Linear};
+use model::{Observation, Origin, Source};
+use runtime::config::Secret;
+use sandbox::faults::Faults;
+use sandbox::linear::{LinearLimits, LinearSandbox, NewIssue};
+use serde_json::Value;
+
+use crate::world::{APP, PERSONAL, command, connector, connector_with, newest, record, server};
+
+async fn moved(server: &LinearSandbox, linear: &Linear) -> Observation {
+    // The first read teaches the connector who it is and what the team's states are.
+    linear.read(&record(server, "ENG-1")).await.unwrap();
+    server.move_issue("ENG-1", "In Review").unwrap();
+    match newest(server, linear) {
+        Decoded::Observations(mut seen) => seen.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn swept(linear: &Linear, cursor: Option<Value>) -> (Vec<Observation>, Option<Value>) {
+    let (mut seen, mut next) = (Vec::new(), None);
+    loop {
+        let page: Page = linear.sweep(cursor.clone(), next).await.unwrap();
+        seen.extend(page.observations);
+        next = page.next;
+        if next.is_none() {
+            return (seen, page.cursor);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_persons_edit_is_seen_by_webhook_and_known_to_be_another_s() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    let seen = moved(&server, &linear).await;
+    assert_eq!((seen.native.as_str(), seen.origin), ("In Review", Origin::Other));
+    assert_eq!(seen.actor.unwrap().name, "Ada");
+    assert_eq!(seen.keys[0].as_str(), "ENG-1");
+    assert_eq!(seen.vocabulary.unwrap().0.len(), 8);
+}
+
+#[tokio::test]
+async fn under_a_personal_key_nothing_is_known_of_the_origin() {
+    let server = server().await;
+    let linear = connector(&server, PERSONAL);
+    assert_eq!(moved(&server, &linear).await.origin, Origin::Unknown);
+}
+
+#[tokio::test]
+async fn a_webhook_before_the_team_is_known_asks_for_the_record() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    server.move_issue("ENG-1", "In Review").unwrap();
+    let Decoded::Incomplete(records) = newest(&server, &linear) else { panic!() };
+    assert_eq!(records, [record(&server, "ENG-1")]);
+    let read = linear.read(&records[0]).await.unwrap().observation;
+    assert!(matches!(newest(&server, &linear), Decoded::Observations(seen) if seen[0].id == read.id));
+}
+
+#[tokio::test]
+async fn our_own_write_lands_and_is_known_to_be_ours() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    let record = record(&server, "ENG-2");
+    let reading = linear.read(&record).await.unwrap();
+    assert_eq!((reading.observation.native.as_str(), reading.observation.source), ("Todo", Source::Poll));
+    let written = linear.write(&command(&record, "Done", "done"), &reading).await.unwrap();
+    assert_eq!(written.native.as_str(), "Done");
+    assert_eq!(server.issue("ENG-2").unwrap().state, "Done");
+    assert_eq!(server.counters().counts().writes, 1);
+    let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
+    assert_eq!((seen[0].origin, seen[0].position), (Origin::Own(None), written.position));
+}
+
+#[tokio::test]
+async fn a_state_that_has_gone_is_replaced_by_one_of_its_type() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    let new = NewIssue { team: "OPS".to_owned(), title: "Rotate the keys".to_owned(), ..NewIssue::default() };
+    let issue = server.create_issue(&new).unwrap();
+    let record = record(&server, &issue.identifier);
+    let reading = linear.read(&record).await.unwrap();
+    let written = linear.write(&command(&record, "In Review", "in_review"), &reading).await.unwrap();
+    assert_eq!(written.native.as_str(), "Doing");
+}
+
+#[tokio::test]
+async fn a_sweep_sees_everything_and_the_next_what_has_changed_since() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    for n in 0..60 {
+        let new = NewIssue { team: "OPS".to_owned(), title: format!("Task {n}"), ..NewIssue::default() };
+        server.create_issue(&new).unwrap();
+    }
+    let (all, cursor) = swept(&linear, None).await;
+    assert_eq!(all.len(), 66, "two pages");
+    assert!(all.iter().all(|seen| seen.source == Source::Sweep && seen.vocabulary.is_some()));
+    server.move_issue("ENG-3", "In Progress").unwrap();
+    let (again, _) = swept(&linear, cursor).await;
+    let moved = again.iter().find(|seen| seen.record == record(&server, "ENG-3")).unwrap();
+    assert_eq!(moved.native.as_str(), "In Progress");
+    let ids: std::collections::BTreeSet<_> = all.iter().map(|seen| &seen.id).collect();
+    let new: Vec<_> = again.iter().filter(|seen| !ids.contains(&seen.id)).collect();
+    assert_eq!(new, [moved], "what was seen before has the id that it had");
+}
+
+#[tokio::test]
+async fn only_the_teams_that_count_are_swept_and_heard() {
+    let server = server().await;
+    let config = Config { api_key: Secret::new(APP), teams: vec!["ops".to_owned()], ..Config::default() };
+    let linear = connector_with(&server, config);
+    assert_eq!(swept(&linear, None).await.0, []);
+    server.move_issue("ENG-1", "Done").unwrap();
+    assert_eq!(newest(&server, &linear), Decoded::Ignored("other_team"));
+}
+
+#[tokio::test]
+async fn a_used_up_budget_is_a_limit_and_not_an_attempt() {
+    let server = server().await;
+    let linear = connector(&server, PERSONAL);
+    server.set_limits(LinearLimits { requests: 1, ..LinearLimits::default() });
+    let record = record(&server, "ENG-1");
+    linear.read(&record).await.unwrap();
+    assert!(matches!(linear.read(&record).await, Err(Failure::Limited { .. })));
+}
+
+#[tokio::test]
+async fn a_limit_that_the_server_tells_is_one() {
+    let server = server().await;
+    let linear = connector(&server, PERSONAL);
+    server.faults().set(Faults { limit: 1.0, ..Faults::default() });
+    assert!(matches!(linear.read(&record(&server, "ENG-1")).await, Err(Failure::Limited { .. })));
+}
+
+#[tokio::test]
+async fn a_fault_of_the_servers_is_worth_another_attempt() {
+    let server = server().await;
+    let linear = connector(&server, PERSONAL);
+    server.faults().set(Faults { error_5xx: 1.0, ..Faults::default() });
+    assert!(matches!(linear.read(&record(&server, "ENG-1")).await, Err(Failure::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_and_a_missing_issue_is_gone() {
+    let server = server().await;
+    let stranger = connector(&server, "lin_api_stranger");
+    let refused = stranger.read(&record(&server, "ENG-1")).await;
+    assert!(matches!(refused, Err(Failure::Refused { code: "unauthorized", .. })), "{refused:?}");
+    let linear = connector(&server, PERSONAL);
+    let nobody = "linear/issue/00000000-0000-4000-8000-000000000000".parse().unwrap();
+    assert!(matches!(linear.read(&nobody).await, Err(Failure::Gone { .. })));
+}
