@@ -1,0 +1,208 @@
+//! Talks to GitHub's API: the only file of this connector that does I/O.
+
+mod api;
+
+use std::time::Duration;
+
+use connector::calls::limits;
+use connector::{Connector, Decoded, Failure, Page, Parts, Reading, Webhook, Written};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::{StatusCode, header::ETAG};
+use model::{Command, Native, Observation, RecordRef, Source};
+use runtime::Process;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::address::{Address, Of, is_repository};
+use crate::decode::{self, Issue, Sight, Terms, malformed};
+use crate::pull::{Pull, Standing};
+use crate::walk::Walk;
+use crate::{Config, encode};
+use api::{Api, json_of};
+
+/// How many pull requests of a page are read at once.
+const READS_MAX: usize = 4;
+
+/// GitHub as a connector.
+pub struct Github {
+    process: Process,
+    api: Api,
+    terms: Terms,
+    sweep_every: Duration,
+}
+
+impl Connector for Github {
+    const SYSTEM: &'static str = crate::SYSTEM;
+    const LIMITS: limits::Limits = limits::github;
+    type Config = Config;
+    const HAS_WEBHOOKS: bool = true;
+    const HAS_SWEEP: bool = true;
+    const HAS_COMMANDS: bool = true;
+
+    fn new(config: Config, parts: Parts) -> Result<Self, String> {
+        if let Some(bad) = config.repositories.iter().find(|name| !is_repository(name)) {
+            return Err(format!("github.repositories: {bad:?} is not owner/name"));
+        }
+        if config.sweep_s == 0 {
+            return Err("github.sweep_s: must be at least 1".to_owned());
+        }
+        Ok(Self {
+            api: Api::new(&config, &parts)?,
+            process: parts.process,
+            terms: Terms { repositories: config.repositories, team_prefixes: config.team_prefixes },
+            sweep_every: Duration::from_secs(config.sweep_s),
+        })
+    }
+
+    fn sweep_every(&self) -> Duration {
+        self.sweep_every
+    }
+
+    fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
+        let login = self.api.login();
+        decode::webhook(&webhook.event, &webhook.id, &webhook.body, &self.terms, login, self.process.now_ms())
+    }
+
+    async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
+        let (of, at) = Address::of(record)?;
+        let sight = self.sight(Source::Poll);
+        match of {
+            Of::Issue => {
+                let issue: Issue = json_of(&self.api.ask(&encode::issue(&at), "read").await?)?;
+                let observation = Observation { record: record.clone(), ..issue.observation(&self.terms, sight)? };
+                Ok(Reading { observation, extra: Value::Null })
+            }
+            Of::PullRequest => {
+                let pull = self.pull(&at, "read").await?;
+                let extra = json!({"node": pull.node, "head": pull.head, "draft": pull.standing.is_draft});
+                let observation = Observation { record: record.clone(), ..pull.observation(&self.terms, sight)? };
+                Ok(Reading { observation, extra })
+            }
+        }
+    }
+
+    async fn write(&self, command: &Command, reading: &Reading) -> Result<Written, Failure> {
+        let (of, at) = Address::of(&command.record)?;
+        match of {
+            Of::Issue => self.write_issue(&at, &command.native, &reading.observation.native).await,
+            Of::PullRequest => self.write_pull(&at, &command.native, reading).await,
+        }
+    }
+
+    async fn show(&self, command: &Command, reading: &Reading) -> Result<(), Failure> {
+        let (_, at) = Address::of(&command.record)?;
+        let Some(head) = reading.extra["head"].as_str() else {
+            return Err(Failure::refused("cannot_show", format!("{at} has no commit to show a status on")));
+        };
+        let call = encode::status(&at.repository, head, command);
+        let standing: Value = json_of(&self.api.ask(&encode::statuses(&at.repository, head), "read").await?)?;
+        if !encode::says_already(&standing, &call) {
+            self.api.ask(&call, "show").await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
+        let repositories = &self.terms.repositories;
+        let walk = Walk::of(repositories, cursor, next)?;
+        let Some(repository) = repositories.get(walk.repository) else {
+            let (next, cursor) = walk.unchanged(repositories)?;
+            return Ok(Page { observations: Vec::new(), next, cursor });
+        };
+        let call = encode::changed(repository, walk.since.as_deref(), walk.page);
+        let answered = self.api.send(&call, walk.etag(repositories), "sweep").await?;
+        if answered.status == StatusCode::NOT_MODIFIED {
+            let (next, cursor) = walk.unchanged(repositories)?;
+            return Ok(Page { observations: Vec::new(), next, cursor });
+        }
+        let etag = answered.header(ETAG.as_str());
+        let issues: Vec<Issue> = json_of(&answered.bytes)?;
+        let observations = self.seen(&issues).await?;
+        let changed: Vec<String> = issues.iter().map(|issue| issue.updated_at.clone()).collect();
+        let full = issues.len() >= encode::PAGE;
+        let (next, cursor) = walk.read(repositories, &changed, full, etag, self.process.now_ms())?;
+        Ok(Page { observations, next, cursor })
+    }
+}
+
+impl Github {
+    fn sight(&self, source: Source) -> Sight<'static> {
+        Sight { source, now_ms: self.process.now_ms(), delivery: None }
+    }
+
+    /// What a page of a list shows. A list does not tell a pull request's branch and reviews, so those are read one by one.
+    async fn seen(&self, issues: &[Issue]) -> Result<Vec<Observation>, Failure> {
+        let one = async |issue: &Issue| {
+            let sight = self.sight(Source::Sweep);
+            if issue.pull_request.is_none() {
+                return issue.observation(&self.terms, sight).map(Some);
+            }
+            match self.pull(&issue.address()?, "sweep").await {
+                Ok(pull) => pull.observation(&self.terms, sight).map(Some),
+                Err(Failure::Gone { .. }) => Ok(None),
+                Err(failure) => Err(failure),
+            }
+        };
+        let seen: Vec<Option<Observation>> = stream::iter(issues).map(one).buffered(READS_MAX).try_collect().await?;
+        Ok(seen.into_iter().flatten().collect())
+    }
+
+    /// A pull request by GraphQL, or by REST where GraphQL does not serve.
+    async fn pull(&self, at: &Address, class: &'static str) -> Result<Pull, Failure> {
+        match self.api.graphql(&encode::pull(at), class).await {
+            Ok(data) => {
+                if let Some(pull) = Pull::of_graphql(&data)? {
+                    return Ok(pull);
+                }
+            }
+            Err(Failure::Gone { .. } | Failure::Refused { code: "invalid" | "unreadable" | "forbidden", .. }) => {}
+            Err(failure) => return Err(failure),
+        }
+        Pull::of_rest(&json_of(&self.api.ask(&encode::pull_by_rest(at), class).await?)?)
+    }
+
+    async fn write_issue(&self, at: &Address, wanted: &Native, shown: &Native) -> Result<Written, Failure> {
+        let call = encode::set_issue(at, wanted)?;
+        let mut issue: Issue = json_of(&self.api.ask(&call, "write").await?)?;
+        // A closed issue keeps the reason that it was closed for: GitHub takes another only along with a change of state.
+        if issue.native()? != *wanted && issue.state == "closed" && shown.as_str() != "open" {
+            if self.api.login().is_none() {
+                // The webhook of opening it would look like a person's edit.
+                let why = format!(
+                    "{at} is {shown}, and only an app's or bot's credential can make it {wanted}; see github.bot_login"
+                );
+                return Err(Failure::refused("reason_kept", why));
+            }
+            self.api.ask(&encode::reopen_issue(at), "write").await?;
+            issue = json_of(&self.api.ask(&call, "write").await?)?;
+        }
+        let (position, _) = decode::moment(&issue.updated_at)?;
+        Ok(Written { native: issue.native()?, position: Some(position) })
+    }
+
+    async fn write_pull(&self, at: &Address, wanted: &Native, reading: &Reading) -> Result<Written, Failure> {
+        let draft = encode::wants_draft(wanted)?;
+        let seen = &reading.observation;
+        if seen.native.as_str() == "merged" {
+            return Err(Failure::refused("merged", format!("{at} is merged, which cannot be undone")));
+        }
+        if seen.native.as_str() == "closed" {
+            self.api.ask(&encode::reopen_pull(at), "write").await?;
+        }
+        if reading.extra["draft"] != draft {
+            let node = reading.extra["node"].as_str().unwrap_or_default();
+            let (call, name) = encode::set_draft(node, draft);
+            let data = self.api.graphql(&call, "write").await?;
+            let shown = &data[name]["pullRequest"];
+            let standing = Standing::deserialize(shown).map_err(|error| malformed(&error))?;
+            let position = shown["updatedAt"].as_str().map(decode::moment).transpose()?.map(|(position, _)| position);
+            return Ok(Written { native: standing.native(), position });
+        }
+        if seen.native.as_str() == "closed" {
+            let pull = self.pull(at, "read").await?;
+            let (position, _) = decode::moment(&pull.updated_at)?;
+            return Ok(Written { native: pull.standing.native(), position: Some(position) });
+        }
+        Ok(Written { native: seen.native.clone(), position: seen.position })
+    }
+}

@@ -1,0 +1,293 @@
+//! What GitHub says of issues and pull requests, as observations: from webhooks, REST and GraphQL.
+//!
+//! Pure. A webhook does not say how a pull request's reviews stand; where that matters it asks for the record to be read.
+
+use connector::{Decoded, Failure, observation_id};
+use model::{Actor, Intent, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::address::{Address, Of};
+use crate::mention;
+use crate::pull::Pull;
+
+/// How long after a second has begun two edits may still have been made in it, by our clock.
+///
+/// GitHub's times have whole seconds. Until then what is seen has an id of its own, so that a second sight of it is not taken
+/// for a copy; a webhook that comes later is not believed but read, since a later edit may share its second.
+const UNSETTLED_MS: i64 = 5_000;
+
+/// An issue, as REST and webhooks show it; a pull request looks like one too, in lists.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Issue {
+    /// Its number in its repository.
+    pub number: u64,
+    /// Its title.
+    pub title: String,
+    /// What it says.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// `open` or `closed`.
+    pub state: String,
+    /// Why it is in that state.
+    #[serde(default)]
+    pub state_reason: Option<String>,
+    /// Where people find it.
+    pub html_url: String,
+    /// When it last changed, in whole seconds.
+    pub updated_at: String,
+    /// The API's address of its repository, which ends in `owner/name`.
+    pub repository_url: String,
+    /// There for a pull request.
+    #[serde(default)]
+    pub pull_request: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    action: String,
+    repository: Repository,
+    #[serde(default)]
+    sender: Option<Sender>,
+    #[serde(default)]
+    issue: Option<Issue>,
+    #[serde(default)]
+    pull_request: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+}
+
+#[derive(Deserialize)]
+struct Sender {
+    login: String,
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
+/// What decoding goes by.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// The only repositories that count; empty for all.
+    pub repositories: Vec<String>,
+    /// The prefixes of the only identifiers that count; empty for all but well-known false ones.
+    pub team_prefixes: Vec<String>,
+}
+
+/// How something was seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'s> {
+    /// The way.
+    pub source: Source,
+    /// When, by our clock.
+    pub now_ms: i64,
+    /// The webhook's own id.
+    pub delivery: Option<&'s str>,
+}
+
+/// What a webhook tells. `login` is the account of our app or bot; `None` under a person's token, where a person may be the
+/// sender.
+pub fn webhook(
+    event: &str,
+    delivery: &str,
+    body: &[u8],
+    terms: &Terms,
+    login: Option<&str>,
+    now_ms: i64,
+) -> Result<Decoded, Failure> {
+    if !matches!(event, "issues" | "pull_request" | "pull_request_review") {
+        return Ok(Decoded::Ignored(if event == "ping" { "ping" } else { "other_event" }));
+    }
+    let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    if !terms.counts(&body.repository.full_name) {
+        return Ok(Decoded::Ignored("other_repository"));
+    }
+    let sight = Sight { source: Source::Webhook, now_ms, delivery: Some(delivery) };
+    let seen = match event {
+        "issues" => of_issue(&body, terms, sight)?,
+        _ => of_pull(event, &body, terms, sight)?,
+    };
+    let Decoded::Observations(mut observations) = seen else {
+        return Ok(seen);
+    };
+    if observations.iter().any(|seen| !is_unsettled(seen.occurred_at, now_ms)) {
+        return Ok(Decoded::Incomplete(observations.into_iter().map(|seen| seen.record).collect()));
+    }
+    for observation in &mut observations {
+        observation.origin = origin(body.sender.as_ref(), login);
+        observation.actor = body.sender.as_ref().map(actor);
+    }
+    Ok(Decoded::Observations(observations))
+}
+
+fn of_issue(body: &Body, terms: &Terms, sight: Sight<'_>) -> Result<Decoded, Failure> {
+    match body.action.as_str() {
+        "deleted" => return Ok(Decoded::Ignored("deleted")),
+        "transferred" => return Ok(Decoded::Ignored("transferred")),
+        _ => {}
+    }
+    let issue = body.issue.as_ref().ok_or_else(|| malformed(&"an issues event without an issue"))?;
+    Ok(Decoded::Observations(vec![issue.observation(terms, sight)?]))
+}
+
+fn of_pull(event: &str, body: &Body, terms: &Terms, sight: Sight<'_>) -> Result<Decoded, Failure> {
+    const NO_STATUS: [&str; 10] = [
+        "assigned",
+        "unassigned",
+        "labeled",
+        "unlabeled",
+        "locked",
+        "unlocked",
+        "milestoned",
+        "demilestoned",
+        "auto_merge_enabled",
+        "auto_merge_disabled",
+    ];
+    let shown = body.pull_request.as_ref().ok_or_else(|| malformed(&"an event of a pull request without one"))?;
+    if event == "pull_request" && NO_STATUS.contains(&body.action.as_str()) {
+        return Ok(Decoded::Ignored("no_status"));
+    }
+    if event == "pull_request_review" {
+        let number = shown["number"].as_u64().ok_or_else(|| malformed(&"a review of no pull request"))?;
+        let record = Address::new(&body.repository.full_name, number)?.record(Of::PullRequest)?;
+        return Ok(Decoded::Incomplete(vec![record]));
+    }
+    let mut pull = Pull::of_rest(shown)?;
+    if body.action == "enqueued" {
+        pull.standing.merge_queue_entry = Some(serde::de::IgnoredAny);
+    }
+    // Nobody can have judged it yet; everything else of an open one is between its reviews and its merge queue.
+    let says_enough =
+        !pull.standing.is_judged() || matches!(body.action.as_str(), "opened" | "ready_for_review" | "enqueued");
+    if says_enough {
+        return Ok(Decoded::Observations(vec![pull.observation(terms, sight)?]));
+    }
+    Ok(Decoded::Incomplete(vec![pull.address()?.record(Of::PullRequest)?]))
+}
+
+impl Terms {
+    /// Whether a repository is one of those that count.
+    pub fn counts(&self, repository: &str) -> bool {
+        self.repositories.is_empty() || self.repositories.iter().any(|known| known.eq_ignore_ascii_case(repository))
+    }
+}
+
+impl Issue {
+    /// Where it is.
+    pub fn address(&self) -> Result<Address, Failure> {
+        let mut parts = self.repository_url.rsplitn(3, '/');
+        match (parts.next(), parts.next()) {
+            (Some(name), Some(owner)) => Address::new(&format!("{owner}/{name}"), self.number),
+            _ => Err(malformed(&"an issue of no repository")),
+        }
+    }
+
+    /// The status it shows. A reason that is not known yet is shown as it is.
+    pub fn native(&self) -> Result<Native, Failure> {
+        let native = match (self.state.as_str(), self.state_reason.as_deref()) {
+            ("closed", reason) => Native::new(format!("closed/{}", reason.unwrap_or("completed"))),
+            (state, _) => Native::new(state),
+        };
+        native.map_err(|error| malformed(&error))
+    }
+
+    /// What it shows, as an observation.
+    pub fn observation(&self, terms: &Terms, sight: Sight<'_>) -> Result<Observation, Failure> {
+        let texts = [self.title.as_str(), self.body.as_deref().unwrap_or_default()];
+        let mentions = mention::identifiers(texts, &terms.team_prefixes);
+        let shown = Shown { title: &self.title, url: &self.html_url, updated_at: &self.updated_at, mentions };
+        observation(&self.address()?, Of::Issue, self.native()?, shown, sight)
+    }
+}
+
+/// What both kinds of record show beside their status.
+pub struct Shown<'s> {
+    /// The title.
+    pub title: &'s str,
+    /// Where people find it.
+    pub url: &'s str,
+    /// When it last changed.
+    pub updated_at: &'s str,
+    /// The identifiers of other records.
+    pub mentions: Vec<Key>,
+}
+
+/// An observation of a record that shows a status.
+pub fn observation(
+    address: &Address,
+    of: Of,
+    native: Native,
+    shown: Shown<'_>,
+    sight: Sight<'_>,
+) -> Result<Observation, Failure> {
+    let record = address.record(of)?;
+    let (position, occurred_at) = moment(shown.updated_at)?;
+    Ok(Observation {
+        id: id(&record, position, &native, occurred_at, sight),
+        record,
+        native,
+        position: Some(position),
+        occurred_at,
+        actor: None,
+        origin: Origin::Unknown,
+        source: sight.source,
+        intent: Intent::Status,
+        lifecycle: None,
+        title: Some(shown.title.to_owned()).filter(|title| !title.trim().is_empty()),
+        url: Some(shown.url.to_owned()),
+        keys: address.key().into_iter().collect(),
+        mentions: shown.mentions,
+        vocabulary: None,
+        metadata: std::collections::BTreeMap::new(),
+    })
+}
+
+fn id(record: &RecordRef, position: Position, native: &Native, at: Timestamp, sight: Sight<'_>) -> String {
+    let seen = observation_id(record, native, position.0);
+    match sight.delivery {
+        Some(delivery) => format!("{seen}:{delivery}"),
+        None if is_unsettled(at, sight.now_ms) => format!("{seen}:unsettled"),
+        None => seen,
+    }
+}
+
+/// Whether another edit may share the second of this one.
+pub fn is_unsettled(at: Timestamp, now_ms: i64) -> bool {
+    now_ms - at.0 < UNSETTLED_MS
+}
+
+/// A time of GitHub's as a position and as a moment.
+pub fn moment(updated_at: &str) -> Result<(Position, Timestamp), Failure> {
+    let at = OffsetDateTime::parse(updated_at, &Rfc3339).map_err(|error| malformed(&format!("updated_at: {error}")))?;
+    let ms = at.unix_timestamp() * 1_000;
+    Ok((Position(u64::try_from(ms).unwrap_or_default()), Timestamp(ms)))
+}
+
+fn origin(sender: Option<&Sender>, login: Option<&str>) -> Origin {
+    match (sender, login) {
+        (Some(sender), Some(login)) if sender.login.eq_ignore_ascii_case(login) => Origin::Own(None),
+        (Some(_), Some(_)) => Origin::Other,
+        _ => Origin::Unknown,
+    }
+}
+
+fn actor(sender: &Sender) -> Actor {
+    let automation = sender.kind == "Bot" || sender.login.ends_with("[bot]");
+    Actor { name: sender.login.clone(), id: sender.id.map(|id| id.to_string()), automation }
+}
+
+/// Something that was said cannot be read.
+pub fn malformed(error: &impl ToString) -> Failure {
+    Failure::Refused {
+        why: format!("GitHub said something that cannot be read: {}", error.to_string()),
+        code: "malformed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const ISSUE: &str = include_str!("../../fixtures/issues_closed.json");
+const PULL: &str = include_str!("../../fixtures/pull_request_opened.json");
+/// A second after both.
+const SOON: i64 = 1_795_167_001_000;
+
+fn body(text: &str, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut body: Value = serde_json::from_str(text).unwrap();
+    change(&mut body);
+    body.to_string().into_bytes()
+}
+
+fn decoded(event: &str, body: &[u8]) -> Decoded {
+    let terms = Terms { repositories: vec!["Acme/Web".to_owned()], team_prefixes: Vec::new() };
+    webhook(event, "guid-1", body, &terms, Some("lockstep[bot]"), SOON).unwrap()
+}
+
+fn seen(event: &str, body: &[u8]) -> Observation {
+    match decoded(event, body) {
+        Decoded::Observations(mut all) => all.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn issue(change: impl FnOnce(&mut Value)) -> Observation {
+    seen("issues", &body(ISSUE, |body| change(&mut body["issue"])))
+}
+
+fn pull(change: impl FnOnce(&mut Value)) -> Decoded {
+    decoded("pull_request", &body(PULL, change))
+}
+
+#[test]
+fn a_closed_issue_tells_how_it_was_closed_when_and_by_whom() {
+    let seen = seen("issues", ISSUE.as_bytes());
+    assert_eq!(seen.record.to_string(), "github/issue/acme/web#7");
+    assert_eq!(seen.native.as_str(), "closed/not_planned");
+    assert_eq!(seen.position, Some(Position(1_795_167_000_000)));
+    assert_eq!(seen.occurred_at, Timestamp(1_795_167_000_000));
+    assert_eq!(seen.keys, [Key::new("acme/web#7").unwrap()]);
+    assert_eq!(seen.mentions, ["ENG-12", "OPS-3"].map(|key| Key::new(key).unwrap()));
+    assert_eq!(seen.actor, Some(Actor { name: "ada".to_owned(), id: Some("1001".to_owned()), automation: false }));
+    assert_eq!(seen.origin, Origin::Other);
+}
+
+#[test]
+fn an_issue_shows_its_state_and_its_reason() {
+    let shows = |state: &str, reason: Value| {
+        issue(|issue| {
+            issue["state"] = json!(state);
+            issue["state_reason"] = reason;
+        })
+        .native
+        .to_string()
+    };
+    assert_eq!(shows("closed", json!("completed")), "closed/completed");
+    assert_eq!(shows("closed", Value::Null), "closed/completed", "as older servers say it");
+    assert_eq!(shows("closed", json!("duplicate")), "closed/duplicate");
+    assert_eq!(shows("closed", json!("a_new_reason")), "closed/a_new_reason", "unknown, and not guessed");
+    assert_eq!(shows("open", Value::Null), "open");
+    assert_eq!(shows("open", json!("reopened")), "open");
+}
+
+#[test]
+fn a_sender_is_us_only_where_we_are_a_bot() {
+    let by = |login: &str| body(ISSUE, |body| body["sender"] = json!({"login": login, "id": 5, "type": "Bot"}));
+    let own = seen("issues", &by("lockstep[bot]"));
+    assert_eq!((own.origin, own.actor.unwrap().automation), (Origin::Own(None), true));
+    assert_eq!(seen("issues", &by("another[bot]")).origin, Origin::Other);
+    let by_person = webhook("issues", "g", &by("lockstep[bot]"), &Terms::default(), None, SOON).unwrap();
+    assert!(matches!(by_person, Decoded::Observations(seen) if seen[0].origin == Origin::Unknown));
+}
+
+#[test]
+fn a_new_pull_request_mentions_what_its_branch_title_and_body_do() {
+    let Decoded::Observations(seen) = pull(|_| {}) else { panic!() };
+    assert_eq!(seen[0].record.to_string(), "github/pull_request/acme/web#8");
+    assert_eq!(seen[0].native.as_str(), "draft");
+    assert_eq!(seen[0].mentions, ["ENG-12", "OPS-3", "acme/web#7"].map(|key| Key::new(key).unwrap()));
+    assert_eq!(seen[0].keys, [Key::new("acme/web#8").unwrap()]);
+}
+
+#[test]
+fn a_closed_pull_request_was_merged_or_not() {
+    let ended = |merged_at: Value| {
+        let decoded = pull(|body| {
+            body["action"] = json!("closed");
+            body["pull_request"]["state"] = json!("closed");
+            body["pull_request"]["draft"] = json!(false);
+            body["pull_request"]["merged_at"] = merged_at;
+        });
+        match decoded {
+            Decoded::Observations(seen) => seen[0].native.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ended(json!("2026-11-20T09:30:00Z")), "merged");
+    assert_eq!(ended(Value::Null), "closed");
+}
+
+#[test]
+fn an_open_pull_request_is_read_where_its_reviews_matter() {
+    let ready = |action: &str| {
+        pull(|body| {
+            body["action"] = json!(action);
+            body["pull_request"]["draft"] = json!(false);
+        })
+    };
+    assert!(matches!(ready("synchronize"), Decoded::Incomplete(records) if records[0].id() == "acme/web#8"));
+    assert!(matches!(ready("ready_for_review"), Decoded::Observations(seen) if seen[0].native.as_str() == "open"));
+    assert!(matches!(ready("enqueued"), Decoded::Observations(seen) if seen[0].native.as_str() == "queued"));
+    assert!(matches!(ready("dequeued"), Decoded::Incomplete(_)));
+    assert!(matches!(ready("labeled"), Decoded::Ignored("no_status")));
+    let review = decoded("pull_request_review", PULL.as_bytes());
+    assert!(matches!(review, Decoded::Incomplete(records) if records[0].id() == "acme/web#8"));
+}
+
+#[test]
+fn what_is_no_status_of_a_counted_record_is_ignored_by_name() {
+    let ignored = |event: &str, body: &[u8]| match decoded(event, body) {
+        Decoded::Ignored(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ignored("ping", b"{}"), "ping");
+    assert_eq!(ignored("star", b"{}"), "other_event");
+    let act = |action: &str| body(ISSUE, |body| body["action"] = json!(action));
+    assert_eq!(ignored("issues", &act("deleted")), "deleted");
+    assert_eq!(ignored("issues", &act("transferred")), "transferred");
+    let elsewhere = body(ISSUE, |body| body["repository"]["full_name"] = json!("acme/api"));
+    assert_eq!(ignored("issues", &elsewhere), "other_repository");
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused_and_not_guessed() {
+    for bad in [b"no".to_vec(), b"{}".to_vec(), body(ISSUE, |body| body["issue"]["updated_at"] = json!("yesterday"))] {
+        let refused = webhook("issues", "g", &bad, &Terms::default(), None, SOON);
+        assert!(matches!(refused, Err(Failure::Refused { code: "malformed", .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_late_webhook_is_not_believed_but_read() {
+    let late = webhook("issues", "g", ISSUE.as_bytes(), &Terms::default(), None, SOON + UNSETTLED_MS).unwrap();
+    assert!(matches!(late, Decoded::Incomplete(records) if records[0].id() == "acme/web#7"));
+}
+
+#[test]
+fn two_edits_in_one_second_that_look_alike_are_two() {
+    let of =
+        |delivery: &str| match webhook("issues", delivery, ISSUE.as_bytes(), &Terms::default(), None, SOON).unwrap() {
+            Decoded::Observations(seen) => seen[0].id.clone(),
+            other => panic!("{other:?}"),
+        };
+    assert_ne!(of("guid-1"), of("guid-2"));
+    assert_eq!(of("guid-1"), of("guid-1"), "a doubled delivery is one");
+}
+
+#[test]
+fn what_is_seen_again_once_its_second_is_over_has_one_id() {
+    let issue: Issue = serde_json::from_value(serde_json::from_str::<Value>(ISSUE).unwrap()["issue"].clone()).unwrap();
+    let id_at = |source: Source, now_ms: i64| {
+        let sight = Sight { source, now_ms, delivery: None };
+        issue.observation(&Terms::default(), sight).unwrap().id
+    };
+    let later = SOON + UNSETTLED_MS;
+    assert_eq!(id_at(Source::Sweep, later), id_at(Source::Poll, later + 1_000));
+    assert_ne!(id_at(Source::Sweep, SOON), id_at(Source::Sweep, later), "an edit may have come between");
+}

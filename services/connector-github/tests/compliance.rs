@@ -1,0 +1,12 @@
+//! GitHub's connector against a server that speaks GitHub's protocol.
+
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+#[path = "compliance/app.rs"]
+mod app;
+#[path = "compliance/calls.rs"]
+mod calls;
+#[path = "compliance/sweep.rs"]
+mod sweep;
+#[path = "compliance/world.rs"]
+mod world;

@@ -1,0 +1,53 @@
+//! A GitHub App as the credential.
+
+use connector::{Connector, Decoded, Failure};
+use connector_github::Config;
+use model::Origin;
+use runtime::config::Secret;
+use sandbox::github::{AppOptions, GithubOptions, GithubSandbox};
+
+use crate::world::{REPO, command, connector_with, issue, newest, options, write};
+
+const KEY: &str = include_str!("../../../../crates/sandbox/tests/github/app-for-tests.pem");
+const PUBLIC: &str = include_str!("../../../../crates/sandbox/tests/github/app-for-tests.pub.pem");
+
+async fn server() -> GithubSandbox {
+    let app = AppOptions { id: 7, public_key_pem: PUBLIC.to_owned(), installation: 8 };
+    let server = sandbox::github::start(GithubOptions { app: Some(app), ..options() }).await.unwrap();
+    server.create_repo(REPO).unwrap();
+    server
+}
+
+fn config(app_id: u64) -> Config {
+    Config { app_id: Some(app_id), installation_id: Some(8), private_key: Some(Secret::new(KEY)), ..Config::default() }
+}
+
+#[tokio::test]
+async fn an_app_gets_a_token_and_knows_its_own_account() {
+    let server = server().await;
+    let github = connector_with(&server, config(7));
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    write(&github, &command(&issue(number), "closed/completed", "done")).await.unwrap();
+    assert_eq!(server.issue(REPO, number).unwrap()["state"], "closed");
+    let Decoded::Observations(seen) = newest(&server, &github) else { panic!() };
+    assert_eq!(seen[0].origin, Origin::Own(None));
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_replaced_at_the_next_attempt() {
+    let server = server().await;
+    let github = connector_with(&server, config(7));
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    github.read(&issue(number)).await.unwrap();
+    server.expire_installation_tokens().unwrap();
+    assert!(matches!(github.read(&issue(number)).await, Err(Failure::Unavailable { .. })));
+    github.read(&issue(number)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused() {
+    let server = server().await;
+    let github = connector_with(&server, config(9));
+    let refused = github.read(&issue(1)).await;
+    assert!(matches!(refused, Err(Failure::Refused { .. } | Failure::Gone { .. })), "{refused:?}");
+}

@@ -1,0 +1,191 @@
+//! Reading, telling and showing, one call at a time.
+
+use connector::{Connector, Decoded, Failure};
+use connector_github::{Config, Github};
+use model::{Key, Origin, RecordRef};
+use runtime::config::Secret;
+use sandbox::faults::Faults;
+use sandbox::github::{GithubLimits, GithubSandbox, PullAction};
+use serde_json::Value;
+
+use crate::world::{REPO, TOKEN, command, connector, connector_with, issue, newest, pull, server, write};
+
+async fn native(github: &Github, record: &RecordRef) -> String {
+    github.read(record).await.unwrap().observation.native.to_string()
+}
+
+fn opened(server: &GithubSandbox, draft: bool) -> u64 {
+    server.open_pull(REPO, "Sign in", "Closes #1", "ada/eng-1-sign-in", draft).unwrap()
+}
+
+fn writes(server: &GithubSandbox) -> u64 {
+    server.counters().counts().writes
+}
+
+#[tokio::test]
+async fn a_persons_edit_is_seen_by_webhook_and_known_to_be_another_s() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = server.open_issue(REPO, "ENG-1: Sign in", "Part of ENG-2").unwrap();
+    server.close_issue(REPO, number, "not_planned").unwrap();
+    let Decoded::Observations(seen) = newest(&server, &github) else { panic!() };
+    assert_eq!((seen[0].native.as_str(), seen[0].origin), ("closed/not_planned", Origin::Other));
+    assert_eq!(seen[0].mentions, ["ENG-1", "ENG-2"].map(|key| Key::new(key).unwrap()));
+    assert_eq!(native(&github, &issue(number)).await, "closed/not_planned");
+}
+
+#[tokio::test]
+async fn our_own_write_lands_and_is_known_to_be_ours() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    assert_eq!(write(&github, &command(&issue(number), "closed/completed", "done")).await.unwrap(), "closed/completed");
+    assert_eq!(writes(&server), 1);
+    let Decoded::Observations(seen) = newest(&server, &github) else { panic!() };
+    assert_eq!((seen[0].native.as_str(), seen[0].origin), ("closed/completed", Origin::Own(None)));
+    assert_eq!(write(&github, &command(&issue(number), "open", "todo")).await.unwrap(), "open");
+    assert_eq!(server.issue(REPO, number).unwrap()["state"], "open");
+}
+
+#[tokio::test]
+async fn another_reason_needs_a_change_of_state_and_a_bots_hand() {
+    let server = server().await;
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    server.close_issue(REPO, number, "completed").unwrap();
+    let canceled = command(&issue(number), "closed/not_planned", "canceled");
+    let person = connector_with(&server, Config { token: Some(Secret::new(TOKEN)), ..Config::default() });
+    assert!(matches!(write(&person, &canceled).await, Err(Failure::Refused { code: "reason_kept", .. })));
+    assert_eq!(server.issue(REPO, number).unwrap()["state_reason"], "completed");
+    assert_eq!(write(&connector(&server), &canceled).await.unwrap(), "closed/not_planned");
+}
+
+#[tokio::test]
+async fn a_pull_request_shows_what_its_state_reviews_and_queue_come_to() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = opened(&server, true);
+    assert_eq!(native(&github, &pull(number)).await, "draft");
+    for (action, word) in [
+        (PullAction::Ready, "open"),
+        (PullAction::RequestChanges, "changes_requested"),
+        (PullAction::Approve, "approved"),
+        (PullAction::Enqueue, "queued"),
+        (PullAction::Close, "closed"),
+        (PullAction::Reopen, "approved"),
+        (PullAction::Merge, "merged"),
+    ] {
+        server.act_on_pull(REPO, number, action).unwrap();
+        assert_eq!(native(&github, &pull(number)).await, word, "{action:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_is_tied_by_its_branch_and_by_what_it_closes() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = opened(&server, false);
+    let Decoded::Observations(seen) = newest(&server, &github) else { panic!() };
+    let keys = ["ENG-1", "acme/web#1"].map(|key| Key::new(key).unwrap());
+    assert_eq!(seen[0].mentions, keys);
+    assert_eq!(github.read(&pull(number)).await.unwrap().observation.mentions, keys);
+    server.act_on_pull(REPO, number, PullAction::Approve).unwrap();
+    assert_eq!(newest(&server, &github), Decoded::Incomplete(vec![pull(number)]), "a review must be read");
+}
+
+#[tokio::test]
+async fn a_pull_request_is_made_a_draft_and_ready_with_one_write_each() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = opened(&server, true);
+    assert_eq!(write(&github, &command(&pull(number), "open", "in_review")).await.unwrap(), "open");
+    assert_eq!(write(&github, &command(&pull(number), "draft", "in_progress")).await.unwrap(), "draft");
+    assert_eq!(writes(&server), 2);
+}
+
+#[tokio::test]
+async fn an_approved_pull_request_is_as_good_as_an_open_one() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = opened(&server, false);
+    server.act_on_pull(REPO, number, PullAction::Approve).unwrap();
+    assert_eq!(write(&github, &command(&pull(number), "open", "in_review")).await.unwrap(), "approved");
+    assert_eq!(writes(&server), 0);
+}
+
+#[tokio::test]
+async fn a_closed_pull_request_is_opened_again_and_a_merged_one_refuses() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = opened(&server, false);
+    server.act_on_pull(REPO, number, PullAction::Close).unwrap();
+    assert_eq!(write(&github, &command(&pull(number), "draft", "in_progress")).await.unwrap(), "draft");
+    server.act_on_pull(REPO, number, PullAction::Close).unwrap();
+    assert_eq!(write(&github, &command(&pull(number), "draft", "in_progress")).await.unwrap(), "draft");
+    server.act_on_pull(REPO, number, PullAction::Ready).unwrap();
+    server.act_on_pull(REPO, number, PullAction::Merge).unwrap();
+    let refused = write(&github, &command(&pull(number), "draft", "in_progress")).await;
+    assert!(matches!(refused, Err(Failure::Refused { code: "merged", .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_status_is_shown_on_the_head_commit_once() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = opened(&server, false);
+    let reading = github.read(&pull(number)).await.unwrap();
+    let head = server.pull(REPO, number).unwrap()["head"]["sha"].as_str().unwrap().to_owned();
+    let show = command(&pull(number), "merged", "done");
+    github.show(&show, &reading).await.unwrap();
+    github.show(&show, &reading).await.unwrap();
+    assert_eq!(server.statuses(REPO, &head), [("success".to_owned(), "lockstep".to_owned())]);
+    github.show(&command(&pull(number), "merged", "failed"), &reading).await.unwrap();
+    assert_eq!(server.statuses(REPO, &head).last().unwrap().0, "failure");
+    assert_eq!(writes(&server), 2);
+}
+
+#[tokio::test]
+async fn a_used_up_budget_is_a_limit() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    server.set_limits(GithubLimits { primary: 1, ..GithubLimits::default() });
+    github.read(&issue(number)).await.unwrap();
+    assert!(matches!(github.read(&issue(number)).await, Err(Failure::Limited { .. })));
+}
+
+#[tokio::test]
+async fn each_form_of_a_limit_is_known_for_one() {
+    let server = server().await;
+    let number = opened(&server, true);
+    server.faults().set(Faults { limit: 1.0, ..Faults::default() });
+    for _ in 0..3 {
+        for record in [issue(number), pull(number)] {
+            // Each with a pace of its own, so that each call is made.
+            let limited = connector(&server).read(&record).await;
+            assert!(matches!(limited, Err(Failure::Limited { .. })), "{limited:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_other_failure_is_what_it_is() {
+    let server = server().await;
+    let github = connector(&server);
+    assert!(matches!(github.read(&issue(99)).await, Err(Failure::Gone { .. })));
+    assert!(matches!(github.read(&pull(99)).await, Err(Failure::Gone { .. })));
+    let stranger = connector_with(&server, Config { token: Some(Secret::new("another")), ..Config::default() });
+    assert!(matches!(stranger.read(&issue(1)).await, Err(Failure::Refused { code: "unauthorized", .. })));
+    server.faults().set(Faults { error_5xx: 1.0, ..Faults::default() });
+    assert!(matches!(github.read(&issue(1)).await, Err(Failure::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn an_issue_has_nothing_to_show_a_status_on() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    let reading = github.read(&issue(number)).await.unwrap();
+    assert_eq!(reading.extra, Value::Null);
+    let refused = github.show(&command(&issue(number), "open", "todo"), &reading).await;
+    assert!(matches!(refused, Err(Failure::Refused { code: "cannot_show", .. })), "{refused:?}");
+}

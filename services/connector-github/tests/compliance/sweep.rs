@@ -1,0 +1,88 @@
+//! Sweeping repositories.
+
+use std::collections::BTreeSet;
+
+use connector::{Connector, Failure};
+use connector_github::Github;
+use model::{Observation, Source};
+use sandbox::github::{GithubSandbox, PullAction};
+use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use crate::world::{REPO, TOKEN, connector, pull, server};
+
+async fn swept(github: &Github, cursor: Option<Value>) -> (Vec<Observation>, Option<Value>) {
+    let (mut seen, mut next) = (Vec::new(), None);
+    loop {
+        let page = github.sweep(cursor.clone(), next).await.unwrap();
+        seen.extend(page.observations);
+        next = page.next;
+        if next.is_none() {
+            return (seen, page.cursor);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_sees_issues_and_pull_requests_over_all_pages() {
+    let server = server().await;
+    let github = connector(&server);
+    for n in 0..120 {
+        server.open_issue(REPO, &format!("Task {n}"), "").unwrap();
+    }
+    let number = server.open_pull(REPO, "Sign in", "", "ada/eng-1-sign-in", false).unwrap();
+    server.act_on_pull(REPO, number, PullAction::Approve).unwrap();
+    let (seen, cursor) = swept(&github, None).await;
+    let records: BTreeSet<_> = seen.iter().map(|seen| &seen.record).collect();
+    assert_eq!(records.len(), 121);
+    let judged = seen.iter().find(|seen| seen.record == pull(number)).unwrap();
+    assert_eq!((judged.native.as_str(), judged.source), ("approved", Source::Sweep));
+    assert_eq!(judged.mentions[0].as_str(), "ENG-1", "from its branch, which a list does not tell");
+    assert!(cursor.is_some());
+}
+
+#[tokio::test]
+async fn a_sweep_sees_what_no_webhook_told() {
+    let server = server().await;
+    let github = connector(&server);
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    let (first, cursor) = swept(&github, None).await;
+    server.close_issue(REPO, number, "completed").unwrap();
+    let (second, _) = swept(&github, cursor).await;
+    assert_eq!(second[0].native.as_str(), "closed/completed");
+    assert_ne!(first[0].id, second[0].id);
+}
+
+#[tokio::test]
+async fn a_list_that_is_as_it_was_is_not_taken_again() {
+    let server = server().await;
+    let github = connector(&server);
+    server.open_issue(REPO, "Sign in", "").unwrap();
+    let (_, cursor) = swept(&github, None).await;
+    let mut cursor = cursor.unwrap();
+    let asked = github.sweep(Some(cursor.clone()), None).await.unwrap();
+    assert_eq!(asked.observations.len(), 1, "its last second is not over yet");
+    cursor[REPO]["etag"] = Value::from(etag(&server, cursor[REPO]["newest"].as_str().unwrap()).await);
+    let page = github.sweep(Some(cursor.clone()), None).await.unwrap();
+    assert_eq!((page.observations.len(), page.cursor), (0, Some(cursor)));
+}
+
+/// The version of the list that a sweep after `newest` asks for.
+async fn etag(server: &GithubSandbox, newest: &str) -> String {
+    let since = OffsetDateTime::parse(newest, &Rfc3339).unwrap() - Duration::seconds(60);
+    let url = format!(
+        "{}/repos/{REPO}/issues?state=all&sort=updated&direction=asc&per_page=100&page=1&since={}",
+        server.url(),
+        since.format(&Rfc3339).unwrap()
+    );
+    let request = reqwest::Client::new().get(url).bearer_auth(TOKEN).header("user-agent", "tests");
+    request.send().await.unwrap().headers()["etag"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_stored_place_that_cannot_be_read_is_refused() {
+    let server = server().await;
+    let unreadable = connector(&server).sweep(Some(Value::from(7)), None).await;
+    assert!(matches!(unreadable, Err(Failure::Refused { code: "malformed", .. })));
+}
