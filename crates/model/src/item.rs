@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandMode, Conflict, ConflictId, ItemId, Key, LifecycleName, Native, Origin, Position, RecordRef, Status,
-    Timestamp, Version, Vocabulary,
+    CommandMode, Conflict, ConflictId, ItemId, Key, LifecycleName, Native, Origin, Position, Receipt, RecordRef,
+    Status, Timestamp, Version, Vocabulary,
 };
 
 /// What several records stand for together.
@@ -163,6 +163,15 @@ pub struct Group {
 }
 
 impl Group {
+    /// Takes note of a message about a record; `false` when it was taken before.
+    pub fn take(&mut self, record: &RecordRef, receipt: Receipt) -> bool {
+        let Some(place) = self.index_of(record) else { return false };
+        let last = &mut self.links[place].sequences[receipt.lane as usize];
+        let fresh = receipt.sequence > *last;
+        *last = receipt.sequence.max(*last);
+        fresh
+    }
+
     /// The place of a record's link.
     pub fn index_of(&self, record: &RecordRef) -> Option<usize> {
         self.links.iter().position(|link| link.record == *record)

@@ -6,34 +6,31 @@ use crate::{Intent, Irregular, Origin, Reason, RowKind, Verdict, commands_due};
 /// One rule: its verdict, or `None` to pass the observation on.
 pub(super) type Rule = fn(&mut Turn) -> Option<Verdict>;
 
-/// All rules, in the order in which they are asked.
-pub(super) const RULES: &[Rule] = &[
-    redelivered,
-    operator,
-    stale,
-    own_write,
-    unmapped,
-    silent,
-    agreement,
-    late_echo,
-    no_news,
-    held,
-    read_only_reopen,
-    irregular,
-    fast_forward,
-    conflict,
+/// All rules by name, in the order in which they are asked.
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("redelivered", redelivered),
+    ("operator", operator),
+    ("stale", stale),
+    ("own_write", own_write),
+    ("unmapped", unmapped),
+    ("silent", silent),
+    ("agreement", agreement),
+    ("late_echo", late_echo),
+    ("no_news", no_news),
+    ("held", held),
+    ("read_only_reopen", read_only_reopen),
+    ("irregular", irregular),
+    ("fast_forward", fast_forward),
+    ("conflict", conflict),
 ];
 
 /// Rule 1. Taken before: publish again what the item's current state implies.
 pub(super) fn redelivered(turn: &mut Turn) -> Option<Verdict> {
-    let receipt = turn.receipt;
-    let last = &mut turn.link().sequences[receipt.lane as usize];
-    if receipt.sequence <= *last {
-        turn.commands = commands_due(&turn.group);
-        return Some(Verdict::Redelivered);
+    if turn.group.take(&turn.observation.record, turn.receipt) {
+        return None;
     }
-    *last = receipt.sequence;
-    None
+    turn.commands = commands_due(&turn.group);
+    Some(Verdict::Redelivered)
 }
 
 /// An operator's word comes before what records show.

@@ -1,0 +1,185 @@
+//! The resolver's batch transaction: loads and locks what a batch of messages is about, and writes what came of it, in a
+//! handful of set-based statements.
+
+use std::collections::BTreeSet;
+
+use model::{Conflict, Group, HistoryRow, ItemId, Key, Position, RecordRef, Status, Version};
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::Store;
+use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups};
+
+mod history;
+pub(crate) use history::HistoryColumns;
+mod save;
+
+/// A transaction over the items that one batch of messages touches.
+#[derive(Debug)]
+pub struct Batch {
+    tx: Transaction<'static, Postgres>,
+}
+
+/// What a batch leaves behind.
+#[derive(Debug, Default)]
+pub struct Save {
+    /// Items that are new.
+    pub new_items: Vec<Group>,
+    /// Records that are new, by their place in `new_items` and `items`.
+    pub new_records: BTreeSet<RecordRef>,
+    /// Items that were there, with all their links.
+    pub items: Vec<Group>,
+    /// Items whose records went to another.
+    pub ended: Vec<(ItemId, ItemId)>,
+    /// History, in order.
+    pub rows: Vec<HistoryRow>,
+    /// Conflicts, the newest state of each.
+    pub conflicts: Vec<Conflict>,
+    /// Identifiers that a record owns from now on.
+    pub keys: Vec<(Key, RecordRef)>,
+}
+
+impl Store {
+    /// Opens a batch.
+    pub async fn batch(&self) -> sqlx::Result<Batch> {
+        Ok(Batch { tx: self.pool.begin().await? })
+    }
+}
+
+/// The columns of three arrays that name records.
+fn by_parts<'a>(records: impl IntoIterator<Item = &'a RecordRef>) -> [Vec<String>; 3] {
+    let mut parts = [vec![], vec![], vec![]];
+    for record in records {
+        parts[0].push(record.system.to_string());
+        parts[1].push(record.kind.to_string());
+        parts[2].push(record.id().to_owned());
+    }
+    parts
+}
+
+impl Batch {
+    /// How often a load starts over because a record changed its item meanwhile.
+    const LOADS_MAX: usize = 8;
+
+    /// Loads and locks, in id order, the items of these records.
+    pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
+        let [systems, kinds, ids] = by_parts(wanted);
+        let mut items: Vec<Uuid> = vec![];
+        for _ in 0..Self::LOADS_MAX {
+            let locked: Vec<ItemColumns> = sqlx::query_as(LOCK)
+                .bind(&systems)
+                .bind(&kinds)
+                .bind(&ids)
+                .bind(&items)
+                .fetch_all(&mut *self.tx)
+                .await?;
+            let found: Vec<Uuid> = locked.iter().map(|item| item.0.id.0).collect();
+            let links: Vec<LinkColumns> = sqlx::query_as("select * from records where item = any($1)")
+                .bind(&found)
+                .fetch_all(&mut *self.tx)
+                .await?;
+            let known: BTreeSet<&RecordRef> = links.iter().map(|columns| &columns.link.record).collect();
+            let missing = wanted.iter().filter(|record| !known.contains(record));
+            let moved = self.items_of(missing).await?;
+            if moved.is_empty() {
+                let held: Vec<Uuid> = locked.iter().filter_map(|item| item.0.held.map(|id| id.0)).collect();
+                let conflicts = self.conflicts(&held).await?;
+                return Ok(groups(locked, links, conflicts));
+            }
+            // A record was tied to another item between the two statements: lock that one, too.
+            items.extend(moved);
+        }
+        Err(sqlx::Error::Protocol("the records of this batch keep changing their items".into()))
+    }
+
+    /// Which records own these identifiers.
+    pub async fn owners(&mut self, keys: &[Key]) -> sqlx::Result<Vec<(Key, RecordRef)>> {
+        if keys.is_empty() {
+            return Ok(vec![]);
+        }
+        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let rows: Vec<(String, String, String, String)> =
+            sqlx::query_as("select key, system, kind, id from keys where key = any($1) order by key")
+                .bind(names)
+                .fetch_all(&mut *self.tx)
+                .await?;
+        let owner = |(key, system, kind, id): (String, String, String, String)| {
+            let record = format!("{system}/{kind}/{id}").parse().map_err(|error| crate::row::corrupt("keys", error))?;
+            Ok((Key::new(key).map_err(|error| crate::row::corrupt("key", error))?, record))
+        };
+        rows.into_iter().map(owner).collect()
+    }
+
+    /// The items of records that are known but were not among the locked.
+    async fn items_of<'a>(&mut self, records: impl Iterator<Item = &'a RecordRef>) -> sqlx::Result<Vec<Uuid>> {
+        let [systems, kinds, ids] = by_parts(records);
+        if systems.is_empty() {
+            return Ok(vec![]);
+        }
+        sqlx::query_scalar(
+            "select distinct item from records
+             join unnest($1::text[], $2::text[], $3::text[]) as wanted (system, kind, id) using (system, kind, id)",
+        )
+        .bind(systems)
+        .bind(kinds)
+        .bind(ids)
+        .fetch_all(&mut *self.tx)
+        .await
+    }
+
+    async fn conflicts(&mut self, ids: &[Uuid]) -> sqlx::Result<Vec<ConflictColumns>> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        sqlx::query_as("select * from conflicts where id = any($1)").bind(ids).fetch_all(&mut *self.tx).await
+    }
+
+    /// Records that mention one of these identifiers.
+    pub async fn mentioning(&mut self, keys: &[Key]) -> sqlx::Result<Vec<RecordRef>> {
+        if keys.is_empty() {
+            return Ok(vec![]);
+        }
+        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "select system, kind, id from records where mentions is not null and mentions ?| $1
+             order by system, kind, id limit 1000",
+        )
+        .bind(names)
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let parse = |(system, kind, id): (String, String, String)| format!("{system}/{kind}/{id}").parse();
+        rows.into_iter().map(|row| parse(row).map_err(|error| crate::row::corrupt("id", error))).collect()
+    }
+
+    /// The status that an item had at a version.
+    pub async fn status_at(&mut self, item: ItemId, version: Version) -> sqlx::Result<Option<Status>> {
+        let status: Option<String> = sqlx::query_scalar(
+            "select to_status from history where item = $1 and version = $2 and kind = 'changed' limit 1",
+        )
+        .bind(item.0)
+        .bind(crate::row::signed(version.0))
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        status.map(|status| Status::new(status).map_err(|error| crate::row::corrupt("to_status", error))).transpose()
+    }
+
+    /// Makes it durable.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        self.tx.commit().await
+    }
+}
+
+/// Locks in id order: two batches that share items cannot wait for each other in a ring.
+const LOCK: &str = "
+with wanted as (
+    select item from records
+    join unnest($1::text[], $2::text[], $3::text[]) as named (system, kind, id) using (system, kind, id)
+    union
+    select unnest($4::uuid[])
+)
+select * from items where id in (select item from wanted) and ended_into is null order by id for update";
+
+/// A position as a column.
+fn position(position: Option<Position>) -> Option<i64> {
+    position.map(|position| crate::row::signed(position.0))
+}

@@ -1,0 +1,194 @@
+//! Writes what a batch leaves behind: one statement a table, new rows and old ones apart, because an update in place is
+//! cheaper than an upsert.
+
+use model::{Conflict, Group, ItemId, Key, Link, RecordRef};
+use serde::Serialize;
+use sqlx::types::Json;
+
+use super::{Batch, Save, by_parts, position};
+use crate::row::{instant, signed};
+
+/// An empty list is no value: most items have none, and a null costs a bit.
+fn some_list<T: Serialize>(list: &[T]) -> Option<Json<&[T]>> {
+    (!list.is_empty()).then_some(Json(list))
+}
+
+impl Batch {
+    /// Writes it all. Nothing is visible before [`Batch::commit`].
+    pub async fn save(&mut self, save: &Save) -> sqlx::Result<()> {
+        self.write_items(INSERT_ITEMS, &save.new_items).await?;
+        self.write_items(UPDATE_ITEMS, &save.items).await?;
+        let links = || {
+            save.new_items
+                .iter()
+                .chain(&save.items)
+                .flat_map(|group| group.links.iter().map(|link| (group.item.id, link)))
+        };
+        let (new, old): (Vec<_>, Vec<_>) = links().partition(|(_, link)| save.new_records.contains(&link.record));
+        self.write_links(INSERT_RECORDS, &new).await?;
+        self.write_links(UPDATE_RECORDS, &old).await?;
+        self.end_items(&save.ended).await?;
+        self.insert_history(&save.rows).await?;
+        self.write_conflicts(&save.conflicts).await?;
+        self.write_keys(&save.keys).await
+    }
+
+    async fn write_items(&mut self, statement: &'static str, groups: &[Group]) -> sqlx::Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let items = || groups.iter().map(|group| &group.item);
+        sqlx::query(statement)
+            .bind(items().map(|item| item.id.0).collect::<Vec<_>>())
+            .bind(items().map(|item| item.lifecycle.as_str()).collect::<Vec<_>>())
+            .bind(items().map(|item| item.key.as_ref().map(Key::as_str)).collect::<Vec<_>>())
+            .bind(items().map(|item| item.title.as_deref()).collect::<Vec<_>>())
+            .bind(items().map(|item| item.status.as_str()).collect::<Vec<_>>())
+            .bind(items().map(|item| instant(item.status_since)).collect::<Vec<_>>())
+            .bind(items().map(|item| signed(item.version.0)).collect::<Vec<_>>())
+            .bind(items().map(|item| item.changed_by.to_string()).collect::<Vec<_>>())
+            .bind(items().map(|item| item.last_open.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+            .bind(items().map(|item| item.held.map(|id| id.0)).collect::<Vec<_>>())
+            .bind(items().map(|item| some_list(&item.recent_conflicts)).collect::<Vec<_>>())
+            .bind(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))).collect::<Vec<_>>())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_links(&mut self, statement: &'static str, links: &[(ItemId, &Link)]) -> sqlx::Result<()> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        let [systems, kinds, ids] = by_parts(links.iter().map(|(_, link)| &link.record));
+        let each = || links.iter().map(|(_, link)| *link);
+        let lane = |lane: usize| each().map(|link| signed(link.sequences[lane])).collect::<Vec<_>>();
+        sqlx::query(statement)
+            .bind(systems)
+            .bind(kinds)
+            .bind(ids)
+            .bind(links.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
+            .bind(each().map(|link| link.native.as_str()).collect::<Vec<_>>())
+            .bind(each().map(|link| position(link.position)).collect::<Vec<_>>())
+            .bind(lane(0))
+            .bind(lane(1))
+            .bind(lane(2))
+            .bind(lane(3))
+            .bind(each().map(|link| signed(link.agreed.0)).collect::<Vec<_>>())
+            .bind(each().map(|link| some_list(&link.sent)).collect::<Vec<_>>())
+            .bind(each().map(|link| link.shown.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+            .bind(each().map(|link| i32::try_from(link.resent).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+            .bind(each().map(|link| link.vocabulary.as_ref().map(Json)).collect::<Vec<_>>())
+            .bind(each().map(|link| link.unmapped).collect::<Vec<_>>())
+            .bind(each().map(|link| link.last_error.as_deref()).collect::<Vec<_>>())
+            .bind(each().map(|link| some_list(&link.keys)).collect::<Vec<_>>())
+            .bind(each().map(|link| some_list(&link.mentions)).collect::<Vec<_>>())
+            .bind(each().map(|link| i32::try_from(link.order).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+            .bind(each().map(|link| link.pinned).collect::<Vec<_>>())
+            .bind(each().map(|link| link.url.as_deref()).collect::<Vec<_>>())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn end_items(&mut self, ended: &[(ItemId, ItemId)]) -> sqlx::Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "update items set ended_into = ended.into_item, held = null
+             from unnest($1::uuid[], $2::uuid[]) as ended (id, into_item) where items.id = ended.id",
+        )
+        .bind(ended.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
+        .bind(ended.iter().map(|(_, into)| into.0).collect::<Vec<_>>())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    async fn write_conflicts(&mut self, conflicts: &[Conflict]) -> sqlx::Result<()> {
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        let winner = |conflict: &Conflict| conflict.winner.and_then(|winner| i32::try_from(winner).ok());
+        sqlx::query(UPSERT_CONFLICTS)
+            .bind(conflicts.iter().map(|conflict| conflict.id.0).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| conflict.item.0).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| signed(conflict.version.0)).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| conflict.base.as_str()).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| Json(&conflict.candidates)).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| conflict.strategy.code()).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| conflict.escalated).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(winner).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| instant(conflict.opened_at)).collect::<Vec<_>>())
+            .bind(conflicts.iter().map(|conflict| conflict.resolved_at.map(instant)).collect::<Vec<_>>())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_keys(&mut self, keys: &[(Key, RecordRef)]) -> sqlx::Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let [systems, kinds, ids] = by_parts(keys.iter().map(|(_, record)| record));
+        sqlx::query(
+            "insert into keys select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
+             on conflict (key) do update set system = excluded.system, kind = excluded.kind, id = excluded.id",
+        )
+        .bind(keys.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
+        .bind(systems)
+        .bind(kinds)
+        .bind(ids)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
+
+const INSERT_ITEMS: &str = "
+insert into items (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held,
+                   recent_conflicts, metadata)
+select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
+                     $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[])";
+
+const UPDATE_ITEMS: &str = "
+update items set
+    lifecycle = new.lifecycle, key = new.key, title = new.title, status = new.status, status_since = new.status_since,
+    version = new.version, changed_by = new.changed_by, last_open = new.last_open, held = new.held,
+    recent_conflicts = new.recent_conflicts, metadata = new.metadata
+from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
+            $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[])
+    as new (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held, recent_conflicts,
+            metadata)
+where items.id = new.id";
+
+const INSERT_RECORDS: &str = "
+insert into records (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent,
+                     shown, resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
+                     $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
+                     $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
+                     $22::text[])";
+
+const UPDATE_RECORDS: &str = "
+update records set
+    item = new.item, native = new.native, position = new.position, seq_critical = new.seq_critical,
+    seq_high = new.seq_high, seq_normal = new.seq_normal, seq_low = new.seq_low, agreed = new.agreed, sent = new.sent,
+    shown = new.shown, resent = new.resent, vocabulary = new.vocabulary, unmapped = new.unmapped,
+    last_error = new.last_error, keys = new.keys, mentions = new.mentions, place = new.place, pinned = new.pinned,
+    url = new.url
+from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
+            $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
+            $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
+            $22::text[])
+    as new (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent, shown,
+            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url)
+where records.system = new.system and records.kind = new.kind and records.id = new.id";
+
+const UPSERT_CONFLICTS: &str = "
+insert into conflicts (id, item, version, base, candidates, strategy, escalated, winner, opened_at, resolved_at)
+select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::jsonb[], $6::text[], $7::boolean[],
+                     $8::int[], $9::timestamptz[], $10::timestamptz[])
+on conflict (id) do update set
+    candidates = excluded.candidates, winner = excluded.winner, resolved_at = excluded.resolved_at";

@@ -1,0 +1,132 @@
+//! PostgreSQL: migrations, the resolver's batch transaction, and queries.
+//!
+//! Knows how the model's values lie in tables. Decides nothing.
+
+mod batch;
+mod partitions;
+mod query;
+mod row;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use runtime::Process;
+use runtime::config::Secret;
+use serde::Deserialize;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use batch::{Batch, Save};
+pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
+
+/// Where PostgreSQL is, and how much of it is used.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `postgres://user:password@host:port/database`.
+    pub url: Secret,
+    /// The most connections one process opens.
+    pub connections: u32,
+    /// How long a statement may take, in milliseconds.
+    pub statement_timeout_ms: u64,
+    /// For how many months history is kept; 0 keeps it for ever.
+    pub history_months: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { url: Secret::default(), connections: 10, statement_timeout_ms: 30_000, history_months: 0 }
+    }
+}
+
+/// Lockstep's own tables, in the schema `lockstep`.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    history_months: u32,
+}
+
+/// How long a start waits for PostgreSQL.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+
+impl Store {
+    /// Connects, and waits up to 30 s for a server that is still starting.
+    pub async fn connect(config: &Config, process: &Process) -> anyhow::Result<Self> {
+        let options = PgConnectOptions::from_str(config.url.expose())
+            .map_err(|error| anyhow::anyhow!("database.url (DATABASE_URL) is not a PostgreSQL address: {error}"))?;
+        let timeout = config.statement_timeout_ms.to_string();
+        let options = options.application_name("lockstep").options([
+            ("search_path", "lockstep"),
+            ("statement_timeout", timeout.as_str()),
+            // A generic plan for statements over UNNEST is several times slower.
+            ("plan_cache_mode", "force_custom_plan"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections)
+            .acquire_timeout(CONNECT_DEADLINE)
+            .connect_lazy_with(options);
+        let store = Self { pool, history_months: config.history_months };
+        store.await_server(process).await?;
+        process.ready("postgres", Ok(()));
+        Ok(store)
+    }
+
+    async fn await_server(&self, process: &Process) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + CONNECT_DEADLINE;
+        loop {
+            match self.ping().await {
+                Ok(()) => return Ok(()),
+                Err(error) if tokio::time::Instant::now() >= deadline => {
+                    return Err(error).context("PostgreSQL at database.url (DATABASE_URL) cannot be reached");
+                }
+                Err(error) => {
+                    process.ready("postgres", Err(error.to_string()));
+                    tracing::info!(%error, "waiting for PostgreSQL");
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
+        }
+    }
+
+    /// Whether PostgreSQL answers.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("select 1").execute(&self.pool).await.map(drop)
+    }
+
+    /// Brings the schema up to date. Safe to run by many at once.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        sqlx::query("create schema if not exists lockstep").execute(&self.pool).await.or_else(already_there)?;
+        sqlx::migrate!().run(&self.pool).await.context("bringing the schema `lockstep` up to date")?;
+        self.maintain_partitions().await
+    }
+
+    /// Notes which life of the observation stream is read. Sequences begin anew in a new stream; were those of the old
+    /// one kept, everything in the new would look like a redelivery.
+    pub async fn enter_epoch(&self, stream: &str, epoch: &str) -> anyhow::Result<()> {
+        let mut tx = self.pool.begin().await?;
+        let known: Option<String> = sqlx::query_scalar("select epoch from streams where name = $1 for update")
+            .bind(stream)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if known.as_deref() != Some(epoch) {
+            sqlx::query("insert into streams values ($1, $2) on conflict (name) do update set epoch = excluded.epoch")
+                .bind(stream)
+                .bind(epoch)
+                .execute(&mut *tx)
+                .await?;
+            let reset = "update records set seq_critical = 0, seq_high = 0, seq_normal = 0, seq_low = 0";
+            let records = sqlx::query(reset).execute(&mut *tx).await?.rows_affected();
+            tracing::warn!(stream, epoch, records, "a new stream: sequences begin anew");
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// `create schema if not exists` may lose a race with itself.
+fn already_there(error: sqlx::Error) -> Result<sqlx::postgres::PgQueryResult, sqlx::Error> {
+    let raced =
+        error.as_database_error().is_some_and(|error| matches!(error.code().as_deref(), Some("23505" | "42P06")));
+    if raced { Ok(sqlx::postgres::PgQueryResult::default()) } else { Err(error) }
+}

@@ -1,0 +1,57 @@
+//! History by month: a partition for this month and the next, and none older than is kept.
+
+use time::{Date, Month, OffsetDateTime};
+
+use crate::Store;
+
+impl Store {
+    /// Makes the partitions that will be needed, and drops those that are older than `history_months`.
+    pub async fn maintain_partitions(&self) -> anyhow::Result<()> {
+        // One at a time, whoever it is: two processes that start together would both create.
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("select pg_advisory_xact_lock(hashtext('lockstep.history'))").execute(&mut *tx).await?;
+        let this = first_of_month(OffsetDateTime::now_utc().date());
+        for month in [this, following(this)] {
+            let (from, to) = (month, following(month));
+            let name = format!("history_{}_{:02}", from.year(), u8::from(from.month()));
+            let exists: bool = sqlx::query_scalar("select to_regclass('lockstep.' || $1) is not null")
+                .bind(&name)
+                .fetch_one(&mut *tx)
+                .await?;
+            if !exists {
+                // Names and dates are our own: nothing from outside is in this text.
+                let create = format!("create table {name} partition of history for values from ('{from}') to ('{to}')");
+                sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut *tx).await?;
+            }
+        }
+        if self.history_months > 0 {
+            let mut oldest = this;
+            for _ in 1..self.history_months {
+                oldest = first_of_month(oldest.previous_day().unwrap_or(oldest));
+            }
+            let kept_from = format!("history_{}_{:02}", oldest.year(), u8::from(oldest.month()));
+            let names: Vec<String> = sqlx::query_scalar(
+                "select relname::text from pg_inherits join pg_class on oid = inhrelid
+                 where inhparent = 'lockstep.history'::regclass and relname like 'history\\_2%' and relname < $1",
+            )
+            .bind(kept_from)
+            .fetch_all(&mut *tx)
+            .await?;
+            for name in names {
+                tracing::info!(partition = name, "history older than database.history_months is dropped");
+                sqlx::query(sqlx::AssertSqlSafe(format!("drop table {name}"))).execute(&mut *tx).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn first_of_month(date: Date) -> Date {
+    date.replace_day(1).unwrap_or(date)
+}
+
+fn following(first: Date) -> Date {
+    let year = if first.month() == Month::December { first.year() + 1 } else { first.year() };
+    Date::from_calendar_date(year, first.month().next(), 1).unwrap_or(first)
+}

@@ -1,0 +1,137 @@
+//! What people and the broadcaster ask for.
+
+use model::{Conflict, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef};
+use uuid::Uuid;
+
+use crate::Store;
+use crate::batch::HistoryColumns;
+use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups, signed};
+
+/// An item with its links.
+pub type ItemRow = Group;
+/// A line of history.
+pub type HistoryEntry = HistoryRow;
+/// A conflict.
+pub type ConflictRow = Conflict;
+
+/// Which items.
+#[derive(Debug, Clone, Default)]
+pub struct ItemFilter {
+    /// Only those after this one, in the order of ids.
+    pub after: Option<ItemId>,
+    /// Only those whose key or title contains this.
+    pub text: Option<String>,
+    /// Only those of this lifecycle.
+    pub lifecycle: Option<LifecycleName>,
+}
+
+impl Store {
+    /// Items in the order of their ids, at most `limit`.
+    pub async fn items(&self, filter: &ItemFilter, limit: u32) -> sqlx::Result<Vec<ItemRow>> {
+        let found: Vec<ItemColumns> = sqlx::query_as(
+            "select * from items
+             where ended_into is null and ($1::uuid is null or id > $1)
+               and ($2::text is null or position(lower($2) in lower(coalesce(key, '') || ' ' || coalesce(title, ''))) > 0)
+               and ($3::text is null or lifecycle = $3)
+             order by id limit $4",
+        )
+        .bind(filter.after.map(|item| item.0))
+        .bind(&filter.text)
+        .bind(filter.lifecycle.as_ref().map(LifecycleName::as_str))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        self.with_links(found).await
+    }
+
+    /// One item by its id, by an identifier of one of its records, or by `system/kind/id` of one of its records. An item that
+    /// ended is answered by the one that took its records over.
+    pub async fn item(&self, name: &str) -> sqlx::Result<Option<ItemRow>> {
+        let Some(id) = self.item_id(name).await? else { return Ok(None) };
+        let found: Vec<ItemColumns> = sqlx::query_as(
+            "with recursive way as (
+                 select id, ended_into, 0 as steps from items where id = $1
+                 union all
+                 select next.id, next.ended_into, steps + 1 from way join items next on next.id = way.ended_into
+                 where steps < 32
+             )
+             select items.* from items join way using (id) where items.ended_into is null",
+        )
+        .bind(id)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(self.with_links(found).await?.pop())
+    }
+
+    async fn item_id(&self, name: &str) -> sqlx::Result<Option<Uuid>> {
+        if let Ok(id) = Uuid::parse_str(name) {
+            return Ok(Some(id));
+        }
+        let owned = "select item from keys join records using (system, kind, id) where key = $1";
+        let by_key: Option<Uuid> = sqlx::query_scalar(owned).bind(name).fetch_optional(&self.pool).await?;
+        match (by_key, name.parse::<RecordRef>()) {
+            (None, Ok(record)) => {
+                sqlx::query_scalar("select item from records where system = $1 and kind = $2 and id = $3")
+                    .bind(record.system.as_str())
+                    .bind(record.kind.as_str())
+                    .bind(record.id())
+                    .fetch_optional(&self.pool)
+                    .await
+            }
+            (by_key, _) => Ok(by_key),
+        }
+    }
+
+    async fn with_links(&self, items: Vec<ItemColumns>) -> sqlx::Result<Vec<ItemRow>> {
+        let ids: Vec<Uuid> = items.iter().map(|item| item.0.id.0).collect();
+        let links: Vec<LinkColumns> =
+            sqlx::query_as("select * from records where item = any($1)").bind(&ids).fetch_all(&self.pool).await?;
+        let held: Vec<Uuid> = items.iter().filter_map(|item| item.0.held.map(|id| id.0)).collect();
+        let conflicts: Vec<ConflictColumns> =
+            sqlx::query_as("select * from conflicts where id = any($1)").bind(held).fetch_all(&self.pool).await?;
+        Ok(groups(items, links, conflicts))
+    }
+
+    /// An item's history, newest first, at most `limit` lines, only those before stream sequence `before`.
+    pub async fn history(&self, item: ItemId, before: Option<u64>, limit: u32) -> sqlx::Result<Vec<HistoryEntry>> {
+        let rows: Vec<HistoryColumns> = sqlx::query_as(
+            "select * from history where item = $1 and ($2::bigint is null or cause_sequence < $2)
+             order by recorded_at desc, cause_sequence desc, ordinal desc limit $3",
+        )
+        .bind(item.0)
+        .bind(before.map(signed))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// Conflicts, newest first: those that wait for a person, or all.
+    pub async fn conflicts(&self, open_only: bool, limit: u32) -> sqlx::Result<Vec<ConflictRow>> {
+        let rows: Vec<ConflictColumns> = sqlx::query_as(
+            "select * from conflicts where resolved_at is null or not $1 order by opened_at desc limit $2",
+        )
+        .bind(open_only)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// One conflict.
+    pub async fn conflict(&self, id: model::ConflictId) -> sqlx::Result<Option<ConflictRow>> {
+        let row: Option<ConflictColumns> =
+            sqlx::query_as("select * from conflicts where id = $1").bind(id.0).fetch_optional(&self.pool).await?;
+        Ok(row.map(|row| row.0))
+    }
+
+    /// The record that owns an identifier.
+    pub async fn owner(&self, key: &Key) -> sqlx::Result<Option<RecordRef>> {
+        let row: Option<(String, String, String)> = sqlx::query_as("select system, kind, id from keys where key = $1")
+            .bind(key.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        let parse = |(system, kind, id): (String, String, String)| format!("{system}/{kind}/{id}").parse();
+        row.map(|row| parse(row).map_err(|error| crate::row::corrupt("keys", error))).transpose()
+    }
+}

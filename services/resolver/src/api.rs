@@ -1,0 +1,122 @@
+//! The resolver's HTTP face: items, history and conflicts to read, and an operator's word to say.
+
+mod operate;
+mod show;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query};
+use axum::routing::{delete, get, post};
+use bus::Bus;
+use model::{Group, ItemId, LifecycleName, Policy};
+use runtime::{Problem, Process};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::{ItemFilter, Store};
+use uuid::Uuid;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) bus: Bus,
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) process: Process,
+}
+
+type Shared = axum::extract::State<State>;
+type Answer = Result<axum::Json<Value>, Problem>;
+
+/// How many items or lines one answer holds at most.
+const PAGE_MAX: u32 = 1_000;
+
+pub(crate) fn router(state: State) -> Router {
+    Router::new()
+        .route("/v1/items", get(items))
+        .route("/v1/items/{item}", get(item))
+        .route("/v1/items/{item}/history", get(history))
+        .route("/v1/items/{item}/links", post(operate::link))
+        .route("/v1/items/{item}/links/{*record}", delete(operate::unlink))
+        .route("/v1/items/{item}/status", post(operate::force))
+        .route("/v1/items/{item}/rollback", post(operate::roll_back))
+        .route("/v1/conflicts", get(conflicts))
+        .route("/v1/conflicts/{conflict}", get(conflict))
+        .route("/v1/conflicts/{conflict}/pick", post(operate::pick))
+        .with_state(state)
+}
+
+/// PostgreSQL did not answer.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+fn unavailable(error: sqlx::Error) -> Problem {
+    tracing::warn!(%error, "PostgreSQL did not answer");
+    Problem::unavailable("store_unavailable", "PostgreSQL did not answer; try again")
+}
+
+async fn find(state: &State, name: &str) -> Result<Group, Problem> {
+    let found = state.store.item(name).await.map_err(unavailable)?;
+    found.ok_or_else(|| {
+        let detail = format!("no item has the id or identifier {name:?}, and no record of that name was seen");
+        Problem::not_found("item_unknown", detail)
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    limit: Option<u32>,
+    after: Option<Uuid>,
+    q: Option<String>,
+    lifecycle: Option<String>,
+}
+
+async fn items(state: Shared, Query(listing): Query<Listing>) -> Answer {
+    let lifecycle = listing.lifecycle.map(LifecycleName::new).transpose();
+    let lifecycle = lifecycle.map_err(|error| Problem::bad_request("lifecycle_bad", error.to_string()))?;
+    let filter = ItemFilter { after: listing.after.map(ItemId), text: listing.q, lifecycle };
+    let limit = listing.limit.unwrap_or(100).clamp(1, PAGE_MAX);
+    let groups = state.store.items(&filter, limit).await.map_err(unavailable)?;
+    let full = groups.len() == limit as usize;
+    let next = groups.last().filter(|_| full).map(|group| group.item.id);
+    let items: Vec<Value> = groups.iter().map(|group| show::item(group, &state.policy)).collect();
+    Ok(axum::Json(json!({ "items": items, "next": next })))
+}
+
+async fn item(state: Shared, Path(name): Path<String>) -> Answer {
+    let group = find(&state, &name).await?;
+    Ok(axum::Json(show::item(&group, &state.policy)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lines {
+    limit: Option<u32>,
+    before: Option<u64>,
+}
+
+async fn history(state: Shared, Path(name): Path<String>, Query(lines): Query<Lines>) -> Answer {
+    let group = find(&state, &name).await?;
+    let limit = lines.limit.unwrap_or(100).clamp(1, PAGE_MAX);
+    let rows = state.store.history(group.item.id, lines.before, limit).await.map_err(unavailable)?;
+    let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.cause.sequence);
+    Ok(axum::Json(json!({ "item": group.item.id, "history": rows, "next": next })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Conflicts {
+    all: Option<bool>,
+    limit: Option<u32>,
+}
+
+async fn conflicts(state: Shared, Query(query): Query<Conflicts>) -> Answer {
+    let limit = query.limit.unwrap_or(100).clamp(1, PAGE_MAX);
+    let rows = state.store.conflicts(!query.all.unwrap_or(false), limit).await.map_err(unavailable)?;
+    Ok(axum::Json(json!({ "conflicts": rows })))
+}
+
+async fn conflict(state: Shared, Path(id): Path<Uuid>) -> Answer {
+    let found = state.store.conflict(model::ConflictId(id)).await.map_err(unavailable)?;
+    let found = found.ok_or_else(|| Problem::not_found("conflict_unknown", format!("there is no conflict {id}")))?;
+    Ok(axum::Json(json!(found)))
+}

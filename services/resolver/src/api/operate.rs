@@ -1,0 +1,153 @@
+//! An operator's word. It goes the way of every observation, so that the one log holds it, too: the answer says that it
+//! was stored; the item follows within moments.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use bus::Outgoing;
+use model::{
+    Actor, ConflictId, Group, Intent, Lane, Native, Observation, Origin, RecordRef, Source, Status, Timestamp, Version,
+};
+use runtime::Problem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Shared, State, find, unavailable};
+
+type Accepted = Result<(StatusCode, Json<Value>), Problem>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Force {
+    status: String,
+    actor: Option<String>,
+}
+
+/// `POST /v1/items/{item}/status`: the item takes this status, whatever held it.
+pub(super) async fn force(state: Shared, Path(name): Path<String>, Json(body): Json<Force>) -> Accepted {
+    let group = find(&state, &name).await?;
+    let lifecycle = state.policy.lifecycles.get(&group.item.lifecycle);
+    let status = lifecycle.and_then(|lifecycle| lifecycle.status(&body.status)).cloned().ok_or_else(|| {
+        let known = lifecycle.map(|lifecycle| lifecycle.statuses().iter().map(Status::as_str).collect::<Vec<_>>());
+        let known = known.unwrap_or_default().join(", ");
+        let detail = format!("{:?} is not a status of {}: {known}", body.status, group.item.lifecycle);
+        Problem::unprocessable("status_unknown", detail)
+    })?;
+    say(&state, &group, None, Intent::Force(status), body.actor).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollBack {
+    version: u64,
+    actor: Option<String>,
+}
+
+/// `POST /v1/items/{item}/rollback`: the item takes the status that it had at a version.
+pub(super) async fn roll_back(state: Shared, Path(name): Path<String>, Json(body): Json<RollBack>) -> Accepted {
+    let group = find(&state, &name).await?;
+    let version = Version(body.version);
+    if version < Version(1) || version >= group.item.version {
+        let detail = format!("{version} is not an earlier version of an item that is at {}", group.item.version);
+        return Err(Problem::unprocessable("version_unknown", detail));
+    }
+    say(&state, &group, None, Intent::Rollback(version), body.actor).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Link {
+    record: RecordRef,
+    actor: Option<String>,
+}
+
+/// `POST /v1/items/{item}/links`: ties a record to the item.
+pub(super) async fn link(state: Shared, Path(name): Path<String>, Json(body): Json<Link>) -> Accepted {
+    let group = find(&state, &name).await?;
+    let record = body.record;
+    if state.store.item(&record.to_string()).await.map_err(unavailable)?.is_none() {
+        let detail = format!("{record} was never seen: it can be tied once it showed a status");
+        return Err(Problem::not_found("record_unknown", detail));
+    }
+    say(&state, &group, None, Intent::Link(record), body.actor).await
+}
+
+/// `DELETE /v1/items/{item}/links/{system}/{kind}/{id}`: gives a record an item of its own again.
+pub(super) async fn unlink(state: Shared, Path((name, record)): Path<(String, String)>) -> Accepted {
+    let group = find(&state, &name).await?;
+    let record: RecordRef =
+        record.parse().map_err(|error: model::NameError| Problem::bad_request("record_bad", error.to_string()))?;
+    if group.link(&record).is_none() {
+        return Err(Problem::not_found("link_unknown", format!("{record} is not tied to this item")));
+    }
+    if group.links.len() < 2 {
+        return Err(Problem::conflict("link_last", format!("{record} is the item's only record")));
+    }
+    say(&state, &group, Some(record), Intent::Unlink, None).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pick {
+    candidate: usize,
+    actor: Option<String>,
+}
+
+/// `POST /v1/conflicts/{conflict}/pick`: the item takes a candidate's status, and the hold ends.
+pub(super) async fn pick(state: Shared, Path(id): Path<Uuid>, Json(body): Json<Pick>) -> Accepted {
+    let found = state.store.conflict(ConflictId(id)).await.map_err(unavailable)?;
+    let conflict = found.ok_or_else(|| Problem::not_found("conflict_unknown", format!("there is no conflict {id}")))?;
+    if conflict.resolved_at.is_some() {
+        return Err(Problem::conflict("conflict_resolved", format!("conflict {id} was resolved already")));
+    }
+    if body.candidate >= conflict.candidates.len() {
+        let detail = format!("the conflict has candidates 0 to {}", conflict.candidates.len().saturating_sub(1));
+        return Err(Problem::unprocessable("candidate_unknown", detail));
+    }
+    let group = find(&state, &conflict.item.to_string()).await?;
+    say(&state, &group, None, Intent::Pick(ConflictId(id), body.candidate), body.actor).await
+}
+
+/// Publishes an operator's word about an item, by way of one of its records.
+async fn say(
+    state: &State,
+    group: &Group,
+    about: Option<RecordRef>,
+    intent: Intent,
+    actor: Option<String>,
+) -> Accepted {
+    let first = group.links.first().map(|link| link.record.clone());
+    let record = about.or(first).ok_or_else(|| Problem::conflict("item_empty", "the item has no records"))?;
+    let native = match &intent {
+        Intent::Force(status) => Native::new(status.as_str()).unwrap_or_else(|_| Native::none()),
+        _ => Native::none(),
+    };
+    let observation = Observation {
+        id: format!("operator:{}", Uuid::now_v7()),
+        record,
+        native,
+        position: None,
+        occurred_at: Timestamp(state.process.now_ms()),
+        actor: actor.map(|name| Actor { name, id: None, automation: false }),
+        origin: Origin::Other,
+        source: Source::Api,
+        intent,
+        lifecycle: None,
+        title: None,
+        url: None,
+        keys: vec![],
+        mentions: vec![],
+        vocabulary: None,
+        metadata: BTreeMap::new(),
+    };
+    let stored = state.bus.publish(Outgoing::observation(Lane::High, &observation)).await;
+    let sequence = stored.map_err(|error| {
+        tracing::warn!(%error, "JetStream did not store an operator's word");
+        Problem::unavailable("bus_unavailable", "JetStream did not store it; nothing was done, try again")
+    })?;
+    let body = json!({ "id": observation.id, "item": group.item.id, "sequence": sequence });
+    Ok((StatusCode::ACCEPTED, Json(body)))
+}

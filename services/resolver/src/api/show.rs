@@ -1,0 +1,41 @@
+//! An item as people and programs see it.
+
+use model::{Group, Policy, Step};
+use serde_json::{Value, json};
+
+/// The JSON form of an item with its records side by side.
+pub(super) fn item(group: &Group, policy: &Policy) -> Value {
+    let item = &group.item;
+    let records: Vec<Value> = (0..group.links.len()).map(|place| record(group, place, policy)).collect();
+    let settled = [Step::InStep, Step::AsClose, Step::ReadOnly];
+    let in_step = (0..group.links.len()).all(|place| settled.contains(&group.step(place, policy)));
+    json!({
+        "id": item.id,
+        "key": item.key,
+        "title": item.title,
+        "lifecycle": item.lifecycle,
+        "status": item.status,
+        "status_since": item.status_since,
+        "version": item.version,
+        "changed_by": item.changed_by,
+        "held": item.held,
+        "metadata": item.metadata,
+        "in_step": in_step,
+        "records": records,
+    })
+}
+
+fn record(group: &Group, place: usize, policy: &Policy) -> Value {
+    let link = &group.links[place];
+    json!({
+        "record": link.record,
+        "keys": link.keys,
+        "native": link.native,
+        "want": group.wanted(place, policy),
+        "step": group.step(place, policy),
+        "agreed": link.agreed,
+        "position": link.position,
+        "url": link.url,
+        "last_error": link.last_error,
+    })
+}

@@ -1,0 +1,82 @@
+//! Messages of the bus as the resolver takes them.
+
+use std::collections::BTreeSet;
+
+use bus::Received;
+use model::{Intent, Key, Lane, Observation, Receipt, RecordRef, Report, Timestamp};
+use proto::v1;
+
+/// A message, understood.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A record showed something, or an operator said something.
+    Observation(Box<Observation>, Receipt),
+    /// A connector reports on a command.
+    Report(Box<Report>, Receipt),
+}
+
+/// A message that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// One word.
+    pub reason: &'static str,
+    /// One sentence.
+    pub detail: String,
+}
+
+impl Input {
+    /// The message's meaning.
+    pub(crate) fn of(received: &Received) -> Result<Self, Poison> {
+        let lane = received.lane;
+        let receipt = Receipt { lane, sequence: received.sequence, received_at: Timestamp(received.published_at_ms) };
+        let content_type = received.content_type();
+        if received.subject.starts_with("lockstep.delivery.") {
+            let message: v1::Delivery = decoded(content_type, &received.payload)?;
+            let report = proto::report_from(&message).map_err(|error| malformed(&error))?;
+            return Ok(Self::Report(Box::new(report), Receipt { lane: Lane::High, ..receipt }));
+        }
+        let message: v1::Observation = decoded(content_type, &received.payload)?;
+        let mut observation = proto::observation_from(message).map_err(|error| malformed(&error))?;
+        if observation.occurred_at == Timestamp::default() {
+            observation.occurred_at = receipt.received_at;
+        }
+        Ok(Self::Observation(Box::new(observation), receipt))
+    }
+
+    /// The record it is about.
+    pub fn record(&self) -> &RecordRef {
+        match self {
+            Input::Observation(observation, _) => &observation.record,
+            Input::Report(report, _) => &report.record,
+        }
+    }
+
+    /// Every record whose item it may touch, besides those that identifiers lead to.
+    pub(crate) fn records(&self, records: &mut BTreeSet<RecordRef>) {
+        records.insert(self.record().clone());
+        if let Input::Observation(observation, _) = self
+            && let Intent::Link(other) = &observation.intent
+        {
+            records.insert(other.clone());
+        }
+    }
+
+    /// The identifiers it brings: owned and mentioned.
+    pub(crate) fn identifiers(&self) -> (&[Key], &[Key]) {
+        match self {
+            Input::Observation(observation, _) => (&observation.keys, &observation.mentions),
+            Input::Report(..) => (&[], &[]),
+        }
+    }
+}
+
+fn decoded<M: prost::Message + Default + serde::de::DeserializeOwned>(
+    content_type: Option<&str>,
+    payload: &[u8],
+) -> Result<M, Poison> {
+    proto::decode(content_type, payload).map_err(|error| Poison { reason: "undecodable", detail: error.to_string() })
+}
+
+fn malformed(error: &proto::Malformed) -> Poison {
+    Poison { reason: "malformed", detail: error.to_string() }
+}

@@ -1,0 +1,305 @@
+//! One batch in memory: the items it touches, and what came of its messages so far.
+//!
+//! Pure, but for what it was given: [`Ledger::take`] decides with `model`, [`Ledger::close`] says what to write and what to
+//! publish.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use model::{
+    Command, ConflictId, Group, HistoryRow, Intent, ItemId, Key, Observation, Policy, Reason, Receipt, RecordRef,
+    Resolved, Status, Verdict, Version,
+};
+
+pub use crate::input::{Input, Poison};
+use store::Save;
+
+/// A batch being resolved.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    policy: &'a Policy,
+    groups: HashMap<ItemId, Group>,
+    item_of: HashMap<RecordRef, ItemId>,
+    /// Which record owns which identifier.
+    owners: HashMap<Key, RecordRef>,
+    /// Records that mention identifiers which nobody owned before this batch.
+    waiting: Vec<RecordRef>,
+    /// What the history says of the versions that rollbacks name.
+    past: HashMap<(ItemId, Version), Status>,
+    touched: BTreeSet<ItemId>,
+    new_items: BTreeSet<ItemId>,
+    new_records: BTreeSet<RecordRef>,
+    ended: BTreeMap<ItemId, ItemId>,
+    /// Items that ended and were new in this batch: they still need a row, for their history.
+    stillborn: Vec<Group>,
+    rows: Vec<HistoryRow>,
+    commands: BTreeMap<RecordRef, Command>,
+    conflicts: BTreeMap<ConflictId, model::Conflict>,
+    keys: BTreeMap<Key, RecordRef>,
+    /// Inputs that were taken before: their rows are read again and published again.
+    redelivered: Vec<(ItemId, u64)>,
+}
+
+/// What a batch came to.
+#[derive(Debug)]
+pub struct Closed {
+    /// What to write.
+    pub save: Save,
+    /// The newest command of each record that is owed one.
+    pub commands: Vec<Command>,
+    /// Every item of the batch as it is now.
+    pub groups: HashMap<ItemId, Group>,
+    /// Inputs that were taken before, by item and sequence.
+    pub redelivered: Vec<(ItemId, u64)>,
+}
+
+impl<'a> Ledger<'a> {
+    /// A batch over these items.
+    pub fn new(policy: &'a Policy, groups: Vec<Group>, owners: Vec<(Key, RecordRef)>, waiting: Vec<RecordRef>) -> Self {
+        let mut item_of = HashMap::new();
+        for group in &groups {
+            item_of.extend(group.links.iter().map(|link| (link.record.clone(), group.item.id)));
+        }
+        Self {
+            policy,
+            groups: groups.into_iter().map(|group| (group.item.id, group)).collect(),
+            item_of,
+            owners: owners.into_iter().collect(),
+            waiting,
+            past: HashMap::new(),
+            touched: BTreeSet::new(),
+            new_items: BTreeSet::new(),
+            new_records: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            stillborn: vec![],
+            rows: vec![],
+            commands: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            redelivered: vec![],
+        }
+    }
+
+    /// The item that a record belongs to.
+    pub fn item_of(&self, record: &RecordRef) -> Option<ItemId> {
+        self.item_of.get(record).copied()
+    }
+
+    /// Says what an item's status was at a version, for the rollbacks of this batch.
+    pub fn remember(&mut self, item: ItemId, version: Version, status: Status) {
+        self.past.insert((item, version), status);
+    }
+
+    /// Resolves one message. An error leaves everything as it was.
+    pub fn take(&mut self, input: &Input) -> Result<Verdict, Poison> {
+        match input {
+            Input::Report(report, receipt) => {
+                let Some(group) = self.group_of(&report.record) else {
+                    return Err(no_such(&report.record));
+                };
+                Ok(self.settle(model::report(group, report, *receipt, self.policy), *receipt))
+            }
+            Input::Observation(observation, receipt) => match &observation.intent {
+                Intent::Status | Intent::Force(_) | Intent::Pick(..) => self.observe(observation, *receipt),
+                Intent::Rollback(version) => self.roll_back(observation, *receipt, *version),
+                Intent::Link(other) => self.link(observation, *receipt, other),
+                Intent::Unlink => self.unlink(observation, *receipt),
+            },
+        }
+    }
+
+    fn group_of(&self, record: &RecordRef) -> Option<Group> {
+        self.item_of(record).and_then(|item| self.groups.get(&item)).cloned()
+    }
+
+    fn observe(&mut self, observation: &Observation, receipt: Receipt) -> Result<Verdict, Poison> {
+        let known = self.group_of(&observation.record);
+        let is_new = known.is_none();
+        let resolved = match known {
+            Some(group) => model::resolve(group, observation, receipt, self.policy),
+            None => model::begin(observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?,
+        };
+        if resolved.verdict == Verdict::Unmapped && self.policy.strict {
+            let detail = format!("no mapping knows {:?} of {}", observation.native, observation.record);
+            return Err(Poison { reason: "unmapped_status", detail });
+        }
+        if is_new {
+            self.new_items.insert(resolved.group.item.id);
+            self.new_records.insert(observation.record.clone());
+        }
+        let verdict = self.settle(resolved, receipt);
+        if !matches!(verdict, Verdict::Redelivered | Verdict::Stale) {
+            self.tie(observation, receipt);
+        }
+        Ok(verdict)
+    }
+
+    fn roll_back(&mut self, observation: &Observation, receipt: Receipt, version: Version) -> Result<Verdict, Poison> {
+        let group = self.group_of(&observation.record).ok_or_else(|| no_such(&observation.record))?;
+        let status = self.past.get(&(group.item.id, version)).cloned();
+        Ok(self.settle(model::roll_back(group, status.as_ref(), observation, receipt, self.policy), receipt))
+    }
+
+    fn link(&mut self, observation: &Observation, receipt: Receipt, other: &RecordRef) -> Result<Verdict, Poison> {
+        let mut target = self.group_of(&observation.record).ok_or_else(|| no_such(&observation.record))?;
+        let incoming = self.group_of(other).ok_or_else(|| no_such(other))?;
+        if !target.take(&observation.record, receipt) {
+            return Ok(self.again(target, receipt));
+        }
+        if target.item.id == incoming.item.id {
+            self.groups.insert(target.item.id, target);
+        } else {
+            self.adopt(target, incoming, other, observation, receipt)?;
+        }
+        self.pin(other);
+        Ok(Verdict::Linked)
+    }
+
+    fn unlink(&mut self, observation: &Observation, receipt: Receipt) -> Result<Verdict, Poison> {
+        let mut group = self.group_of(&observation.record).ok_or_else(|| no_such(&observation.record))?;
+        if !group.take(&observation.record, receipt) {
+            return Ok(self.again(group, receipt));
+        }
+        let (left, own) =
+            model::part(group, observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?;
+        self.new_items.insert(own.item.id);
+        self.touched.insert(own.item.id);
+        self.item_of.insert(observation.record.clone(), own.item.id);
+        self.groups.insert(own.item.id, own);
+        Ok(self.settle(left, receipt))
+    }
+
+    /// A message that was taken before: what it led to is published again.
+    fn again(&mut self, group: Group, receipt: Receipt) -> Verdict {
+        let commands = model::commands_due(&group);
+        let verdict = Verdict::Redelivered;
+        self.settle(Resolved { group, verdict, rows: vec![], commands, conflicts: vec![] }, receipt)
+    }
+
+    fn pin(&mut self, record: &RecordRef) {
+        let group = self.item_of(record).and_then(|item| self.groups.get_mut(&item));
+        if let Some(group) = group
+            && let Some(place) = group.index_of(record)
+        {
+            group.links[place].pinned = true;
+            self.touched.insert(group.item.id);
+        }
+    }
+
+    /// Takes over what came of a message.
+    fn settle(&mut self, resolved: Resolved, receipt: Receipt) -> Verdict {
+        let item = resolved.group.item.id;
+        if resolved.verdict == Verdict::Redelivered {
+            self.redelivered.push((item, receipt.sequence));
+        } else {
+            self.touched.insert(item);
+        }
+        self.item_of.extend(resolved.group.links.iter().map(|link| (link.record.clone(), item)));
+        self.groups.insert(item, resolved.group);
+        self.rows.extend(resolved.rows);
+        // Commands say what should be: an older one of the same batch is overtaken before it is sent.
+        self.commands.extend(resolved.commands.into_iter().map(|command| (command.record.clone(), command)));
+        self.conflicts.extend(resolved.conflicts.into_iter().map(|conflict| (conflict.id, conflict)));
+        resolved.verdict
+    }
+
+    /// Ties records together by the identifiers that this one owns and mentions.
+    fn tie(&mut self, observation: &Observation, receipt: Receipt) {
+        let record = &observation.record;
+        for key in &observation.keys {
+            if self.owners.get(key) != Some(record) {
+                self.owners.insert(key.clone(), record.clone());
+                self.keys.insert(key.clone(), record.clone());
+                for waiting in self.mentioning(key) {
+                    self.tie_two(&waiting, record, observation, receipt);
+                }
+            }
+        }
+        for key in &observation.mentions {
+            if let Some(owner) = self.owners.get(key).cloned() {
+                self.tie_two(record, &owner, observation, receipt);
+            }
+        }
+    }
+
+    /// The records that were seen to mention an identifier before anybody owned it.
+    fn mentioning(&self, key: &Key) -> Vec<RecordRef> {
+        let mentions = |record: &RecordRef| {
+            let group = self.item_of(record).and_then(|item| self.groups.get(&item));
+            group.and_then(|group| group.link(record)).is_some_and(|link| link.mentions.contains(key))
+        };
+        let in_this_batch = self.new_records.iter().filter(|record| !self.waiting.contains(record));
+        self.waiting.iter().chain(in_this_batch).filter(|record| mentions(record)).cloned().collect()
+    }
+
+    fn tie_two(&mut self, mentioning: &RecordRef, owner: &RecordRef, observation: &Observation, receipt: Receipt) {
+        let (Some(one), Some(other)) = (self.group_of(mentioning), self.group_of(owner)) else { return };
+        let pinned = one.link(mentioning).is_some_and(|link| link.pinned);
+        if pinned || one.item.id == other.item.id {
+            return;
+        }
+        let tied = if model::may_adopt(&other, &one) {
+            self.adopt(other, one, mentioning, observation, receipt)
+        } else if model::may_adopt(&one, &other) {
+            self.adopt(one, other, owner, observation, receipt)
+        } else {
+            return;
+        };
+        if let Err(poison) = tied {
+            tracing::warn!(record = %mentioning, reason = poison.reason, "records were not tied: {}", poison.detail);
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        target: Group,
+        incoming: Group,
+        record: &RecordRef,
+        observation: &Observation,
+        receipt: Receipt,
+    ) -> Result<(), Poison> {
+        let left = Group { links: vec![], conflict: None, ..incoming.clone() };
+        let into = target.item.id;
+        let adoption = model::adopt(target, incoming, record, observation, receipt, self.policy)
+            .map_err(|reason| refused(observation, reason))?;
+        self.groups.remove(&adoption.ended);
+        self.touched.remove(&adoption.ended);
+        self.ended.insert(adoption.ended, into);
+        if self.new_items.remove(&adoption.ended) {
+            self.stillborn.push(left);
+        }
+        self.settle(adoption.resolved, receipt);
+        Ok(())
+    }
+
+    /// What to write, and what to publish.
+    pub fn close(self) -> Closed {
+        let groups = self.groups;
+        let of =
+            |items: Vec<&ItemId>| items.into_iter().filter_map(|item| groups.get(item).cloned()).collect::<Vec<_>>();
+        let (new, old): (Vec<_>, Vec<_>) = self.touched.iter().partition(|item| self.new_items.contains(item));
+        let mut new_items = of(new);
+        new_items.extend(self.stillborn);
+        let save = Save {
+            new_items,
+            new_records: self.new_records,
+            items: of(old),
+            ended: self.ended.into_iter().collect(),
+            rows: self.rows,
+            conflicts: self.conflicts.into_values().collect(),
+            keys: self.keys.into_iter().collect(),
+        };
+        Closed { save, commands: self.commands.into_values().collect(), groups, redelivered: self.redelivered }
+    }
+}
+
+fn no_such(record: &RecordRef) -> Poison {
+    Poison { reason: "unknown_record", detail: format!("{record} was never seen") }
+}
+
+fn refused(observation: &Observation, reason: Reason) -> Poison {
+    let detail = match reason {
+        Reason::UnmappedStatus => format!("no mapping knows {:?} of {}", observation.native, observation.record),
+        _ => format!("{} cannot be carried out: no such record, lifecycle or version", observation.record),
+    };
+    Poison { reason: reason.code(), detail }
+}

@@ -1,0 +1,71 @@
+//! Resolves observations, batch by batch, into items, history, changes and commands.
+//!
+//! The decisions are `model`'s; [`ledger`] keeps a batch's items in memory while they are made, [`partition`] carries
+//! messages in and out, [`api`] answers people.
+
+mod api;
+mod in_flight;
+mod input;
+pub mod ledger;
+mod partition;
+mod publication;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bus::Bus;
+use model::Policy;
+use runtime::Process;
+use serde::Deserialize;
+use store::Store;
+
+/// The resolver's settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the HTTP API listens.
+    pub listen: SocketAddr,
+    /// The most messages taken into one transaction.
+    pub batch: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), batch: 500 }
+    }
+}
+
+/// Starts the resolver: a task for each partition of the observations, and the HTTP API.
+pub async fn run(config: Config, process: Process, bus: Bus, store: Store, policy: Arc<Policy>) -> anyhow::Result<()> {
+    store.migrate().await?;
+    let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
+    store.enter_epoch("OBSERVATIONS", &epoch).await?;
+    let in_flight = in_flight::InFlight::default();
+    for partition in 0..bus.partitions() {
+        let worker = partition::Worker {
+            partition,
+            batch: config.batch.max(1),
+            process: process.clone(),
+            bus: bus.clone(),
+            store: store.clone(),
+            policy: policy.clone(),
+            in_flight: in_flight.clone(),
+        };
+        process.spawn("resolver partition", worker.run());
+    }
+    process.spawn("history partitions", maintain(store.clone(), process.clone()));
+    let router = api::router(api::State { bus, store, policy, process: process.clone() });
+    process.serve(config.listen, router).await?;
+    Ok(())
+}
+
+/// Makes the next month's partition of the history before it is needed.
+async fn maintain(store: Store, process: Process) -> anyhow::Result<()> {
+    const EVERY: std::time::Duration = std::time::Duration::from_hours(6);
+    while process.shutdown().run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        if let Err(error) = store.maintain_partitions().await {
+            tracing::warn!(%error, "the history's partitions were not maintained; tried again in six hours");
+        }
+    }
+    Ok(())
+}

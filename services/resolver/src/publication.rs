@@ -1,0 +1,83 @@
+//! What the bus is told of a batch.
+
+use std::collections::HashMap;
+
+use bus::Outgoing;
+use model::{Conflict, Group, HistoryRow, ItemId, RowKind};
+use proto::v1;
+
+/// The changes that history rows stand for, each the same message whenever it is made.
+pub(crate) fn changes(rows: &[HistoryRow], groups: &HashMap<ItemId, Group>) -> Vec<Outgoing> {
+    let change = |row: &HistoryRow| {
+        let kind = match row.kind {
+            RowKind::Changed => "status_changed",
+            RowKind::Linked => "linked",
+            RowKind::Unlinked => "unlinked",
+            _ => return None,
+        };
+        let group = groups.get(&row.item)?;
+        let id = match row.kind {
+            RowKind::Changed => format!("{}:{}", row.item, row.version),
+            _ => format!("{}:{}:{kind}:{}", row.item, row.cause.sequence, row.record),
+        };
+        Some(v1::Change {
+            id,
+            kind: kind.into(),
+            version: row.version.0,
+            from: row.from.as_ref().map(ToString::to_string).unwrap_or_default(),
+            to: row.to.to_string(),
+            record: row.record.to_string(),
+            native: row.native.to_string(),
+            actor: row.actor.as_ref().map(proto::actor_to),
+            reason: row.reason.code().into(),
+            irregular: row.irregular,
+            conflict: row.conflict.map(|id| id.to_string()).unwrap_or_default(),
+            at: row.at.0,
+            recorded_at: row.recorded_at.0,
+            cause: row.cause.sequence,
+            ..about(group)
+        })
+    };
+    outgoing(rows.iter().filter_map(change))
+}
+
+/// Conflicts that opened or were resolved.
+pub(crate) fn conflicts(conflicts: &[Conflict], groups: &HashMap<ItemId, Group>) -> Vec<Outgoing> {
+    let change = |conflict: &Conflict| {
+        let group = groups.get(&conflict.item)?;
+        let theirs = conflict.candidates.last()?;
+        let kind = if conflict.resolved_at.is_some() { "conflict_resolved" } else { "conflict_opened" };
+        Some(v1::Change {
+            id: format!("{}:{kind}", conflict.id),
+            kind: kind.into(),
+            version: conflict.version.0,
+            from: group.item.status.to_string(),
+            to: theirs.status.to_string(),
+            record: theirs.record.to_string(),
+            native: theirs.native.to_string(),
+            actor: theirs.actor.as_ref().map(proto::actor_to),
+            reason: conflict.strategy.code().into(),
+            conflict: conflict.id.to_string(),
+            at: theirs.at.0,
+            recorded_at: conflict.resolved_at.unwrap_or(conflict.opened_at).0,
+            ..about(group)
+        })
+    };
+    outgoing(conflicts.iter().filter_map(change))
+}
+
+fn about(group: &Group) -> v1::Change {
+    v1::Change {
+        item: group.item.id.to_string(),
+        lifecycle: group.item.lifecycle.to_string(),
+        key: group.item.key.as_ref().map(ToString::to_string).unwrap_or_default(),
+        title: group.item.title.clone().unwrap_or_default(),
+        records: group.links.iter().map(|link| link.record.to_string()).collect(),
+        ..v1::Change::default()
+    }
+}
+
+fn outgoing(changes: impl Iterator<Item = v1::Change>) -> Vec<Outgoing> {
+    // The lifecycle comes out of the model, where it is a name: the conversion does not fail.
+    changes.filter_map(|change| Outgoing::change(&change).ok()).collect()
+}
