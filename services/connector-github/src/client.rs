@@ -41,10 +41,10 @@ impl Connector for Github {
 
     fn new(config: Config, parts: Parts) -> Result<Self, String> {
         if let Some(bad) = config.repositories.iter().find(|name| !is_repository(name)) {
-            return Err(format!("github.repositories: {bad:?} is not owner/name"));
+            return Err(format!("repositories: {bad:?} is not owner/name"));
         }
         if config.sweep_s == 0 {
-            return Err("github.sweep_s: must be at least 1".to_owned());
+            return Err("sweep_s: must be at least 1".to_owned());
         }
         Ok(Self {
             api: Api::new(&config, &parts)?,
@@ -132,19 +132,26 @@ impl Github {
 
     /// What a page of a list shows. A list does not tell a pull request's branch and reviews, so those are read one by one.
     async fn seen(&self, issues: &[Issue]) -> Result<Vec<Observation>, Failure> {
-        let one = async |issue: &Issue| {
-            let sight = self.sight(Source::Sweep);
-            if issue.pull_request.is_none() {
-                return issue.observation(&self.terms, sight).map(Some);
+        let one = async |issue: &Issue| match self.seen_one(issue).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(Failure::Gone { .. }) => Ok(None),
+            // One that cannot be read must not hide the others.
+            Err(Failure::Refused { why, code: "malformed" }) => {
+                tracing::warn!(record.number = issue.number, "left out of the sweep: {why}");
+                Ok(None)
             }
-            match self.pull(&issue.address()?, "sweep").await {
-                Ok(pull) => pull.observation(&self.terms, sight).map(Some),
-                Err(Failure::Gone { .. }) => Ok(None),
-                Err(failure) => Err(failure),
-            }
+            Err(failure) => Err(failure),
         };
         let seen: Vec<Option<Observation>> = stream::iter(issues).map(one).buffered(READS_MAX).try_collect().await?;
         Ok(seen.into_iter().flatten().collect())
+    }
+
+    async fn seen_one(&self, issue: &Issue) -> Result<Observation, Failure> {
+        let sight = self.sight(Source::Sweep);
+        if issue.pull_request.is_none() {
+            return issue.observation(&self.terms, sight);
+        }
+        self.pull(&issue.address()?, "sweep").await?.observation(&self.terms, sight)
     }
 
     /// A pull request by GraphQL, or by REST where GraphQL does not serve.

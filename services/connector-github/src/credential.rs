@@ -63,17 +63,12 @@ impl Credential {
             (token, Some(id), Some(installation)) if !given(token) => {
                 let key = pem(config, file)?;
                 let key = EncodingKey::from_rsa_pem(&key)
-                    .map_err(|error| format!("github.private_key: not an RSA private key in PEM form: {error}"))?;
+                    .map_err(|error| format!("private_key: not an RSA private key in PEM form: {error}"))?;
                 Ok(Self::App(App { id, installation, key }))
             }
-            (token, Some(_), _) if given(token) => {
-                Err("github: give either github.token or github.app_id, not both".to_owned())
-            }
-            (_, Some(_), None) => {
-                Err("github.installation_id: a GitHub App needs the id of its installation".to_owned())
-            }
-            _ => Err("github.token: missing (or give github.app_id, github.installation_id and github.private_key)"
-                .to_owned()),
+            (token, Some(_), _) if given(token) => Err("token: give either token or app_id, not both".to_owned()),
+            (_, Some(_), None) => Err("installation_id: a GitHub App needs the id of its installation".to_owned()),
+            _ => Err("token: missing (or give app_id, installation_id and private_key)".to_owned()),
         }
     }
 }
@@ -84,9 +79,9 @@ fn pem(config: &Config, file: impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Res
         // Environment variables often carry the lines of a key with `\n` written out.
         (Some(key), _) if !key.is_empty() => Ok(key.expose().replace("\\n", "\n").into_bytes()),
         (_, Some(path)) => {
-            file(path).map_err(|error| format!("github.private_key_path: cannot read {}: {error}", path.display()))
+            file(path).map_err(|error| format!("private_key_path: cannot read {}: {error}", path.display()))
         }
-        _ => Err("github.private_key: a GitHub App needs its private key, or github.private_key_path".to_owned()),
+        _ => Err("private_key: a GitHub App needs its private key, or private_key_path".to_owned()),
     }
 }
 
@@ -129,11 +124,11 @@ mod tests {
 
     #[test]
     fn a_missing_or_doubled_credential_is_one_clear_sentence() {
-        assert!(refusal(json!({})).starts_with("github.token: missing"));
-        assert!(refusal(json!({"token": ""})).starts_with("github.token: missing"));
+        assert!(refusal(json!({})).starts_with("token: missing"));
+        assert!(refusal(json!({"token": ""})).starts_with("token: missing"));
         assert!(refusal(json!({"token": "t", "app_id": 1, "installation_id": 2})).contains("not both"));
-        assert!(refusal(json!({"app_id": 1})).starts_with("github.installation_id"));
-        assert!(refusal(json!({"app_id": 1, "installation_id": 2})).starts_with("github.private_key"));
+        assert!(refusal(json!({"app_id": 1})).starts_with("installation_id"));
+        assert!(refusal(json!({"app_id": 1, "installation_id": 2})).starts_with("private_key"));
         assert!(refusal(json!({"app_id": 1, "installation_id": 2, "private_key": "no"})).contains("PEM"));
         assert!(
             refusal(json!({"app_id": 1, "installation_id": 2, "private_key_path": "/nowhere.pem"}))

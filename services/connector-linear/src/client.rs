@@ -43,13 +43,12 @@ impl Connector for Linear {
     const HAS_COMMANDS: bool = true;
 
     fn new(config: Config, parts: Parts) -> Result<Self, String> {
-        let url =
-            reqwest::Url::parse(&config.api_url).map_err(|error| format!("linear.api_url: not a URL: {error}"))?;
+        let url = reqwest::Url::parse(&config.api_url).map_err(|error| format!("api_url: not a URL: {error}"))?;
         if config.api_key.is_empty() {
-            return Err("linear.api_key: missing; give a personal key (lin_api_…) or an OAuth token".to_owned());
+            return Err("api_key: missing; give a personal key (lin_api_…) or an OAuth token".to_owned());
         }
         if config.sweep_s == 0 {
-            return Err("linear.sweep_s: must be at least 1".to_owned());
+            return Err("sweep_s: must be at least 1".to_owned());
         }
         let us = OnceLock::new();
         if is_personal(&config.api_key) {
@@ -96,10 +95,7 @@ impl Connector for Linear {
         let native = shown["state"]["name"].as_str().and_then(|name| Native::new(name).ok());
         let position = shown["updatedAt"].as_str().and_then(|at| decode::moment(at).ok()).map(|(position, _)| position);
         if data["issueUpdate"]["success"] != true {
-            return Err(Failure::Unavailable {
-                why: "Linear did not say that the update succeeded".to_owned(),
-                retry_after: None,
-            });
+            return Err(Failure::unavailable("Linear did not say that the update succeeded"));
         }
         Ok(Written { native: native.unwrap_or_else(|| command.native.clone()), position })
     }
@@ -111,9 +107,15 @@ impl Connector for Linear {
         let issues: Nodes<Issue> = part(&self.ask(&asked, "sweep").await?, "issues")?;
         let mut observations: Vec<Observation> = Vec::with_capacity(issues.nodes.len());
         for issue in &issues.nodes {
-            let words = self.words(&issue.team.id, &decode::native(issue)?).await?;
-            observations.push(decode::observation(issue, words, Source::Sweep)?);
             place.saw(&issue.updated_at);
+            match self.seen(issue).await {
+                Ok(seen) => observations.push(seen),
+                // One issue that cannot be read must not hide the others.
+                Err(Failure::Refused { why, code: "malformed" }) => {
+                    tracing::warn!(record.id = issue.id, "an issue is left out of the sweep: {why}");
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         let after = issues.page_info.filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
         let (next, cursor) = place.then(after);
@@ -137,6 +139,11 @@ impl Linear {
         };
         self.us.get_or_init(|| us);
         Ok(())
+    }
+
+    async fn seen(&self, issue: &Issue) -> Result<Observation, Failure> {
+        let words = self.words(&issue.team.id, &decode::native(issue)?).await?;
+        decode::observation(issue, words, Source::Sweep)
     }
 
     /// A team's words, asked for when they are not known, old, or lack the one that an issue shows.

@@ -35,7 +35,7 @@ impl Api {
     /// The API that the configuration names.
     pub(super) fn new(config: &Config, parts: &Parts) -> Result<Self, String> {
         let root = config.api_url.trim_end_matches('/').to_owned();
-        Url::parse(&root).map_err(|error| format!("github.api_url: not a URL: {error}"))?;
+        Url::parse(&root).map_err(|error| format!("api_url: not a URL: {error}"))?;
         let credential = Credential::of(config, |path| std::fs::read(path))?;
         let login = OnceLock::new();
         if let Some(known) = config.bot_login.as_ref().filter(|login| !login.is_empty()) {

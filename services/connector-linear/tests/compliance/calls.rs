@@ -8,7 +8,7 @@ use sandbox::faults::Faults;
 use sandbox::linear::{LinearLimits, LinearSandbox, NewIssue};
 use serde_json::Value;
 
-use crate::world::{APP, PERSONAL, command, connector, connector_with, newest, record, server};
+use crate::world::{APP, PERSONAL, command, connector, connector_with, newest, record, server, try_connector};
 
 async fn moved(server: &LinearSandbox, linear: &Linear) -> Observation {
     // The first read teaches the connector who it is and what the team's states are.
@@ -153,4 +153,13 @@ async fn a_wrong_key_is_refused_and_a_missing_issue_is_gone() {
     let linear = connector(&server, PERSONAL);
     let nobody = "linear/issue/00000000-0000-4000-8000-000000000000".parse().unwrap();
     assert!(matches!(linear.read(&nobody).await, Err(Failure::Gone { .. })));
+}
+
+#[tokio::test]
+async fn a_wrong_setting_is_one_clear_sentence_with_its_key() {
+    let refusal = |config: Config| try_connector(config).err().unwrap();
+    assert!(refusal(Config::default()).starts_with("api_key: missing"));
+    let keyed = || Config { api_key: Secret::new(PERSONAL), ..Config::default() };
+    assert!(refusal(Config { api_url: "linear".to_owned(), ..keyed() }).starts_with("api_url: not a URL"));
+    assert!(refusal(Config { sweep_s: 0, ..keyed() }).starts_with("sweep_s: must"));
 }

@@ -27,9 +27,14 @@ pub fn connector(server: &LinearSandbox, key: &str) -> Linear {
 
 /// A connector with those settings, at the server's address.
 pub fn connector_with(server: &LinearSandbox, config: Config) -> Linear {
+    try_connector(Config { api_url: server.graphql_url(), ..config }).unwrap()
+}
+
+/// A connector with those settings, or why there is none.
+pub fn try_connector(config: Config) -> Result<Linear, String> {
     let process = Process::new(SYSTEM, None);
-    let calls = Calls::new(SYSTEM, Linear::LIMITS, CallSettings::default(), process.clone()).unwrap();
-    Linear::new(Config { api_url: server.graphql_url(), ..config }, Parts { process, calls }).unwrap()
+    let calls = Calls::new(SYSTEM, Linear::LIMITS, CallSettings::default(), process.clone())?;
+    Linear::new(config, Parts { process, calls })
 }
 
 /// The record of an issue.
