@@ -1,0 +1,174 @@
+//! Judges health from what was seen: signs of life, probes, and when systems last answered. Pure: the time is an argument.
+
+use std::collections::BTreeMap;
+
+use proto::v1;
+use serde::Serialize;
+
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// It works.
+    Healthy,
+    /// It works in part, or may not work.
+    Degraded,
+    /// It does not work.
+    Unhealthy,
+}
+
+/// What is known of one component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Component {
+    /// How well it is.
+    pub status: Health,
+    /// What is wrong, where something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How long ago the last sign of life or success was, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<i64>,
+    /// How many instances of a service are alive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<usize>,
+}
+
+/// Everything, as `GET /health` answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// How well the whole is.
+    pub status: Health,
+    /// When it was judged, in milliseconds since 1970.
+    pub at: i64,
+    /// By what and name: `services`, `servers` (NATS and PostgreSQL) and `systems`.
+    pub components: BTreeMap<&'static str, BTreeMap<String, Component>>,
+}
+
+/// By what it is judged.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The services that must be there.
+    pub expect: Vec<String>,
+    /// A service that was silent for longer is down.
+    pub silent_ms: u64,
+    /// A system that did not answer for longer is in doubt.
+    pub stale_ms: u64,
+}
+
+/// All that was seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    services: BTreeMap<String, BTreeMap<String, Sign>>,
+    systems: BTreeMap<String, i64>,
+    servers: BTreeMap<&'static str, Result<(), String>>,
+}
+
+#[derive(Debug)]
+struct Sign {
+    /// By the monitor's own clock: other machines' may differ.
+    at: i64,
+    ready: bool,
+    reason: String,
+}
+
+/// A silent instance is forgotten after this many times the limit: it was scaled away, or its successor is there.
+const FORGOTTEN: i64 = 60;
+/// How many names are kept of each: signs of life come from whoever can publish.
+const NAMES_MAX: usize = 1_000;
+
+impl Seen {
+    /// Notes a sign of life.
+    pub fn sign(&mut self, heartbeat: v1::Heartbeat, now: i64) {
+        for (system, at) in heartbeat.last_success {
+            if self.systems.len() < NAMES_MAX || self.systems.contains_key(&system) {
+                // A clock that runs ahead must not make a system look well for longer.
+                let at = at.min(now);
+                self.systems.entry(system).and_modify(|last| *last = at.max(*last)).or_insert(at);
+            }
+        }
+        if self.services.len() >= NAMES_MAX && !self.services.contains_key(&heartbeat.service) {
+            return;
+        }
+        let instances = self.services.entry(heartbeat.service).or_default();
+        if instances.len() < NAMES_MAX || instances.contains_key(&heartbeat.instance) {
+            instances.insert(heartbeat.instance, Sign { at: now, ready: heartbeat.ready, reason: heartbeat.reason });
+        }
+    }
+
+    /// Notes whether a server answered.
+    pub fn probed(&mut self, server: &'static str, answer: Result<(), String>) {
+        self.servers.insert(server, answer);
+    }
+
+    /// Judges everything at `now`, and forgets what is long gone.
+    pub fn judge(&mut self, limits: &Limits, now: i64) -> Report {
+        let silent = i64::try_from(limits.silent_ms).unwrap_or(i64::MAX);
+        for instances in self.services.values_mut() {
+            instances.retain(|_, sign| now - sign.at <= silent.saturating_mul(FORGOTTEN));
+        }
+        self.services.retain(|_, instances| !instances.is_empty());
+        let mut services: BTreeMap<String, Component> =
+            self.services.iter().map(|(name, instances)| (name.clone(), service(instances, now, silent))).collect();
+        for name in &limits.expect {
+            services.entry(name.clone()).or_insert_with(|| Component {
+                instances: Some(0),
+                ..wrong(Health::Unhealthy, "no sign of life yet", None)
+            });
+        }
+        let servers: BTreeMap<String, Component> = ["nats", "postgres"]
+            .into_iter()
+            .map(|name| {
+                let component = match self.servers.get(name) {
+                    Some(Ok(())) => well(None),
+                    Some(Err(reason)) => wrong(Health::Unhealthy, reason, None),
+                    None => wrong(Health::Degraded, "not looked at yet", None),
+                };
+                (name.to_owned(), component)
+            })
+            .collect();
+        let systems: BTreeMap<String, Component> =
+            self.systems.iter().map(|(name, last)| (name.clone(), system(now - last, limits.stale_ms))).collect();
+        let must =
+            services.iter().filter(|(name, _)| limits.expect.contains(name)).map(|(_, component)| component.status);
+        let must = must.chain(servers.values().map(|component| component.status)).max();
+        // Work goes on without one connector, or one system: that is not the end of the whole.
+        let may =
+            services.values().chain(systems.values()).map(|component| component.status.min(Health::Degraded)).max();
+        Report {
+            status: must.max(may).unwrap_or(Health::Healthy),
+            at: now,
+            components: BTreeMap::from([("services", services), ("servers", servers), ("systems", systems)]),
+        }
+    }
+}
+
+fn well(age_ms: Option<i64>) -> Component {
+    Component { status: Health::Healthy, reason: None, age_ms, instances: None }
+}
+
+fn wrong(status: Health, reason: impl Into<String>, age_ms: Option<i64>) -> Component {
+    Component { status, reason: Some(reason.into()), age_ms, instances: None }
+}
+
+/// A service is as well as its best instance.
+fn service(instances: &BTreeMap<String, Sign>, now: i64, silent: i64) -> Component {
+    let alive: Vec<&Sign> = instances.values().filter(|sign| now - sign.at <= silent).collect();
+    let age = instances.values().map(|sign| now - sign.at).min();
+    let judged = match (alive.iter().find(|sign| sign.ready), alive.first()) {
+        (Some(_), _) => well(age),
+        (None, Some(sign)) => wrong(Health::Degraded, format!("not ready: {}", sign.reason), age),
+        (None, None) => wrong(Health::Unhealthy, "no sign of life any more", age),
+    };
+    Component { instances: Some(alive.len()), ..judged }
+}
+
+fn system(age: i64, stale_ms: u64) -> Component {
+    if u64::try_from(age).unwrap_or(0) <= stale_ms {
+        well(Some(age))
+    } else {
+        wrong(Health::Degraded, "no call to it succeeded for a while", Some(age))
+    }
+}
+
+#[cfg(test)]
+mod tests;

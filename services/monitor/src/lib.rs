@@ -1,0 +1,91 @@
+//! Says what is in step and what is not, and why: health, metrics, alerts.
+//!
+//! Looks, counts and judges; it changes nothing.
+
+mod config;
+mod counts;
+mod health;
+mod watching;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bus::Bus;
+use http::StatusCode;
+use runtime::Process;
+use serde_json::{Value, json};
+use store::Store;
+
+pub use config::Config;
+
+use counts::Counts;
+use health::{Health, Limits, Report, Seen};
+
+/// What the tasks and the handlers share.
+#[derive(Clone)]
+struct Monitor(Arc<Shared>);
+
+struct Shared {
+    config: Config,
+    limits: Limits,
+    process: Process,
+    bus: Bus,
+    store: Store,
+    counts: Counts,
+    seen: Mutex<Seen>,
+}
+
+/// Starts the service; returns when it listens. It goes on until the process's shutdown.
+pub async fn run(config: Config, process: Process, bus: Bus, store: Store) -> anyhow::Result<()> {
+    let process = process.of("monitor");
+    config.check()?;
+    let listen = config.listen;
+    let monitor = Monitor(Arc::new(Shared {
+        limits: Limits { expect: config.expect.clone(), silent_ms: config.silent_ms, stale_ms: config.stale_ms },
+        counts: Counts::new(process.metrics())?,
+        config,
+        process: process.clone(),
+        bus,
+        store,
+        seen: Mutex::default(),
+    }));
+    monitor.watch().await?;
+    let router = Router::new().route("/health", get(health)).route("/alerts", get(alerts)).with_state(monitor);
+    process.serve(listen, router).await?;
+    Ok(())
+}
+
+impl Monitor {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // A panic elsewhere leaves signs of life that are still good.
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Judges everything now, and shows it in the metrics too.
+    fn judge(&self) -> Report {
+        let report = self.seen().judge(&self.0.limits, self.0.process.now_ms());
+        let up = &self.0.counts.up;
+        up.reset();
+        for (kind, parts) in &report.components {
+            for (name, component) in parts {
+                up.with_label_values(&[*kind, name.as_str()]).set(i64::from(component.status == Health::Healthy));
+            }
+        }
+        report
+    }
+}
+
+/// How well the whole and each part is: 200 while work goes on, 503 when it does not.
+async fn health(State(monitor): State<Monitor>) -> Response {
+    let report = monitor.judge();
+    let status = if report.status == Health::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, Json(report)).into_response()
+}
+
+/// The alerts that are open. There are no rules yet, so there are none.
+async fn alerts() -> Json<Value> {
+    Json(json!([]))
+}
