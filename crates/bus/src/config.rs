@@ -1,0 +1,75 @@
+//! What the bus wants to know: where NATS is, and how to speak to it.
+
+use std::path::PathBuf;
+
+use runtime::Secret;
+use serde::Deserialize;
+
+/// The section `nats` of the configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// One address or several, with commas between them.
+    pub url: String,
+    /// A user, with `password`.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// A token, in place of a user.
+    pub token: Option<Secret>,
+    /// A credentials file (JWT and key), in place of either.
+    pub credentials: Option<PathBuf>,
+    /// Into how many partitions observations and commands are divided; each has one reader at a time. To lower it, let
+    /// everything be read first.
+    pub partitions: u32,
+    /// How many servers keep each stream: 1 or 3.
+    pub replicas: usize,
+    /// How long a publish may take, all attempts together.
+    pub publish_timeout_ms: u64,
+    /// How long to wait at the start for a server that answers.
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            user: None,
+            password: None,
+            token: None,
+            credentials: None,
+            partitions: 4,
+            replicas: 1,
+            publish_timeout_ms: 5_000,
+            connect_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Config {
+    /// Whether it can be used; else a sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=64).contains(&self.partitions) {
+            return Err(format!("nats.partitions is {}; it must be from 1 to 64", self.partitions));
+        }
+        if !matches!(self.replicas, 1 | 3 | 5) {
+            return Err(format!("nats.replicas is {}; it must be 1, 3 or 5", self.replicas));
+        }
+        if self.publish_timeout_ms < 100 || self.connect_timeout_ms < 100 {
+            return Err("nats.publish_timeout_ms and nats.connect_timeout_ms must be at least 100".into());
+        }
+        if self.url.trim().is_empty() {
+            return Err("nats.url must not be empty; NATS_URL sets it too".into());
+        }
+        Ok(())
+    }
+
+    /// The addresses without user and password, for people.
+    pub(crate) fn shown_url(&self) -> String {
+        let shown = |url: &str| match url.rsplit_once('@') {
+            Some((_, host)) => host.to_owned(),
+            None => url.to_owned(),
+        };
+        self.url.split(',').map(|url| shown(url.trim())).collect::<Vec<_>>().join(", ")
+    }
+}

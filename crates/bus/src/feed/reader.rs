@@ -1,0 +1,206 @@
+//! One consumer's messages: opened again when it breaks, with gaps noticed and copies left out.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use model::Lane;
+
+use super::held::{Held, Offer};
+use super::open::{OpenError, patiently, pull_stream};
+use super::ordered::{Generation, replace};
+use crate::received::{Duty, send};
+use crate::{Bus, Received, Stream, lag, topology};
+
+pub(super) struct Reader {
+    bus: Bus,
+    kind: Kind,
+    source: Source,
+    /// The consumer's own count of the last message, where every one must come: a gap means that some were lost on their way.
+    counted: u64,
+}
+
+enum Kind {
+    /// A lane of a partition.
+    Ordered { partition: u32, lane: Lane, generation: Generation, held: Arc<Held> },
+    /// A durable consumer whose messages are acknowledged one by one.
+    Shared { stream: Stream, config: Box<pull::Config> },
+    /// A consumer that comes and goes.
+    Tail { stream: Stream, subjects: Vec<String>, policy: DeliverPolicy, last: u64 },
+}
+
+/// What comes of opening: the messages, and for a lane its new generation.
+pub(super) type Opened = (pull::Stream, Option<Generation>);
+
+enum Source {
+    Open(Box<pull::Stream>),
+    Opening(BoxFuture<'static, Result<Opened, OpenError>>),
+}
+
+impl Reader {
+    pub(super) async fn ordered(bus: &Bus, partition: u32, lane: Lane) -> anyhow::Result<Self> {
+        let (stream, generation) = replace(bus, partition, lane, None).await?;
+        let held = Arc::new(Held::after(generation.floor));
+        let kind = Kind::Ordered { partition, lane, generation, held };
+        Ok(Self { bus: bus.clone(), kind, source: Source::Open(Box::new(stream)), counted: 0 })
+    }
+
+    pub(super) async fn shared(bus: &Bus, stream: Stream, config: pull::Config) -> anyhow::Result<Self> {
+        let messages = pull_stream(bus, stream, config.clone()).await?;
+        let kind = Kind::Shared { stream, config: Box::new(config) };
+        Ok(Self { bus: bus.clone(), kind, source: Source::Open(Box::new(messages)), counted: 0 })
+    }
+
+    pub(super) async fn tail(
+        bus: &Bus,
+        stream: Stream,
+        subjects: Vec<String>,
+        policy: DeliverPolicy,
+    ) -> anyhow::Result<Self> {
+        // "From now on" must mean from now on after a restart too, when nothing has come yet.
+        let last = match policy {
+            DeliverPolicy::New => bus.stream_info(stream).await?.1,
+            _ => 0,
+        };
+        let policy = if last > 0 { DeliverPolicy::ByStartSequence { start_sequence: last + 1 } } else { policy };
+        let messages = pull_stream(bus, stream, topology::tail(subjects.clone(), policy)).await?;
+        let kind = Kind::Tail { stream, subjects, policy, last };
+        Ok(Self { bus: bus.clone(), kind, source: Source::Open(Box::new(messages)), counted: 0 })
+    }
+
+    /// Begins again with what has not been handed out.
+    pub(super) fn reopen(&mut self) {
+        let bus = self.bus.clone();
+        self.counted = 0;
+        let opening = match &self.kind {
+            Kind::Ordered { partition, lane, generation, held } => {
+                let (partition, lane) = (*partition, *lane);
+                let mine = Generation { floor: held.replaced(), ..*generation };
+                patiently(move || {
+                    let bus = bus.clone();
+                    async move {
+                        let (stream, generation) = replace(&bus, partition, lane, Some(mine)).await?;
+                        Ok((stream, Some(generation)))
+                    }
+                })
+                .boxed()
+            }
+            Kind::Shared { stream, config } => {
+                let (stream, config) = (*stream, (**config).clone());
+                patiently(move || {
+                    let (bus, config) = (bus.clone(), config.clone());
+                    async move { Ok((pull_stream(&bus, stream, config).await?, None)) }
+                })
+                .boxed()
+            }
+            Kind::Tail { stream, subjects, policy, last } => {
+                let (stream, subjects) = (*stream, subjects.clone());
+                let policy = match *last {
+                    0 => *policy,
+                    last => DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
+                };
+                patiently(move || {
+                    let (bus, subjects) = (bus.clone(), subjects.clone());
+                    async move { Ok((pull_stream(&bus, stream, topology::tail(subjects, policy)).await?, None)) }
+                })
+                .boxed()
+            }
+        };
+        self.source = Source::Opening(opening);
+    }
+
+    pub(super) fn rewind(&mut self) {
+        if let Kind::Ordered { held, .. } = &self.kind {
+            held.forget();
+            self.reopen();
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<anyhow::Result<Received>> {
+        loop {
+            let message = match &mut self.source {
+                Source::Opening(opening) => match std::task::ready!(opening.poll_unpin(cx)) {
+                    Ok((stream, opened)) => {
+                        if let (Kind::Ordered { generation, .. }, Some(opened)) = (&mut self.kind, opened) {
+                            *generation = opened;
+                        }
+                        self.source = Source::Open(Box::new(stream));
+                        continue;
+                    }
+                    Err(error) => {
+                        let shown = error.to_string();
+                        self.source = Source::Opening(std::future::ready(Err(error)).boxed());
+                        return Poll::Ready(Err(anyhow::anyhow!(shown)));
+                    }
+                },
+                Source::Open(stream) => std::task::ready!(stream.poll_next_unpin(cx)),
+            };
+            match message {
+                Some(Ok(message)) => {
+                    if let Some(received) = self.take(message) {
+                        return Poll::Ready(Ok(received));
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a feed broke; it begins again");
+                    self.reopen();
+                }
+                None => self.reopen(),
+            }
+        }
+    }
+
+    /// A message to hand out; `None` for a copy, and when a gap shows that the reader must begin again.
+    fn take(&mut self, message: async_nats::jetstream::Message) -> Option<Received> {
+        let (sequence, count, delivered, published) = {
+            // A message that is not JetStream's own is nobody's: the inbox is ours alone.
+            let info = message.info().ok()?;
+            (info.stream_sequence, info.consumer_sequence, info.delivered, info.published)
+        };
+        let client = self.bus.client.clone();
+        let async_nats::Message { subject, reply, payload, headers, .. } = message.message;
+        let reply = reply?;
+        if !matches!(self.kind, Kind::Shared { .. }) {
+            if count != self.counted + 1 && delivered <= 1 {
+                tracing::debug!(expected = self.counted + 1, count, "a feed has a gap; it begins again");
+                self.reopen();
+                return None;
+            }
+            self.counted = self.counted.max(count);
+        }
+        let duty = match &mut self.kind {
+            Kind::Shared { .. } => Duty::Alone { client, reply },
+            Kind::Tail { last, .. } if sequence <= *last => return None,
+            Kind::Tail { last, .. } => {
+                *last = sequence;
+                Duty::None
+            }
+            Kind::Ordered { held, .. } => match held.offer(sequence, reply) {
+                Offer::New => Duty::InOrder { client, held: Arc::clone(held) },
+                Offer::Copy(None) => return None,
+                Offer::Copy(Some(reply)) => {
+                    acknowledge_later(client, reply);
+                    return None;
+                }
+            },
+        };
+        let subject = subject.to_string();
+        Some(Received {
+            lane: lag::lane_of(&subject),
+            subject,
+            payload,
+            sequence,
+            delivered: u64::try_from(delivered).unwrap_or(1),
+            published_at_ms: i64::try_from(published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+            headers,
+            duty,
+        })
+    }
+}
+
+/// Only after a reconnection, and best effort: an acknowledgement that is lost brings a copy, which is left out again.
+fn acknowledge_later(client: async_nats::Client, reply: async_nats::Subject) {
+    tokio::spawn(async move { send(&client, reply, async_nats::jetstream::AckKind::Ack).await });
+}

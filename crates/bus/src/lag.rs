@@ -1,0 +1,109 @@
+//! How far readers are behind, and single messages by subject: what monitors and operators ask for.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use async_nats::jetstream::stream::DirectGetErrorKind;
+use futures_util::TryStreamExt;
+use model::Lane;
+
+use crate::received::Duty;
+use crate::topology::STREAMS;
+use crate::{Bus, Received, Stream};
+
+/// How far one reader of a stream is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// The stream.
+    pub stream: &'static str,
+    /// The reader: a durable consumer, without its generation.
+    pub consumer: String,
+    /// Messages that it has not been given yet.
+    pub pending: u64,
+    /// Messages that it was given and has not acknowledged.
+    pub ack_pending: u64,
+}
+
+impl Bus {
+    /// How far every durable reader is behind.
+    pub async fn consumer_lag(&self) -> anyhow::Result<Vec<Lag>> {
+        let mut lags = Vec::new();
+        for spec in STREAMS {
+            let stream = self.jetstream.get_stream_no_info(spec.name).await?;
+            let consumers: Vec<_> =
+                stream.consumers().try_collect().await.with_context(|| format!("{}: its readers", spec.name))?;
+            let mut by_name: BTreeMap<String, (u64, Lag)> = BTreeMap::new();
+            for info in consumers.into_iter().filter(|info| info.config.durable_name.is_some()) {
+                let (name, generation) = crate::feed::generation_of(&info.name);
+                let lag = Lag {
+                    stream: spec.name,
+                    consumer: name.to_owned(),
+                    pending: info.num_pending,
+                    ack_pending: u64::try_from(info.num_ack_pending).unwrap_or(0),
+                };
+                // While a reader is being replaced there are two of it; the newer one counts.
+                let newest = by_name.get(name).is_none_or(|(known, _)| *known < generation);
+                if newest {
+                    by_name.insert(name.to_owned(), (generation, lag));
+                }
+            }
+            lags.extend(by_name.into_values().map(|(_, lag)| lag));
+        }
+        Ok(lags)
+    }
+
+    /// Which life of a stream this is: a stream that was deleted and made again counts its sequences anew.
+    pub async fn stream_epoch(&self, stream: Stream) -> anyhow::Result<String> {
+        let info = self.jetstream.get_stream_no_info(stream.name()).await?.get_info().await?;
+        Ok(info.created.unix_timestamp_nanos().to_string())
+    }
+
+    /// How many messages a stream holds, and the sequence of its last.
+    pub async fn stream_info(&self, stream: Stream) -> anyhow::Result<(u64, u64)> {
+        let state = self.jetstream.get_stream_no_info(stream.name()).await?.get_info().await?.state;
+        Ok((state.messages, state.last_sequence))
+    }
+
+    /// The last message on a subject, which may have wildcards. Nothing to acknowledge.
+    pub async fn last_message(&self, stream: Stream, subject: &str) -> anyhow::Result<Option<Received>> {
+        let handle = self.jetstream.get_stream_no_info(stream.name()).await?;
+        match handle.direct_get_last_for_subject(subject).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The message with a sequence, if it is still there. Nothing to acknowledge.
+    pub async fn peek(&self, stream: Stream, sequence: u64) -> anyhow::Result<Option<Received>> {
+        let handle = self.jetstream.get_stream_no_info(stream.name()).await?;
+        match handle.direct_get(sequence).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn stored(message: async_nats::jetstream::message::StreamMessage) -> Received {
+    let subject = message.subject.to_string();
+    Received {
+        lane: lane_of(&subject),
+        subject,
+        payload: message.payload,
+        sequence: message.sequence,
+        delivered: 0,
+        published_at_ms: i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+        headers: Some(message.headers),
+        duty: Duty::None,
+    }
+}
+
+/// The lane in a stored subject of observations.
+pub(crate) fn lane_of(subject: &str) -> Lane {
+    let mut tokens = subject.split('.').skip(1);
+    match tokens.next() {
+        Some("observe" | "delivery") => tokens.nth(1).and_then(Lane::named).unwrap_or_default(),
+        _ => Lane::default(),
+    }
+}

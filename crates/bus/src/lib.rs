@@ -1,0 +1,28 @@
+//! JetStream as the services see it: topology, publish, consume, lease, dead-letter.
+//!
+//! Knows how messages travel; not what they mean.
+
+mod config;
+mod connection;
+mod cursor;
+mod dead_letter;
+mod feed;
+mod lag;
+mod lease;
+mod outgoing;
+mod publish;
+mod received;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod topology;
+
+pub use config::Config;
+pub use connection::Bus;
+pub use dead_letter::DeadLetter;
+pub use feed::{Feed, Listener, Tail};
+pub use lag::Lag;
+pub use lease::Lease;
+pub use outgoing::{Outgoing, headers};
+pub use publish::PublishError;
+pub use received::{Received, ack_all};
+pub use topology::Stream;

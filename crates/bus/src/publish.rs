@@ -1,0 +1,134 @@
+//! Publishes with JetStream's acknowledgement awaited; what is not acknowledged in time goes out again under the same id.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{Bus, Outgoing, headers};
+
+/// A message that was not stored, as far as is known: it may have been, and its acknowledgement lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// No acknowledgement within the configured time; the last attempt's error.
+    #[error("JetStream did not acknowledge {subject} in time: {why}")]
+    TimedOut {
+        /// Where to.
+        subject: String,
+        /// What the last attempt came to.
+        why: String,
+    },
+    /// Larger than the server takes. No attempt will do better.
+    #[error("the message for {subject} is too large for the bus")]
+    TooLarge {
+        /// Where to.
+        subject: String,
+    },
+}
+
+/// How many of one call's messages wait for their acknowledgement at once.
+const WINDOW: usize = 1_024;
+/// The wait before an attempt that follows one refused at once.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Bus {
+    /// Publishes a message and waits until it is stored. Its sequence in the stream; the first one's, if it is a copy.
+    pub async fn publish(&self, message: Outgoing) -> Result<u64, PublishError> {
+        self.publish_all(vec![message]).await.map(|sequences| sequences.first().copied().unwrap_or(0))
+    }
+
+    /// Publishes messages in their order, many under way at once, and waits until all are stored.
+    ///
+    /// A message that must go out again may come behind its successors: those of one record are told apart by their
+    /// positions and versions. When this fails, any of them may have been stored; publish all of them again.
+    pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
+        let deadline = Instant::now() + Duration::from_millis(self.config.publish_timeout_ms);
+        let trace = trace();
+        let mut sequences = vec![0; messages.len()];
+        let mut due: Vec<usize> = (0..messages.len()).collect();
+        loop {
+            let (failed, why) = self.attempt(&messages, &due, &trace, &mut sequences).await?;
+            let Some(&first) = failed.first() else { return Ok(sequences) };
+            if Instant::now() + PAUSE >= deadline {
+                return Err(PublishError::TimedOut { subject: messages[first].subject.clone(), why });
+            }
+            tokio::time::sleep(PAUSE).await;
+            due = failed;
+        }
+    }
+
+    /// One attempt at the messages that are due. Those that failed, and why the last of them did.
+    async fn attempt(
+        &self,
+        messages: &[Outgoing],
+        due: &[usize],
+        trace: &[(String, String)],
+        sequences: &mut [u64],
+    ) -> Result<(Vec<usize>, String), PublishError> {
+        let mut waiting: VecDeque<(usize, PublishAckFuture)> = VecDeque::with_capacity(due.len().min(WINDOW));
+        let (mut failed, mut last) = (Vec::new(), String::new());
+        let mut due = due.iter().copied();
+        loop {
+            let next = if waiting.len() < WINDOW { due.next() } else { None };
+            if let Some(at) = next {
+                match self.publisher.send_publish(messages[at].subject.clone(), prepared(&messages[at], trace)).await {
+                    Ok(acknowledgement) => waiting.push_back((at, acknowledgement)),
+                    Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                        return Err(PublishError::TooLarge { subject: messages[at].subject.clone() });
+                    }
+                    Err(error) => {
+                        last = error.to_string();
+                        failed.push(at);
+                    }
+                }
+            } else {
+                // Acknowledgements come in the order of the messages, so waiting for the oldest holds nothing up.
+                let Some((at, acknowledgement)) = waiting.pop_front() else { break };
+                match acknowledgement.await {
+                    Ok(stored) => sequences[at] = stored.sequence,
+                    Err(error) => {
+                        last = error.to_string();
+                        failed.push(at);
+                    }
+                }
+            }
+        }
+        failed.sort_unstable();
+        Ok((failed, last))
+    }
+
+    /// Publishes without JetStream, for signs of life: nobody learns whether it arrived.
+    pub async fn announce(&self, subject: String, payload: Bytes) -> anyhow::Result<()> {
+        Ok(self.client.publish(subject, payload).await?)
+    }
+}
+
+/// The current span's trace context: the same for all messages of one call.
+fn trace() -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    runtime::telemetry::inject(&mut |name, value| headers.push((name.to_owned(), value)));
+    headers
+}
+
+fn prepared(message: &Outgoing, trace: &[(String, String)]) -> PublishMessage {
+    let mut map = HeaderMap::new();
+    if !message.id.is_empty() {
+        map.insert(headers::ID, one_line(&message.id));
+    }
+    for (name, value) in &message.headers {
+        map.insert(*name, one_line(value));
+    }
+    for (name, value) in trace {
+        map.insert(name.as_str(), value.as_str());
+    }
+    PublishMessage::build().payload(message.payload.clone()).headers(map)
+}
+
+/// A header's value must not hold line ends; ids come from outside too.
+fn one_line(value: &str) -> String {
+    value.replace(['\r', '\n'], " ")
+}

@@ -1,0 +1,127 @@
+//! A message as it is read, and its acknowledgement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use async_nats::{Client, HeaderMap, Subject};
+use bytes::Bytes;
+use model::Lane;
+use tracing::Span;
+
+use crate::feed::Held;
+use crate::headers;
+
+/// A message that was read. Until it is acknowledged it is somebody's duty.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The subject it is stored under.
+    pub subject: String,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// How often it was delivered, this time included.
+    pub delivered: u64,
+    /// When the bus stored it, in milliseconds since 1970.
+    pub published_at_ms: i64,
+    /// The lane it came by; `Normal` where the stream has none.
+    pub lane: Lane,
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) duty: Duty,
+}
+
+/// How a message is acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) enum Duty {
+    /// Not at all.
+    None,
+    /// By itself.
+    Alone { client: Client, reply: Subject },
+    /// Together with all before it, once those are acknowledged too.
+    InOrder { client: Client, held: Arc<Held> },
+}
+
+impl Received {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
+    }
+
+    /// All headers, by their names as they were sent.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.headers.iter().flat_map(HeaderMap::iter);
+        pairs.filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
+    }
+
+    /// The id under which it was published.
+    pub fn id(&self) -> &str {
+        self.header(headers::ID).unwrap_or_default()
+    }
+
+    /// The content type, for [`proto::decode`].
+    pub fn content_type(&self) -> Option<&str> {
+        self.header(headers::CONTENT_TYPE)
+    }
+
+    /// Makes `span` a child of the span in which the message was published.
+    pub fn continue_trace(&self, span: &Span) {
+        runtime::telemetry::extract(&|name| self.header(name).map(str::to_owned), span);
+    }
+
+    /// Says that the message is done with. An acknowledgement that is lost brings the message again.
+    ///
+    /// In an ordered feed (observations) it takes effect when all messages before it in its lane are acknowledged too.
+    pub async fn ack(&self) -> anyhow::Result<()> {
+        match &self.duty {
+            Duty::None => Ok(()),
+            Duty::Alone { client, reply } => send(client, reply.clone(), AckKind::Ack).await,
+            Duty::InOrder { client, held } => match held.done(self.sequence) {
+                Some(reply) => send(client, reply, AckKind::Ack).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Says that the message is still being worked on. Needed at least every 20 s where messages are shared out; an ordered
+    /// feed does not ask for it.
+    pub async fn ack_progress(&self) -> anyhow::Result<()> {
+        match &self.duty {
+            Duty::Alone { client, reply } => send(client, reply.clone(), AckKind::Progress).await,
+            Duty::None | Duty::InOrder { .. } => Ok(()),
+        }
+    }
+
+    /// Gives the message back, to come again after `delay`. Breaks the order of what is in flight. In an ordered feed it does
+    /// nothing: there a message is tried again in place, or [`Feed::rewind`](crate::Feed::rewind) brings all again.
+    pub async fn nak(&self, delay: Duration) -> anyhow::Result<()> {
+        match &self.duty {
+            Duty::Alone { client, reply } => send(client, reply.clone(), AckKind::Nak(Some(delay))).await,
+            Duty::None | Duty::InOrder { .. } => Ok(()),
+        }
+    }
+}
+
+/// Says that all these messages are done with; an ordered feed's with one acknowledgement for each lane.
+pub async fn ack_all(messages: Vec<Received>) -> anyhow::Result<()> {
+    let mut lanes: Vec<(Arc<Held>, Client, Subject)> = Vec::new();
+    for message in messages {
+        let Duty::InOrder { client, held } = message.duty else {
+            message.ack().await?;
+            continue;
+        };
+        let Some(reply) = held.done(message.sequence) else { continue };
+        match lanes.iter_mut().find(|(lane, ..)| Arc::ptr_eq(lane, &held)) {
+            Some((.., last)) => *last = reply,
+            None => lanes.push((held, client, reply)),
+        }
+    }
+    for (_, client, reply) in lanes {
+        send(&client, reply, AckKind::Ack).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn send(client: &Client, reply: Subject, kind: AckKind) -> anyhow::Result<()> {
+    Ok(client.publish(reply, kind.into()).await?)
+}

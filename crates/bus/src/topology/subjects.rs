@@ -1,0 +1,131 @@
+//! The subjects. Ids are written as one token each, so that any id is safe in them.
+
+use model::{ItemId, Lane, LifecycleName, RecordRef, System};
+
+/// Where an observation is published. It is stored with its partition after the second token.
+pub fn observe(lane: Lane, record: &RecordRef) -> String {
+    format!("lockstep.observe.{}.{}", lane.as_str(), of_record(record))
+}
+
+/// Where a delivery is published: in the lane `high`, a person waits for it. Stored with its partition after the second token.
+pub fn delivery(record: &RecordRef) -> String {
+    format!("lockstep.delivery.{}.{}", Lane::High.as_str(), of_record(record))
+}
+
+/// Where a command is published.
+pub fn command(system: &System, partition: u32, record: &RecordRef) -> String {
+    format!("lockstep.command.{system}.{partition}.{}", token(&format!("{}/{}", record.kind, record.id())))
+}
+
+/// Where an item's changes are published.
+pub fn change(lifecycle: &LifecycleName, item: ItemId) -> String {
+    format!("lockstep.change.{lifecycle}.{item}")
+}
+
+/// Where a system's webhooks are published.
+pub fn webhook(system: &System) -> String {
+    format!("lockstep.webhook.{system}")
+}
+
+/// Where telemetry is published.
+pub fn live(kind: &str, key: &str) -> String {
+    format!("lockstep.live.{}.{}", token(kind), token(key))
+}
+
+/// Where what nobody could handle is published.
+pub fn dead(service: &str, reason: &str) -> String {
+    format!("lockstep.dead.{}.{}", token(service), token(reason))
+}
+
+/// Where a service shows that it lives. Not kept.
+pub fn heartbeat(service: &str, instance: &str) -> String {
+    format!("lockstep.heartbeat.{}.{}", token(service), token(instance))
+}
+
+fn of_record(record: &RecordRef) -> String {
+    format!("{}.{}.{}", record.system, record.kind, token(record.id()))
+}
+
+/// Any text as one token of a subject: letters, digits and `-_/#:@` stand for themselves, every other byte is `=XX`.
+pub fn token(text: &str) -> String {
+    use std::fmt::Write;
+    if text.is_empty() {
+        return "=".into();
+    }
+    let mut token = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        if plain(byte) {
+            token.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(token, "={byte:02X}");
+        }
+    }
+    token
+}
+
+fn plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_/#:@".contains(&byte)
+}
+
+/// The text that a token stands for; `None` if it is no token of ours.
+pub fn untoken(token: &str) -> Option<String> {
+    if token == "=" {
+        return Some(String::new());
+    }
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first == b'=' {
+            let (code, tail) = tail.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The partition of a record's commands, from 0 below `partitions`: the same in every process and version (FNV-1a, then mixed).
+pub fn partition_of(record: &RecordRef, partitions: u32) -> u32 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in record.to_string().bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    // FNV-1a leaves ids that differ in their last letters close together; this spreads them (the finish of MurmurHash3).
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    u32::try_from(hash % u64::from(partitions.max(1))).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_id_is_one_safe_token_and_comes_back() {
+        for id in ["acme/web#7", "a.b c*d>e", "Größe=1", "", "=", "\u{1F600}", "tab\tend", "$SYS"] {
+            let token = token(id);
+            assert!(!token.is_empty() && token.is_ascii());
+            assert!(!token.contains(['.', '*', '>', ' ', '\t', '$']), "{token}");
+            assert_eq!(untoken(&token).as_deref(), Some(id));
+        }
+        assert_eq!(untoken("=4"), None);
+        assert_eq!(untoken("=zz"), None);
+    }
+
+    #[test]
+    fn records_spread_over_all_partitions_and_stay_where_they_are() {
+        let mut counts = [0_u32; 8];
+        for at in 0..8_000 {
+            let record: RecordRef = format!("linear/issue/{at}").parse().unwrap();
+            counts[partition_of(&record, 8) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        let record: RecordRef = "github/issue/acme/web#7".parse().unwrap();
+        assert_eq!(partition_of(&record, 64), partition_of(&record, 64));
+        assert_eq!(partition_of(&record, 1), 0);
+    }
+}

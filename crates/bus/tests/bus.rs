@@ -1,0 +1,410 @@
+//! The bus against a real nats-server.
+
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bus::testing::Server;
+use bus::{Bus, DeadLetter, Feed, Outgoing, Received, Stream, Tail, ack_all, topology};
+use model::{
+    Command, CommandMode, ItemId, Lane, Native, Observation, Origin, RecordRef, Source, Status, System, Timestamp,
+    Version,
+};
+use runtime::Process;
+
+const DEADLINE: Duration = Duration::from_secs(40);
+
+struct World {
+    server: Server,
+    process: Process,
+    bus: Bus,
+}
+
+async fn world(partitions: u32) -> World {
+    let server = Server::start().unwrap();
+    let process = Process::new("test", None);
+    let config = bus::Config { partitions, publish_timeout_ms: 30_000, ..server.config() };
+    let bus = Bus::connect(&config, &process).await.unwrap();
+    bus.ensure_topology().await.unwrap();
+    World { server, process, bus }
+}
+
+fn record(id: &str) -> RecordRef {
+    RecordRef::new(System::new("linear").unwrap(), model::Kind::new("issue").unwrap(), id).unwrap()
+}
+
+fn seen(id: &str, native: &str, message_id: &str) -> Observation {
+    Observation {
+        id: message_id.into(),
+        record: record(id),
+        native: Native::new(native).unwrap(),
+        position: None,
+        occurred_at: Timestamp(1),
+        actor: None,
+        origin: Origin::Unknown,
+        source: Source::Api,
+        intent: model::Intent::Status,
+        lifecycle: None,
+        title: None,
+        url: None,
+        keys: Vec::new(),
+        mentions: Vec::new(),
+        vocabulary: None,
+        metadata: std::collections::BTreeMap::default(),
+    }
+}
+
+fn numbered(range: std::ops::Range<u64>) -> Vec<Outgoing> {
+    range.map(|at| Outgoing::observation(Lane::Normal, &seen("one", "Todo", &at.to_string()))).collect()
+}
+
+fn command(id: &str, version: u64) -> Command {
+    Command {
+        record: record(id),
+        item: ItemId(uuid::Uuid::from_u128(7)),
+        version: Version(version),
+        status: Status::new("done").unwrap(),
+        previous: None,
+        native: Native::new("Done").unwrap(),
+        mode: CommandMode::Tell,
+        expects: Vec::new(),
+        key: None,
+        cause: version,
+    }
+}
+
+async fn batch(feed: &mut Feed, max: usize) -> Vec<Received> {
+    tokio::time::timeout(DEADLINE, feed.next_batch(max)).await.expect("messages in time").unwrap()
+}
+
+/// Reads until `count` messages are in hand.
+async fn take(feed: &mut Feed, count: usize) -> Vec<Received> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        all.extend(batch(feed, count - all.len()).await);
+    }
+    all
+}
+
+fn ids(messages: &[Received]) -> Vec<&str> {
+    messages.iter().map(Received::id).collect()
+}
+
+/// Nothing comes: another message published after all that could come is what comes next.
+async fn next_is(world: &World, feed: &mut Feed, id: &str) {
+    world.bus.publish(Outgoing::observation(Lane::Normal, &seen("one", "Todo", id))).await.unwrap();
+    assert_eq!(ids(&take(feed, 1).await), [id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_topology_can_be_made_over_and_over() {
+    let world = world(4).await;
+    world.bus.ensure_topology().await.unwrap();
+    let wider = bus::Config { partitions: 8, ..world.server.config() };
+    let bus = Bus::connect(&wider, &world.process).await.unwrap();
+    bus.ensure_topology().await.unwrap();
+    assert!(bus.observations(8).await.is_err());
+    assert!(bus.observations(7).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_puts_the_partition_in_and_a_second_copy_vanishes() {
+    let world = world(1).await;
+    let message = Outgoing::observation(Lane::High, &seen("a b.c", "Todo", "same"));
+    let first = world.bus.publish(message.clone()).await.unwrap();
+    assert_eq!(world.bus.publish(message).await.unwrap(), first);
+    let delivery = proto::v1::Delivery {
+        id: "d".into(),
+        record: "linear/issue/a b.c".into(),
+        outcome: "applied".into(),
+        ..proto::v1::Delivery::default()
+    };
+    world.bus.publish(Outgoing::delivery(&delivery).unwrap()).await.unwrap();
+
+    let mut feed = world.bus.observations(0).await.unwrap();
+    let read = take(&mut feed, 2).await;
+    assert_eq!(read[0].subject, "lockstep.observe.0.high.linear.issue.a=20b=2Ec");
+    assert_eq!(read[1].subject, "lockstep.delivery.0.high.linear.issue.a=20b=2Ec");
+    assert_eq!((read[0].lane, read[0].sequence, read[0].delivered), (Lane::High, 1, 1));
+    assert!((world.process.now_ms() - read[0].published_at_ms).abs() < 60_000);
+    let message: proto::v1::Observation = proto::decode(read[0].content_type(), &read[0].payload).unwrap();
+    assert_eq!(proto::observation_from(message).unwrap(), seen("a b.c", "Todo", "same"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urgent_lanes_go_first_and_none_starves() {
+    let world = world(1).await;
+    let mut messages = Vec::new();
+    for lane in [Lane::Low, Lane::Normal, Lane::High, Lane::Critical] {
+        let of_lane = |at| Outgoing::observation(lane, &seen("one", "Todo", &format!("{}-{at}", lane.as_str())));
+        messages.extend((0..100).map(of_lane));
+    }
+    world.bus.publish_all(messages).await.unwrap();
+    let mut feed = world.bus.observations(0).await.unwrap();
+    // The lanes' messages arrive one lane after another; what is read before all are there says nothing of shares.
+    let mut all = take(&mut feed, 1).await;
+    let mut mixed = false;
+    while all.len() < 400 {
+        let batch = batch(&mut feed, 30).await;
+        let count = |lane| batch.iter().filter(|message| message.lane == lane).count();
+        mixed |= Lane::ALL.map(count) == [16, 8, 4, 2];
+        all.extend(batch);
+    }
+    assert!(mixed, "no batch had every lane's share");
+    for lane in Lane::ALL {
+        let of_lane: Vec<u64> = all.iter().filter(|seen| seen.lane == lane).map(|seen| seen.sequence).collect();
+        assert_eq!(of_lane.len(), 100);
+        assert!(of_lane.is_sorted());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_reader_had_in_hand_comes_to_the_next_at_once_and_in_order() {
+    let world = world(1).await;
+    world.bus.publish_all(numbered(0..10)).await.unwrap();
+    let mut first = world.bus.observations(0).await.unwrap();
+    let mut in_hand = take(&mut first, 10).await;
+    // 0 to 3 are done, and so are 6 and 7, out of order.
+    let later = in_hand.split_off(6);
+    ack_all(in_hand.into_iter().take(4).collect()).await.unwrap();
+    later[0].ack().await.unwrap();
+    later[1].ack().await.unwrap();
+    world.bus.flush().await.unwrap();
+
+    let mut second = world.bus.observations(0).await.unwrap();
+    let again = take(&mut second, 6).await;
+    assert_eq!(ids(&again), ["4", "5", "6", "7", "8", "9"]);
+    let over = tokio::time::timeout(DEADLINE, async { while first.next_batch(10).await.is_ok() {} }).await;
+    assert!(over.is_ok(), "the first reader learns that it was replaced");
+    ack_all(again).await.unwrap();
+    next_is(&world, &mut second, "10").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewound_feed_hands_out_again_what_is_not_acknowledged() {
+    let world = world(1).await;
+    world.bus.publish_all(numbered(0..5)).await.unwrap();
+    let mut feed = world.bus.observations(0).await.unwrap();
+    let read = take(&mut feed, 5).await;
+    read[0].ack().await.unwrap();
+    feed.rewind();
+    let again = take(&mut feed, 4).await;
+    assert_eq!(ids(&again), ["1", "2", "3", "4"]);
+    ack_all(again).await.unwrap();
+    next_is(&world, &mut feed, "5").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_loses_doubles_and_reorders_nothing() {
+    const COUNT: u64 = 6_000;
+    let mut world = world(1).await;
+    let bus = world.bus.clone();
+    let publisher = tokio::spawn(async move {
+        for chunk in 0..COUNT / 500 {
+            bus.publish_all(numbered(chunk * 500..(chunk + 1) * 500)).await.unwrap();
+        }
+    });
+    let mut feed = world.bus.observations(0).await.unwrap();
+    let mut tail = world.bus.tail(Stream::Observations, &[], Tail::Sequence(1)).await.unwrap();
+    let (mut read, mut tailed) = (Vec::new(), Vec::new());
+    let mut killed = 0;
+    while read.len() < COUNT as usize {
+        let batch = batch(&mut feed, 200).await;
+        read.extend(batch.iter().map(|message| (message.sequence, message.id().to_owned())));
+        ack_all(batch).await.unwrap();
+        if killed < 2 && read.len() > 1_500 * (killed + 1) {
+            world.server.restart().unwrap();
+            killed += 1;
+        }
+    }
+    publisher.await.unwrap();
+    while tailed.len() < COUNT as usize {
+        tailed.extend(batch(&mut tail, 500).await.iter().map(|message| (message.sequence, message.id().to_owned())));
+    }
+    assert_eq!(killed, 2);
+    assert!(read.is_sorted_by(|a, b| a.0 < b.0), "in order, and none twice");
+    assert_eq!(read.iter().map(|(_, id)| id).collect::<BTreeSet<_>>().len(), COUNT as usize, "each id once");
+    assert_eq!(read, tailed);
+
+    // All is acknowledged: the next reader starts with what is new.
+    next_is(&world, &mut feed, "last").await;
+    drop(feed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_at_rest_hears_of_what_comes_after_a_restart() {
+    let mut world = world(1).await;
+    let mut feed = world.bus.observations(0).await.unwrap();
+    let mut tail = world.bus.tail(Stream::Observations, &[], Tail::New).await.unwrap();
+    let linear = System::new("linear").unwrap();
+    let mut commands = world.bus.commands(&linear, 0).await.unwrap();
+    world.server.restart().unwrap();
+    world.bus.publish(Outgoing::observation(Lane::Normal, &seen("one", "Todo", "after"))).await.unwrap();
+    world.bus.publish(Outgoing::command(&command("one", 1), 1)).await.unwrap();
+    assert_eq!(ids(&take(&mut feed, 1).await), ["after"]);
+    assert_eq!(ids(&take(&mut tail, 1).await), ["after"]);
+    assert_eq!(take(&mut commands, 1).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_newest_command_of_a_record_is_left() {
+    let world = world(4).await;
+    for version in 1..=5 {
+        world.bus.publish(Outgoing::command(&command("one", version), 4)).await.unwrap();
+    }
+    let linear = System::new("linear").unwrap();
+    let partition = topology::partition_of(&record("one"), 4);
+    let mut feed = world.bus.commands(&linear, partition).await.unwrap();
+    let read = take(&mut feed, 1).await;
+    let message: proto::v1::Command = proto::decode(read[0].content_type(), &read[0].payload).unwrap();
+    assert_eq!(message.version, 5);
+    read[0].nak(Duration::from_millis(1)).await.unwrap();
+    let again = take(&mut feed, 1).await;
+    assert_eq!((again[0].sequence, again[0].delivered), (read[0].sequence, 2));
+    again[0].ack().await.unwrap();
+    assert_eq!(world.bus.stream_info(Stream::Commands).await.unwrap(), (1, 5), "an acknowledged command stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_begins_where_it_is_told_to() {
+    let world = world(1).await;
+    let live = |key: &str, id: &str| Outgoing::live("progress", key, id.into(), b"{}".to_vec());
+    for (key, id) in [("a", "a1"), ("b", "b1"), ("a", "a2")] {
+        world.bus.publish(live(key, id)).await.unwrap();
+    }
+    let subjects = vec![topology::live("progress", "a"), topology::live("progress", "b")];
+    let mut last = world.bus.tail(Stream::Live, &subjects, Tail::LastPerSubject).await.unwrap();
+    let mut second = world.bus.tail(Stream::Live, &[], Tail::Sequence(2)).await.unwrap();
+    let mut new = world.bus.tail(Stream::Live, &subjects[..1], Tail::New).await.unwrap();
+    for (key, id) in [("b", "b2"), ("a", "a3")] {
+        world.bus.publish(live(key, id)).await.unwrap();
+    }
+    assert_eq!(ids(&take(&mut last, 4).await), ["b1", "a2", "b2", "a3"]);
+    assert_eq!(ids(&take(&mut second, 4).await), ["b1", "a2", "b2", "a3"]);
+    assert_eq!(ids(&take(&mut new, 1).await), ["a3"]);
+    let found = world.bus.last_message(Stream::Live, &subjects[0]).await.unwrap().unwrap();
+    assert_eq!((found.id(), found.sequence), ("a3", 5));
+    assert!(world.bus.last_message(Stream::Live, "lockstep.live.progress.none").await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_has_one_holder_and_passes_on_when_it_is_dropped() {
+    let world = world(1).await;
+    let first = world.bus.lease("observe.0", &world.process).await.unwrap();
+    let (bus, process) = (world.bus.clone(), world.process.clone());
+    let mut waiting = tokio::spawn(async move { bus.lease("observe.0", &process).await });
+    let early = tokio::time::timeout(Duration::from_secs(8), &mut waiting).await;
+    assert!(early.is_err(), "the lease is renewed for as long as it is held");
+    assert!(!first.lost().is_cancelled());
+    drop(first);
+    let second = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap().unwrap();
+    assert!(!second.lost().is_cancelled());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_cannot_be_renewed_is_lost() {
+    let mut world = world(1).await;
+    let lease = world.bus.lease("observe.0", &world.process).await.unwrap();
+    world.server.kill();
+    tokio::time::timeout(DEADLINE, lease.lost().cancelled()).await.expect("the holder learns of it");
+    assert!(world.process.readiness()["nats"].is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_keeps_the_message_and_says_why() {
+    let world = world(1).await;
+    world.bus.publish(Outgoing::observation(Lane::Normal, &seen("one", "Todo", "bad"))).await.unwrap();
+    let mut feed = world.bus.observations(0).await.unwrap();
+    let read = take(&mut feed, 1).await;
+    let letter = DeadLetter::of(&read[0], "unmapped", "no mapping knows Todo: add it");
+    for _ in 0..2 {
+        world.bus.dead_letter(&world.process, letter.clone()).await.unwrap();
+    }
+    let dead = world.bus.last_message(Stream::DeadLetters, "lockstep.dead.test.unmapped").await.unwrap().unwrap();
+    assert_eq!(dead.payload, read[0].payload);
+    assert_eq!(dead.header(bus::headers::SUBJECT), Some(read[0].subject.as_str()));
+    assert_eq!(dead.header(bus::headers::DETAIL), Some("no mapping knows Todo: add it"));
+    assert_eq!(world.bus.stream_info(Stream::DeadLetters).await.unwrap(), (1, 1), "a second copy is the same letter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_is_told_for_each_reader_without_its_generation() {
+    let world = world(1).await;
+    world.bus.publish_all(numbered(0..3)).await.unwrap();
+    drop(world.bus.observations(0).await.unwrap());
+    let mut feed = world.bus.observations(0).await.unwrap();
+    take(&mut feed, 3).await[0].ack().await.unwrap();
+    world.bus.flush().await.unwrap();
+    let lags = world.bus.consumer_lag().await.unwrap();
+    let normal = lags.iter().find(|lag| lag.consumer == "observe-0-normal").unwrap();
+    assert_eq!((normal.stream, normal.pending), ("OBSERVATIONS", 0));
+    assert!(normal.ack_pending >= 2, "{normal:?}");
+    assert_eq!(lags.len(), 4, "{lags:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_and_announcements_arrive() {
+    let world = world(1).await;
+    assert_eq!(world.bus.cursor("linear.sweep").await.unwrap(), None);
+    world.bus.store_cursor("linear.sweep", "42".into()).await.unwrap();
+    assert_eq!(world.bus.cursor("linear.sweep").await.unwrap().unwrap(), "42");
+    let mut heard = world.bus.listen("lockstep.heartbeat.>").await.unwrap();
+    world.bus.flush().await.unwrap();
+    world.bus.announce(topology::heartbeat("test", "a.b"), "here".into()).await.unwrap();
+    let (subject, payload) = heard.next().await.unwrap();
+    assert_eq!((subject.as_str(), &payload[..]), ("lockstep.heartbeat.test.a=2Eb", &b"here"[..]));
+}
+
+/// Figures, not facts: `cargo nextest run --release -p bus --run-ignored only --no-capture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures this machine"]
+async fn figures() {
+    const COUNT: u64 = 200_000;
+    let world = world(1).await;
+    let messages = numbered(0..COUNT);
+    let began = std::time::Instant::now();
+    for chunk in messages.chunks(1_000) {
+        world.bus.publish_all(chunk.to_vec()).await.unwrap();
+    }
+    let rate = |took: Duration| COUNT as f64 / took.as_secs_f64();
+    println!("publish_all of 1,000 each: {:.0}/s", rate(began.elapsed()));
+
+    let mut feed = world.bus.observations(0).await.unwrap();
+    let began = std::time::Instant::now();
+    let mut count = 0;
+    while count < COUNT {
+        let batch = feed.next_batch(500).await.unwrap();
+        count += batch.len() as u64;
+        ack_all(batch).await.unwrap();
+    }
+    println!("read and acknowledged, one partition: {:.0}/s", rate(began.elapsed()));
+
+    let began = std::time::Instant::now();
+    for chunk in messages.chunks(1_000) {
+        let again = chunk.iter().map(|message| Outgoing { id: format!("{}-b", message.id), ..message.clone() });
+        let publish = world.bus.publish_all(again.collect());
+        let read = async {
+            let mut count = 0;
+            while count < chunk.len() {
+                let batch = feed.next_batch(500).await.unwrap();
+                count += batch.len();
+                ack_all(batch).await.unwrap();
+            }
+        };
+        tokio::join!(async { publish.await.unwrap() }, read);
+    }
+    println!("both at once: {:.0}/s", rate(began.elapsed()));
+
+    let mut waits = Vec::new();
+    for at in 0..2_000 {
+        let began = std::time::Instant::now();
+        let message = Outgoing::observation(Lane::High, &seen("one", "Todo", &format!("at-{at}")));
+        let (published, read) = tokio::join!(world.bus.publish(message), feed.next_batch(1));
+        published.unwrap();
+        waits.push(began.elapsed());
+        ack_all(read.unwrap()).await.unwrap();
+    }
+    waits.sort();
+    println!("publish to read at rest: p50 {:?}, p99 {:?}", waits[1_000], waits[1_980]);
+}
