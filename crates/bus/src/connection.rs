@@ -21,6 +21,8 @@ pub struct Bus {
     pub(crate) jetstream: jetstream::Context,
     /// For publishing, with a timeout for each attempt.
     pub(crate) publisher: jetstream::Context,
+    /// How long one attempt at a publish waits for its acknowledgement.
+    pub(crate) attempt: Duration,
     pub(crate) config: Arc<Config>,
     /// Counts how often the connection was made; readers begin anew with each.
     pub(crate) epoch: watch::Receiver<u64>,
@@ -52,7 +54,7 @@ impl Bus {
             .ack_timeout(attempt)
             .max_ack_inflight(IN_FLIGHT_MAX)
             .build(client.clone());
-        let bus = Self { client, jetstream, publisher, config: Arc::new(config.clone()), epoch: watched };
+        let bus = Self { client, jetstream, publisher, attempt, config: Arc::new(config.clone()), epoch: watched };
         bus.jetstream.query_account().await.with_context(|| {
             format!("the NATS server at {} has no JetStream for us: start it with -js", config.shown_url())
         })?;

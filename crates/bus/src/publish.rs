@@ -51,7 +51,7 @@ impl Bus {
         let mut sequences = vec![0; messages.len()];
         let mut due: Vec<usize> = (0..messages.len()).collect();
         loop {
-            let (failed, why) = self.attempt(&messages, &due, &trace, &mut sequences).await?;
+            let (failed, why) = self.attempt_all(&messages, &due, &trace, &mut sequences).await?;
             let Some(&first) = failed.first() else { return Ok(sequences) };
             if Instant::now() + PAUSE >= deadline {
                 return Err(PublishError::TimedOut { subject: messages[first].subject.clone(), why });
@@ -62,21 +62,22 @@ impl Bus {
     }
 
     /// One attempt at the messages that are due. Those that failed, and why the last of them did.
-    async fn attempt(
+    async fn attempt_all(
         &self,
         messages: &[Outgoing],
         due: &[usize],
         trace: &[(String, String)],
         sequences: &mut [u64],
     ) -> Result<(Vec<usize>, String), PublishError> {
-        let mut waiting: VecDeque<(usize, PublishAckFuture)> = VecDeque::with_capacity(due.len().min(WINDOW));
+        let patience = self.attempt;
+        let mut waiting: VecDeque<(usize, Instant, PublishAckFuture)> = VecDeque::with_capacity(due.len().min(WINDOW));
         let (mut failed, mut last) = (Vec::new(), String::new());
         let mut due = due.iter().copied();
         loop {
             let next = if waiting.len() < WINDOW { due.next() } else { None };
             if let Some(at) = next {
                 match self.publisher.send_publish(messages[at].subject.clone(), prepared(&messages[at], trace)).await {
-                    Ok(acknowledgement) => waiting.push_back((at, acknowledgement)),
+                    Ok(acknowledgement) => waiting.push_back((at, Instant::now() + patience, acknowledgement)),
                     Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                         return Err(PublishError::TooLarge { subject: messages[at].subject.clone() });
                     }
@@ -87,14 +88,18 @@ impl Bus {
                 }
             } else {
                 // Acknowledgements come in the order of the messages, so waiting for the oldest holds nothing up.
-                let Some((at, acknowledgement)) = waiting.pop_front() else { break };
-                match acknowledgement.await {
-                    Ok(stored) => sequences[at] = stored.sequence,
-                    Err(error) => {
-                        last = error.to_string();
-                        failed.push(at);
+                let Some((at, until, acknowledgement)) = waiting.pop_front() else { break };
+                // Each has its time from when it was sent: a thousand lost ones are noticed together.
+                let answer = tokio::time::timeout_at(until, acknowledgement.into_future()).await;
+                match answer {
+                    Ok(Ok(stored)) => {
+                        sequences[at] = stored.sequence;
+                        continue;
                     }
+                    Ok(Err(error)) => last = error.to_string(),
+                    Err(_) => last = format!("no answer within {patience:?}"),
                 }
+                failed.push(at);
             }
         }
         failed.sort_unstable();

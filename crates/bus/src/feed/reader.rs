@@ -59,14 +59,15 @@ impl Reader {
         subjects: Vec<String>,
         policy: DeliverPolicy,
     ) -> anyhow::Result<Self> {
-        // "From now on" must mean from now on after a restart too, when nothing has come yet.
-        let last = match policy {
-            DeliverPolicy::New => bus.stream_info(stream).await?.1,
-            _ => 0,
+        // "From now on" must mean the same moment after a restart, even when nothing has come yet.
+        let policy = match policy {
+            DeliverPolicy::New => {
+                DeliverPolicy::ByStartSequence { start_sequence: bus.stream_info(stream).await?.1 + 1 }
+            }
+            policy => policy,
         };
-        let policy = if last > 0 { DeliverPolicy::ByStartSequence { start_sequence: last + 1 } } else { policy };
         let messages = pull_stream(bus, stream, topology::tail(subjects.clone(), policy)).await?;
-        let kind = Kind::Tail { stream, subjects, policy, last };
+        let kind = Kind::Tail { stream, subjects, policy, last: 0 };
         Ok(Self { bus: bus.clone(), kind, source: Source::Open(Box::new(messages)), counted: 0 })
     }
 
@@ -153,6 +154,7 @@ impl Reader {
     }
 
     /// A message to hand out; `None` for a copy, and when a gap shows that the reader must begin again.
+
     fn take(&mut self, message: async_nats::jetstream::Message) -> Option<Received> {
         let (sequence, count, delivered, published) = {
             // A message that is not JetStream's own is nobody's: the inbox is ours alone.
