@@ -92,6 +92,24 @@ impl Batch {
         Err(sqlx::Error::Protocol("the records of this batch keep changing their items".into()))
     }
 
+    /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another
+    /// looks for who mentions what it owns, and neither would see the other.
+    pub async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        // In one order, so that two batches cannot wait for each other in a ring.
+        sqlx::query(
+            "select pg_advisory_xact_lock(number)
+             from (select distinct hashtextextended(key, 7) as number from unnest($1::text[]) as key order by 1) as keys",
+        )
+        .bind(names)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// Which records own these identifiers.
     pub async fn owners(&mut self, keys: &[Key]) -> sqlx::Result<Vec<(Key, RecordRef)>> {
         if keys.is_empty() {

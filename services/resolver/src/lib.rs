@@ -9,6 +9,7 @@ mod input;
 pub mod ledger;
 mod partition;
 mod publication;
+mod ties;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,5 @@
 //! One partition of the observations: takes what is there, resolves it in one transaction, publishes, acknowledges.
 
-use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use crate::in_flight::{Held, InFlight};
 use crate::input::{Input, Poison};
 use crate::ledger::Ledger;
 use crate::publication;
+use crate::ties::Ties;
 
 /// Everything one partition's task needs.
 pub(crate) struct Worker {
@@ -106,28 +106,12 @@ impl Worker {
     async fn commit(&self, inputs: &[Result<Input, Poison>]) -> sqlx::Result<Committed> {
         let mut batch = self.store.batch().await?;
         let understood = || inputs.iter().flatten();
-        let mut wanted = BTreeSet::new();
-        let (mut owned, mut keys) = (vec![], BTreeSet::new());
-        for input in understood() {
-            input.records(&mut wanted);
-            let (own, mentions) = input.identifiers();
-            owned.extend(own.iter().map(|key| (key, input.record())));
-            keys.extend(own.iter().chain(mentions).cloned());
-        }
-        let keys: Vec<_> = keys.into_iter().collect();
-        let owners = batch.owners(&keys).await?;
-        let taken: HashSet<_> = owners.iter().map(|(key, record)| (key, record)).collect();
-        let new_keys: Vec<_> = owned
-            .into_iter()
-            .filter(|(key, record)| !taken.contains(&(*key, *record)))
-            .map(|(key, _)| key.clone())
-            .collect();
-        let waiting = batch.mentioning(&new_keys).await?;
-        wanted.extend(waiting.iter().cloned());
-        wanted.extend(owners.iter().map(|(_, record)| record.clone()));
+        let ties = Ties::find(&mut batch, understood()).await?;
+        let mut wanted = ties.records();
+        understood().for_each(|input| input.records(&mut wanted));
         let groups = batch.load(&wanted).await?;
 
-        let mut ledger = Ledger::new(&self.policy, groups, owners, waiting);
+        let mut ledger = Ledger::new(&self.policy, groups, ties.owners, ties.waiting);
         for input in understood() {
             if let Input::Observation(observation, _) = input
                 && let Intent::Rollback(version) = observation.intent

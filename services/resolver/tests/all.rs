@@ -1,0 +1,306 @@
+//! The resolver against a real nats-server and a real PostgreSQL.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::testing::Server;
+use bus::{Bus, Feed, Outgoing, Stream, Tail};
+use model::{
+    Actor, Group, Intent, Key, Lane, LifecycleName, Lifecycles, Mappings, Native, Observation, Origin, Policy,
+    Position, RecordRef, RowKind, Source, Timestamp,
+};
+use proto::v1;
+use runtime::{Process, Secret};
+use store::{ItemFilter, Store};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A tracker that can be told anything, and a forge that only knows open and closed.
+const MAPPINGS: &str = r#"
+[[mapping]]
+system = "tracker"
+kind = "issue"
+lifecycle = "work"
+get = { backlog = "backlog", todo = "todo", in_progress = "in_progress", blocked = "blocked", in_review = "in_review", done = "done", canceled = "canceled", failed = "failed" }
+
+[[mapping]]
+system = "forge"
+kind = "issue"
+lifecycle = "work"
+get = { backlog = "open", todo = "open", in_progress = "open", blocked = "open", in_review = "open", done = "closed", canceled = "closed", failed = "closed" }
+put = { open = "todo", closed = "done" }
+"#;
+
+struct World {
+    server: Server,
+    bus: Bus,
+    store: Store,
+    process: Process,
+    changes: Feed,
+    commands: Feed,
+    database: String,
+}
+
+fn policy() -> Arc<Policy> {
+    let lifecycles = Lifecycles::built_in().unwrap();
+    let mut mappings = Mappings::default();
+    mappings.add_toml(MAPPINGS, &lifecycles).unwrap();
+    Arc::new(Policy::new(lifecycles, mappings, LifecycleName::new("work").unwrap()))
+}
+
+async fn database() -> String {
+    let admin =
+        std::env::var("LOCKSTEP_TEST_DATABASE_URL").expect("LOCKSTEP_TEST_DATABASE_URL: cargo xtask test sets it");
+    let name = format!("resolver_{}", uuid::Uuid::new_v4().simple());
+    let pool = sqlx::PgPool::connect(&admin).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&pool).await.unwrap();
+    let (base, _) = admin.rsplit_once('/').unwrap();
+    format!("{base}/{name}")
+}
+
+impl World {
+    async fn new() -> Self {
+        let server = Server::start().unwrap();
+        let database = database().await;
+        let (process, bus, store) = Self::start(&server, &database).await;
+        let changes = bus.tail(Stream::Changes, &["lockstep.change.>".into()], Tail::Sequence(1)).await.unwrap();
+        let commands = bus.tail(Stream::Commands, &["lockstep.command.>".into()], Tail::New).await.unwrap();
+        Self { server, bus, store, process, changes, commands, database }
+    }
+
+    async fn start(server: &Server, database: &str) -> (Process, Bus, Store) {
+        let process = Process::new("resolver", None);
+        let bus = Bus::connect(&server.config(), &process).await.unwrap();
+        bus.ensure_topology().await.unwrap();
+        let config = store::Config { url: Secret::from(database), ..store::Config::default() };
+        let store = Store::connect(&config, &process).await.unwrap();
+        let config = resolver::Config { listen: "127.0.0.1:0".parse().unwrap(), ..resolver::Config::default() };
+        resolver::run(config, process.clone(), bus.clone(), store.clone(), policy()).await.unwrap();
+        (process, bus, store)
+    }
+
+    async fn stop(&self) {
+        self.process.shutdown().cancel();
+        self.process.finished(DEADLINE).await.unwrap();
+    }
+
+    async fn see(&self, observation: &Observation) -> u64 {
+        self.bus.publish(Outgoing::observation(Lane::High, observation)).await.unwrap()
+    }
+
+    async fn change(&mut self) -> v1::Change {
+        let received = tokio::time::timeout(DEADLINE, self.changes.next()).await.expect("a change in time").unwrap();
+        proto::decode(None, &received.payload).unwrap()
+    }
+
+    async fn command(&mut self) -> v1::Command {
+        let received = tokio::time::timeout(DEADLINE, self.commands.next()).await.expect("a command in time").unwrap();
+        proto::decode(None, &received.payload).unwrap()
+    }
+
+    async fn item(&self, name: &str) -> Group {
+        self.store.item(name).await.unwrap().unwrap_or_else(|| panic!("no item {name}"))
+    }
+
+    /// Waits until the item shows what is wanted.
+    async fn eventually(&self, name: &str, wanted: impl Fn(&Group) -> bool) -> Group {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let item = self.store.item(name).await.unwrap();
+            match item {
+                Some(item) if wanted(&item) => return item,
+                other => assert!(tokio::time::Instant::now() < deadline, "{name} is still {other:#?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn record(name: &str) -> RecordRef {
+    name.parse().unwrap()
+}
+
+fn seen(name: &str, native: &str, position: u64) -> Observation {
+    Observation {
+        id: format!("{name}:{position}:{native}"),
+        record: record(name),
+        native: Native::new(native).unwrap(),
+        position: Some(Position(position)),
+        occurred_at: Timestamp(i64::try_from(position).unwrap()),
+        actor: Some(Actor { name: "Ada".into(), id: None, automation: false }),
+        origin: Origin::Unknown,
+        source: Source::Webhook,
+        intent: Intent::Status,
+        lifecycle: None,
+        title: None,
+        url: None,
+        keys: vec![],
+        mentions: vec![],
+        vocabulary: None,
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn key(name: &str) -> Vec<Key> {
+    vec![Key::new(name).unwrap()]
+}
+
+fn owning(observation: Observation, name: &str) -> Observation {
+    Observation { keys: key(name), ..observation }
+}
+
+fn mentioning(observation: Observation, name: &str) -> Observation {
+    Observation { mentions: key(name), ..observation }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_becomes_a_version_a_change_and_a_command_for_the_other_record() {
+    let mut world = World::new().await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
+    let item = world.eventually("T-1", |group| group.links.len() == 2).await;
+    assert_eq!(item.item.version.0, 1);
+    world.see(&seen("tracker/issue/1", "done", 2)).await;
+    let kinds: Vec<(String, u64)> = {
+        let mut kinds = vec![];
+        while kinds.last().is_none_or(|(_, version)| *version < 2) {
+            let change = world.change().await;
+            if change.item == item.item.id.to_string() {
+                kinds.push((change.kind, change.version));
+            }
+        }
+        kinds
+    };
+    assert_eq!(kinds, [("status_changed".into(), 1), ("linked".into(), 1), ("status_changed".into(), 2)]);
+    let command = world.command().await;
+    assert_eq!((command.record.as_str(), command.native.as_str(), command.version), ("forge/issue/a/b#1", "closed", 2));
+    assert_eq!(command.expects, ["open"]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identifiers_tie_records_in_whatever_order_they_are_seen() {
+    let world = World::new().await;
+    world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
+    world.eventually("forge/issue/a/b#1", |group| group.links.len() == 1).await;
+    world.see(&owning(seen("tracker/issue/1", "in_review", 1), "T-1")).await;
+    let item = world.eventually("forge/issue/a/b#1", |group| group.links.len() == 2).await;
+    assert_eq!(item.item.status.as_str(), "in_review");
+    assert_eq!(item.item.key.as_ref().unwrap().as_str(), "T-1");
+    assert_eq!(world.store.items(&ItemFilter::default(), 10).await.unwrap().len(), 1, "the other item ended");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_batch_may_begin_and_tie_many_records() {
+    let world = World::new().await;
+    let mut messages = vec![];
+    for number in 0..200 {
+        let (forge, tracker) = (format!("forge/issue/a/b#{number}"), format!("tracker/issue/{number}"));
+        let name = format!("T-{number}");
+        messages.push(Outgoing::observation(Lane::High, &mentioning(seen(&forge, "open", 1), &name)));
+        messages.push(Outgoing::observation(Lane::High, &owning(seen(&tracker, "todo", 1), &name)));
+        messages.push(Outgoing::observation(Lane::High, &seen(&tracker, "done", 2)));
+    }
+    world.bus.publish_all(messages).await.unwrap();
+    for number in 0..200 {
+        let name = format!("T-{number}");
+        world.eventually(&name, |group| group.links.len() == 2 && group.item.status.as_str() == "done").await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_again_is_published_again_and_changes_nothing() {
+    let mut world = World::new().await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
+    world.eventually("T-1", |group| group.links.len() == 2).await;
+    world.see(&seen("tracker/issue/1", "done", 2)).await;
+    let before = world.eventually("T-1", |group| group.item.version.0 == 2).await;
+    world.stop().await;
+
+    // As after a crash between commit and acknowledgement: the log is read again from its beginning. The streams of what was
+    // published are emptied, so that a second publication shows.
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.server.url()).await.unwrap());
+    for name in ["CHANGES", "COMMANDS"] {
+        jetstream.delete_stream(name).await.unwrap();
+    }
+    let observations = jetstream.get_stream("OBSERVATIONS").await.unwrap();
+    let consumers: Vec<String> = futures_util::TryStreamExt::try_collect(observations.consumer_names()).await.unwrap();
+    for consumer in consumers {
+        observations.delete_consumer(&consumer).await.unwrap();
+    }
+    let (process, bus, store) = World::start(&world.server, &world.database).await;
+    (world.process, world.store) = (process, store);
+    world.changes = bus.tail(Stream::Changes, &["lockstep.change.>".into()], Tail::Sequence(1)).await.unwrap();
+    world.commands = bus.tail(Stream::Commands, &["lockstep.command.>".into()], Tail::Sequence(1)).await.unwrap();
+    world.bus = bus;
+    let command = world.command().await;
+    assert_eq!((command.native.as_str(), command.version), ("closed", 2));
+    let mut again = vec![];
+    while !again.contains(&format!("{}:2", before.item.id)) {
+        again.push(world.change().await.id);
+    }
+    let after = world.item("T-1").await;
+    assert_eq!(after.item, before.item);
+    let history = world.store.history(after.item.id, None, 100).await.unwrap();
+    let changed = history.iter().filter(|row| row.kind == RowKind::Changed).count();
+    assert_eq!(changed, 2, "{history:#?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sets_rolls_back_ties_and_unties() {
+    let world = World::new().await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.see(&seen("tracker/issue/1", "done", 2)).await;
+    world.see(&seen("forge/issue/a/b#1", "open", 1)).await;
+    world.eventually("T-1", |group| group.item.version.0 == 2).await;
+    world.eventually("forge/issue/a/b#1", |group| group.item.version.0 == 1).await;
+    let [gateway] = world.process.addresses().into_values().collect::<Vec<_>>()[..] else { panic!("one address") };
+    let url = |path: &str| format!("http://{gateway}{path}");
+    let client = reqwest::Client::new();
+    let post = |path: &str, body: serde_json::Value| client.post(url(path)).json(&body).send();
+
+    let answer = post("/v1/items/T-1/rollback", serde_json::json!({ "version": 1, "actor": "ops" })).await.unwrap();
+    assert_eq!(answer.status(), 202);
+    world.eventually("T-1", |group| group.item.version.0 == 3 && group.item.status.as_str() == "todo").await;
+
+    post("/v1/items/T-1/links", serde_json::json!({ "record": "forge/issue/a/b#1" })).await.unwrap();
+    world.eventually("T-1", |group| group.links.len() == 2).await;
+
+    post("/v1/items/T-1/status", serde_json::json!({ "status": "cancelled" })).await.unwrap();
+    let item = world.eventually("T-1", |group| group.item.status.as_str() == "canceled").await;
+    assert_eq!(item.item.changed_by.system.as_str(), "lockstep");
+
+    let answer = client.delete(url("/v1/items/T-1/links/forge/issue/a/b%231")).send().await.unwrap();
+    assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap());
+    world.eventually("T-1", |group| group.links.len() == 1).await;
+    world.eventually("forge/issue/a/b#1", |group| group.item.id != item.item.id).await;
+
+    for (path, body, status) in [
+        ("/v1/items/T-1/status", serde_json::json!({ "status": "nonsense" }), 422),
+        ("/v1/items/T-1/rollback", serde_json::json!({ "version": 99 }), 422),
+        ("/v1/items/T-9/status", serde_json::json!({ "status": "done" }), 404),
+        ("/v1/items/T-1/links", serde_json::json!({ "record": "forge/issue/never#1" }), 404),
+    ] {
+        assert_eq!(post(path, body).await.unwrap().status(), status, "{path}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_understood_is_a_dead_letter_and_holds_up_nothing() {
+    let world = World::new().await;
+    let subject = bus::topology::observe(Lane::High, &record("tracker/issue/1"));
+    world.bus.publish(Outgoing::new(subject, "poison".into(), vec![0xff, 0xff, 0xff])).await.unwrap();
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.eventually("T-1", |group| group.item.version.0 == 1).await;
+    let mut dead = world.bus.tail(Stream::DeadLetters, &["lockstep.dead.>".into()], Tail::Sequence(1)).await.unwrap();
+    let letter = tokio::time::timeout(DEADLINE, dead.next()).await.expect("a dead letter in time").unwrap();
+    assert_eq!(letter.subject, "lockstep.dead.resolver.undecodable");
+    assert_eq!(&letter.payload[..], [0xff, 0xff, 0xff]);
+    world.stop().await;
+}
