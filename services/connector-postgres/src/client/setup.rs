@@ -1,0 +1,72 @@
+//! Looks whether the tracked tables can be used, says so in the readiness, and installs what captures their changes.
+
+use std::sync::Arc;
+
+use connector::Failure;
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::catalog::{self, Capture};
+use super::{Client, options, pool};
+use crate::config::{Config, Table};
+use crate::encode::Statements;
+use crate::install::{body, fingerprint};
+
+/// Installs the outbox and the triggers for all tables, or nothing.
+pub(crate) async fn install(config: &Config) -> anyhow::Result<()> {
+    config.check().map_err(anyhow::Error::msg)?;
+    let pool = pool(config, options(config).map_err(anyhow::Error::msg)?);
+    for table in &config.tables {
+        catalog::statements(&pool, config, table).await?.map_err(anyhow::Error::msg)?;
+    }
+    apply(&pool, config).await?;
+    pool.close().await;
+    Ok(())
+}
+
+async fn apply(pool: &PgPool, config: &Config) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::raw_sql(AssertSqlSafe(body(config))).execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+impl Client {
+    /// The statements for a table, which is looked at when that was not done yet.
+    pub(super) async fn statements(&self, table: &Table) -> Result<Arc<Statements>, Failure> {
+        if let Some(known) = self.usable().get(table.kind.as_str()) {
+            return Ok(Arc::clone(known));
+        }
+        let _one = self.looking.lock().await;
+        if let Some(known) = self.usable().get(table.kind.as_str()) {
+            return Ok(Arc::clone(known));
+        }
+        let looked = self.look(table).await;
+        let part = format!("postgres:{}", table.table);
+        self.process.ready(&part, looked.as_ref().map(drop).map_err(ToString::to_string));
+        let statements = Arc::new(looked?);
+        self.usable().insert(table.kind.to_string(), Arc::clone(&statements));
+        Ok(statements)
+    }
+
+    async fn look(&self, table: &Table) -> Result<Statements, Failure> {
+        let statements = self.settle("look", catalog::statements(self.pool(), &self.config, table).await)?;
+        let statements = statements.map_err(Failure::unavailable)?;
+        let mut capture = self.settle("look", catalog::capture(self.pool(), &self.config, table).await)?;
+        if capture != Capture::Current && self.config.install {
+            let alone = Config { tables: vec![table.clone()], ..self.config.clone() };
+            self.settle("install", apply(self.pool(), &alone).await)?;
+            tracing::info!(table = %table.table, fingerprint = fingerprint(&self.config.schema, table), "installed the capture of changes");
+            capture = Capture::Current;
+        }
+        match capture {
+            Capture::Missing => Err(Failure::unavailable(format!(
+                "changes of {} are not captured; run `lockstep postgres install --apply`, or set install = true",
+                table.table
+            ))),
+            Capture::Other => {
+                tracing::warn!(table = %table.table, "the capture is of another version; run `lockstep postgres install --apply`");
+                Ok(statements)
+            }
+            Capture::Current => Ok(statements),
+        }
+    }
+}

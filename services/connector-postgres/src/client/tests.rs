@@ -1,0 +1,357 @@
+//! Against a real PostgreSQL: `LOCKSTEP_TEST_DATABASE_URL` names a server on which databases may be made.
+
+mod database;
+
+use std::sync::Mutex;
+
+use connector::{Failure, Reading};
+use model::{CommandMode, ItemId, Key, Observation, Origin, Position, Status, Version};
+
+use self::database::Database;
+use super::relay::Publish;
+use super::*;
+
+/// A bus that remembers, and fails as often as it is told to, after it has stored.
+#[derive(Default)]
+struct Stored {
+    seen: Mutex<Vec<Observation>>,
+    unanswered: Mutex<u32>,
+}
+
+impl Publish for Stored {
+    async fn publish(&self, observations: Vec<Observation>) -> Result<(), Failure> {
+        self.seen.lock().unwrap().extend(observations);
+        let mut unanswered = self.unanswered.lock().unwrap();
+        if *unanswered > 0 {
+            *unanswered -= 1;
+            return Err(Failure::unavailable("the acknowledgement was lost"));
+        }
+        Ok(())
+    }
+}
+
+impl Stored {
+    fn take(&self) -> Vec<Observation> {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+fn record(id: &str) -> RecordRef {
+    format!("postgres/task/{id}").parse().unwrap()
+}
+
+fn command(id: &str, native: &str, version: u64) -> Command {
+    Command {
+        record: record(id),
+        item: ItemId(uuid::Uuid::nil()),
+        version: Version(version),
+        status: Status::new(native).unwrap(),
+        previous: None,
+        native: Native::new(native).unwrap(),
+        mode: CommandMode::Tell,
+        expects: Vec::new(),
+        key: None,
+        cause: version,
+    }
+}
+
+/// Everything that waits in the outbox, passed on.
+async fn drain(client: &Client) -> Vec<Observation> {
+    let stored = Stored::default();
+    while client.pass_on(&stored).await.unwrap() > 0 {}
+    stored.take()
+}
+
+fn natives(observations: &[Observation]) -> Vec<&str> {
+    observations.iter().map(|seen| seen.native.as_str()).collect()
+}
+
+#[tokio::test]
+async fn an_update_makes_one_entry_and_other_columns_make_none() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("INSERT INTO tasks (id, title, linear_issue) VALUES (1, 'Mend the roof', 'ENG-1')").await;
+    assert!(client.statements(&client.config.tables[0]).await.is_ok());
+    assert_eq!(drain(&client).await, [], "a row from before the trigger");
+    database.run("UPDATE tasks SET status = 'in_progress' WHERE id = 1").await;
+    database.run("UPDATE tasks SET title = 'Mend the wall', status = status WHERE id = 1").await;
+    database.run("UPDATE tasks SET linear_issue = 'ENG-2' WHERE id = 1").await;
+    let seen = drain(&client).await;
+    assert_eq!(natives(&seen), ["in_progress", "in_progress"]);
+    assert_eq!(seen[0].mentions, [Key::new("ENG-1").unwrap()]);
+    assert_eq!(seen[1].mentions, [Key::new("ENG-2").unwrap()]);
+    assert_eq!(seen[1].title.as_deref(), Some("Mend the wall"));
+    assert!(seen[0].position < seen[1].position);
+    assert_eq!(seen[0].origin, Origin::Other);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn our_own_write_carries_its_tag_and_says_its_position() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("INSERT INTO tasks (id) VALUES (1)").await;
+    let reading = client.read(&record("1")).await.unwrap();
+    assert_eq!(reading.observation.position, Some(Position(1)), "never captured");
+    let written = client.write(&command("1", "done", 7), &reading).await.unwrap();
+    let seen = drain(&client).await;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].origin, Origin::Own(Some(Version(7))));
+    assert_eq!((written.native.as_str(), written.position), ("done", seen[0].position));
+    let again = client.read(&record("1")).await.unwrap().observation;
+    assert_eq!((&again.id, again.origin), (&seen[0].id, seen[0].origin), "the same thing, seen another way");
+    database.run("UPDATE tasks SET status = 'todo' WHERE id = 1").await;
+    assert_eq!(drain(&client).await[0].origin, Origin::Other, "the tag ends with its transaction");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_changed_since_it_was_read_is_not_overwritten() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("INSERT INTO tasks (id) VALUES (1)").await;
+    let reading = client.read(&record("1")).await.unwrap();
+    database.run("UPDATE tasks SET status = 'blocked' WHERE id = 1").await;
+    let refused = client.write(&command("1", "done", 7), &reading).await.unwrap_err();
+    assert_eq!(refused.code(), "unavailable", "{refused}");
+    assert_eq!(natives(&[client.read(&record("1")).await.unwrap().observation]), ["blocked"]);
+    assert_eq!(natives(&drain(&client).await), ["blocked"]);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_was_published_but_not_deleted_comes_again_with_the_same_id() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("INSERT INTO tasks (id, status) VALUES (1, 'todo'), (2, 'done')").await;
+    let stored = Stored { unanswered: Mutex::new(1), ..Stored::default() };
+    client.pass_on(&stored).await.unwrap_err();
+    let first = stored.take();
+    // A relay that is killed leaves no more behind than its broken connection.
+    client.pool().close().await;
+    let successor = database.client();
+    successor.pass_on(&stored).await.unwrap();
+    let second = stored.take();
+    assert_eq!(first.len(), 2);
+    assert_eq!(first, second);
+    assert_eq!(successor.pass_on(&stored).await.unwrap(), 0);
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_updated_by_many_sessions_keep_the_order_of_their_versions() {
+    let database = Database::new().await;
+    let client = std::sync::Arc::new(database.client());
+    database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let (sessions, edits) = (8, 25);
+    let writers = (0..sessions).map(|session| {
+        let pool = database.pool().clone();
+        tokio::spawn(async move {
+            for edit in 0..edits {
+                let row = 1 + (session + edit) % 2;
+                let sql = format!("UPDATE tasks SET status = 's{session}_{edit}' WHERE id = {row}");
+                sqlx::query(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    // Two relays at once, while the writers write.
+    let stored = std::sync::Arc::new(Stored::default());
+    let relays: Vec<_> = [std::sync::Arc::clone(&client), std::sync::Arc::new(database.client())]
+        .into_iter()
+        .map(|relay| {
+            let stored = std::sync::Arc::clone(&stored);
+            tokio::spawn(async move {
+                loop {
+                    relay.pass_on(&*stored).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    relays.iter().for_each(tokio::task::JoinHandle::abort);
+    for relay in relays {
+        let _ = relay.await;
+    }
+    while client.pass_on(&*stored).await.unwrap() > 0 {}
+    let seen = stored.take();
+    for row in ["1", "2"] {
+        let mut positions: Vec<_> =
+            seen.iter().filter(|seen| seen.record == record(row)).filter_map(|seen| seen.position).collect();
+        // An aborted relay published without deleting: what it published comes again, whole.
+        let mut newest = Position(0);
+        positions.retain(|position| {
+            let rises = *position > newest;
+            newest = newest.max(*position);
+            rises
+        });
+        let expected: Vec<_> = (0..sessions * edits / 2).map(|n| Position(u64::try_from(n).unwrap() + 2)).collect();
+        assert_eq!(positions, expected, "row {row}");
+    }
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_sweep_shows_every_row_and_the_next_one_only_what_changed() {
+    let database = Database::new().await;
+    let mut client = database.client();
+    client.config.batch = 10;
+    database.run("INSERT INTO tasks (id, status) SELECT n, 'todo' FROM generate_series(1, 25) n").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let (seen, cursor) = sweep(&client, None).await;
+    assert_eq!(seen.len(), 25);
+    assert!(seen.iter().all(|seen| seen.position == Some(Position(1)) && seen.origin == Origin::Unknown));
+    database.run("UPDATE tasks SET status = 'done' WHERE id IN (3, 4)").await;
+    database.run("DELETE FROM tasks WHERE id = 4").await;
+    let (seen, _) = sweep(&client, Some(cursor)).await;
+    assert_eq!(seen.len(), 1);
+    assert_eq!((seen[0].record.id(), seen[0].position), ("3", Some(Position(2))));
+    assert_eq!(seen[0].id, drain(&client).await[0].id);
+    database.drop().await;
+}
+
+async fn sweep(client: &Client, cursor: Option<serde_json::Value>) -> (Vec<Observation>, serde_json::Value) {
+    let (mut seen, mut next) = (Vec::new(), None);
+    loop {
+        let page = client.sweep(cursor.clone(), next).await.unwrap();
+        seen.extend(page.observations);
+        next = page.next;
+        if next.is_none() {
+            return (seen, page.cursor.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_users_own_trigger_moves_along_is_not_our_write() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database
+        .run(
+            "CREATE FUNCTION along() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN UPDATE tasks SET status = 'in_review' WHERE id = 2; RETURN NULL; END $$; \
+             CREATE TRIGGER along AFTER UPDATE ON tasks FOR EACH ROW WHEN (NEW.id = 1) EXECUTE FUNCTION along()",
+        )
+        .await;
+    let reading = client.read(&record("1")).await.unwrap();
+    client.write(&command("1", "done", 3), &reading).await.unwrap();
+    let seen = drain(&client).await;
+    let origins: Vec<_> = seen.iter().map(|seen| (seen.record.id(), seen.origin)).collect();
+    assert_eq!(origins.len(), 2);
+    assert!(
+        origins.contains(&("1", Origin::Own(Some(Version(3))))) && origins.contains(&("2", Origin::Other)),
+        "{origins:?}"
+    );
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_missing_table_is_said_and_found_once_it_is_there() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("ALTER TABLE tasks RENAME TO jobs").await;
+    let missing = client.read(&record("1")).await.unwrap_err();
+    assert!(missing.to_string().contains("public.tasks does not exist"), "{missing}");
+    let said = client.process.readiness();
+    assert!(said.get("postgres:public.tasks").is_some_and(Result::is_err), "{said:?}");
+    database.run("ALTER TABLE jobs RENAME TO tasks").await;
+    database.run("INSERT INTO tasks (id) VALUES (1)").await;
+    client.read(&record("1")).await.unwrap();
+    assert!(client.process.readiness().get("postgres:public.tasks").is_some_and(Result::is_ok));
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_column_that_is_not_there_is_named_with_those_that_are() {
+    let database = Database::new().await;
+    let mut client = database.client();
+    client.config.tables[0].status = crate::name::Name::new("state").unwrap();
+    let refused = client.read(&record("1")).await.unwrap_err().to_string();
+    assert!(refused.contains("no column \"state\"") && refused.contains("linear_issue"), "{refused}");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn without_the_capture_an_operator_is_told_what_to_run() {
+    let database = Database::new().await;
+    let mut client = database.client();
+    client.config.install = false;
+    let refused = client.read(&record("1")).await.unwrap_err().to_string();
+    assert!(refused.contains("lockstep postgres install"), "{refused}");
+    install(&client.config).await.unwrap();
+    install(&client.config).await.unwrap();
+    assert_eq!(client.read(&record("1")).await.unwrap_err().code(), "gone");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn an_impossible_key_names_no_row_and_an_impossible_status_is_refused() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("ALTER TABLE tasks ADD CHECK (status <> 'failed')").await;
+    database.run("INSERT INTO tasks (id) VALUES (1)").await;
+    assert_eq!(client.read(&record("one")).await.unwrap_err().code(), "gone");
+    assert_eq!(client.read(&record("99999999999999999999")).await.unwrap_err().code(), "gone");
+    let reading: Reading = client.read(&record("1")).await.unwrap();
+    assert_eq!(client.write(&command("1", "failed", 2), &reading).await.unwrap_err().code(), "not_allowed");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn awkward_names_types_and_users_without_rights_are_served() {
+    let database = Database::new().await;
+    database
+        .run(
+            "CREATE TYPE \"Zustand\" AS ENUM ('todo', 'done'); CREATE SCHEMA \"My \"\"Work\"; \
+             CREATE TABLE \"My \"\"Work\".\"A.b\" (\"The Key\" uuid PRIMARY KEY, \"select\" \"Zustand\" NOT NULL, refs text[])",
+        )
+        .await;
+    let mut client = database.client();
+    let table = "table = '\"My \"\"Work\".\"A.b\"'\nkind = \"job\"\nkey = \"The Key\"\nstatus = \"select\"\nmentions = [\"refs\"]";
+    client.config.tables = vec![toml::from_str(table).unwrap()];
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let id = "0192f0c1-2d3e-7000-8000-0123456789ab";
+    // Somebody who may write the table and knows nothing of us.
+    let role = format!("writer_{}", database.name());
+    let name = "\"My \"\"Work\".\"A.b\"";
+    database
+        .run(&format!(
+            "CREATE ROLE {role}; GRANT USAGE ON SCHEMA \"My \"\"Work\" TO {role}; GRANT ALL ON {name} TO {role}; \
+             SET ROLE {role}; INSERT INTO {name} VALUES ('{id}', 'todo', ARRAY['ENG-1', 'ENG-2']); RESET ROLE; \
+             DROP OWNED BY {role}; DROP ROLE {role}"
+        ))
+        .await;
+    let record: RecordRef = format!("postgres/job/{id}").parse().unwrap();
+    let seen = drain(&client).await;
+    assert_eq!((&seen[0].record, seen[0].mentions.len()), (&record, 2));
+    let reading = client.read(&record).await.unwrap();
+    let command = Command { record: record.clone(), ..command("1", "done", 2) };
+    assert_eq!(client.write(&command, &reading).await.unwrap().native.as_str(), "done");
+    let (swept, cursor) = sweep(&client, None).await;
+    assert_eq!(natives(&swept), ["done"]);
+    assert_eq!(natives(&sweep(&client, Some(cursor)).await.0), ["done"]);
+    let unknown = Command { native: Native::new("nonsense").unwrap(), ..command };
+    assert_eq!(client.write(&unknown, &client.read(&record).await.unwrap()).await.unwrap_err().code(), "not_allowed");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn renaming_a_column_silences_captures_and_breaks_no_write() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("ALTER TABLE tasks RENAME COLUMN status TO state").await;
+    database.run("INSERT INTO tasks (id, state) VALUES (1, 'todo')").await;
+    database.run("UPDATE tasks SET state = 'done' WHERE id = 1").await;
+    assert_eq!(drain(&client).await, []);
+    let dropped = sqlx::query("ALTER TABLE tasks DROP COLUMN title").execute(database.pool()).await;
+    assert!(dropped.unwrap_err().to_string().contains("other objects depend on it"));
+    database.drop().await;
+}

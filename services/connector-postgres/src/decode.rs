@@ -1,0 +1,184 @@
+//! What PostgreSQL says, as observations: entries of the outbox, and rows as they stand.
+//!
+//! Pure. An entry and a row that tell of the same change make observations of the same id, so that copies vanish on the bus.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Actor, Intent, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp};
+
+use crate::config::{Table, system};
+use crate::encode;
+
+/// How many identifiers one row may mention.
+const MENTIONS_MAX: usize = 20;
+
+/// What the trigger did to a row's version, as it stands in the outbox and beside the row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// Counts the row's captured changes, from 1; 0 for a row that no trigger has seen.
+    pub version: i64,
+    /// The status it then had.
+    pub status: Option<String>,
+    /// The tag of the transaction that made it; see [`encode::tag`].
+    pub origin: Option<String>,
+    /// The database user that made it.
+    pub actor: Option<String>,
+    /// The `application_name` of that session.
+    pub application: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// What a row says beside its status.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// What people call it.
+    pub title: Option<String>,
+    /// The values of the mention columns, as a JSON array.
+    pub mentions: Option<String>,
+}
+
+/// One entry of the outbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the outbox.
+    pub id: i64,
+    /// The kind of the table it came from.
+    pub kind: String,
+    /// The row's key.
+    pub key: String,
+    /// `insert`, `update` or `delete`.
+    pub operation: String,
+    /// The change.
+    pub capture: Capture,
+    /// The rest of the row.
+    pub content: Content,
+}
+
+/// One row as it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Its key.
+    pub key: String,
+    /// Its status.
+    pub status: Option<String>,
+    /// Its last captured change.
+    pub capture: Capture,
+    /// The rest of it.
+    pub content: Content,
+}
+
+/// Why something that was seen makes no observation: a code for the metrics and the log.
+pub type Ignored = &'static str;
+
+/// A row version as a position. A row that no trigger has seen stands before every captured change.
+pub fn position(version: i64) -> Position {
+    Position(u64::try_from(version).unwrap_or_default().saturating_add(1))
+}
+
+/// The observation that an entry of the outbox tells of.
+pub fn entry(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
+    if entry.operation == "delete" {
+        return Err("deleted");
+    }
+    let capture = &entry.capture;
+    let seen =
+        Seen { key: &entry.key, status: capture.status.as_deref(), capture: Some(capture), content: &entry.content };
+    seen.observation(table, Source::Stream, Timestamp(capture.at_ms))
+}
+
+/// The observation that a row as it stands makes. `now` dates a status that no trigger has seen being set.
+pub fn row(table: &Table, row: &Row, source: Source, now: Timestamp) -> Result<Observation, Ignored> {
+    // A status that is not the captured one was set past the trigger, and nothing is known of whoever did it.
+    let known = row.capture.version > 0 && row.capture.status == row.status;
+    let at = if known { Timestamp(row.capture.at_ms) } else { now };
+    let capture = known.then_some(&row.capture);
+    let seen = Seen { key: &row.key, status: row.status.as_deref(), capture, content: &row.content };
+    let mut observation = seen.observation(table, source, at)?;
+    if !known {
+        at_version(&mut observation, row.capture.version);
+    }
+    Ok(observation)
+}
+
+struct Seen<'a> {
+    key: &'a str,
+    status: Option<&'a str>,
+    capture: Option<&'a Capture>,
+    content: &'a Content,
+}
+
+impl Seen<'_> {
+    fn observation(&self, table: &Table, source: Source, at: Timestamp) -> Result<Observation, Ignored> {
+        let record = RecordRef::new(system(), table.kind.clone(), self.key).map_err(|_| "unusable_key")?;
+        let native = Native::new(self.status.ok_or("no_status")?).map_err(|_| "unusable_status")?;
+        let origin = self.capture.map_or(Origin::Unknown, |capture| origin(capture, &record, &native));
+        let mut observation = Observation {
+            id: String::new(),
+            record,
+            native,
+            position: None,
+            occurred_at: at,
+            actor: self.capture.and_then(|capture| actor(capture, origin)),
+            origin,
+            source,
+            intent: Intent::Status,
+            lifecycle: Some(table.lifecycle.clone()),
+            title: self.content.title.as_deref().map(str::trim).filter(|title| !title.is_empty()).map(str::to_owned),
+            url: None,
+            keys: Vec::new(),
+            mentions: mentions(self.content.mentions.as_deref()),
+            vocabulary: None,
+            metadata: BTreeMap::new(),
+        };
+        at_version(&mut observation, self.capture.map_or(0, |capture| capture.version));
+        Ok(observation)
+    }
+}
+
+fn at_version(observation: &mut Observation, version: i64) {
+    let position = position(version);
+    observation.position = Some(position);
+    observation.id = connector::observation_id(&observation.record, &observation.native, position.0);
+}
+
+/// Whose write it was: every write of ours carries a tag, so one without is somebody else's.
+fn origin(capture: &Capture, record: &RecordRef, native: &Native) -> Origin {
+    let version = capture.origin.as_deref().and_then(|tag| encode::tagged(tag, record, native));
+    version.map_or(Origin::Other, |version| Origin::Own(Some(version)))
+}
+
+fn actor(capture: &Capture, origin: Origin) -> Option<Actor> {
+    let id = capture.actor.clone().filter(|actor| !actor.is_empty())?;
+    let application = capture.application.as_deref().filter(|application| !application.is_empty());
+    let name = application.map_or_else(|| id.clone(), |application| format!("{id} ({application})"));
+    Some(Actor { name, id: Some(id), automation: matches!(origin, Origin::Own(_)) })
+}
+
+/// The identifiers in the values of the mention columns: strings, or lists of them, divided by commas or spaces.
+fn mentions(values: Option<&str>) -> Vec<Key> {
+    let Some(values) = values.and_then(|values| serde_json::from_str::<serde_json::Value>(values).ok()) else {
+        return Vec::new();
+    };
+    let mut texts = Vec::new();
+    collect(&values, &mut texts);
+    let words = texts.iter().flat_map(|text| text.split([',', ' ', ';', '\n', '\t']));
+    let mut seen = BTreeSet::new();
+    words
+        .filter_map(|word| Key::new(word.trim()).ok())
+        .filter(|key| seen.insert(key.clone()))
+        .take(MENTIONS_MAX)
+        .collect()
+}
+
+fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => texts.push(text.clone()),
+        serde_json::Value::Number(number) => texts.push(number.to_string()),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| collect(value, texts)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

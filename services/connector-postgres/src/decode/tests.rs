@@ -1,0 +1,103 @@
+use model::Version;
+
+use super::*;
+
+fn table() -> Table {
+    let text =
+        "table = \"public.tasks\"\nkind = \"task\"\ntitle = \"title\"\nmentions = [\"linear_issue\", \"github_ref\"]";
+    toml::from_str(text).unwrap()
+}
+
+/// The entries and rows under `fixtures/`, as the outbox and the table answered them.
+fn fixture<T>(text: &str, make: impl Fn(&serde_json::Value) -> T) -> Vec<T> {
+    let values: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+    values.iter().map(make).collect()
+}
+
+fn text(value: &serde_json::Value, name: &str) -> Option<String> {
+    value[name].as_str().map(str::to_owned)
+}
+
+fn capture(value: &serde_json::Value, status: &str) -> Capture {
+    Capture {
+        version: value["version"].as_i64().unwrap(),
+        status: text(value, status),
+        origin: text(value, "origin"),
+        actor: text(value, "actor"),
+        application: text(value, "application"),
+        at_ms: value["at_ms"].as_i64().unwrap(),
+    }
+}
+
+fn content(value: &serde_json::Value) -> Content {
+    Content { title: text(value, "title"), mentions: text(value, "mentions") }
+}
+
+fn entries() -> Vec<Entry> {
+    fixture(include_str!("../../fixtures/entries.json"), |value| Entry {
+        id: value["id"].as_i64().unwrap(),
+        kind: text(value, "kind").unwrap(),
+        key: text(value, "key").unwrap(),
+        operation: text(value, "operation").unwrap(),
+        capture: capture(value, "status"),
+        content: content(value),
+    })
+}
+
+fn rows() -> Vec<Row> {
+    fixture(include_str!("../../fixtures/rows.json"), |value| Row {
+        key: text(value, "key").unwrap(),
+        status: text(value, "status"),
+        capture: capture(value, "captured"),
+        content: content(value),
+    })
+}
+
+#[test]
+fn an_edit_is_somebody_elses_and_says_whose() {
+    let seen = entry(&table(), &entries()[0]).unwrap();
+    assert_eq!(seen.record.to_string(), "postgres/task/7");
+    assert_eq!(seen.native.as_str(), "in_progress");
+    assert_eq!(seen.position, Some(Position(2)));
+    assert_eq!(seen.origin, Origin::Other);
+    assert_eq!(seen.actor.unwrap().name, "ada (psql)");
+    assert_eq!(seen.title.as_deref(), Some("Mend the roof"));
+    let mentions: Vec<_> = seen.mentions.iter().map(Key::as_str).collect();
+    assert_eq!(mentions, ["ENG-1", "acme/web#7", "acme/web#8"]);
+}
+
+#[test]
+fn our_own_write_is_known_by_its_tag() {
+    let seen = entry(&table(), &entries()[1]).unwrap();
+    assert_eq!(seen.origin, Origin::Own(Some(Version(4))));
+}
+
+#[test]
+fn a_row_that_was_deleted_or_has_no_status_is_ignored() {
+    let all = entries();
+    assert_eq!(entry(&table(), &all[2]), Err("deleted"));
+    assert_eq!(entry(&table(), &all[3]), Err("no_status"));
+}
+
+#[test]
+fn a_row_and_its_entry_are_the_same_observation() {
+    let (from_entry, from_row) =
+        (entry(&table(), &entries()[1]).unwrap(), row(&table(), &rows()[0], Source::Sweep, Timestamp(9)).unwrap());
+    assert_eq!(Observation { source: Source::Stream, ..from_row }, from_entry);
+}
+
+#[test]
+fn a_row_that_no_trigger_saw_stands_before_its_first_captured_change() {
+    let untouched = row(&table(), &rows()[1], Source::Sweep, Timestamp(9)).unwrap();
+    assert_eq!(untouched.position, Some(position(0)));
+    assert_eq!((untouched.origin, untouched.occurred_at), (Origin::Unknown, Timestamp(9)));
+    assert!(untouched.position < Some(position(1)));
+}
+
+#[test]
+fn a_status_set_past_the_trigger_is_not_taken_for_our_write() {
+    let bypassed = row(&table(), &rows()[2], Source::Sweep, Timestamp(9)).unwrap();
+    assert_eq!((bypassed.native.as_str(), bypassed.origin), ("blocked", Origin::Unknown));
+    assert_eq!(bypassed.position, Some(position(2)), "equal positions with another status count as newer");
+    assert_eq!(bypassed.actor, None);
+}

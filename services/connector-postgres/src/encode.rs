@@ -1,0 +1,147 @@
+//! What PostgreSQL is told: the statements for one tracked table, and the tag that our own writes carry.
+//!
+//! Pure. Values are always parameters; names are always quoted.
+
+use model::{Command, Native, RecordRef, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Table;
+use crate::name::Name;
+
+/// The setting by which a transaction says that it is ours; the trigger writes it down.
+pub const SETTING: &str = "lockstep.origin";
+
+#[derive(Serialize, Deserialize)]
+struct Tag {
+    version: u64,
+    record: String,
+    native: String,
+}
+
+/// The tag of the transaction that carries a command out.
+pub fn tag(command: &Command) -> String {
+    let (record, native) = (command.record.to_string(), command.native.to_string());
+    // Whatever else the transaction changes (a user's own trigger may move the parent task along) is not ours: so the
+    // tag names what is.
+    serde_json::json!(Tag { version: command.version.0, record, native }).to_string()
+}
+
+/// The version whose command a tagged change carries out; `None` when the change is not what the tag names.
+pub fn tagged(tag: &str, record: &RecordRef, native: &Native) -> Option<Version> {
+    let tag: Tag = serde_json::from_str(tag).ok()?;
+    (tag.record == record.to_string() && tag.native == native.as_str()).then_some(Version(tag.version))
+}
+
+/// The types of a table's key and status, as PostgreSQL writes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Types {
+    /// The key's.
+    pub key: String,
+    /// The status's.
+    pub status: String,
+}
+
+/// The statements for one table. All rows come in the same columns; see `client::rows`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statements {
+    /// One row: `$1` kind, `$2` key.
+    pub row: String,
+    /// Sets the status: `$1` the new one, `$2` key, `$3` the one it must have.
+    pub write: String,
+    /// The first rows in key order: `$1` kind, `$2` how many.
+    pub first: String,
+    /// The rows after a key: `$1` kind, `$2` how many, `$3` the key.
+    pub after: String,
+    /// The rows whose captured change is not older than a time: `$1` kind, `$2` how many, `$3` the key after which,
+    /// `$4` milliseconds since 1970.
+    pub since: String,
+}
+
+/// The columns of an entry of the outbox.
+pub const ENTRY: &str = "id, kind, key, operation, version, status, title, mentions, origin, actor, application, \
+                         (extract(epoch FROM at) * 1000)::bigint AS at_ms";
+
+/// Takes the oldest entries that nobody else holds: `$1` how many. They are gone when the transaction commits.
+pub fn claim(schema: &Name) -> String {
+    let entries = format!("{}.entries", schema.quoted());
+    format!(
+        "DELETE FROM {entries} WHERE id = ANY (ARRAY(SELECT id FROM {entries} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)) \
+         RETURNING {ENTRY}"
+    )
+}
+
+/// Whether the outbox holds anything.
+pub fn waiting(schema: &Name) -> String {
+    format!("SELECT EXISTS (SELECT FROM {}.entries)", schema.quoted())
+}
+
+impl Statements {
+    /// The statements for a table with columns of these types.
+    pub fn new(schema: &Name, table: &Table, types: &Types) -> Self {
+        let (key, status) = (table.key.quoted(), table.status.quoted());
+        let (name, versions) = (table.table.quoted(), format!("{}.versions", schema.quoted()));
+        let title = table.title.as_ref().map_or("NULL::text".into(), |title| format!("t.{}::text", title.quoted()));
+        let mentions: Vec<_> = table.mentions.iter().map(|column| format!("to_jsonb(t.{})", column.quoted())).collect();
+        let columns = format!(
+            "SELECT t.{key}::text AS key, t.{status}::text AS status, {title} AS title, \
+             jsonb_build_array({})::text AS mentions, coalesce(v.version, 0) AS version, v.status AS captured, v.origin, \
+             v.actor, v.application, coalesce((extract(epoch FROM v.at) * 1000)::bigint, 0) AS at_ms",
+            mentions.join(", ")
+        );
+        let rows = format!("{columns} FROM {name} t LEFT JOIN {versions} v ON v.kind = $1 AND v.key = t.{key}::text");
+        let (key_type, status_type) = (&types.key, &types.status);
+        Self {
+            row: format!("{rows} WHERE t.{key} = CAST($2::text AS {key_type})"),
+            write: format!(
+                "UPDATE {name} SET {status} = CAST($1::text AS {status_type}) \
+                 WHERE {key} = CAST($2::text AS {key_type}) AND {status}::text = $3"
+            ),
+            first: format!("{rows} WHERE t.{key} IS NOT NULL ORDER BY t.{key} LIMIT $2"),
+            after: format!("{rows} WHERE t.{key} > CAST($3::text AS {key_type}) ORDER BY t.{key} LIMIT $2"),
+            since: format!(
+                "WITH v AS MATERIALIZED (SELECT * FROM {versions} WHERE kind = $1 AND key > $3 \
+                 AND at >= to_timestamp($4::bigint / 1000.0) ORDER BY key LIMIT $2) {} \
+                 FROM v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) ORDER BY v.key",
+                // A row that was deleted keeps its place in the page, and is known by its missing status.
+                columns.replacen(&format!("t.{key}::text AS key"), "v.key", 1)
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{CommandMode, ItemId, Status};
+
+    use super::*;
+
+    fn record(text: &str) -> RecordRef {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_tag_is_ours_only_for_the_record_and_the_status_it_names() {
+        let done = Native::new("done").unwrap();
+        let command = Command {
+            record: record("postgres/task/7"),
+            item: ItemId(uuid::Uuid::nil()),
+            version: Version(12),
+            status: Status::new("done").unwrap(),
+            previous: None,
+            native: done.clone(),
+            mode: CommandMode::Tell,
+            expects: Vec::new(),
+            key: None,
+            cause: 1,
+        };
+        let tag = tag(&command);
+        assert_eq!(tagged(&tag, &record("postgres/task/7"), &done), Some(Version(12)));
+        assert_eq!(tagged(&tag, &record("postgres/task/8"), &done), None, "a row that a user's trigger moved along");
+        assert_eq!(
+            tagged(&tag, &record("postgres/task/7"), &Native::new("todo").unwrap()),
+            None,
+            "set further by a trigger"
+        );
+        assert_eq!(tagged("12", &record("postgres/task/7"), &done), None, "somebody else's use of the setting");
+    }
+}

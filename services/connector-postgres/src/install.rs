@@ -1,0 +1,222 @@
+//! The SQL that makes PostgreSQL write changes of the tracked tables into the outbox, in the transaction that makes them.
+//!
+//! Pure and idempotent. What is installed must never stand in the way of a user's own statement: a column that is renamed
+//! later makes captures fall silent, not writes fail.
+
+use std::fmt::Write;
+
+use crate::config::{Config, Table};
+use crate::encode::SETTING;
+use crate::name::{Name, QUOTES, literal};
+
+/// Raised when what is installed changes its shape.
+const GENERATION: u32 = 1;
+
+/// The whole script, for a person to read and run.
+pub fn install_sql(config: &Config) -> String {
+    format!("BEGIN;\n\n{}\nCOMMIT;\n", body(config))
+}
+
+/// The script without its transaction.
+pub(crate) fn body(config: &Config) -> String {
+    let mut sql = outbox(&config.schema);
+    for table in &config.tables {
+        sql.push_str(&capture(&config.schema, table));
+    }
+    sql
+}
+
+/// Names what is installed for a table: it changes when the script for it does.
+pub(crate) fn fingerprint(schema: &Name, table: &Table) -> String {
+    // FNV-1a: the same in every build, which the standard hasher does not promise.
+    let text = triggers(schema, table);
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{GENERATION}-{hash:016x}")
+}
+
+/// The names of a table's triggers.
+pub(crate) fn trigger_names(table: &Table) -> [String; 3] {
+    ["insert", "update", "delete"].map(|event| format!("lockstep_{}_{event}", table.kind))
+}
+
+fn outbox(schema: &Name) -> String {
+    let (schema, comment) =
+        (schema.quoted(), literal("Where Lockstep hears of changes. Filled by triggers, emptied by the relay."));
+    format!(
+        "-- One installation at a time.
+SELECT pg_advisory_xact_lock(hashtext('lockstep install'));
+
+CREATE SCHEMA IF NOT EXISTS {schema};
+COMMENT ON SCHEMA {schema} IS {comment};
+
+-- The version of each row: it counts the row's captured changes, under the row's own lock, and outlives the row.
+CREATE TABLE IF NOT EXISTS {schema}.versions (
+    kind text NOT NULL,
+    key text NOT NULL,
+    version bigint NOT NULL,
+    status text,
+    origin text,
+    actor text,
+    application text,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (kind, key)
+) WITH (fillfactor = 80);
+
+-- What has not been passed on yet.
+CREATE TABLE IF NOT EXISTS {schema}.entries (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    key text NOT NULL,
+    operation text NOT NULL,
+    version bigint NOT NULL,
+    previous text,
+    status text,
+    title text,
+    mentions text,
+    origin text,
+    actor text,
+    application text,
+    at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- What is installed at which table.
+CREATE TABLE IF NOT EXISTS {schema}.captures (
+    kind text PRIMARY KEY,
+    tracked text NOT NULL,
+    fingerprint text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE OR REPLACE FUNCTION {schema}.note(the_kind text, the_key text, what text, before text, after text, title text, mentions text)
+RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {QUOTES}
+    WITH counted AS (
+        INSERT INTO {schema}.versions AS v (kind, key, version, status, origin, actor, application, at)
+        VALUES (the_kind, the_key, 1, after, nullif(current_setting('{SETTING}', true), ''), session_user,
+                nullif(current_setting('application_name', true), ''), clock_timestamp())
+        ON CONFLICT (kind, key) DO UPDATE SET version = v.version + 1, status = EXCLUDED.status, origin = EXCLUDED.origin,
+            actor = EXCLUDED.actor, application = EXCLUDED.application, at = EXCLUDED.at
+        RETURNING v.*
+    )
+    INSERT INTO {schema}.entries
+        (kind, key, operation, version, previous, status, title, mentions, origin, actor, application, at)
+    SELECT c.kind, c.key, what, c.version, before, after, title, mentions, c.origin, c.actor, c.application, c.at
+    FROM counted c
+{QUOTES};
+"
+    )
+}
+
+fn capture(schema: &Name, table: &Table) -> String {
+    let (schema_name, name, kind) = (schema.quoted(), table.table.quoted(), literal(table.kind.as_str()));
+    let (function, tracked) = (function(table), literal(&name));
+    let names: Vec<_> = trigger_names(table).iter().map(|name| literal(name)).collect();
+    let names = names.join(", ");
+    format!(
+        "
+-- {name} as {kind}.
+{}
+-- The kind may have belonged to another table before.
+DO {QUOTES}
+DECLARE old record;
+BEGIN
+    FOR old IN
+        SELECT g.tgname, g.tgrelid::regclass AS tracked FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+        JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE g.tgname IN ({names}) AND n.nspname = {} AND p.proname = {} AND g.tgrelid <> {tracked}::regclass
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', old.tgname, old.tracked);
+    END LOOP;
+END
+{QUOTES};
+INSERT INTO {schema_name}.captures (kind, tracked, fingerprint) VALUES ({kind}, {tracked}, {})
+ON CONFLICT (kind) DO UPDATE SET tracked = EXCLUDED.tracked, fingerprint = EXCLUDED.fingerprint, at = now();
+",
+        triggers(schema, table),
+        schema.literal(),
+        literal(&function),
+        literal(&fingerprint(schema, table)),
+    )
+}
+
+fn function(table: &Table) -> String {
+    format!("capture_{}", table.kind)
+}
+
+fn triggers(schema: &Name, table: &Table) -> String {
+    let function = format!("{}.\"{}\"", schema.quoted(), function(table));
+    let field = |column: &Name| format!("seen ->> {}", column.literal());
+    let mentions: Vec<_> = table.mentions.iter().map(|column| format!("seen -> {}", column.literal())).collect();
+    let (key, status) = (table.key.literal(), table.status.literal());
+    let mut sql = format!(
+        "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {QUOTES}
+DECLARE
+    past jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    seen jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+BEGIN
+    IF past ->> {key} IS NOT NULL AND seen ->> {key} IS DISTINCT FROM past ->> {key} THEN
+        PERFORM {note}({kind}, past ->> {key}, 'delete', past ->> {status}, NULL, NULL, NULL);
+        past := NULL;
+    END IF;
+    IF seen ->> {key} IS NOT NULL THEN
+        PERFORM {note}({kind}, seen ->> {key}, CASE WHEN past IS NULL THEN 'insert' ELSE 'update' END,
+            past ->> {status}, seen ->> {status}, {title}, jsonb_build_array({mentions})::text);
+    END IF;
+    RETURN NULL;
+END
+{QUOTES};
+",
+        note = format_args!("{}.note", schema.quoted()),
+        kind = literal(table.kind.as_str()),
+        title = table.title.as_ref().map_or("NULL".into(), field),
+        mentions = mentions.join(", "),
+    );
+    // The conditions name every column, so that PostgreSQL refuses to drop one of them (without CASCADE) while it is tracked.
+    let all =
+        |row: &str| table.columns().map(|column| format!("{row}.{}", column.quoted())).collect::<Vec<_>>().join(", ");
+    let changed = |column: &Name| format!("OLD.{0}::text IS DISTINCT FROM NEW.{0}::text", column.quoted());
+    let watched = [&table.key, &table.status].into_iter().chain(&table.mentions);
+    let conditions = [
+        ("INSERT", format!("num_nulls({}) >= 0", all("NEW"))),
+        ("UPDATE", watched.map(changed).collect::<Vec<_>>().join(" OR ")),
+        ("DELETE", format!("num_nulls({}) >= 0", all("OLD"))),
+    ];
+    let name = table.table.quoted();
+    for (trigger, (event, condition)) in trigger_names(table).iter().zip(conditions) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            sql,
+            "DROP TRIGGER IF EXISTS \"{trigger}\" ON {name};
+CREATE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {function}();
+"
+        );
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(table: &str) -> Config {
+        toml::from_str(&format!("[[tables]]\ntable = '{table}'\nkind = \"task\"\nmentions = [\"linear_issue\"]"))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_name_from_configuration_never_leaves_its_quotes() {
+        let sql = install_sql(&config(r#"public."x"" ON y; DROP TABLE z; --""#));
+        assert!(sql.contains(r#"ON "public"."x"" ON y; DROP TABLE z; --" FOR"#), "{sql}");
+    }
+
+    #[test]
+    fn a_fingerprint_follows_what_is_installed() {
+        let of = |config: &Config| fingerprint(&config.schema, &config.tables[0]);
+        let mut changed = config("public.tasks");
+        changed.tables[0].mentions.clear();
+        assert_eq!(of(&config("public.tasks")), of(&config("public.tasks")));
+        assert_ne!(of(&config("public.tasks")), of(&changed));
+    }
+}
