@@ -10,6 +10,7 @@ pub mod ledger;
 mod partition;
 mod publication;
 mod ties;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

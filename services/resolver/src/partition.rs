@@ -14,6 +14,7 @@ use crate::input::{Input, Poison};
 use crate::ledger::Ledger;
 use crate::publication;
 use crate::ties::Ties;
+use crate::trace::Traces;
 
 /// Everything one partition's task needs.
 pub(crate) struct Worker {
@@ -30,8 +31,14 @@ pub(crate) struct Worker {
 struct Committed {
     outgoing: Vec<Outgoing>,
     dead: Vec<(usize, Poison)>,
+    /// Its items, until it is published.
+    #[expect(dead_code, reason = "held, not read: dropping it lets the next commit go on")]
     held: Held,
 }
+
+/// How often a batch is tried before the fault is looked for in its messages: two readers of one partition, for the moment
+/// in which a lease changes hands, may also make PostgreSQL refuse.
+const STORE_ATTEMPTS: u32 = 4;
 
 /// PostgreSQL and JetStream come back by themselves; nothing is lost by waiting for them.
 const RETRY: Backoff = Backoff { first_ms: 50, max_ms: 5_000, attempts: u32::MAX };
@@ -45,10 +52,10 @@ impl Worker {
         loop {
             let Some(lease) = shutdown.run_until_cancelled(self.bus.lease(&name, &self.process)).await else { break };
             let lease = lease?;
-            if let Err(error) = self.hold(lease.lost()).await {
-                let error = format!("{error:#}");
-                tracing::warn!(partition = self.partition, error, "the partition is read anew");
-            }
+            match self.hold(lease.lost()).await {
+                Ok(()) => break,
+                Err(error) => self.wait(1, "the partition is read anew", &error).await,
+            };
         }
         Ok(())
     }
@@ -63,47 +70,71 @@ impl Worker {
                 () = self.process.shutdown().cancelled() => return Ok(()),
             };
             let started = Instant::now();
-            self.carry_out(batch).await;
+            self.carry_out(&batch).await;
             let stage = self.process.metrics().stage_duration_seconds.with_label_values(&["resolve"]);
             stage.observe(started.elapsed().as_secs_f64());
         }
     }
 
-    /// Resolves, publishes and acknowledges a batch, however often that takes.
-    async fn carry_out(&self, batch: Vec<Received>) {
+    /// Resolves, publishes and acknowledges a batch, however often that takes. Shutdown leaves it for a successor.
+    async fn carry_out(&self, batch: &[Received]) {
         let inputs: Vec<Result<Input, Poison>> = batch.iter().map(Input::of).collect();
-        let committed = self.commit_patiently(&inputs).await;
-        for attempt in 1.. {
-            match self.publish(&batch, &committed).await {
-                Ok(()) => break,
-                Err(error) => self.wait(attempt, "a batch was not published yet", &error).await,
+        let mut attempt = 1;
+        let committed = loop {
+            match self.commit(batch, &inputs).await {
+                Ok(committed) => break committed,
+                Err(error) if attempt >= STORE_ATTEMPTS && is_about_the_data(&error) => {
+                    return Box::pin(self.narrow_down(batch, &error)).await;
+                }
+                Err(error) => {
+                    if !self.wait(attempt, "a batch was not committed yet", &error.into()).await {
+                        return;
+                    }
+                    attempt += 1;
+                }
             }
+        };
+        self.finish(batch, &committed).await;
+    }
+
+    /// Publishes what a batch led to, then acknowledges it.
+    async fn finish(&self, batch: &[Received], committed: &Committed) {
+        let mut attempt = 1;
+        while let Err(error) = self.publish(batch, committed).await {
+            if !self.wait(attempt, "a batch was not published yet", &error).await {
+                return;
+            }
+            attempt += 1;
         }
-        drop(committed.held);
-        if let Err(error) = bus::ack_all(batch).await {
+        if let Err(error) = bus::ack_all(batch.to_vec()).await {
             // They come again, and are seen to have been taken.
             tracing::warn!(partition = self.partition, error = format!("{error:#}"), "a batch was not acknowledged");
         }
     }
 
-    async fn commit_patiently(&self, inputs: &[Result<Input, Poison>]) -> Committed {
-        let mut attempt = 1;
-        loop {
-            match self.commit(inputs).await {
-                Ok(committed) => return committed,
-                Err(error) => self.wait(attempt, "a batch was not committed yet", &error.into()).await,
-            }
-            attempt = attempt.saturating_add(1);
+    /// PostgreSQL refuses something in this batch: finds the message, so that it holds up no other.
+    async fn narrow_down(&self, batch: &[Received], error: &sqlx::Error) {
+        let (one, other) = batch.split_at(batch.len() / 2);
+        if one.is_empty() {
+            let detail = format!("PostgreSQL refuses it: {error}");
+            let dead = vec![(0, Poison { reason: "unstorable", detail })];
+            let held = self.in_flight.hold(vec![]).await;
+            return self.finish(other, &Committed { outgoing: vec![], dead, held }).await;
         }
+        self.carry_out(one).await;
+        self.carry_out(other).await;
     }
 
-    async fn wait(&self, attempt: u32, what: &'static str, error: &anyhow::Error) {
+    /// Waits before another attempt; `false` when the process ends first.
+    async fn wait(&self, attempt: u32, what: &'static str, error: &anyhow::Error) -> bool {
         tracing::warn!(partition = self.partition, attempt, error = format!("{error:#}"), "{what}");
-        tokio::time::sleep(RETRY.wait(attempt, None, runtime::jitter())).await;
+        let pause = tokio::time::sleep(RETRY.wait(attempt, None, runtime::jitter()));
+        self.process.shutdown().run_until_cancelled(pause).await.is_some()
     }
 
     /// One transaction: load and lock, decide, write.
-    async fn commit(&self, inputs: &[Result<Input, Poison>]) -> sqlx::Result<Committed> {
+    async fn commit(&self, received: &[Received], inputs: &[Result<Input, Poison>]) -> sqlx::Result<Committed> {
+        let traces = Traces::of(received);
         let mut batch = self.store.batch().await?;
         let understood = || inputs.iter().flatten();
         let ties = Ties::find(&mut batch, understood()).await?;
@@ -129,9 +160,10 @@ impl Worker {
             let (items, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
             rows.splice(0..0, batch.rows_caused_by(&items, &causes).await?);
         }
-        let mut outgoing = publication::changes(&rows, &closed.groups);
+        let mut outgoing = publication::changes(&rows, &closed.groups, &traces);
         outgoing.extend(publication::conflicts(&closed.save.conflicts, &closed.groups));
-        outgoing.extend(closed.commands.iter().map(|command| Outgoing::command(command, self.bus.partitions())));
+        let told = |command| Outgoing::command(command, self.bus.partitions());
+        outgoing.extend(closed.commands.iter().map(|command| traces.continued(told(command), command.cause)));
         for conflict in &closed.save.conflicts {
             self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
         }
@@ -165,4 +197,10 @@ impl Worker {
         self.bus.publish_all(committed.outgoing.clone()).await?;
         Ok(())
     }
+}
+
+/// Whether PostgreSQL refuses what was written (classes 22 and 23), rather than the moment.
+fn is_about_the_data(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }

@@ -6,8 +6,10 @@ use bus::Outgoing;
 use model::{Conflict, Group, HistoryRow, ItemId, RowKind};
 use proto::v1;
 
+use crate::trace::Traces;
+
 /// The changes that history rows stand for, each the same message whenever it is made.
-pub(crate) fn changes(rows: &[HistoryRow], groups: &HashMap<ItemId, Group>) -> Vec<Outgoing> {
+pub(crate) fn changes(rows: &[HistoryRow], groups: &HashMap<ItemId, Group>, traces: &Traces) -> Vec<Outgoing> {
     let change = |row: &HistoryRow| {
         let kind = match row.kind {
             RowKind::Changed => "status_changed",
@@ -38,7 +40,7 @@ pub(crate) fn changes(rows: &[HistoryRow], groups: &HashMap<ItemId, Group>) -> V
             ..about(group)
         })
     };
-    outgoing(rows.iter().filter_map(change))
+    outgoing(rows.iter().filter_map(change), traces)
 }
 
 /// Conflicts that opened or were resolved.
@@ -63,7 +65,7 @@ pub(crate) fn conflicts(conflicts: &[Conflict], groups: &HashMap<ItemId, Group>)
             ..about(group)
         })
     };
-    outgoing(conflicts.iter().filter_map(change))
+    outgoing(conflicts.iter().filter_map(change), &Traces::default())
 }
 
 fn about(group: &Group) -> v1::Change {
@@ -77,7 +79,8 @@ fn about(group: &Group) -> v1::Change {
     }
 }
 
-fn outgoing(changes: impl Iterator<Item = v1::Change>) -> Vec<Outgoing> {
+fn outgoing(changes: impl Iterator<Item = v1::Change>, traces: &Traces) -> Vec<Outgoing> {
     // The lifecycle comes out of the model, where it is a name: the conversion does not fail.
-    changes.filter_map(|change| Outgoing::change(&change).ok()).collect()
+    let message = |change: v1::Change| Some(traces.continued(Outgoing::change(&change).ok()?, change.cause));
+    changes.filter_map(message).collect()
 }

@@ -1,5 +1,7 @@
 //! The resolver against a real nats-server and a real PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics says what is wrong")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
