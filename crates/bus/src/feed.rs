@@ -25,7 +25,7 @@ use reader::Reader;
 /// Messages in the order in which they should be handled.
 ///
 /// Survives a server's restart: it begins again where it was. Messages that were read and not acknowledged come again, if not
-/// at once then after 30 s; those of [`Bus::observations`] come in order, and only after [`Feed::rewind`] or in another feed.
+/// at once then after 10 s; those of [`Bus::observations`] come in order, and only after [`Feed::rewind`] or in another feed.
 pub struct Feed {
     readers: Vec<Reader>,
     epoch: watch::Receiver<u64>,

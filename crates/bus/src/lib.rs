@@ -7,6 +7,7 @@ mod connection;
 mod cursor;
 mod dead_letter;
 mod feed;
+mod heartbeat;
 mod lag;
 mod lease;
 mod outgoing;

@@ -83,7 +83,7 @@ impl Received {
         }
     }
 
-    /// Says that the message is still being worked on. Needed at least every 20 s where messages are shared out; an ordered
+    /// Says that the message is still being worked on. Needed at least every 5 s where messages are shared out; an ordered
     /// feed does not ask for it.
     pub async fn ack_progress(&self) -> anyhow::Result<()> {
         match &self.duty {

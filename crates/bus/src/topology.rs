@@ -190,7 +190,7 @@ impl StreamSpec {
 /// How many messages a reader holds that it has not acknowledged.
 const HELD_MAX: i64 = 5_000;
 /// An unacknowledged message comes again after this, where messages may be shared out and overtake each other.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+const ACK_WAIT: Duration = Duration::from_secs(10);
 /// Idle consumers of readers that come and go.
 const EPHEMERAL: Duration = Duration::from_mins(1);
 

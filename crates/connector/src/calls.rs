@@ -189,7 +189,9 @@ impl Calls {
         let what = match error {
             error if error.is_timeout() => "did not answer in time",
             error if error.is_connect() => "cannot be reached",
-            error if error.is_builder() => return Failure::refused("bad_request", "the request cannot be built: check the address"),
+            error if error.is_builder() => {
+                return Failure::refused("bad_request", "the request cannot be built: check the address");
+            }
             _ => "broke the connection",
         };
         Failure::unavailable(format!("{} {what} ({class})", self.system))
@@ -240,8 +242,9 @@ impl Response {
 
     /// The body as JSON. A body that is not what it should be is refused: no attempt makes it right.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.bytes)
-            .map_err(|error| Failure::refused("unexpected_answer", format!("the answer is not what was expected: {error}")))
+        serde_json::from_slice(&self.bytes).map_err(|error| {
+            Failure::refused("unexpected_answer", format!("the answer is not what was expected: {error}"))
+        })
     }
 
     /// A header as text.

@@ -47,7 +47,7 @@ pub trait Connector: Send + Sync + Sized + 'static {
 
     /// How often the sweep runs, from the start of one to the start of the next.
     fn sweep_every(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 
     /// What a webhook says. Pure. A body that is not what it should be is [`Failure::Refused`] and becomes a dead letter.

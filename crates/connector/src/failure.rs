@@ -78,7 +78,9 @@ impl Failure {
             Self::Unavailable { retry_after, .. } if !backoff.is_last(attempt) => {
                 Action::Wait { wait: backoff.wait(attempt, *retry_after, jitter), counts: true }
             }
-            Self::Unavailable { .. } => Action::GiveUp { outcome: DeliveryOutcome::Failed, reason: "attempts_exhausted" },
+            Self::Unavailable { .. } => {
+                Action::GiveUp { outcome: DeliveryOutcome::Failed, reason: "attempts_exhausted" }
+            }
             Self::Refused { code, .. } => Action::GiveUp { outcome: DeliveryOutcome::Rejected, reason: code },
             Self::Gone { .. } => Action::GiveUp { outcome: DeliveryOutcome::Rejected, reason: "gone" },
         }
@@ -127,9 +129,9 @@ mod tests {
 
     #[test]
     fn a_limit_is_never_an_attempt_however_often_it_comes() {
-        let limited = Failure::Limited { why: "hourly budget".into(), retry_after: Duration::from_secs(60) };
+        let limited = Failure::Limited { why: "hourly budget".into(), retry_after: Duration::from_mins(1) };
         let action = limited.action(&BACKOFF, 1_000, 0.0);
-        assert_eq!(action, Action::Wait { wait: Duration::from_secs(60), counts: false });
+        assert_eq!(action, Action::Wait { wait: Duration::from_mins(1), counts: false });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Knows no system. A connector is a folder that implements [`Connector`] and one line that makes its [`Registration`].
 
 pub mod calls;
+#[cfg(feature = "testing")]
 pub mod compliance;
 mod contract;
 mod failure;
@@ -13,4 +14,4 @@ pub use calls::{Calls, Response};
 pub use contract::{Connector, Decoded, Page, Parts, Reading, Webhook, Written};
 pub use failure::{Action, Failure};
 pub use registration::{Registration, Settings, registration};
-pub use run::{Running, Sink, observation_id, run};
+pub use run::{Sink, observation_id, run};

@@ -67,7 +67,8 @@ fn build<C: Connector>(mut section: Value, process: &Process) -> Result<(C, Sett
     if section.is_null() {
         section = Value::Object(serde_json::Map::new());
     }
-    let run = section.as_object_mut().and_then(|keys| keys.remove("run")).unwrap_or(Value::Object(serde_json::Map::new()));
+    let run =
+        section.as_object_mut().and_then(|keys| keys.remove("run")).unwrap_or(Value::Object(serde_json::Map::new()));
     let settings: Settings = serde_json::from_value(run).map_err(|error| format!("run: {error}"))?;
     if settings.concurrency == 0 || settings.held_max < settings.concurrency {
         return Err("run: concurrency must be at least 1, and held_max at least as much".into());

@@ -154,7 +154,6 @@ impl Reader {
     }
 
     /// A message to hand out; `None` for a copy, and when a gap shows that the reader must begin again.
-
     fn take(&mut self, message: async_nats::jetstream::Message) -> Option<Received> {
         let (sequence, count, delivered, published) = {
             // A message that is not JetStream's own is nobody's: the inbox is ours alone.

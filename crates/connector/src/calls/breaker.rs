@@ -11,7 +11,7 @@ const FAILURES: u32 = 5;
 /// How long it stays open the first time; doubled with each probe that fails.
 const FIRST: Duration = Duration::from_secs(2);
 /// The longest it stays open.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// A circuit breaker.
 #[derive(Debug, Default)]

@@ -85,7 +85,8 @@ fn error_codes(body: &[u8]) -> Vec<String> {
     }
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
     let errors = body.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let code = |error: &Value| error.pointer("/extensions/code").or_else(|| error.get("type"))?.as_str().map(str::to_owned);
+    let code =
+        |error: &Value| error.pointer("/extensions/code").or_else(|| error.get("type"))?.as_str().map(str::to_owned);
     errors.iter().filter_map(code).collect()
 }
 
@@ -142,7 +143,8 @@ mod tests {
         let primary = headers(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1000000060")]);
         let limit = github(StatusCode::FORBIDDEN, &primary, b"", NOW);
         assert_eq!((limit.refused, limit.wait), (true, Some(Duration::from_secs(61))));
-        let secondary = headers(&[("retry-after", "7"), ("x-ratelimit-remaining", "4000"), ("x-ratelimit-reset", "1000000060")]);
+        let secondary =
+            headers(&[("retry-after", "7"), ("x-ratelimit-remaining", "4000"), ("x-ratelimit-reset", "1000000060")]);
         let limit = github(StatusCode::FORBIDDEN, &secondary, b"", NOW);
         assert_eq!((limit.refused, limit.wait), (true, Some(Duration::from_secs(7))));
     }

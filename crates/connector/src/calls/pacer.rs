@@ -11,7 +11,7 @@ use super::limits::Limit;
 /// The wait after a refusal that names none; doubled each time.
 const FIRST: Duration = Duration::from_secs(5);
 /// The longest such wait, and the longest that any answer is believed.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The pace for one credential.
 #[derive(Debug, Default)]

@@ -1,0 +1,120 @@
+//! The one loop that runs every connector: webhooks, commands, sweeps, watches and changes, with the failure table applied.
+
+mod attempt;
+mod changes;
+mod commands;
+mod deliver;
+mod sink;
+mod sweep;
+mod watch;
+mod webhooks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::{Bus, Outgoing};
+use model::System;
+use runtime::Process;
+
+use crate::{Connector, Settings};
+
+pub use sink::{Sink, observation_id};
+
+/// Starts a connector. Returns when it is up; its tasks go on until the process's shutdown.
+pub async fn run<C: Connector>(connector: C, settings: Settings, process: Process, bus: Bus) -> anyhow::Result<Arc<C>> {
+    let connector = Arc::new(connector);
+    let system = System::new(C::SYSTEM).context("the connector's name")?;
+    let parts = Loop { connector: Arc::clone(&connector), settings: Arc::new(settings), process, bus, system };
+    let process = parts.process.clone();
+    if C::HAS_WEBHOOKS {
+        let feed = parts.bus.webhooks(&parts.system).await?;
+        process.spawn("webhooks", webhooks::run(parts.clone(), feed));
+    }
+    if C::HAS_COMMANDS {
+        for partition in 0..parts.bus.partitions() {
+            process.spawn("commands", commands::run(parts.clone(), partition));
+        }
+    }
+    if C::HAS_CHANGES {
+        let feed = parts.bus.changes(C::SYSTEM).await?;
+        process.spawn("changes", changes::run(parts.clone(), feed));
+    }
+    if C::HAS_SWEEP {
+        process.spawn("sweep", sweep::run(parts.clone()));
+    }
+    process.spawn("watch", watch::run(parts.clone()));
+    parts.bus.keep_announcing(&process);
+    Ok(connector)
+}
+
+/// What the loop's tasks share.
+struct Loop<C> {
+    connector: Arc<C>,
+    settings: Arc<Settings>,
+    process: Process,
+    bus: Bus,
+    system: System,
+}
+
+impl<C> Clone for Loop<C> {
+    fn clone(&self) -> Self {
+        Self {
+            connector: Arc::clone(&self.connector),
+            settings: Arc::clone(&self.settings),
+            process: self.process.clone(),
+            bus: self.bus.clone(),
+            system: self.system.clone(),
+        }
+    }
+}
+
+/// How long work in hand may go on after the shutdown began.
+const FINISH: Duration = Duration::from_secs(5);
+/// The wait between attempts to reach the bus.
+const BUS_PAUSE: Duration = Duration::from_secs(1);
+
+impl<C: Connector> Loop<C> {
+    /// Publishes until it is stored; `false` when the process ends first, or when the bus will never take it.
+    async fn publish(&self, messages: Vec<Outgoing>) -> bool {
+        loop {
+            match self.bus.publish_all(messages.clone()).await {
+                Ok(_) => return true,
+                Err(error @ bus::PublishError::TooLarge { .. }) => {
+                    tracing::error!(%error, "a message cannot be published");
+                    return false;
+                }
+                Err(error) => tracing::warn!(%error, "the bus does not take messages; trying again"),
+            }
+            if !self.pause(BUS_PAUSE).await {
+                return false;
+            }
+        }
+    }
+
+    /// Stores a dead letter, trying until it is stored; `false` when the process ends first.
+    async fn bury(&self, letter: bus::DeadLetter) -> bool {
+        while let Err(error) = self.bus.dead_letter(&self.process, letter.clone()).await {
+            tracing::warn!(error = format!("{error:#}"), "trying again");
+            if !self.pause(BUS_PAUSE).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits; `false` when the process ends meanwhile.
+    async fn pause(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            () = self.process.shutdown().cancelled() => false,
+        }
+    }
+
+    /// Says that a message is done with. When that is lost the message comes again, which does no harm.
+    async fn done(&self, message: &bus::Received) {
+        if let Err(error) = message.ack().await {
+            tracing::debug!(%error, "an acknowledgement could not be sent");
+        }
+    }
+}

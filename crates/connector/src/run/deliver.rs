@@ -1,0 +1,163 @@
+//! Carries one command out: looks first, writes only over what the command expects, and reports what became of it.
+
+use std::time::Duration;
+
+use bus::{DeadLetter, Outgoing, Received};
+use model::{Command, CommandMode, DeliveryOutcome, Lane, Native, Observation, Position};
+use proto::v1;
+use tokio_util::sync::CancellationToken;
+
+use super::Loop;
+use super::attempt::{End, attempts, in_progress};
+use crate::{Connector, Failure, Reading};
+
+/// What came of one attempt that did not fail.
+enum Carried {
+    /// The record shows this now, and whether we made it.
+    Shows { outcome: DeliveryOutcome, native: Native, position: Option<Position> },
+    /// Somebody edited the record: this is what it shows.
+    Edited(Box<Observation>),
+    /// A newer command is there.
+    Overtaken,
+}
+
+/// A report without what every report of this command has.
+#[derive(Default)]
+struct Report {
+    shows: Option<(Native, Option<Position>)>,
+    reason: String,
+}
+
+/// Carries a command out and acknowledges its message. `superseded` is cancelled when a newer command for the record arrives.
+/// What is not reported when `stop` is cancelled comes again to the next holder.
+pub(super) async fn deliver<C: Connector>(
+    parts: &Loop<C>,
+    message: &Received,
+    command: &Command,
+    superseded: &CancellationToken,
+    stop: &CancellationToken,
+) {
+    // Both end the waits; which of them it was is asked afterwards.
+    let drop_it = superseded.child_token();
+    let watched = stop.clone();
+    let (carried, tries) = {
+        let tried =
+            attempts(&parts.settings.backoff, message, &drop_it, || carry_out(parts, command, superseded, stop));
+        let mut tried = std::pin::pin!(tried);
+        tokio::select! {
+            done = &mut tried => done,
+            () = watched.cancelled() => {
+                drop_it.cancel();
+                tried.await
+            }
+        }
+    };
+    let mut messages = Vec::new();
+    let mut letter = None;
+    let (outcome, report) = match carried {
+        Ok(Carried::Shows { outcome, native, position }) => {
+            (outcome, Report { shows: Some((native, position)), ..Report::default() })
+        }
+        Ok(Carried::Edited(seen)) => {
+            messages.push(Outgoing::observation(Lane::High, &seen));
+            let report = Report { shows: Some((seen.native, seen.position)), reason: "edited_meanwhile".into() };
+            (DeliveryOutcome::Superseded, report)
+        }
+        Ok(Carried::Overtaken) => (DeliveryOutcome::Superseded, overtaken()),
+        Err(End::Dropped) if superseded.is_cancelled() => (DeliveryOutcome::Superseded, overtaken()),
+        Err(End::Dropped) => return,
+        Err(End::GivenUp { outcome, reason, failure }) => {
+            letter = Some(DeadLetter::of(message, reason, failure.advice()).after(tries.into()));
+            (outcome, Report { reason: failure.to_string(), ..Report::default() })
+        }
+    };
+    let delivery = delivery(parts.process.now_ms(), command, outcome, tries, report);
+    match Outgoing::delivery(&delivery) {
+        Ok(delivery) => messages.push(delivery),
+        Err(error) => tracing::error!(%error, "a delivery has no record"),
+    }
+    let reported = in_progress(message, async {
+        parts.publish(messages).await
+            && match letter {
+                Some(letter) => parts.bury(letter).await,
+                None => true,
+            }
+    });
+    if reported.await {
+        parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
+        tracing::info!(outcome = outcome.code(), attempts = tries, "command carried out");
+        parts.done(message).await;
+    }
+}
+
+fn overtaken() -> Report {
+    Report { reason: "newer_command".into(), ..Report::default() }
+}
+
+/// Reports a command that was never begun because a newer one came.
+pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command) {
+    let outcome = DeliveryOutcome::Superseded;
+    let delivery = delivery(parts.process.now_ms(), command, outcome, 0, overtaken());
+    let Ok(delivery) = Outgoing::delivery(&delivery) else { return };
+    if parts.publish(vec![delivery]).await {
+        parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
+        parts.done(message).await;
+    }
+}
+
+async fn carry_out<C: Connector>(
+    parts: &Loop<C>,
+    command: &Command,
+    superseded: &CancellationToken,
+    stop: &CancellationToken,
+) -> Result<Carried, Failure> {
+    let reading = parts.connector.read(&command.record).await?;
+    if superseded.is_cancelled() {
+        return Ok(Carried::Overtaken);
+    }
+    if stop.is_cancelled() {
+        // Somebody else may hold the partition now: from here on only they write.
+        return Err(Failure::Limited { why: "the partition was given up".into(), retry_after: Duration::ZERO });
+    }
+    match command.mode {
+        CommandMode::Tell => tell(parts, command, reading).await,
+        CommandMode::Show => {
+            parts.connector.show(command, &reading).await?;
+            let Observation { native, position, .. } = reading.observation;
+            Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native, position })
+        }
+    }
+}
+
+async fn tell<C: Connector>(parts: &Loop<C>, command: &Command, reading: Reading) -> Result<Carried, Failure> {
+    let shown = &reading.observation;
+    if shown.native == command.native {
+        let (native, position) = (shown.native.clone(), shown.position);
+        return Ok(Carried::Shows { outcome: DeliveryOutcome::Unchanged, native, position });
+    }
+    if !command.expects.contains(&shown.native) {
+        return Ok(Carried::Edited(Box::new(reading.observation)));
+    }
+    let written = parts.connector.write(command, &reading).await?;
+    Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native: written.native, position: written.position })
+}
+
+fn delivery(now_ms: i64, command: &Command, outcome: DeliveryOutcome, tries: u32, report: Report) -> v1::Delivery {
+    let (native, position) = report.shows.map_or_else(Default::default, |(native, position)| {
+        (native.to_string(), position.map_or(0, |position| position.0))
+    });
+    v1::Delivery {
+        id: format!("d:{}:{}:{}:{}", command.record, command.version, command.cause, outcome.code()),
+        record: command.record.to_string(),
+        item: command.item.to_string(),
+        version: command.version.0,
+        outcome: outcome.code().into(),
+        mode: command.mode.code().into(),
+        native,
+        position,
+        at: now_ms,
+        reason: report.reason,
+        attempts: tries,
+        status: command.status.to_string(),
+    }
+}

@@ -1,0 +1,39 @@
+//! A connector's own source, begun again whenever it ends.
+
+use model::{Backoff, Lane};
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::{Loop, Sink};
+use crate::{Action, Connector, Failure};
+
+/// A source that held for this long was not failing.
+const HELD: Duration = Duration::from_secs(30);
+
+pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
+    let shutdown = parts.process.shutdown().clone();
+    let sink = Sink::new(parts.bus.clone(), Lane::High);
+    // There is no last attempt: without its source a connector is of no use, and readiness says so.
+    let backoff = Backoff { attempts: u32::MAX, ..parts.settings.backoff };
+    let mut attempt = 1;
+    loop {
+        let began = Instant::now();
+        let ended = tokio::select! {
+            ended = parts.connector.watch(sink.clone()) => ended,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        if began.elapsed() > HELD {
+            attempt = 1;
+        }
+        let failure = ended.err().unwrap_or_else(|| Failure::unavailable("the source ended"));
+        let wait = match failure.action(&backoff, attempt, runtime::jitter()) {
+            Action::Wait { wait, .. } => wait,
+            Action::GiveUp { .. } => Duration::from_millis(backoff.max_ms),
+        };
+        attempt += 1;
+        tracing::warn!(system = C::SYSTEM, %failure, wait_ms = wait.as_millis(), "the source broke; it begins again");
+        if !parts.pause(wait).await {
+            return Ok(());
+        }
+    }
+}

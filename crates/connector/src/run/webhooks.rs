@@ -1,0 +1,104 @@
+//! Webhooks into observations: several at once, because positions and not their arrival put them in order.
+
+use std::collections::BTreeMap;
+
+use bus::{DeadLetter, Feed, Outgoing, Received, headers};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use model::{Lane, Observation, RecordRef, Timestamp};
+use tracing::{Instrument, info_span};
+
+use super::attempt::{End, attempts, in_progress};
+use super::{FINISH, Loop};
+use crate::{Connector, Decoded, Failure, Webhook};
+
+pub(super) async fn run<C: Connector>(parts: Loop<C>, mut feed: Feed) -> anyhow::Result<()> {
+    let shutdown = parts.process.shutdown().clone();
+    let mut work = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(()) = work.next() => {}
+            message = feed.next(), if work.len() < parts.settings.concurrency => {
+                let (message, parts) = (message?, parts.clone());
+                let span = info_span!("webhook", system = C::SYSTEM, message.id = message.id());
+                message.continue_trace(&span);
+                work.push(async move { handle(&parts, &message).await }.instrument(span));
+            }
+        }
+    }
+    let finish = async { while work.next().await.is_some() {} };
+    // What does not finish in time is not acknowledged, and comes again.
+    let _ = tokio::time::timeout(FINISH, finish).await;
+    Ok(())
+}
+
+async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
+    let count = |outcome: &str| {
+        parts.process.metrics().webhooks_total.with_label_values(&[C::SYSTEM, outcome]).inc();
+    };
+    let seen = match parts.connector.decode(&webhook(message)) {
+        Ok(Decoded::Observations(seen)) => Ok(seen),
+        Ok(Decoded::Ignored(reason)) => {
+            tracing::debug!(reason, "webhook ignored");
+            count("ignored");
+            return parts.done(message).await;
+        }
+        Ok(Decoded::Incomplete(records)) => read_all(parts, message, &records).await,
+        Err(failure) => Err(Some(DeadLetter::of(message, failure.code(), failure.advice()))),
+    };
+    match seen {
+        Ok(seen) => {
+            let messages = seen.iter().map(|seen| Outgoing::observation(Lane::High, seen)).collect();
+            if in_progress(message, parts.publish(messages)).await {
+                count("taken");
+                parts.done(message).await;
+            }
+        }
+        Err(Some(letter)) => {
+            if in_progress(message, parts.bury(letter)).await {
+                count("dead");
+                parts.done(message).await;
+            }
+        }
+        // Not acknowledged: it comes again.
+        Err(None) => {}
+    }
+}
+
+/// What the records show now; a record that is gone shows nothing.
+async fn read_all<C: Connector>(
+    parts: &Loop<C>,
+    message: &Received,
+    records: &[RecordRef],
+) -> Result<Vec<Observation>, Option<DeadLetter>> {
+    let mut seen = Vec::new();
+    for record in records {
+        let read = || parts.connector.read(record);
+        let (read, tries) = attempts(&parts.settings.backoff, message, parts.process.shutdown(), read).await;
+        match read {
+            Ok(reading) => seen.push(reading.observation),
+            Err(End::GivenUp { failure: Failure::Gone { .. }, .. }) => {}
+            Err(End::GivenUp { reason, failure, .. }) => {
+                return Err(Some(DeadLetter::of(message, reason, failure.advice()).after(tries.into())));
+            }
+            Err(End::Dropped) => return Err(None),
+        }
+    }
+    Ok(seen)
+}
+
+fn webhook(message: &Received) -> Webhook {
+    let kept: BTreeMap<String, String> =
+        message.headers().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+    // The bus's id has the system in front, so that two systems' ids cannot meet.
+    let id = message.id().splitn(3, ':').nth(2).unwrap_or_else(|| message.id());
+    Webhook {
+        id: id.to_owned(),
+        event: message.header(headers::EVENT).unwrap_or_default().to_owned(),
+        received_at: Timestamp(message.published_at_ms),
+        headers: kept,
+        body: message.payload.clone(),
+    }
+}
