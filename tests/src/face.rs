@@ -1,0 +1,106 @@
+//! Lockstep's HTTP faces, as a script would use them.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use reqwest::{Client, StatusCode, Url};
+use serde_json::{Value, json};
+
+/// The gateway of a world.
+#[derive(Clone)]
+pub struct Face {
+    http: Client,
+    url: String,
+}
+
+/// A status that was answered with 202.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its place on the stream.
+    pub sequence: i64,
+    /// The record.
+    pub record: String,
+}
+
+impl Face {
+    pub(crate) fn new(url: String) -> anyhow::Result<Self> {
+        runtime::install_crypto();
+        Ok(Self { http: Client::builder().timeout(Duration::from_secs(10)).build()?, url })
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// An item by id, key or record; `None` while there is none.
+    pub async fn item(&self, name: &str) -> anyhow::Result<Option<Value>> {
+        let mut url = Url::parse(&self.url)?;
+        url.path_segments_mut().ok().context("the address has no path")?.extend(["v1", "items", name]);
+        let response = self.http.get(url).send().await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status => {
+                let body = response.text().await?;
+                ensure!(status.is_success(), "item {name}: {status} {body}");
+                Ok(Some(serde_json::from_str(&body)?))
+            }
+        }
+    }
+
+    /// All items.
+    pub async fn items(&self) -> anyhow::Result<Vec<Value>> {
+        let (mut all, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut request = self.http.get(format!("{}/v1/items?limit=500", self.url));
+            if let Some(after) = &after {
+                request = request.query(&[("after", after)]);
+            }
+            let page: Value = request.send().await?.error_for_status()?.json().await?;
+            all.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Publishes statuses, each a record and its status.
+    pub async fn publish(&self, statuses: &[(String, String)]) -> anyhow::Result<Vec<Accepted>> {
+        let list: Vec<Value> =
+            statuses.iter().map(|(record, status)| json!({"record": record, "status": status})).collect();
+        let response =
+            self.http.post(format!("{}/v1/status", self.url)).json(&json!({"statuses": list})).send().await?;
+        let (status, body) = (response.status(), response.text().await?);
+        ensure!(status == StatusCode::ACCEPTED, "statuses: {status} {body}");
+        let body: Value = serde_json::from_str(&body)?;
+        let accepted = body["accepted"].as_array().context("no list of what was accepted")?;
+        let one = |entry: &Value| {
+            Some(Accepted { sequence: entry["sequence"].as_i64()?, record: entry["record"].as_str()?.to_owned() })
+        };
+        accepted.iter().map(one).collect::<Option<_>>().context("an accepted status without a sequence")
+    }
+
+    /// Ties a record to an item.
+    pub async fn link(&self, item: &str, record: &str) -> anyhow::Result<()> {
+        let url = format!("{}/v1/items/{item}/links", self.url);
+        let response = self.http.post(url).json(&json!({"record": record})).send().await?;
+        let (status, body) = (response.status(), response.text().await?);
+        ensure!(status == StatusCode::ACCEPTED, "link {record}: {status} {body}");
+        Ok(())
+    }
+
+    /// Sends a webhook with these headers; answers the status.
+    pub async fn webhook(&self, system: &str, headers: &[(&str, &str)], body: Vec<u8>) -> anyhow::Result<StatusCode> {
+        let mut request = self.http.post(format!("{}/webhooks/{system}", self.url)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(request.send().await?.status())
+    }
+
+    /// What a path of the monitor or another service answers.
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(self.http.get(format!("{}{path}", self.url)).send().await?.error_for_status()?.text().await?)
+    }
+}

@@ -1,0 +1,88 @@
+//! What may differ from world to world, and the configuration file that follows.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+/// What a test wants of its world.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How often Linear, GitHub and the table are swept, in seconds.
+    pub sweep_s: u64,
+    /// The pieces of work that are there before Lockstep starts, from `ENG-1` on: each a Linear issue, a GitHub issue and a task.
+    pub pieces: usize,
+}
+
+impl Default for Settings {
+    /// Sweeps so rarely that none happens in a test after the one at the start.
+    fn default() -> Self {
+        Self { sweep_s: 3_600, pieces: 6 }
+    }
+}
+
+/// The credentials that sandboxes and services share. Both are an application's, whose writes are known by their actor.
+pub mod credentials {
+    /// Linear's OAuth token.
+    pub const LINEAR_TOKEN: &str = "lin_oauth_system_tests";
+    /// Linear's signing secret.
+    pub const LINEAR_SECRET: &str = "lin_wh_system_tests";
+    /// GitHub's installation token.
+    pub const GITHUB_TOKEN: &str = "ghs_system_tests";
+    /// GitHub's webhook secret.
+    pub const GITHUB_SECRET: &str = "github secret of the system tests";
+}
+
+/// Where everything is.
+pub(crate) struct Addresses<'a> {
+    pub(crate) gateway: SocketAddr,
+    pub(crate) nats: &'a str,
+    pub(crate) database: &'a str,
+    pub(crate) linear: &'a str,
+    pub(crate) github: &'a str,
+    pub(crate) agent: &'a str,
+}
+
+/// The configuration as TOML.
+pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
+    let Addresses { gateway, nats, database, linear, github, agent } = at;
+    let sweep_s = settings.sweep_s;
+    let mut text = String::new();
+    // One address for all: a service whose address is the gateway's has none of its own.
+    for service in ["gateway", "admin", "ingest", "resolver", "broadcaster", "monitor"] {
+        let _ = writeln!(text, "[{service}]\nlisten = \"{gateway}\"");
+    }
+    let _ = write!(
+        text,
+        r#"
+[ingest.linear]
+secrets = ["{linear_secret}"]
+[ingest.github]
+secrets = ["{github_secret}"]
+[nats]
+url = "{nats}"
+[database]
+url = "{database}"
+[connector.linear]
+api_url = "{linear}"
+api_key = "{linear_token}"
+sweep_s = {sweep_s}
+[connector.github]
+api_url = "{github}"
+token = "{github_token}"
+bot_login = "lockstep[bot]"
+repositories = ["acme/web"]
+sweep_s = {sweep_s}
+[connector.postgres]
+url = "{database}"
+install = true
+sweep_s = {sweep_s}
+tables = [{{ table = "public.tasks", kind = "task", title = "title", mentions = ["issue"] }}]
+[connector.agentapi]
+agents = [{{ name = "agent-1", url = "{agent}" }}]
+"#,
+        linear_secret = credentials::LINEAR_SECRET,
+        github_secret = credentials::GITHUB_SECRET,
+        linear_token = credentials::LINEAR_TOKEN,
+        github_token = credentials::GITHUB_TOKEN,
+    );
+    text
+}

@@ -1,0 +1,8 @@
+//! The whole system: edits that go round, faults, crashes, contracts with the real products, and the repository's own rules.
+
+mod clients;
+mod crash;
+mod edits;
+mod payloads;
+mod repository;
+mod storm;

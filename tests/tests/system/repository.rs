@@ -1,0 +1,271 @@
+//! The repository's own rules: quick checks of its text, its dependencies and its documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use regex::Regex;
+
+/// Longer ones hold a second idea.
+const LINES_MAX: usize = 500;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
+}
+
+/// Every file that belongs to the repository, by its path in it, with its text; what is not text is left out.
+fn files() -> anyhow::Result<BTreeMap<PathBuf, String>> {
+    fn collect(folder: &Path, found: &mut BTreeMap<PathBuf, String>) -> anyhow::Result<()> {
+        const NOT_OURS: [&str; 4] = [".git", ".lockstep", "node_modules", "target"];
+        for entry in std::fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
+            let (entry, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
+            if path.is_dir() {
+                if !NOT_OURS.iter().any(|name| entry == *name) {
+                    collect(&path, found)?;
+                }
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                found.insert(path.strip_prefix(root())?.to_owned(), text);
+            }
+        }
+        Ok(())
+    }
+    let mut found = BTreeMap::new();
+    collect(root(), &mut found)?;
+    ensure!(found.contains_key(Path::new("Cargo.toml")), "these are not the files of the repository");
+    Ok(found)
+}
+
+fn is_rust(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "rs")
+}
+
+/// Whether a file holds nothing but tests.
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tests") || path.file_name().is_some_and(|name| name == "tests.rs")
+}
+
+fn none(what: &str, found: &[String]) -> anyhow::Result<()> {
+    ensure!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_source_file_is_longer_than_five_hundred_lines() -> anyhow::Result<()> {
+    let long: Vec<String> = files()?
+        .iter()
+        .filter(|(path, text)| is_rust(path) && text.lines().count() > LINES_MAX)
+        .map(|(path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
+        .collect();
+    none("look for a second idea in", &long)
+}
+
+#[test]
+fn modules_are_named_after_their_file() -> anyhow::Result<()> {
+    let found: Vec<String> =
+        files()?.keys().filter(|path| path.ends_with("mod.rs")).map(|path| path.display().to_string()).collect();
+    none("a folder's module is the file beside it", &found)
+}
+
+#[test]
+fn nothing_outside_tests_panics_on_what_it_did_not_expect() -> anyhow::Result<()> {
+    let panics = Regex::new(r"\.unwrap\(\)|\.unwrap_err\(\)|\btodo!|\bunimplemented!|\bdbg!")?;
+    let mut found = Vec::new();
+    for (path, text) in files()?.iter().filter(|(path, _)| is_rust(path) && !is_test(path)) {
+        // Unit tests stand at the end of a file.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in (1..).zip(code.lines()) {
+            if panics.is_match(line) && !line.trim_start().starts_with("//") {
+                found.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    none("say what to do instead", &found)
+}
+
+#[test]
+fn every_crate_takes_the_workspace_s_lints() -> anyhow::Result<()> {
+    let mut found = Vec::new();
+    for (path, text) in files()?.iter().filter(|(path, _)| path.ends_with("Cargo.toml")) {
+        let manifest: toml::Table = text.parse().with_context(|| format!("{}", path.display()))?;
+        let inherits =
+            manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&toml::Value::Boolean(true));
+        if manifest.contains_key("package") && !inherits {
+            found.push(path.display().to_string());
+        }
+    }
+    none("without [lints] workspace = true", &found)
+}
+
+#[test]
+fn nothing_names_the_machine_it_was_written_on() -> anyhow::Result<()> {
+    // In pieces, or this file would find itself.
+    let words = [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/tmp/", "bash")];
+    let mut found = Vec::new();
+    for (path, text) in &files()? {
+        for (number, line) in (1..).zip(text.lines()) {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!(
+                    "{}:{number}: {}",
+                    path.display(),
+                    line.trim().chars().take(120).collect::<String>()
+                ));
+            }
+        }
+    }
+    none("paths of one machine", &found)
+}
+
+#[test]
+fn packages_come_from_the_public_registries() -> anyhow::Result<()> {
+    let files = files()?;
+    let address = Regex::new(r##""resolved": "(https?://[^/"]+)|source = "([^"#]+)""##)?;
+    let known = ["https://registry.npmjs.org", "registry+https://github.com/rust-lang/crates.io-index"];
+    let mut hosts = BTreeSet::new();
+    for (_, text) in
+        files.iter().filter(|(path, _)| path.ends_with("Cargo.lock") || path.ends_with("package-lock.json"))
+    {
+        for found in address.captures_iter(text) {
+            hosts.extend(found.get(1).or(found.get(2)).map(|host| host.as_str().to_owned()));
+        }
+    }
+    hosts.retain(|host| !known.contains(&host.as_str()));
+    none("packages from elsewhere", &hosts.into_iter().collect::<Vec<_>>())
+}
+
+#[test]
+fn the_model_knows_no_runtime_no_socket_and_no_driver() -> anyhow::Result<()> {
+    const IMPURE: [&str; 14] = [
+        "tokio",
+        "mio",
+        "socket2",
+        "async-nats",
+        "sqlx",
+        "hyper",
+        "reqwest",
+        "axum",
+        "rustls",
+        "rand",
+        "getrandom",
+        "chrono",
+        "tracing",
+        "prost",
+    ];
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--package", "model", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--offline"])
+        .current_dir(root())
+        .output()?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout)?;
+    let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    ensure!(names.contains("model") && names.contains("serde"), "cargo tree says nothing: {tree}");
+    let found: Vec<String> =
+        IMPURE.iter().filter(|name| names.contains(*name)).map(|name| (*name).to_owned()).collect();
+    none("the model depends on", &found)?;
+    let clocks =
+        Regex::new(r"SystemTime::now|Instant::now|std::(net|fs|process|thread)\b|\basync fn\b|Uuid::(new_v4|now_v)")?;
+    let files = files()?;
+    let code = files.iter().filter(|(path, _)| path.starts_with("crates/model/src"));
+    let found: Vec<String> =
+        code.filter(|(_, text)| clocks.is_match(text)).map(|(path, _)| path.display().to_string()).collect();
+    none("a decision that looks at the world", &found)
+}
+
+#[test]
+fn services_do_not_depend_on_each_other() -> anyhow::Result<()> {
+    let services: BTreeSet<String> = std::fs::read_dir(root().join("services"))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    let mut found = Vec::new();
+    for service in services.iter().filter(|name| *name != "lockstep") {
+        let text = std::fs::read_to_string(root().join("services").join(service).join("Cargo.toml"))?;
+        let manifest: toml::Table = text.parse()?;
+        let depends = manifest.get("dependencies").and_then(toml::Value::as_table).context(service.clone())?;
+        found.extend(depends.keys().filter(|name| services.contains(*name)).map(|name| format!("{service} on {name}")));
+    }
+    none("between services there is only the bus", &found)
+}
+
+/// The rows of the first table whose head starts with these cells, each as its cells.
+fn table(text: &str, head: &[&str]) -> Vec<Vec<String>> {
+    let cells = |line: &str| -> Vec<String> {
+        line.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+    };
+    let mut lines =
+        text.lines().skip_while(|line| !(line.starts_with('|') && cells(line).iter().take(head.len()).eq(head)));
+    lines.by_ref().take(2).for_each(drop);
+    lines.take_while(|line| line.starts_with('|')).map(cells).collect()
+}
+
+/// A subject as documents write it, with words for the wildcards of the topology.
+fn with_wildcards(subject: &str) -> anyhow::Result<String> {
+    Ok(Regex::new("<[^>]+>")?.replace_all(subject, "*").into_owned())
+}
+
+#[test]
+fn the_documented_streams_are_those_of_the_topology() -> anyhow::Result<()> {
+    let mut documented = 0;
+    for document in ["README.md", "ARCHITECTURE.md"] {
+        let Ok(text) = std::fs::read_to_string(root().join(document)) else { continue };
+        let rows = table(&text, &["stream", "subjects", "kept"]);
+        if rows.is_empty() {
+            continue;
+        }
+        documented += 1;
+        let mut told: BTreeMap<String, (BTreeSet<String>, String)> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.len() > 2 && row[1].contains("lockstep.")) {
+            let subjects = row[1].split(", ").map(|subject| with_wildcards(subject.trim_matches('`')));
+            told.insert(
+                row[0].trim_matches('`').to_owned(),
+                (subjects.collect::<anyhow::Result<_>>()?, row[2].clone()),
+            );
+        }
+        for spec in bus::topology::STREAMS {
+            let (subjects, kept) =
+                told.remove(spec.name).with_context(|| format!("{document} does not tell of {}", spec.name))?;
+            let real: BTreeSet<String> = spec.subjects.iter().map(|&subject| subject.to_owned()).collect();
+            ensure!(subjects == real, "{document}, {}: {subjects:?}, and in the topology {real:?}", spec.name);
+            let medium = if spec.memory { "memory" } else { "file" };
+            ensure!(
+                kept.starts_with(medium),
+                "{document}, {}: {kept}, and in the topology it is in {medium}",
+                spec.name
+            );
+            let days = spec.max_age_s / 86_400;
+            ensure!(
+                days == 0 || kept.contains(&format!("{days} days")),
+                "{document}, {}: {kept}, not {days} days",
+                spec.name
+            );
+        }
+        ensure!(told.is_empty(), "{document} tells of streams that are not there: {told:?}");
+    }
+    ensure!(documented > 0, "no document has the table of the streams");
+    Ok(())
+}
+
+#[test]
+fn the_example_of_the_configuration_is_one_and_names_every_setting_rightly() -> anyhow::Result<()> {
+    let executable = std::env::var_os("LOCKSTEP_TEST_EXECUTABLE").context("LOCKSTEP_TEST_EXECUTABLE is not set")?;
+    let text = std::fs::read_to_string(root().join("lockstep.example.toml"))?;
+    // A commented setting stands for itself: without its mark it must be right, too.
+    let setting = Regex::new(r"(?m)^# ((\[{1,2}[a-z_.]+\]{1,2}|[a-z_]+ = .*)$)")?;
+    let folder = tempfile::tempdir()?;
+    for (name, text) in
+        [("as it is", text.clone()), ("with every setting", setting.replace_all(&text, "$1").into_owned())]
+    {
+        let file = folder.path().join("lockstep.toml");
+        std::fs::write(&file, text)?;
+        let output = Command::new(&executable)
+            .args(["check", "--config"])
+            .arg(&file)
+            .env_clear()
+            .env("DATABASE_URL", "postgres://lockstep@127.0.0.1:5432/lockstep")
+            .current_dir(folder.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{name}: {}\n{said}", output.status);
+    }
+    Ok(())
+}

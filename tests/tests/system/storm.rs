@@ -1,0 +1,119 @@
+//! Webhooks that are lost, doubled, late and out of order.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+use sandbox::faults::Faults;
+use system_tests::oracle::REPO;
+use system_tests::{DEADLINE, Settings, World, with_world};
+
+const THIRD: f64 = 1.0 / 3.0;
+const PIECES: usize = 12;
+const EDITS: usize = 72;
+const SWEEP_S: u64 = 4;
+
+/// Who edits a piece of work: where only one system does, the last edit must win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Editor {
+    Linear,
+    Github,
+    Table,
+    Anyone,
+}
+
+const STATUSES: [&str; 6] = ["backlog", "todo", "in_progress", "in_review", "done", "canceled"];
+
+fn editor(place: usize) -> Editor {
+    [Editor::Linear, Editor::Github, Editor::Table, Editor::Anyone][place % 4]
+}
+
+/// One edit by a person; answers the statuses that the item may have after it, if nobody edits it again.
+async fn edit(world: &World, place: usize, random: &mut StdRng) -> anyhow::Result<Vec<&'static str>> {
+    let piece = &world.pieces[place];
+    let status = *STATUSES.choose(random).unwrap_or(&"todo");
+    let by = match editor(place) {
+        Editor::Anyone => *[Editor::Linear, Editor::Github, Editor::Table].choose(random).unwrap_or(&Editor::Table),
+        one => one,
+    };
+    match by {
+        Editor::Linear => {
+            world.linear.move_issue(&piece.key, system_tests::oracle::linear(status).unwrap_or("Todo"))?;
+            Ok(vec![status])
+        }
+        Editor::Github => {
+            let open = world.github.issue(REPO, piece.issue)?["state"] == "open";
+            let completed = random.random::<bool>();
+            if !open {
+                world.github.reopen_issue(REPO, piece.issue)?;
+                return Ok(vec!["backlog", "todo", "in_progress", "blocked", "in_review"]);
+            }
+            let (reason, status) = if completed { ("completed", "done") } else { ("not_planned", "canceled") };
+            world.github.close_issue(REPO, piece.issue, reason)?;
+            Ok(vec![status])
+        }
+        Editor::Table | Editor::Anyone => {
+            world.tasks.update(&piece.task, status).await?;
+            Ok(vec![status])
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_sweep_makes_everything_agree()
+-> anyhow::Result<()> {
+    let settings = Settings { sweep_s: SWEEP_S, pieces: PIECES };
+    with_world(settings, async |world| {
+        let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+        eprintln!("SEED={seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        for faults in [world.linear.faults(), world.github.faults()] {
+            faults.set(Faults {
+                webhook_drop: THIRD,
+                webhook_double: THIRD,
+                webhook_reorder: THIRD,
+                webhook_delay_ms_max: 500,
+                seed: random.random(),
+                ..Faults::default()
+            });
+        }
+        let mut last = BTreeMap::new();
+        for _ in 0..EDITS {
+            let place = random.random_range(0..PIECES);
+            last.insert(place, edit(world, place, &mut random).await?);
+            // People do not wait for each other, and nobody edits a thousand times in one instant.
+            tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+        }
+        let edited = Instant::now();
+        // The sweep that was due, the one after it for what was edited in its second, and what both lead to.
+        world.agrees(DEADLINE).await?;
+        eprintln!(
+            "everything agreed {:.1} s after the last edit, sweeps being {SWEEP_S} s apart",
+            edited.elapsed().as_secs_f64()
+        );
+        let counted = [world.linear.webhooks(), world.github.webhooks()].map(|webhooks| {
+            let all = webhooks.deliveries();
+            let dropped = all.iter().filter(|one| one.outcome == sandbox::webhooks::Outcome::Dropped).count();
+            (all.len(), dropped)
+        });
+        eprintln!("webhooks and those lost: Linear {:?}, GitHub {:?}", counted[0], counted[1]);
+        for (place, possible) in last {
+            if editor(place) == Editor::Anyone {
+                continue;
+            }
+            let key = &world.pieces[place].key;
+            let item = world.face.item(key).await?.unwrap_or_default();
+            let status = item["status"].as_str().unwrap_or_default();
+            ensure!(
+                possible.contains(&status),
+                "{key}, edited by {:?} alone, is {status}; its last edit says {possible:?}",
+                editor(place)
+            );
+        }
+        Ok(())
+    })
+    .await
+}
