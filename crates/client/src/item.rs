@@ -37,9 +37,9 @@ pub struct Record {
     pub record: String,
     /// What it shows.
     pub native: String,
-    /// What it should show.
+    /// What it should show, where a mapping says so.
     #[serde(default)]
-    pub want: String,
+    pub want: Option<String>,
     /// `in_step`, or why not: `pending`, `as_close`, `read_only`, `held`, `unmapped`, `failed`.
     pub step: String,
     /// Where people find it.

@@ -71,6 +71,11 @@ impl Client {
         self.call(self.http.get(self.at(&["v1", "items"])?).query(query)).await
     }
 
+    /// The answer to `GET` of a path as it is: for whoever passes it on.
+    pub async fn json(&self, path: &[&str], query: &Query) -> Result<serde_json::Value, Error> {
+        self.call(self.http.get(self.at(path)?).query(query)).await
+    }
+
     /// One item, by its id or its key.
     pub async fn item(&self, name: &str) -> Result<Item, Error> {
         self.call(self.http.get(self.at(&["v1", "items", name])?)).await

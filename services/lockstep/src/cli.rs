@@ -1,0 +1,145 @@
+//! What can be said on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use crate::sandbox::cli::SandboxTask;
+
+/// Keeps the status of a piece of work the same in Linear, GitHub, PostgreSQL and coding agents.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version)]
+pub struct Arguments {
+    /// The configuration file; without it, lockstep.toml in this folder where there is one
+    #[arg(long, global = true, env = "LOCKSTEP_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Run one service
+    Serve(Serve),
+    /// Run every service in this process, all on one address
+    Up(Up),
+    /// Stand-ins for Linear, GitHub and agents: run them, and be the person who uses them
+    #[command(subcommand)]
+    Sandbox(SandboxTask),
+    /// Show items: each record's status side by side, and what is not in step
+    Status(Status),
+    /// Show every change as it happens, one line each
+    Watch(Watch),
+    /// Ask an address for its health: success when it answers 2xx
+    Health(Health),
+    /// What PostgreSQL needs for the tracked tables
+    #[command(subcommand)]
+    Postgres(Postgres),
+    /// Read the configuration, the lifecycles and the mappings, and say what is wrong
+    Check,
+}
+
+/// One service.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Which
+    pub service: Service,
+    /// Where it listens, in place of what the configuration says
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// The services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Service {
+    Ingest,
+    Resolver,
+    Broadcaster,
+    Monitor,
+    ConnectorLinear,
+    ConnectorGithub,
+    ConnectorPostgres,
+    ConnectorAgentapi,
+}
+
+impl Service {
+    /// Its name, in the configuration and in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Resolver => "resolver",
+            Self::Broadcaster => "broadcaster",
+            Self::Monitor => "monitor",
+            Self::ConnectorLinear => "connector-linear",
+            Self::ConnectorGithub => "connector-github",
+            Self::ConnectorPostgres => "connector-postgres",
+            Self::ConnectorAgentapi => "connector-agentapi",
+        }
+    }
+}
+
+/// All services.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Write the addresses there, as JSON, once everything listens
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Where a running Lockstep is.
+#[derive(Debug, Clone, Args)]
+pub struct At {
+    /// The address of the gateway; without it that of `cargo xtask up`, else http://127.0.0.1:8080
+    #[arg(long, env = "LOCKSTEP_URL", value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Items, side by side.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub at: At,
+    /// Print the API's answer
+    #[arg(long)]
+    pub json: bool,
+    /// How many items at most
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// One item, by its id, key, or record
+    pub item: Option<String>,
+}
+
+/// Changes, as they happen.
+#[derive(Debug, Args)]
+pub struct Watch {
+    #[command(flatten)]
+    pub at: At,
+    /// Print each message as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Rooms: all, item:<id or key>, record:<system>/<kind>/<id>
+    #[arg(default_value = "all")]
+    pub rooms: Vec<String>,
+}
+
+/// A health check.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// The whole address, such as http://127.0.0.1:8080/readyz
+    #[arg(long)]
+    pub url: String,
+}
+
+/// The tracked tables.
+#[derive(Debug, Subcommand)]
+pub enum Postgres {
+    /// Print the SQL that makes the tracked tables tell of their changes
+    Install {
+        /// Run it instead of printing it
+        #[arg(long)]
+        apply: bool,
+    },
+}

@@ -1,0 +1,7 @@
+//! The operator's commands.
+
+pub mod check;
+pub mod health;
+pub mod postgres;
+pub mod status;
+pub mod watch;

@@ -1,0 +1,47 @@
+//! `lockstep status`: items with each record's status side by side.
+
+mod table;
+
+use std::process::ExitCode;
+
+use client::{Client, Item, Items, Query};
+use serde_json::Value;
+
+use crate::cli::Status;
+use crate::{output, places};
+
+/// Prints the items, or one.
+pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&places::gateway(&status.at))?;
+    let path: Vec<&str> = ["v1", "items"].into_iter().chain(status.item.as_deref()).collect();
+    let query = match status.item {
+        Some(_) => Query::default(),
+        None => Query { limit: Some(usize::from(status.limit)), ..Query::default() },
+    };
+    let answer = client.json(&path, &query).await?;
+    if status.json {
+        output::line(&format!("{answer:#}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let page = page(answer, status.item.is_some())?;
+    for line in table::lines(&page.items) {
+        if !output::line(&line) {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    if page.items.is_empty() {
+        output::line("no items yet: nothing was seen in any system");
+    } else if page.next.is_some() {
+        output::complain("there are more; see --limit");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn page(answer: Value, one: bool) -> Result<Items, client::Error> {
+    let unexpected = |error: serde_json::Error| client::Error::Unexpected { why: error.to_string() };
+    if one {
+        let item: Item = serde_json::from_value(answer).map_err(unexpected)?;
+        return Ok(Items { items: vec![item], next: None });
+    }
+    serde_json::from_value(answer).map_err(unexpected)
+}

@@ -1,0 +1,156 @@
+//! Items as a table: a column for each system, and what is not in step. Pure.
+
+use std::collections::BTreeSet;
+
+use client::{Item, Record};
+
+/// How wide a title may be.
+const TITLE_MAX: usize = 36;
+
+/// The lines of the table, its heading first; none when there are no items.
+pub fn lines(items: &[Item]) -> Vec<String> {
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let systems: BTreeSet<&str> = items.iter().flat_map(|item| &item.records).map(system).collect();
+    let heading = ["ITEM", "TITLE", "STATUS"].map(str::to_owned).into_iter();
+    let heading = heading.chain(systems.iter().map(|system| system.to_uppercase())).chain(["IN STEP".to_owned()]);
+    let mut rows: Vec<Vec<String>> = vec![heading.collect()];
+    rows.extend(items.iter().map(|item| row(item, &systems)));
+    let columns = systems.len() + 4;
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    rows.iter().map(|row| joined(row, &widths)).collect()
+}
+
+fn row(item: &Item, systems: &BTreeSet<&str>) -> Vec<String> {
+    let title = item.title.as_deref().unwrap_or_default();
+    let shown = |wanted: &&str| {
+        let natives: Vec<&str> = item
+            .records
+            .iter()
+            .filter(|record| system(record) == *wanted)
+            .map(|record| record.native.as_str())
+            .collect();
+        if natives.is_empty() { "-".to_owned() } else { natives.join(", ") }
+    };
+    [name(item), cut(title), item.status.clone()]
+        .into_iter()
+        .chain(systems.iter().map(shown))
+        .chain([step(item)])
+        .collect()
+}
+
+fn system(record: &Record) -> &str {
+    record.record.split('/').next().unwrap_or_default()
+}
+
+/// What people call the item: its key, else its first record, else its id.
+fn name(item: &Item) -> String {
+    let record = item.records.first().map(|record| record.record.clone());
+    item.key.clone().or(record).unwrap_or_else(|| item.id.clone())
+}
+
+/// "yes", or which records are not, and why.
+fn step(item: &Item) -> String {
+    let why = |record: &Record| match record.step.as_str() {
+        "in_step" => None,
+        "as_close" => Some(format!("{}: as close as it can be", system(record))),
+        "read_only" => Some(format!("{}: read-only", system(record))),
+        "failed" => {
+            Some(format!("{}: failed, {}", system(record), record.last_error.as_deref().unwrap_or("see its history")))
+        }
+        "pending" => Some(format!(
+            "{}: pending, {} is on its way",
+            system(record),
+            record.want.as_deref().unwrap_or("a command")
+        )),
+        other => Some(format!("{}: {other}", system(record))),
+    };
+    let reasons: Vec<String> = item.records.iter().filter_map(why).collect();
+    let held = item.held.as_ref().map(|conflict| format!("held by conflict {conflict}"));
+    let verdict = if item.in_step && item.held.is_none() { "yes" } else { "no" };
+    let reasons: Vec<String> = held.into_iter().chain(reasons).collect();
+    if reasons.is_empty() { verdict.to_owned() } else { format!("{verdict} ({})", reasons.join("; ")) }
+}
+
+fn cut(title: &str) -> String {
+    if title.chars().count() <= TITLE_MAX {
+        return title.to_owned();
+    }
+    title.chars().take(TITLE_MAX - 1).chain(['…']).collect()
+}
+
+fn joined(row: &[String], widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (cell, width) in row.iter().zip(widths) {
+        line.push_str(cell);
+        let missing = width.saturating_sub(cell.chars().count());
+        line.extend(std::iter::repeat_n(' ', missing + 2));
+    }
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(record: &str, native: &str, step: &str) -> Record {
+        Record {
+            record: record.into(),
+            native: native.into(),
+            want: Some("Done".into()),
+            step: step.into(),
+            url: None,
+            agreed: 1,
+            last_error: None,
+        }
+    }
+
+    fn item(key: Option<&str>, records: Vec<Record>) -> Item {
+        Item {
+            id: "id".into(),
+            key: key.map(str::to_owned),
+            title: Some("A title that is longer than what fits in the column".into()),
+            lifecycle: "work".into(),
+            status: "done".into(),
+            status_since: 0,
+            version: 1,
+            held: None,
+            in_step: !records.iter().any(|record| record.step == "pending"),
+            records,
+        }
+    }
+
+    #[test]
+    fn records_stand_side_by_side_in_a_column_for_each_system() {
+        let one = item(
+            Some("ENG-1"),
+            vec![record("linear/issue/a", "Todo", "pending"), record("github/issue/w#1", "open", "in_step")],
+        );
+        let two = item(
+            None,
+            vec![record("github/pull_request/w#2", "open", "as_close"), record("github/issue/w#3", "open", "in_step")],
+        );
+        let lines = lines(&[one, two]);
+        assert!(lines[0].starts_with("ITEM") && lines[0].contains("GITHUB") && lines[0].contains("LINEAR"));
+        assert!(
+            lines[1].starts_with("ENG-1") && lines[1].ends_with("no (linear: pending, Done is on its way)"),
+            "{}",
+            lines[1]
+        );
+        assert!(
+            lines[2].contains("open, open") && lines[2].ends_with("yes (github: as close as it can be)"),
+            "{}",
+            lines[2]
+        );
+        assert!(lines[1].contains('…'));
+        let column = lines[0].find("LINEAR").unwrap();
+        assert_eq!(lines[1].chars().skip(column).take(4).collect::<String>(), "Todo");
+    }
+
+    #[test]
+    fn without_items_there_is_no_table() {
+        assert!(lines(&[]).is_empty());
+    }
+}

@@ -1,0 +1,42 @@
+//! The connectors that there are. One line each; nothing else knows their names.
+
+use connector::Registration;
+use serde_json::Value;
+
+/// All of them.
+pub const ALL: [Listed; 4] = [
+    listed(connector_linear::REGISTRATION, &["api_key"], "LINEAR_API_KEY is not set"),
+    listed(connector_github::REGISTRATION, &["token", "app_id"], "neither GITHUB_TOKEN nor GITHUB_APP_ID is set"),
+    listed(connector_postgres::REGISTRATION, &["tables"], "connector.postgres.tables names no table"),
+    listed(connector_agentapi::REGISTRATION, &["agents"], "AGENT_API_URL is not set"),
+];
+
+/// A connector, and by which settings it is known that somebody wants it.
+pub struct Listed {
+    /// What the connector says of itself.
+    pub registration: Registration,
+    wants_one_of: &'static [&'static str],
+    missing: &'static str,
+}
+
+const fn listed(registration: Registration, wants_one_of: &'static [&'static str], missing: &'static str) -> Listed {
+    Listed { registration, wants_one_of, missing }
+}
+
+impl Listed {
+    /// Its service's name.
+    pub fn service(&self) -> String {
+        format!("connector-{}", self.registration.name)
+    }
+
+    /// Nothing, when its section sets it up; else what is missing.
+    pub fn missing(&self, section: &Value) -> Option<&'static str> {
+        let is_set = |key: &&str| match section.get(key) {
+            None | Some(Value::Null) => false,
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(Value::Array(list)) => !list.is_empty(),
+            Some(_) => true,
+        };
+        if self.wants_one_of.iter().any(is_set) { None } else { Some(self.missing) }
+    }
+}

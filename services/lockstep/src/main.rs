@@ -1,0 +1,52 @@
+//! The one executable: every service, all of them at once, and the operator's commands.
+
+mod cli;
+mod command;
+mod connectors;
+mod output;
+mod places;
+mod ready;
+mod sandbox;
+mod services;
+mod settings;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use runtime::EXIT_CONFIG;
+use runtime::config::ConfigError;
+
+use cli::{Arguments, Task};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            let wrong_setting = error.chain().any(<dyn std::error::Error>::is::<ConfigError>);
+            output::complain(&format!("{error:#}"));
+            if wrong_setting { ExitCode::from(EXIT_CONFIG.try_into().unwrap_or(1)) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.config;
+    runtime::install_crypto();
+    match arguments.task {
+        Task::Serve(serve) => services::serve(config.as_deref(), &serve),
+        Task::Up(up) => services::up(config.as_deref(), &up),
+        Task::Check => command::check::run(config.as_deref()),
+        Task::Sandbox(task) => asynchronously(sandbox::run(task)),
+        Task::Status(status) => asynchronously(command::status::run(status)),
+        Task::Watch(watch) => asynchronously(command::watch::run(watch)),
+        Task::Health(health) => asynchronously(command::health::run(health)),
+        Task::Postgres(task) => asynchronously(command::postgres::run(config.as_deref(), task)),
+    }
+}
+
+fn asynchronously(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the asynchronous runtime cannot be started")?.block_on(task)
+}

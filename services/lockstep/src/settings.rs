@@ -1,0 +1,163 @@
+//! The whole configuration: each crate's own section, put together, read and checked before anything starts.
+
+mod policy;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::Policy;
+use runtime::config::ConfigError;
+use runtime::telemetry::TelemetryConfig;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::connectors::{self, Listed};
+use policy::PolicySettings;
+
+/// The file that is read when none is named and it is there.
+const FILE: &str = "lockstep.toml";
+
+/// The names that people expect in the environment, and the keys they set.
+const WELL_KNOWN: &[(&str, &str)] = &[
+    ("NATS_URL", "nats.url"),
+    ("DATABASE_URL", "database.url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    ("LINEAR_API_KEY", "connector.linear.api_key"),
+    ("LINEAR_API_URL", "connector.linear.api_url"),
+    ("LINEAR_WEBHOOK_SECRET", "ingest.linear.secrets"),
+    ("GITHUB_TOKEN", "connector.github.token"),
+    ("GITHUB_API_URL", "connector.github.api_url"),
+    ("GITHUB_WEBHOOK_SECRET", "ingest.github.secrets"),
+    ("GITHUB_APP_ID", "connector.github.app_id"),
+    ("GITHUB_APP_INSTALLATION_ID", "connector.github.installation_id"),
+    ("GITHUB_APP_PRIVATE_KEY", "connector.github.private_key"),
+    ("GITHUB_APP_PRIVATE_KEY_FILE", "connector.github.private_key_path"),
+    ("AGENT_API_URL", "connector.agentapi.agents"),
+];
+
+/// Everything that can be set. Its parts keep secrets as such; those of connectors are not parsed here, so it does not print.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where NATS is.
+    pub nats: bus::Config,
+    /// Where PostgreSQL is.
+    pub database: store::Config,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+    /// The one address of `lockstep up`.
+    pub gateway: Gateway,
+    /// The address of a connector's process, for its liveness, readiness and metrics.
+    pub admin: Admin,
+    policy: PolicySettings,
+    /// The service of that name.
+    pub ingest: ingest::Config,
+    /// The service of that name.
+    pub resolver: resolver::Config,
+    /// The service of that name.
+    pub broadcaster: broadcaster::Config,
+    /// The service of that name.
+    pub monitor: monitor::Config,
+    /// By system; each reaches its connector as it is.
+    connector: BTreeMap<String, Value>,
+    mapping: Vec<Value>,
+    lifecycle: BTreeMap<String, Value>,
+}
+
+/// The section `[gateway]`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+    }
+}
+
+/// The section `[admin]`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8083)) }
+    }
+}
+
+impl Settings {
+    /// Reads the file, or the one that is there when none is named, and the environment over it.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let found = PathBuf::from(FILE);
+        let file = file.or_else(|| found.is_file().then_some(found.as_path()));
+        let settings: Self = runtime::config::load(file, WELL_KNOWN)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.nats.check().map_err(|why| ConfigError::new("", why))?;
+        self.broadcaster.check()?;
+        self.monitor.check()?;
+        let known: Vec<&str> = connectors::ALL.iter().map(|listed| listed.registration.name).collect();
+        match self.connector.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => {
+                let why = format!("there is no such connector; known here are {}", known.join(", "));
+                Err(ConfigError::new(format!("connector.{name}"), why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The lifecycles and mappings, built in and configured, and all that stands in `[policy]`.
+    pub fn policy(&self) -> Result<Arc<Policy>, ConfigError> {
+        let toml = |key: &str, value: Value| {
+            let text = toml::to_string(&Map::from_iter([(key.to_owned(), value)]));
+            text.map_err(|error| ConfigError::new(key, error.to_string()))
+        };
+        let lifecycles = if self.lifecycle.is_empty() {
+            String::new()
+        } else {
+            toml("lifecycle", self.lifecycle.clone().into_iter().collect::<Map<_, _>>().into())?
+        };
+        let mappings = toml("mapping", Value::Array(self.mapping.clone()))?;
+        self.policy.build(&lifecycles, &mappings).map(Arc::new)
+    }
+
+    /// A connector's section. Where it names no database, Lockstep's own has the tracked tables.
+    pub fn connector(&self, listed: &Listed) -> Value {
+        let mut section =
+            self.connector.get(listed.registration.name).cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        let own = listed.registration.name == "postgres" && section.get("url").is_none();
+        if let (true, Some(keys)) = (own && !self.database.url.is_empty(), section.as_object_mut()) {
+            keys.insert("url".into(), self.database.url.expose().into());
+        }
+        section
+    }
+
+    /// Nothing, when a connector can run with its section; else the sentence that says why not.
+    pub fn check_connector(&self, listed: &Listed) -> Result<(), ConfigError> {
+        let wrong = |why: String| ConfigError::new(format!("connector.{}", listed.registration.name), why);
+        (listed.registration.check)(&self.connector(listed)).map_err(wrong)
+    }
+
+    /// Refuses a configuration without a database, for those that need one.
+    pub fn need_database(&self) -> Result<(), ConfigError> {
+        if self.database.url.is_empty() {
+            return Err(ConfigError::new("database.url", "is missing; DATABASE_URL in the environment sets it too"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../../lockstep.example.toml");
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lockstep.toml");
+    std::fs::write(&file, text).unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let settings: Settings = runtime::config::load_from(Some(&file), WELL_KNOWN, environment)?;
+    settings.check()?;
+    Ok(settings)
+}
+
+/// The example with every key that it shows as a comment set to what the comment says.
+fn whole_example() -> String {
+    let key = |line: &str| {
+        let rest = line.strip_prefix("# ").unwrap_or(line);
+        let is_key = rest
+            .split_once(" = ")
+            .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()));
+        let is_table = rest.starts_with('[') && rest.ends_with(']');
+        if is_key || is_table { rest.to_owned() } else { line.to_owned() }
+    };
+    EXAMPLE.lines().map(key).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_can_be_read_as_it_stands_and_with_every_key_set() {
+    for text in [EXAMPLE.to_owned(), whole_example()] {
+        let settings = load(&text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        settings.policy().unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn the_example_sets_up_every_connector_rightly() {
+    let settings = load(&whole_example(), &[]).unwrap();
+    for listed in &connectors::ALL {
+        assert_eq!(listed.missing(&settings.connector(listed)), None, "{}", listed.service());
+        settings.check_connector(listed).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn without_credentials_connectors_are_left_out_and_with_them_they_are_not() {
+    let none = load("", &[]).unwrap();
+    assert!(connectors::ALL.iter().all(|listed| listed.missing(&none.connector(listed)).is_some()));
+    let environment = [
+        ("LINEAR_API_KEY", "lin_api_x"),
+        ("GITHUB_TOKEN", "ghp_x"),
+        ("AGENT_API_URL", "http://localhost:3284"),
+        ("DATABASE_URL", "postgres://localhost/x"),
+    ];
+    let settings =
+        load("[[connector.postgres.tables]]\ntable = \"public.tasks\"\nkind = \"task\"", &environment).unwrap();
+    for listed in &connectors::ALL {
+        assert_eq!(listed.missing(&settings.connector(listed)), None, "{}", listed.service());
+        settings.check_connector(listed).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_key() {
+    let cases = [
+        ("[broadcaster]\nclients = 3", "broadcaster.clients"),
+        ("[connector.jira]\nurl = \"x\"", "connector.jira"),
+        ("[policy]\nstrategy = \"coin\"", "policy.strategy"),
+        ("[monitor]\nsilent_ms = 0", "monitor.silent_ms"),
+        ("[nats]\npartitions = 0", "nats.partitions"),
+    ];
+    for (text, key) in cases {
+        let error = load(text, &[]).err().unwrap().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
+fn a_policy_that_makes_no_sense_is_refused() {
+    let cases = [
+        ("[policy.lifecycle_of]\n\"linear\" = \"work\"", "lifecycle_of"),
+        ("[policy.lifecycle_of]\n\"linear/issue\" = \"cooking\"", "cooking"),
+        ("[policy]\ndefault_lifecycle = \"cooking\"", "default_lifecycle"),
+        ("[lifecycle.door]\nstatuses = [\"open\", \"shut\"]\nterminal = [\"gone\"]", "gone"),
+        ("[[mapping]]\nsystem = \"jira\"\nkind = \"issue\"\nlifecycle = \"work\"\nget = { todo = \"To do\" }", "jira"),
+    ];
+    for (text, part) in cases {
+        let error = load(text, &[]).unwrap().policy().err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn configured_lifecycles_and_mappings_join_the_built_in_ones() {
+    let text = "
+[lifecycle.door]
+statuses = [\"open\", \"shut\"]
+[[mapping]]
+system = \"house\"
+kind = \"door\"
+lifecycle = \"door\"
+get = { open = \"Wide open\", shut = \"Shut\" }
+put = { \"Wide open\" = \"open\", \"Shut\" = \"shut\" }
+[policy.lifecycle_of]
+\"house/door\" = \"door\"
+[policy.priorities]
+house = 0
+";
+    let policy = load(text, &[]).unwrap().policy().unwrap();
+    let record: model::RecordRef = "house/door/front".parse().unwrap();
+    assert_eq!(policy.lifecycle_for(&record).as_str(), "door");
+    assert!(policy.mappings.iter().any(|mapping| mapping.system.as_str() == "house"));
+    let agent: model::RecordRef = "agentapi/agent/a".parse().unwrap();
+    assert_eq!(policy.lifecycle_for(&agent).as_str(), "agent");
+}
