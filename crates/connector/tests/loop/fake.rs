@@ -1,0 +1,264 @@
+//! A system in memory, and its connector.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use connector::{Connector, Decoded, Failure, Page, Parts, Reading, Sink, Webhook, Written, observation_id};
+use model::{Command, Intent, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp};
+use proto::v1;
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// What can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Read,
+    Write,
+    Sweep,
+    Change,
+}
+
+/// The connector; a successor shares the system.
+#[derive(Default)]
+pub struct Fake {
+    system: Arc<Mutex<Inside>>,
+    /// Counts what happens, for those who wait.
+    happened: watch::Sender<u64>,
+    stick: std::sync::atomic::AtomicBool,
+    held: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Inside {
+    records: BTreeMap<String, (String, u64)>,
+    writes: Vec<String>,
+    failures: BTreeMap<Part, VecDeque<Failure>>,
+    failed: usize,
+    writing: BTreeSet<String>,
+    most_writing: usize,
+    doubled: usize,
+    pages: VecDeque<Page>,
+    sweeps: Vec<(Option<String>, Option<String>)>,
+    stream: VecDeque<String>,
+    changes: Vec<String>,
+    webhook: Option<Webhook>,
+}
+
+pub fn record(id: &str) -> RecordRef {
+    RecordRef::new(System::new("fake").unwrap(), Kind::new("thing").unwrap(), id).unwrap()
+}
+
+pub fn seen(id: &str, native: &str, position: u64) -> Observation {
+    let (record, native) = (record(id), Native::new(native).unwrap());
+    Observation {
+        id: observation_id(&record, &native, position),
+        record,
+        native,
+        position: Some(Position(position)),
+        occurred_at: Timestamp(1),
+        actor: None,
+        origin: Origin::Unknown,
+        source: Source::Poll,
+        intent: Intent::Status,
+        lifecycle: None,
+        title: None,
+        url: None,
+        keys: Vec::new(),
+        mentions: Vec::new(),
+        vocabulary: None,
+        metadata: BTreeMap::new(),
+    }
+}
+
+impl Fake {
+    pub fn set(&self, id: &str, native: &str) {
+        self.inside().records.insert(id.into(), (native.into(), 1));
+    }
+
+    pub fn fail(&self, part: Part, failure: Failure) {
+        self.inside().failures.entry(part).or_default().push_back(failure);
+    }
+
+    /// The next write never returns.
+    pub fn stick_after_write(&self) {
+        self.stick.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub fn hold_writes(&self) {
+        self.held.send_replace(true);
+    }
+
+    pub fn release_writes(&self) {
+        self.held.send_replace(false);
+    }
+
+    pub fn page(&self, seen_there: &[(&str, &str)], next: Option<&str>, cursor: Option<&str>) {
+        let mut inside = self.inside();
+        let position = 10 + inside.pages.len() as u64;
+        let observations = seen_there.iter().map(|(id, native)| seen(id, native, position)).collect();
+        inside.pages.push_back(Page { observations, next: next.map(Value::from), cursor: cursor.map(Value::from) });
+    }
+
+    pub fn stream(&self, words: &[&str]) {
+        self.inside().stream = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    pub fn successor(&self) -> Self {
+        Self { system: Arc::clone(&self.system), ..Self::default() }
+    }
+
+    pub fn writes(&self) -> Vec<String> {
+        self.inside().writes.clone()
+    }
+
+    pub fn changes(&self) -> Vec<String> {
+        self.inside().changes.clone()
+    }
+
+    pub fn sweeps(&self) -> Vec<(Option<String>, Option<String>)> {
+        self.inside().sweeps.clone()
+    }
+
+    pub fn last_webhook(&self) -> Option<Webhook> {
+        self.inside().webhook.clone()
+    }
+
+    /// The most records written at once, and how often one record was written twice at once.
+    pub fn overlaps(&self) -> (usize, usize) {
+        let inside = self.inside();
+        (inside.most_writing, inside.doubled)
+    }
+
+    pub async fn written(&self) {
+        self.until(|inside| !inside.writes.is_empty()).await;
+    }
+
+    pub async fn failed(&self) {
+        self.until(|inside| inside.failed > 0).await;
+    }
+
+    pub async fn writing(&self, count: usize) {
+        self.until(|inside| inside.writing.len() >= count).await;
+    }
+
+    pub async fn asked(&self, count: usize) {
+        self.until(|inside| inside.sweeps.len() >= count).await;
+    }
+
+    pub async fn told(&self) {
+        self.until(|inside| !inside.changes.is_empty()).await;
+    }
+
+    async fn until(&self, done: impl Fn(&Inside) -> bool) {
+        let mut happened = self.happened.subscribe();
+        while !done(&self.inside()) {
+            happened.changed().await.unwrap();
+        }
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.system.lock().unwrap()
+    }
+
+    fn happen<T>(&self, change: impl FnOnce(&mut Inside) -> T) -> T {
+        let done = change(&mut self.inside());
+        self.happened.send_modify(|count| *count += 1);
+        done
+    }
+
+    fn may(&self, part: Part) -> Result<(), Failure> {
+        self.happen(|inside| {
+            let failure = inside.failures.get_mut(&part).and_then(VecDeque::pop_front);
+            inside.failed += usize::from(failure.is_some());
+            failure.map_or(Ok(()), Err)
+        })
+    }
+}
+
+impl Connector for Fake {
+    const SYSTEM: &'static str = "fake";
+    const HAS_WEBHOOKS: bool = true;
+    const HAS_SWEEP: bool = true;
+    const HAS_COMMANDS: bool = true;
+    const HAS_CHANGES: bool = true;
+    type Config = BTreeMap<String, String>;
+
+    fn new(_config: Self::Config, _parts: Parts) -> Result<Self, String> {
+        Ok(Self::default())
+    }
+
+    fn sweep_every(&self) -> Duration {
+        Duration::from_millis(5)
+    }
+
+    fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
+        self.happen(|inside| inside.webhook = Some(webhook.clone()));
+        let body = String::from_utf8_lossy(&webhook.body).into_owned();
+        match body.split(' ').collect::<Vec<_>>()[..] {
+            ["see", id, native] => Ok(Decoded::Observations(vec![seen(id, native, 1)])),
+            ["read", id] => Ok(Decoded::Incomplete(vec![record(id)])),
+            ["ignore"] => Ok(Decoded::Ignored("not_ours")),
+            _ => Err(Failure::refused("malformed", "no such word")),
+        }
+    }
+
+    async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
+        self.may(Part::Read)?;
+        let shown = self.inside().records.get(record.id()).cloned();
+        let (native, position) = shown.ok_or_else(|| Failure::gone(format!("{record} is not there")))?;
+        Ok(Reading { observation: seen(record.id(), &native, position), extra: Value::Null })
+    }
+
+    async fn write(&self, command: &Command, reading: &Reading) -> Result<Written, Failure> {
+        self.may(Part::Write)?;
+        let id = command.record.id().to_owned();
+        self.happen(|inside| {
+            inside.doubled += usize::from(!inside.writing.insert(id.clone()));
+            inside.most_writing = inside.most_writing.max(inside.writing.len());
+        });
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
+        let position = reading.observation.position.unwrap().0 + 1;
+        self.happen(|inside| {
+            inside.writing.remove(&id);
+            inside.records.insert(id.clone(), (command.native.to_string(), position));
+            inside.writes.push(format!("{id}={}", command.native));
+        });
+        if self.stick.load(std::sync::atomic::Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Written { native: command.native.clone(), position: Some(Position(position)) })
+    }
+
+    async fn show(&self, command: &Command, _reading: &Reading) -> Result<(), Failure> {
+        self.happen(|inside| inside.writes.push(format!("{} shows {}", command.record.id(), command.status)));
+        Ok(())
+    }
+
+    async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
+        let word = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned));
+        let asked = (word(cursor), word(next));
+        self.happen(|inside| inside.sweeps.push(asked));
+        self.may(Part::Sweep)?;
+        Ok(self.inside().pages.pop_front().unwrap_or_default())
+    }
+
+    async fn watch(&self, sink: Sink) -> Result<(), Failure> {
+        loop {
+            let word = self.inside().stream.pop_front();
+            match word.as_deref().map(|word| word.split_once('=')) {
+                None => std::future::pending().await,
+                Some(None) => return Err(Failure::unavailable("the stream broke")),
+                Some(Some((id, native))) => sink.observe(seen(id, native, 1)).await?,
+            }
+        }
+    }
+
+    async fn on_change(&self, change: &v1::Change, records: &[RecordRef]) -> Result<(), Failure> {
+        self.may(Part::Change)?;
+        let records: Vec<_> = records.iter().map(ToString::to_string).collect();
+        self.happen(|inside| inside.changes.push(format!("{} {}", change.version, records.join(","))));
+        Ok(())
+    }
+}
