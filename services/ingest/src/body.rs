@@ -1,0 +1,63 @@
+//! Reads a request's body within its limits of size and time.
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use runtime::Problem;
+use tokio::sync::SemaphorePermit;
+
+use crate::{Ingest, RETRY_AFTER};
+
+/// Why a body was not read: the word to count it under, and the answer.
+pub(crate) type Refusal = (&'static str, Problem);
+
+impl Ingest {
+    /// A place in memory for one request, while there is one.
+    pub(crate) fn place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.0.places.try_acquire().map_err(|_| {
+            let problem = Problem::unavailable("overloaded", "too many requests are being stored; try again soon");
+            ("overloaded", problem.retry_after(RETRY_AFTER))
+        })
+    }
+
+    /// The whole body, byte for byte.
+    pub(crate) async fn body(&self, request: Request, limit: usize) -> Result<Bytes, Refusal> {
+        let declared =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|length: usize| length > limit) {
+            return Err(too_large(limit));
+        }
+        let reading = Limited::<Body>::new(request.into_body(), limit).collect();
+        match tokio::time::timeout(self.0.config.body_wait(), reading).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+            Ok(Err(_)) => Err(("malformed", Problem::bad_request("body_incomplete", "the body ended early"))),
+            Err(_) => Err((
+                "malformed",
+                Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "body_slow",
+                    "The request was too slow",
+                    "the body took too long to arrive",
+                ),
+            )),
+        }
+    }
+}
+
+fn too_large(limit: usize) -> Refusal {
+    ("too_large", Problem::too_large("body_too_large", format!("the body is over {limit} bytes")))
+}
+
+/// Refuses a body that does not say it is JSON. It also keeps web pages of other sites away from a server on a person's own
+/// machine: a browser asks before it sends JSON there, and nobody answers.
+pub(crate) fn want_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok()).unwrap_or_default();
+    let essence = said.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(("malformed", Problem::bad_media("not_json", "the Content-Type must be application/json")))
+}

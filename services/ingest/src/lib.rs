@@ -1,0 +1,94 @@
+//! Takes webhooks and statuses over HTTP and answers only after JetStream stored them.
+//!
+//! Knows who may speak and whether the form is right; what a status means is decided by the resolver.
+
+mod auth;
+mod body;
+mod config;
+mod recent;
+mod signature;
+mod status;
+mod webhooks;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
+use bus::{Bus, PublishError};
+use runtime::{Problem, Process};
+use tokio::sync::Semaphore;
+
+pub use config::{Config, GithubConfig, LinearConfig};
+
+use auth::Keys;
+use recent::Recent;
+use webhooks::{github, linear};
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Ingest(Arc<Shared>);
+
+struct Shared {
+    config: Config,
+    process: Process,
+    bus: Bus,
+    keys: Keys,
+    recent: Mutex<Recent>,
+    /// One permit for each request whose body may be in memory.
+    places: Semaphore,
+}
+
+/// When a sender that was refused for the moment should come back.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Starts the service; returns when it listens. It goes on until the process's shutdown.
+pub async fn run(config: Config, process: Process, bus: Bus) -> anyhow::Result<()> {
+    let process = process.of("ingest");
+    config.check(process.gateway())?;
+    let listen = config.listen;
+    let ingest = Ingest(Arc::new(Shared {
+        keys: Keys::new(&config.api_keys),
+        recent: Mutex::new(Recent::new(config.recent_max)),
+        places: Semaphore::new(config.in_flight_max),
+        config,
+        process: process.clone(),
+        bus,
+    }));
+    process.serve(listen, router(ingest)).await?;
+    Ok(())
+}
+
+impl Ingest {
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // A panic elsewhere leaves marks that are still good.
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was stored, when JetStream says so in time; else the answer that asks the sender to come again.
+    async fn within<T>(&self, publishing: impl Future<Output = Result<T, PublishError>>) -> Result<T, Problem> {
+        let why = match tokio::time::timeout(self.0.config.publish_wait(), publishing).await {
+            Ok(Ok(stored)) => return Ok(stored),
+            Ok(Err(error @ PublishError::TooLarge { .. })) => {
+                tracing::error!(%error, "a message was refused for its size; raise max_payload of the NATS server");
+                let detail = "the bus takes no message of this size; its max_payload must be raised";
+                return Err(Problem::too_large("over_max_payload", detail));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no acknowledgement within {} ms", self.0.config.publish_wait_ms),
+        };
+        tracing::warn!(why, "JetStream did not store a message; the sender was told to come again");
+        Err(Problem::unavailable("not_stored", "JetStream did not store it; send it again").retry_after(RETRY_AFTER))
+    }
+}
+
+fn router(ingest: Ingest) -> Router {
+    Router::new()
+        .route("/webhooks/linear", post(linear::receive))
+        .route("/webhooks/github", post(github::receive))
+        .route("/v1/status", post(status::receive))
+        // Each face has a limit of its own, which `body::read` keeps.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(ingest)
+}

@@ -1,0 +1,114 @@
+//! What the faces for webhooks have in common: each is read, judged, stored, and only then answered.
+
+pub(crate) mod github;
+pub(crate) mod linear;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use bus::Outgoing;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use model::System;
+use runtime::{Problem, Secret};
+use serde_json::json;
+use tokio::sync::SemaphorePermit;
+use tracing::Instrument;
+
+use crate::body::Refusal;
+use crate::recent::{Mark, mark};
+use crate::{Ingest, RETRY_AFTER, signature};
+
+/// A webhook that was judged to be real.
+struct Genuine<'a> {
+    /// Held until it is stored.
+    _place: SemaphorePermit<'a>,
+    /// The sender's id for it, which stays the same when it is sent again.
+    id: String,
+    /// What it says it is about.
+    event: String,
+    /// What else it says about itself that a decoder needs.
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Ingest {
+    /// Answers a webhook, and counts what became of it.
+    async fn answer(&self, system: &'static str, judged: Result<Genuine<'_>, Refusal>) -> Response {
+        let (outcome, response) = match judged {
+            Ok(webhook) => self.keep(system, webhook).await,
+            Err((outcome, problem)) => {
+                tracing::info!(system, outcome, reason = problem.code, "a webhook was refused");
+                (outcome, problem.into_response())
+            }
+        };
+        self.0.process.metrics().webhooks_total.with_label_values(&[system, outcome]).inc();
+        response
+    }
+
+    /// Stores a webhook unless it was stored before.
+    async fn keep(&self, system: &'static str, webhook: Genuine<'_>) -> (&'static str, Response) {
+        // The id is not signed, the body is: a body that was stored is not stored again under another id.
+        let marks =
+            [mark(&[system.as_bytes(), b"id", webhook.id.as_bytes()]), mark(&[system.as_bytes(), &webhook.body])];
+        if self.knows(&marks) {
+            return ("duplicate", Json(json!({"status": "duplicate", "id": webhook.id})).into_response());
+        }
+        let span = tracing::info_span!("store webhook", system, webhook.id = webhook.id, bytes = webhook.body.len());
+        match self.store(system, &webhook).instrument(span).await {
+            Ok(sequence) => {
+                self.stored(&marks);
+                ("stored", Json(json!({"status": "stored", "id": webhook.id, "sequence": sequence})).into_response())
+            }
+            Err(problem) if problem.status == StatusCode::PAYLOAD_TOO_LARGE => ("too_large", problem.into_response()),
+            Err(problem) => ("unavailable", problem.into_response()),
+        }
+    }
+
+    async fn store(&self, system: &'static str, webhook: &Genuine<'_>) -> Result<u64, Problem> {
+        let name = System::new(system).map_err(|error| Problem::internal("internal", error.to_string()))?;
+        let (id, event, kept) = (&webhook.id, &webhook.event, webhook.headers.clone());
+        self.within(self.0.bus.publish(Outgoing::webhook(&name, id, event, kept, webhook.body.clone()))).await
+    }
+
+    fn knows(&self, marks: &[Mark]) -> bool {
+        self.recent().knows(marks)
+    }
+
+    fn stored(&self, marks: &[Mark]) {
+        self.recent().stored(marks);
+    }
+}
+
+/// Refuses everything while nobody told us the secret: an unverified webhook is anybody's.
+fn configured(system: &str, secrets: &[Secret]) -> Result<(), Refusal> {
+    if !secrets.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("no secret is set for {system}'s webhooks; set ingest.{system}.secrets");
+    Err(("unconfigured", Problem::unavailable("not_configured", detail).retry_after(RETRY_AFTER)))
+}
+
+/// A header that must be there, short and plain enough to be kept.
+fn required(headers: &HeaderMap, name: &'static str) -> Result<String, Refusal> {
+    optional(headers, name).ok_or_else(|| {
+        let detail = format!("the header {name} must be there, 1 to 200 plain characters");
+        ("malformed", Problem::bad_request("header_missing", detail))
+    })
+}
+
+fn optional(headers: &HeaderMap, name: &'static str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    let plain = (1..=200).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    plain.then(|| value.to_owned())
+}
+
+/// Judges the signature over the raw bytes.
+fn signed(secrets: &[Secret], body: &[u8], digest: Option<&str>) -> Result<(), Refusal> {
+    let Some(digest) = digest else {
+        return Err(("unsigned", Problem::unauthorized("signature_missing", "the webhook is not signed")));
+    };
+    if signature::is_signed(secrets, body, digest) {
+        return Ok(());
+    }
+    Err(("forged", Problem::unauthorized("signature_wrong", "the signature does not fit the body and our secrets")))
+}

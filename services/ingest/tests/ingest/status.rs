@@ -1,0 +1,98 @@
+use proto::v1;
+use serde_json::{Value, json};
+
+use crate::world::{World, answer, body};
+
+fn status(id: u32, native: &str) -> Value {
+    json!({"record": format!("ci/build/{id}"), "status": native})
+}
+
+#[tokio::test]
+async fn statuses_are_stored_in_their_order_each_with_an_id() {
+    let world = World::new().await;
+    let mut urgent = status(2, "failed");
+    urgent["priority"] = json!(0);
+    let batch = json!({"statuses": [status(1, "running"), urgent, status(1, "passed")]});
+    let (code, said) = answer(world.post("/v1/status", batch.to_string())).await;
+    assert_eq!(code, 202, "{said}");
+    let accepted = said["accepted"].as_array().unwrap();
+    assert_eq!(
+        accepted.iter().map(|one| one["record"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["ci/build/1", "ci/build/2", "ci/build/1"]
+    );
+    let mut seen = Vec::new();
+    for one in accepted {
+        let stored = world.message("OBSERVATIONS", one["sequence"].as_u64().unwrap()).await;
+        let observation: v1::Observation = proto::decode(None, &stored.payload).unwrap();
+        assert!(observation.id.ends_with(one["id"].as_str().unwrap()));
+        seen.push((stored.subject.to_string(), observation.native));
+    }
+    let lane = |lane: &str, index: usize| seen[index].0.contains(&format!(".{lane}."));
+    assert!(lane("normal", 0) && lane("critical", 1) && lane("normal", 2), "{seen:?}");
+    assert_eq!(seen.iter().map(|(_, native)| native.as_str()).collect::<Vec<_>>(), ["running", "failed", "passed"]);
+    assert!(accepted[0]["sequence"].as_u64() < accepted[2]["sequence"].as_u64());
+}
+
+#[tokio::test]
+async fn the_same_request_twice_is_stored_once() {
+    let world = World::new().await;
+    let send = |key: &str| {
+        let batch = json!([status(1, "running"), status(2, "running")]);
+        world.post("/v1/status", batch.to_string()).header("idempotency-key", key)
+    };
+    let first = answer(send("k-1")).await;
+    assert_eq!(answer(send("k-1")).await, first);
+    assert_eq!(world.held("OBSERVATIONS").await, 2);
+    assert_eq!(answer(send("k-2")).await.0, 202);
+    assert_eq!(world.held("OBSERVATIONS").await, 4);
+    assert_eq!(answer(send("two words")).await.0, 400);
+}
+
+#[tokio::test]
+async fn one_bad_status_keeps_all_out_and_each_is_named() {
+    let world = World::new().await;
+    let batch = json!([status(1, "running"), {"record": "nonsense", "status": "x"}, {"record": "ci/build/3", "status": "x", "lane": 9}]);
+    let response = world.post("/v1/status", batch.to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 422);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let said = body(response).await;
+    let errors: Vec<_> = said["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["index"].as_u64().unwrap(), one["field"].as_str().unwrap()))
+        .collect();
+    assert_eq!(errors, [(1, "record"), (2, "lane")]);
+    assert_eq!(world.held("OBSERVATIONS").await, 0);
+}
+
+#[tokio::test]
+async fn a_request_in_a_wrong_form_is_told_so() {
+    let world = World::with(|config| config.body_max_bytes = 100_000).await;
+    assert_eq!(answer(world.post("/v1/status", "{")).await.0, 400);
+    assert_eq!(answer(world.post("/v1/status", " ".repeat(100_001))).await.0, 413);
+    let many: Vec<Value> = (0..501).map(|id| status(id, "open")).collect();
+    assert_eq!(answer(world.post("/v1/status", json!(many).to_string())).await.1["code"], "too_many_statuses");
+    let plain = world.post_as("text/plain", "/v1/status", status(1, "open").to_string());
+    assert_eq!(answer(plain).await.0, 415);
+}
+
+#[tokio::test]
+async fn where_keys_are_set_one_of_them_is_needed() {
+    let world = World::with(|config| config.api_keys = vec!["key-one".into(), "key-two".into()]).await;
+    let send = || world.post("/v1/status", status(1, "open").to_string());
+    assert_eq!(answer(send()).await.0, 401);
+    assert_eq!(answer(send().bearer_auth("anything")).await.0, 401);
+    assert_eq!(world.held("OBSERVATIONS").await, 0);
+    assert_eq!(answer(send().bearer_auth("key-two")).await.0, 202);
+    assert_eq!(answer(send().header("x-api-key", "key-one")).await.0, 202);
+}
+
+#[tokio::test]
+async fn without_jetstream_a_status_is_not_accepted() {
+    let mut world = World::new().await;
+    world.server.kill();
+    let refused = world.post("/v1/status", status(1, "open").to_string()).send().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+}

@@ -1,0 +1,145 @@
+use std::time::{Duration, Instant};
+
+use crate::world::{World, answer, body};
+
+/// Not UTF-8, and with spaces that a parser would lose: only the raw bytes are the same as these.
+const RAW: &[u8] = b"{ \"action\":\t\"closed\", \"raw\": \"\xff\xfe\" }\r\n";
+
+#[tokio::test]
+async fn a_webhook_is_stored_byte_for_byte_with_what_a_decoder_needs() {
+    let world = World::new().await;
+    let (status, said) = answer(world.github("guid-1", RAW)).await;
+    assert_eq!((status, &said["status"]), (200, &"stored".into()));
+    let stored = world.message("WEBHOOKS", said["sequence"].as_u64().unwrap()).await;
+    assert_eq!(&stored.payload[..], RAW);
+    assert_eq!(stored.subject.as_str(), "lockstep.webhook.github");
+    let header = |name: &str| {
+        let (_, values) =
+            stored.headers.iter().find(|(known, _)| known.to_string().eq_ignore_ascii_case(name)).unwrap();
+        values[0].to_string()
+    };
+    assert_eq!(header("x-github-event"), "issues");
+    assert_eq!(header("lockstep-event"), "issues");
+    assert_eq!(header("x-github-delivery"), "guid-1");
+    assert_eq!(header("x-github-hook-id"), "7");
+    assert!(header("nats-msg-id").contains("guid-1"));
+    assert!(!format!("{:?}", stored.headers).contains("sha256="), "the signature is nobody's business afterwards");
+    assert_eq!(world.counted("github", "stored"), 1);
+
+    let (status, _) = answer(world.linear("delivery-1", 0)).await;
+    assert_eq!((status, world.held("WEBHOOKS").await), (200, 2));
+}
+
+#[tokio::test]
+async fn what_is_not_genuine_is_refused_and_counted() {
+    let world = World::new().await;
+    let forged = |id| world.github(id, b"{}").body("{ }");
+    let (status, said) = answer(forged("a")).await;
+    assert_eq!((status, &said["code"]), (401, &"signature_wrong".into()));
+    assert_eq!(world.counted("github", "forged"), 1);
+
+    let unsigned =
+        world.post("/webhooks/github", "{}").header("x-github-event", "issues").header("x-github-delivery", "b");
+    assert_eq!(answer(unsigned).await.0, 401);
+    assert_eq!(world.counted("github", "unsigned"), 1);
+
+    for later_ms in [-61_000, 62_000] {
+        let (status, said) = answer(world.linear("c", later_ms)).await;
+        assert_eq!((status, &said["code"]), (401, &"stale".into()));
+    }
+    assert_eq!(world.counted("linear", "stale"), 2);
+    assert_eq!(world.held("WEBHOOKS").await, 0);
+    // What was refused is not taken for seen.
+    assert_eq!(answer(world.linear("c", 0)).await.1["status"], "stored");
+    assert_eq!(answer(world.github("a", b"{}")).await.1["status"], "stored");
+}
+
+#[tokio::test]
+async fn the_window_can_be_widened_for_senders_that_try_again_later() {
+    let world = World::with(|config| config.linear.window_s = 3 * 3_600).await;
+    assert_eq!(answer(world.linear("late", -2 * 3_600_000)).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_was_stored_is_not_stored_again_and_still_gets_its_2xx() {
+    let world = World::new().await;
+    assert_eq!(answer(world.github("guid", RAW)).await.1["status"], "stored");
+    assert_eq!(answer(world.github("guid", RAW)).await.1["status"], "duplicate");
+    // The delivery id is not signed: a captured body under a new one is the same webhook.
+    assert_eq!(answer(world.github("other", RAW)).await.1["status"], "duplicate");
+    assert_eq!(world.counted("github", "duplicate"), 2);
+    assert_eq!(world.held("WEBHOOKS").await, 1);
+}
+
+#[tokio::test]
+async fn a_replay_to_another_process_is_not_stored_twice() {
+    let first = World::new().await;
+    assert_eq!(answer(first.github("guid", RAW)).await.0, 200);
+    let World { server, process, .. } = first;
+    process.shutdown().cancel();
+    let second = World::on(server, |_| ()).await;
+    assert_eq!(answer(second.github("guid", RAW)).await.0, 200);
+    assert_eq!(second.held("WEBHOOKS").await, 1);
+}
+
+#[tokio::test]
+async fn without_jetstream_the_answer_is_503_and_the_redelivery_is_heard() {
+    let mut world = World::new().await;
+    world.server.kill();
+    let asked = Instant::now();
+    let refused = world.github("guid", RAW).send().await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(body(refused).await["code"], "not_stored");
+    assert_eq!(world.counted("github", "unavailable"), 1);
+
+    world.server.restart().unwrap();
+    // The same id: it was tried, and not stored.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let stored = loop {
+        let (status, said) = answer(world.github("guid", RAW)).await;
+        if status == 200 || Instant::now() > deadline {
+            break said;
+        }
+    };
+    assert_eq!(stored["status"], "stored", "{stored}");
+    assert_eq!(world.held("WEBHOOKS").await, 1);
+}
+
+#[tokio::test]
+async fn a_system_without_a_secret_takes_nothing() {
+    let world = World::with(|config| config.github.secrets.clear()).await;
+    let (status, said) = answer(world.github("guid", RAW)).await;
+    assert_eq!((status, &said["code"]), (503, &"not_configured".into()));
+    assert!(said["detail"].as_str().unwrap().contains("ingest.github.secrets"), "{said}");
+    assert_eq!(world.counted("github", "unconfigured"), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_form_is_named() {
+    let world = World::with(|config| config.github.body_max_bytes = 50).await;
+    let (status, said) = answer(world.github("guid", &[b' '; 51])).await;
+    assert_eq!((status, &said["code"]), (413, &"body_too_large".into()));
+    assert_eq!(world.counted("github", "too_large"), 1);
+
+    let form = world.github_as("application/x-www-form-urlencoded", "guid", b"payload=x");
+    assert_eq!(answer(form).await.0, 415);
+
+    for id in ["", "\u{e9}"] {
+        let (status, said) = answer(world.github(id, b"{}")).await;
+        assert_eq!((status, &said["code"]), (400, &"header_missing".into()), "{id:?}");
+    }
+    assert_eq!(world.counted("github", "malformed"), 3);
+    assert_eq!(world.held("WEBHOOKS").await, 0);
+}
+
+#[tokio::test]
+async fn a_webhook_over_the_limit_of_the_bus_is_not_answered_as_stored() {
+    let world = World::new().await;
+    let body = vec![b' '; 2 * 1024 * 1024];
+    let (status, said) = answer(world.github("guid", &body)).await;
+    assert_eq!((status, &said["code"]), (413, &"over_max_payload".into()));
+    assert_eq!(world.counted("github", "too_large"), 1);
+    assert_eq!(answer(world.github("guid", b"{}")).await.0, 200);
+}
