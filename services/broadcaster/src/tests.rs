@@ -3,6 +3,7 @@
 mod face;
 mod limits;
 mod listening;
+mod through_the_bus;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -89,3 +89,6 @@ async fn health(State(monitor): State<Monitor>) -> Response {
 async fn alerts() -> Json<Value> {
     Json(json!([]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,15 @@ impl Monitor {
     /// The readers' lag; those that are gone lose their gauge.
     async fn look_at_nats(&self, shown: &mut BTreeSet<(&'static str, String)>) -> Result<(), String> {
         let bus = &self.0.bus;
-        let lags = bus.consumer_lag().await.map_err(|error| format!("{error:#}"))?;
+        let lags = match bus.consumer_lag().await {
+            Ok(lags) => Ok(lags),
+            // A stream in memory is gone when a single server starts again; whoever notices makes it anew.
+            Err(_) => match bus.ensure_topology().await {
+                Ok(()) => bus.consumer_lag().await,
+                Err(error) => Err(error),
+            },
+        };
+        let lags = lags.map_err(|error| format!("{error:#}"))?;
         let gauge = &self.0.process.metrics().consumer_lag;
         let now: BTreeSet<_> = lags.iter().map(|lag| (lag.stream, lag.consumer.clone())).collect();
         for (stream, consumer) in shown.difference(&now) {

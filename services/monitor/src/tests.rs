@@ -1,0 +1,122 @@
+//! The service from outside, with a real NATS and a real PostgreSQL.
+
+use std::time::Duration;
+
+use bus::{Bus, Outgoing, topology};
+use proto::v1;
+use runtime::{Process, Secret};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+use store::Store;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::Config;
+
+/// A database of its own. `LOCKSTEP_TEST_DATABASE_URL` names a server where databases may be made.
+async fn database() -> String {
+    let server = std::env::var("LOCKSTEP_TEST_DATABASE_URL").expect("LOCKSTEP_TEST_DATABASE_URL names a PostgreSQL");
+    let name = format!("monitor_{}", Uuid::new_v4().simple());
+    let mut connection = PgConnection::connect(&server).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await.unwrap();
+    let (base, _) = server.rsplit_once('/').unwrap();
+    format!("{base}/{name}")
+}
+
+async fn get(url: &str) -> (u16, String) {
+    let response = reqwest::get(url).await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+/// The answer once it is as wanted; the last one when it never is.
+async fn until(url: &str, wanted: impl Fn(u16, &str) -> bool) -> (u16, String) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (status, body) = get(url).await;
+        if wanted(status, &body) || Instant::now() > deadline {
+            return (status, body);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_all() {
+    let mut server = bus::testing::Server::start().unwrap();
+    let process = Process::new("monitor", None);
+    let bus = Bus::connect(&server.config(), &process).await.unwrap();
+    bus.ensure_topology().await.unwrap();
+    let config = store::Config { url: Secret::new(database().await), ..store::Config::default() };
+    let store = Store::connect(&config, &process).await.unwrap();
+    store.migrate().await.unwrap();
+    let config = Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        expect: vec!["resolver".into()],
+        probe_ms: 50,
+        silent_ms: 600_000,
+        ..Config::default()
+    };
+    crate::run(config, process.clone(), bus.clone(), store).await.unwrap();
+    let base = format!("http://{}", process.addresses()["monitor"]);
+    let health = format!("{base}/health");
+
+    let (status, body) = until(&health, |_, body| body.contains("\"postgres\":{\"status\":\"healthy\"}")).await;
+    assert_eq!(status, 503, "the resolver was never seen: {body}");
+
+    let sign = v1::Heartbeat {
+        service: "resolver".into(),
+        instance: "one".into(),
+        at: process.now_ms(),
+        ready: true,
+        last_success: [("linear".to_owned(), process.now_ms())].into(),
+        ..v1::Heartbeat::default()
+    };
+    bus.announce(topology::heartbeat("resolver", "one"), proto::encode(&sign).into()).await.unwrap();
+    let (status, body) = until(&health, |status, _| status == 200).await;
+    let report: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, report["status"].as_str()), (200, Some("healthy")), "{body}");
+    assert_eq!(report["components"]["systems"]["linear"]["status"], "healthy");
+    assert_eq!(get(&format!("{base}/alerts")).await, (200, "[]".to_owned()));
+
+    for version in 1..=3 {
+        let delivery = v1::Delivery {
+            id: format!("d:{version}"),
+            record: "linear/issue/a".into(),
+            outcome: "applied".into(),
+            ..v1::Delivery::default()
+        };
+        bus.publish(Outgoing::delivery(&delivery).unwrap()).await.unwrap();
+    }
+    let letter = bus::DeadLetter {
+        reason: "malformed",
+        detail: "not JSON".into(),
+        subject: "lockstep.webhook.linear".into(),
+        sequence: 1,
+        attempts: 1,
+        first_at_ms: 1,
+        headers: Vec::new(),
+        payload: "{".into(),
+    };
+    bus.dead_letter(&process.of("connector-linear"), letter).await.unwrap();
+    let lines = [
+        "lockstep_fleet_deliveries_total{outcome=\"applied\",system=\"linear\"} 3",
+        "lockstep_fleet_dead_letters_total{reason=\"malformed\",service=\"connector-linear\"} 1",
+        "lockstep_fleet_dead_letters_kept 1",
+        "lockstep_fleet_conflicts_open 0",
+        "lockstep_consumer_lag{consumer=\"deliveries-monitor\",stream=\"OBSERVATIONS\"} 0",
+    ];
+    let all = |body: &str| lines.iter().all(|line| body.contains(line));
+    let (_, body) = until(&format!("{base}/metrics"), |_, body| all(body)).await;
+    for line in lines {
+        assert!(body.contains(line), "{line} is not in\n{body}");
+    }
+
+    server.kill();
+    let (status, body) = until(&health, |status, _| status == 503).await;
+    assert_eq!(status, 503, "{body}");
+    server.restart().unwrap();
+    let (status, body) = until(&health, |status, _| status == 200).await;
+    assert_eq!(status, 200, "recovery is noticed: {body}");
+    process.shutdown().cancel();
+    process.finished(Duration::from_secs(20)).await.unwrap();
+}
