@@ -51,9 +51,9 @@ impl Services {
         servers: &Servers,
         credentials: &Credentials,
     ) -> Result<Self> {
-        let sandbox = if real { None } else { Some(Sandbox::start(executable, folder, port, credentials)?) };
+        let sandbox = if real { None } else { Some(Sandbox::start(executable, folder, port, servers, credentials)?) };
         let config = match &sandbox {
-            Some(sandbox) => Some(config::write(folder, port, &sandbox.addresses)?),
+            Some(sandbox) => Some(config::write(folder, &sandbox.addresses)?),
             None => Some(state::root().join("lockstep.toml")).filter(|file| file.is_file()),
         };
         say::step("services: starting…");
@@ -63,7 +63,7 @@ impl Services {
             sandbox_environment(&mut command, &sandbox.addresses, credentials);
         }
         command.env("NATS_URL", &servers.nats.url).env("DATABASE_URL", &servers.postgres.url);
-        config::environment(&mut command, port);
+        config::environment(&mut command, port)?;
         if let Some(config) = &config {
             command.arg("--config").arg(config);
         }
@@ -96,7 +96,13 @@ impl Services {
 }
 
 impl Sandbox {
-    fn start(executable: &Path, folder: &Path, port: u16, credentials: &Credentials) -> Result<Self> {
+    fn start(
+        executable: &Path,
+        folder: &Path,
+        port: u16,
+        servers: &Servers,
+        credentials: &Credentials,
+    ) -> Result<Self> {
         say::step("sandboxes of Linear, GitHub and agentapi: starting…");
         let data = folder.join("sandbox");
         files::folder(&data)?;
@@ -107,6 +113,7 @@ impl Sandbox {
             command.args([option, &format!("127.0.0.1:{}", servers::free(Some(preferred))?)]);
         }
         command.args(["--webhooks-to", &format!("http://127.0.0.1:{port}"), "--ready-file"]).arg(&ready);
+        command.args(["--database", &servers.postgres.url]);
         without_real_credentials(&mut command);
         credentials_environment(&mut command, credentials);
         let mut process = Process::start("sandbox", command, folder, Ending::orderly(Signal::INT, 10))?;
@@ -124,9 +131,6 @@ fn sandbox_environment(command: &mut Command, addresses: &Value, credentials: &C
         if let Some(url) = address::of(addresses, system) {
             command.env(variable, url);
         }
-    }
-    if let Some(first) = address::all(addresses, "agents").first() {
-        command.env("AGENT_API_URL", first);
     }
 }
 
