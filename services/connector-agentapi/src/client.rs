@@ -1,0 +1,96 @@
+//! The connector's side of agentapi: events and polls in, messages out. The only files that do I/O.
+
+mod tell;
+mod watch;
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use connector::{Calls, Failure, Parts, Reading};
+use model::{Actor, Intent, LifecycleName, Native, Observation, Origin, RecordRef, Source, Timestamp};
+use runtime::Process;
+
+use crate::config::{self, Agent, Config};
+use crate::decode;
+
+/// The agents.
+pub(crate) struct Client {
+    config: Config,
+    process: Process,
+    lifecycle: LifecycleName,
+    agents: Vec<Reached>,
+    /// Rises with each observation, across restarts too: an agent has no positions of its own.
+    point: AtomicU64,
+    /// The messages sent last, so that an attempt at the others does not repeat them.
+    sent: Mutex<VecDeque<String>>,
+}
+
+/// One agent with the ways to it.
+struct Reached {
+    agent: Agent,
+    record: RecordRef,
+    watch: Calls,
+    /// Apart from the other: a busy agent answers with a 500, which must not look like one out of reach.
+    tell: Calls,
+}
+
+impl Client {
+    pub(crate) fn new(config: Config, parts: &Parts) -> Result<Self, String> {
+        let reached = |agent: Agent| {
+            let record = config::record(&agent.name)?;
+            Ok(Reached { agent, record, watch: parts.calls.scoped(), tell: parts.calls.scoped() })
+        };
+        let agents = config.all().into_iter().map(reached).collect::<Result<_, String>>()?;
+        let lifecycle = LifecycleName::new("agent").map_err(|error| error.to_string())?;
+        // Milliseconds leave room for a thousand observations in each before two starts could meet.
+        let start = u64::try_from(parts.process.now_ms()).unwrap_or_default().saturating_mul(1_000);
+        let process = parts.process.clone();
+        Ok(Self { config, process, lifecycle, agents, point: AtomicU64::new(start), sent: Mutex::default() })
+    }
+
+    fn agent(&self, record: &RecordRef) -> Result<&Reached, Failure> {
+        let found = self.agents.iter().find(|reached| reached.record == *record);
+        found.ok_or_else(|| Failure::gone(format!("{record}: no agent of this name is configured")))
+    }
+
+    fn observation(&self, reached: &Reached, native: Native, source: Source) -> Observation {
+        let Reached { agent, record, .. } = reached;
+        let point = self.point.fetch_add(1, Ordering::Relaxed);
+        Observation {
+            id: connector::observation_id(record, &native, point),
+            record: record.clone(),
+            native,
+            position: None,
+            occurred_at: Timestamp(self.process.now_ms()),
+            actor: Some(Actor { name: agent.name.clone(), id: None, automation: true }),
+            // It cannot be told a status, so what it shows is never our write.
+            origin: Origin::Other,
+            source,
+            intent: Intent::Status,
+            lifecycle: Some(self.lifecycle.clone()),
+            title: Some(agent.name.clone()),
+            url: Some(agent.url.clone()),
+            keys: Vec::new(),
+            mentions: agent.item.iter().cloned().collect(),
+            vocabulary: None,
+            metadata: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// What an agent shows now, in its server's own word.
+    pub(crate) async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
+        let reached = self.agent(record)?;
+        let native = status(&reached.agent, &reached.watch).await?;
+        Ok(Reading { observation: self.observation(reached, native, Source::Poll), extra: serde_json::Value::Null })
+    }
+}
+
+fn address(agent: &Agent, path: &str) -> String {
+    format!("{}/{path}", agent.url.trim_end_matches('/'))
+}
+
+async fn status(agent: &Agent, calls: &Calls) -> Result<Native, Failure> {
+    let answer = calls.send(calls.client().get(address(agent, "status")), "status").await?.success("GET /status")?;
+    decode::status(&answer.bytes).map_err(|why| Failure::refused("unexpected_answer", format!("GET /status: {why}")))
+}

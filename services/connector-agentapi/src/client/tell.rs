@@ -1,0 +1,65 @@
+//! Tells agents of chosen changes.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use connector::Failure;
+use model::RecordRef;
+use proto::v1::Change;
+
+use super::{Client, Reached, address, status};
+use crate::decode::Conversation;
+use crate::encode::{self, Body};
+
+/// How many sent messages are remembered.
+const SENT_MAX: usize = 1_000;
+/// How long a busy agent is left alone.
+const BUSY: Duration = Duration::from_secs(2);
+
+impl Client {
+    /// Sends what a change sends to the agents of its item. A failure is for all of it; what was sent is not sent again.
+    pub(crate) async fn on_change(&self, change: &Change, records: &[RecordRef]) -> Result<(), Failure> {
+        for reached in self.agents.iter().filter(|reached| records.contains(&reached.record)) {
+            for (number, body) in encode::messages(&self.config.messages, change, &reached.record).iter().enumerate() {
+                let name = format!("{} {} {number}", change.id, reached.record);
+                if self.is_sent(&name) {
+                    continue;
+                }
+                self.tell(reached, body, change).await?;
+                self.note(name);
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, reached: &Reached, body: &Body, change: &Change) -> Result<(), Failure> {
+        let Reached { agent, record, tell, .. } = reached;
+        if body.kind == "user" {
+            let answer = tell.send(tell.client().get(address(agent, "messages")), "messages").await?;
+            if encode::is_said(&answer.success("GET /messages")?.json::<Conversation>()?, body, change) {
+                return Ok(());
+            }
+            // A busy agent would answer with a 500, which says no more than any other fault.
+            if status(agent, tell).await?.as_str() != "stable" {
+                let why = format!("{record} is busy, and takes no message until it stands still");
+                return Err(Failure::Unavailable { why, retry_after: Some(BUSY) });
+            }
+        }
+        let request = tell.client().post(address(agent, "message")).json(body);
+        tell.send(request, "message").await?.success("POST /message")?;
+        tracing::info!(%record, change = change.id, "told an agent of a change");
+        Ok(())
+    }
+
+    fn is_sent(&self, name: &str) -> bool {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|sent| sent == name)
+    }
+
+    fn note(&self, name: String) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.len() == SENT_MAX {
+            sent.pop_front();
+        }
+        sent.push_back(name);
+    }
+}

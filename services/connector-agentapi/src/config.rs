@@ -1,0 +1,168 @@
+//! The connector's section of the configuration.
+
+use std::collections::BTreeSet;
+
+use model::{Key, Kind, RecordRef, Status, System};
+use serde::Deserialize;
+
+/// Which agents, how they are watched, and what they are told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The address of one agent, for short; empty for none.
+    pub url: String,
+    /// The name of that agent.
+    pub name: String,
+    /// What that agent works on; see [`Agent::item`].
+    pub item: Option<Key>,
+    /// The agents.
+    pub agents: Vec<Agent>,
+    /// How often an agent is asked for its status beside its event stream, in seconds.
+    pub poll_s: u64,
+    /// How long an agent must have stood still before that is told, in milliseconds.
+    pub stable_ms: u64,
+    /// How long an agent may be out of reach before it counts as offline, in seconds.
+    pub offline_after_s: u64,
+    /// What agents are told when the item they work on changes.
+    pub messages: Vec<Message>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            name: "agent-1".into(),
+            item: None,
+            agents: Vec::new(),
+            poll_s: 5,
+            stable_ms: 2_000,
+            offline_after_s: 30,
+            messages: Vec::new(),
+        }
+    }
+}
+
+/// One agent behind its server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// What it is called: `agentapi/agent/<name>`.
+    pub name: String,
+    /// Where its server listens: `http://localhost:3284`.
+    pub url: String,
+    /// The identifier of what it works on, such as `ENG-1`: it ties the agent to that item.
+    #[serde(default)]
+    pub item: Option<Key>,
+}
+
+/// A message that goes out on chosen changes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// The statuses whose arrival sends it.
+    pub on: BTreeSet<Status>,
+    /// The text, in which `{key}`, `{title}`, `{from}`, `{to}` and `{agent}` are filled in.
+    pub text: String,
+    /// How it is sent.
+    #[serde(default, rename = "type")]
+    pub kind: MessageKind,
+}
+
+/// The two kinds of message that agentapi knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// A line of the conversation. It waits until the agent stands still.
+    #[default]
+    User,
+    /// Keystrokes, at once: `\u001b` interrupts most agents. They leave no trace, so a crash can send them twice.
+    Raw,
+}
+
+impl Config {
+    /// All agents, the one named for short among them.
+    pub fn all(&self) -> Vec<Agent> {
+        let mut all = self.agents.clone();
+        if !self.url.is_empty() && !all.iter().any(|agent| agent.name == self.name) {
+            all.insert(0, Agent { name: self.name.clone(), url: self.url.clone(), item: self.item.clone() });
+        }
+        all
+    }
+
+    /// Refuses what cannot work, with the key's name.
+    pub fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("poll_s", self.poll_s, 1, 3_600),
+            ("stable_ms", self.stable_ms, 0, 600_000),
+            ("offline_after_s", self.offline_after_s, 1, 86_400),
+        ];
+        for (key, value, least, most) in numbers {
+            if !(least..=most).contains(&value) {
+                return Err(format!("{key} is {value}; it must be from {least} to {most}"));
+            }
+        }
+        let mut names = BTreeSet::new();
+        for agent in self.all() {
+            record(&agent.name).map_err(|error| format!("agents: {error}"))?;
+            let is_http = reqwest::Url::parse(&agent.url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+            if !is_http {
+                return Err(format!("agents: the url of {:?} must be http://host:port", agent.name));
+            }
+            if !names.insert(agent.name.clone()) {
+                return Err(format!("agents: the name {:?} stands there twice", agent.name));
+            }
+        }
+        for message in &self.messages {
+            if message.on.is_empty() || message.text.is_empty() {
+                return Err("messages: each needs a text, and statuses in `on`".into());
+            }
+            if message.kind == MessageKind::User && message.text.trim() != message.text {
+                return Err("messages: agentapi refuses a text with spaces around it".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The record of an agent.
+#[expect(clippy::expect_used, reason = "constants that the names take, as a test shows")]
+pub(crate) fn record(name: &str) -> Result<RecordRef, String> {
+    let system = System::new("agentapi").expect("a usable name");
+    let kind = Kind::new("agent").expect("a usable name");
+    RecordRef::new(system, kind, name).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Config, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check().map(|()| config)
+    }
+
+    #[test]
+    fn one_address_is_one_agent() {
+        let all = config("url = \"http://localhost:3284\"\nitem = \"ENG-1\"").unwrap().all();
+        assert_eq!(all.len(), 1);
+        assert_eq!(record(&all[0].name).unwrap().to_string(), "agentapi/agent/agent-1");
+        assert_eq!(all[0].item.as_ref().map(Key::as_str), Some("ENG-1"));
+        assert!(config("").unwrap().all().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_by_its_key() {
+        let cases = [
+            ("poll_s = 0", "poll_s"),
+            ("url = \"localhost:3284\"", "http://"),
+            ("[[agents]]\nname = \"a\"\nurl = \"http://h\"\n[[agents]]\nname = \"a\"\nurl = \"http://i\"", "twice"),
+            ("[[messages]]\non = []\ntext = \"x\"", "on"),
+            ("[[messages]]\non = [\"canceled\"]\ntext = \" x\"", "spaces"),
+            ("colour = 1", "colour"),
+        ];
+        for (text, named) in cases {
+            let refused = config(text).expect_err(text);
+            assert!(refused.contains(named), "{text}: {refused}");
+        }
+    }
+}

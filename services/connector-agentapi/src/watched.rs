@@ -1,0 +1,211 @@
+//! Decides what an agent shows, from all that its server says and fails to say.
+//!
+//! Pure: time is an argument. agentapi replays everything on each connect and knows only two statuses; so what is told here
+//! may be told again, and only what differs from what was shown last comes out.
+
+use model::Native;
+
+/// How patient the decision is, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How long an agent must have stood still before that is shown.
+    pub stable_ms: i64,
+    /// How long it may be out of reach before it is offline.
+    pub offline_ms: i64,
+}
+
+/// One agent, as far as it is known.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    patience: Patience,
+    /// What its server said last.
+    said: Option<Native>,
+    /// Since when it has said so.
+    since: i64,
+    /// Since when it has been out of reach.
+    lost: Option<i64>,
+    /// It reported an error, and has not begun anew since.
+    failed: bool,
+    /// Errors up to this moment of its own clock are history.
+    errors_until: Option<i64>,
+    shown: Option<Native>,
+}
+
+impl Watched {
+    /// An agent of which nothing is known.
+    pub fn new(patience: Patience) -> Self {
+        Self { patience, said: None, since: 0, lost: None, failed: false, errors_until: None, shown: None }
+    }
+
+    /// Its server said this status, in an event or an answer.
+    pub fn told(&mut self, status: Native, now: i64) {
+        self.lost = None;
+        if self.said.as_ref() == Some(&status) {
+            return;
+        }
+        // Whatever went wrong, it works again.
+        if status.as_str() == "running" && self.said.is_some() {
+            self.failed = false;
+        }
+        self.said = Some(status);
+        self.since = now;
+    }
+
+    /// Its event stream was opened, at this moment of its own clock: errors from before the first time are history.
+    pub fn opened(&mut self, its_now: i64) {
+        self.errors_until.get_or_insert(its_now);
+    }
+
+    /// It reported an error, at this moment of its own clock. Each connect repeats them.
+    pub fn erred(&mut self, its_now: Option<i64>) {
+        let news = match (its_now, self.errors_until) {
+            (Some(at), Some(until)) => at > until,
+            // Without times a repetition cannot be told from news, and an error shown twice is worse than none.
+            _ => false,
+        };
+        if news {
+            self.errors_until = its_now;
+            self.failed = true;
+        }
+    }
+
+    /// It cannot be reached.
+    pub fn out_of_reach(&mut self, now: i64) {
+        self.lost.get_or_insert(now);
+    }
+
+    /// What it shows now, if that is not what was shown last.
+    pub fn news(&self, now: i64) -> Option<Native> {
+        let shows = self.shows(now)?;
+        (self.shown.as_ref() != Some(&shows)).then_some(shows)
+    }
+
+    /// This was published.
+    pub fn showed(&mut self, native: Native) {
+        self.shown = Some(native);
+    }
+
+    /// When `news` may change though nothing is said.
+    pub fn due(&self) -> Option<i64> {
+        if let Some(lost) = self.lost {
+            return self.said.as_ref().map(|_| lost + self.patience.offline_ms);
+        }
+        self.is_stable().then_some(self.since + self.patience.stable_ms)
+    }
+
+    fn is_stable(&self) -> bool {
+        self.said.as_ref().is_some_and(|said| said.as_str() == "stable")
+    }
+
+    fn shows(&self, now: i64) -> Option<Native> {
+        let word = |word: &str| Native::new(word).ok();
+        if let Some(lost) = self.lost {
+            return match &self.said {
+                // It was never reached: nobody can say that it is off.
+                None => word("unknown"),
+                Some(_) if now >= lost + self.patience.offline_ms => word("offline"),
+                Some(_) => None,
+            };
+        }
+        if self.failed {
+            return word("error");
+        }
+        // A screen that stands still for a moment is no agent that has stopped.
+        if self.is_stable() && now < self.since + self.patience.stable_ms {
+            return None;
+        }
+        self.said.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { stable_ms: 2_000, offline_ms: 30_000 };
+
+    fn native(word: &str) -> Native {
+        Native::new(word).unwrap()
+    }
+
+    /// What comes out at each moment, given what goes in.
+    fn shown(steps: &[(i64, &str)]) -> Vec<(i64, String)> {
+        let mut watched = Watched::new(PATIENCE);
+        let mut out = Vec::new();
+        for &(now, step) in steps {
+            match step {
+                "lost" => watched.out_of_reach(now),
+                "tick" => {}
+                // The agent's clock is an hour behind ours.
+                "open" => watched.opened(now - 3_600_000),
+                "old error" => watched.erred(Some(-7_200_000)),
+                "error" => watched.erred(Some(now - 3_600_000)),
+                status => watched.told(native(status), now),
+            }
+            if let Some(news) = watched.news(now) {
+                out.push((now, news.to_string()));
+                watched.showed(news);
+            }
+        }
+        out
+    }
+
+    fn expect(steps: &[(i64, &str)], expected: &[(i64, &str)]) {
+        let expected: Vec<_> = expected.iter().map(|(at, word)| (*at, (*word).to_owned())).collect();
+        assert_eq!(shown(steps), expected, "{steps:?}");
+    }
+
+    #[test]
+    fn running_shows_at_once_and_stable_only_when_it_lasts() {
+        expect(
+            &[(0, "stable"), (1_999, "tick"), (2_000, "tick"), (3_000, "running"), (4_000, "stable"), (6_000, "tick")],
+            &[(2_000, "stable"), (3_000, "running"), (6_000, "stable")],
+        );
+    }
+
+    #[test]
+    fn a_short_pause_is_not_shown() {
+        expect(&[(0, "running"), (500, "stable"), (1_500, "running"), (9_000, "tick")], &[(0, "running")]);
+    }
+
+    #[test]
+    fn a_reconnect_replays_and_shows_nothing_new() {
+        let steps =
+            [(0, "running"), (10, "lost"), (900, "running"), (950, "open"), (1_000, "old error"), (1_001, "running")];
+        expect(&steps, &[(0, "running")]);
+    }
+
+    #[test]
+    fn an_agent_that_was_never_reached_is_unknown_and_one_that_went_is_offline() {
+        expect(&[(0, "lost"), (40_000, "tick"), (50_000, "running")], &[(0, "unknown"), (50_000, "running")]);
+        expect(
+            &[(0, "running"), (100, "lost"), (200, "lost"), (30_099, "tick"), (30_100, "tick"), (40_000, "running")],
+            &[(0, "running"), (30_100, "offline"), (40_000, "running")],
+        );
+    }
+
+    #[test]
+    fn an_error_is_shown_once_and_until_the_agent_begins_anew() {
+        let steps = [
+            (0, "running"),
+            (1, "open"),
+            (2, "old error"),
+            (10, "error"),
+            (20, "stable"),
+            (5_000, "tick"),
+            (6_000, "running"),
+            (6_001, "tick"),
+        ];
+        expect(&steps, &[(0, "running"), (10, "error"), (6_000, "running")]);
+    }
+
+    #[test]
+    fn it_says_when_to_look_again() {
+        let mut watched = Watched::new(PATIENCE);
+        assert_eq!(watched.due(), None);
+        watched.told(native("stable"), 100);
+        assert_eq!(watched.due(), Some(2_100));
+        watched.out_of_reach(500);
+        assert_eq!(watched.due(), Some(30_500));
+    }
+}

@@ -1,0 +1,208 @@
+//! The suite of `crates/connector` over the sandbox of agentapi, and what is peculiar to agents.
+
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use std::time::Duration;
+
+use bus::testing::Server;
+use bus::{Bus, Feed, Outgoing, Stream, Tail};
+use connector::compliance::{Misbehave, World, check};
+use connector::{Registration, Webhook};
+use connector_agentapi::{Agentapi, REGISTRATION};
+use model::{Native, RecordRef};
+use proto::v1::{Change, Observation};
+use runtime::Process;
+use sandbox::agentapi::{AgentapiOptions, AgentapiSandbox, start};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// Within this everything that should happen happens.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+struct Agent(AgentapiSandbox);
+
+impl Agent {
+    async fn start() -> Self {
+        // It redraws without a pause, as a busy terminal does.
+        let options = AgentapiOptions { redraw: Duration::from_millis(5), ..AgentapiOptions::default() };
+        Self(start(options).await.unwrap())
+    }
+}
+
+impl World for Agent {
+    type Connector = Agentapi;
+
+    fn registration(&self) -> Registration {
+        REGISTRATION
+    }
+
+    fn section(&self) -> Value {
+        json!({"url": self.0.url(), "name": self.0.name(), "item": "ENG-1", "stable_ms": 200, "poll_s": 1})
+    }
+
+    fn statuses(&self) -> [Native; 2] {
+        ["running", "running"].map(|native| Native::new(native).unwrap())
+    }
+
+    fn can(&self, _: Misbehave) -> bool {
+        false
+    }
+
+    async fn make(&self) -> RecordRef {
+        format!("agentapi/agent/{}", self.0.name()).parse().unwrap()
+    }
+
+    async fn edit(&self, _: &RecordRef, _: &Native) {
+        self.0.run("Mending the roof").unwrap();
+    }
+
+    async fn shows(&self, _: &RecordRef) -> Native {
+        Native::new(self.0.status()).unwrap()
+    }
+
+    async fn writes(&self, _: &RecordRef) -> u64 {
+        0
+    }
+
+    async fn webhooks(&self) -> Vec<Webhook> {
+        Vec::new()
+    }
+
+    async fn misbehave(&self, _: Misbehave) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connector_complies() {
+    check(&Agent::start().await).await;
+}
+
+/// A running connector, and what it publishes.
+struct Running {
+    process: Process,
+    bus: Bus,
+    seen: Feed,
+    _server: Server,
+}
+
+impl Running {
+    async fn start(section: Value) -> Self {
+        let server = Server::start().unwrap();
+        let process = Process::new("connector-agentapi", None);
+        let bus = Bus::connect(&server.config(), &process).await.unwrap();
+        bus.ensure_topology().await.unwrap();
+        let seen = bus.tail(Stream::Observations, &[], Tail::New).await.unwrap();
+        (REGISTRATION.run)(section, process.clone(), bus.clone()).await.unwrap();
+        Self { process, bus, seen, _server: server }
+    }
+
+    async fn next(&mut self) -> Observation {
+        let message = timeout(DEADLINE, self.seen.next()).await.expect("something is seen").unwrap();
+        proto::decode(None, &message.payload).unwrap()
+    }
+
+    async fn shows(&mut self, native: &str) -> Observation {
+        let seen = self.next().await;
+        assert_eq!(seen.native, native);
+        seen
+    }
+
+    async fn end(self) {
+        self.process.shutdown().cancel();
+        self.process.finished(DEADLINE).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agents_day_is_told_once_each() {
+    let agent = Agent::start().await;
+    let mut section = agent.section();
+    section["offline_after_s"] = json!(1);
+    let mut running = Running::start(section).await;
+    let first = running.shows("stable").await;
+    assert_eq!((first.mentions, first.origin.as_str(), first.position), (vec!["ENG-1".to_owned()], "other", 0));
+    agent.0.run("Mending the roof").unwrap();
+    let second = running.shows("running").await;
+    assert_ne!(first.id, second.id);
+    agent.0.stand_still().unwrap();
+    let third = running.shows("stable").await;
+    assert_ne!(first.id, third.id, "the same word again is news");
+    agent.0.fail("the agent's process ended");
+    running.shows("error").await;
+    agent.0.run("Once more").unwrap();
+    running.shows("running").await;
+    agent.0.stop().await;
+    running.shows("offline").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_never_there_is_unknown() {
+    let agent = Agent::start().await;
+    let section = agent.section();
+    agent.0.stop().await;
+    let mut running = Running::start(section).await;
+    running.shows("unknown").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chosen_change_is_told_once_as_soon_as_the_agent_stands_still() {
+    let agent = Agent::start().await;
+    agent.0.run("Mending the roof").unwrap();
+    let mut section = agent.section();
+    section["messages"] = json!([{"on": ["canceled"], "text": "{key} was {to}."}]);
+    let mut running = Running::start(section).await;
+    running.shows("running").await;
+    let change = |id: &str, to: &str, at: i64| Change {
+        id: id.into(),
+        kind: "status_changed".into(),
+        item: "0192f0c1-2d3e-7000-8000-0123456789ab".into(),
+        version: 4,
+        lifecycle: "work".into(),
+        key: "ENG-1".into(),
+        from: "in_progress".into(),
+        to: to.into(),
+        record: "linear/issue/1".into(),
+        recorded_at: at,
+        records: vec!["linear/issue/1".into(), "agentapi/agent/agent-1".into()],
+        ..Change::default()
+    };
+    let now = running.process.now_ms();
+    // The third is what a crash after the message and before its note leaves: the same change under another id.
+    for change in [change("i:3", "done", now), change("i:4", "canceled", now), change("i:4-again", "canceled", now)] {
+        running.bus.publish(Outgoing::change(&change).unwrap()).await.unwrap();
+    }
+    let busy = timeout(Duration::from_millis(500), running.next()).await;
+    assert!(busy.is_err(), "a busy agent is left alone: {busy:?}");
+    agent.0.stand_still().unwrap();
+    // The message sets it to work again, at the latest after it was shown as stable.
+    let said = || {
+        agent.0.state()["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|m| m["role"] == "user")
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    timeout(DEADLINE, async {
+        while said().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is told");
+    assert_eq!(said()[0]["content"], "ENG-1 was canceled.");
+    timeout(DEADLINE, async {
+        let taken = |lag: &bus::Lag| {
+            lag.consumer.contains("agentapi") && lag.stream == "CHANGES" && lag.pending + lag.ack_pending == 0
+        };
+        while !running.bus.consumer_lag().await.unwrap().iter().any(taken) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("all changes are taken");
+    assert_eq!(said().len(), 1);
+    running.end().await;
+}
