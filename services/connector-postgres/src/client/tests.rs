@@ -1,6 +1,7 @@
 //! Against a real PostgreSQL: `LOCKSTEP_TEST_DATABASE_URL` names a server on which databases may be made.
 
 mod database;
+mod relay;
 
 use std::sync::Mutex;
 
@@ -116,83 +117,6 @@ async fn a_row_that_changed_since_it_was_read_is_not_overwritten() {
     assert_eq!(refused.code(), "unavailable", "{refused}");
     assert_eq!(natives(&[client.read(&record("1")).await.unwrap().observation]), ["blocked"]);
     assert_eq!(natives(&drain(&client).await), ["blocked"]);
-    database.drop().await;
-}
-
-#[tokio::test]
-async fn an_entry_that_was_published_but_not_deleted_comes_again_with_the_same_id() {
-    let database = Database::new().await;
-    let client = database.client();
-    client.statements(&client.config.tables[0]).await.unwrap();
-    database.run("INSERT INTO tasks (id, status) VALUES (1, 'todo'), (2, 'done')").await;
-    let stored = Stored { unanswered: Mutex::new(1), ..Stored::default() };
-    client.pass_on(&stored).await.unwrap_err();
-    let first = stored.take();
-    // A relay that is killed leaves no more behind than its broken connection.
-    client.pool().close().await;
-    let successor = database.client();
-    successor.pass_on(&stored).await.unwrap();
-    let second = stored.take();
-    assert_eq!(first.len(), 2);
-    assert_eq!(first, second);
-    assert_eq!(successor.pass_on(&stored).await.unwrap(), 0);
-    database.drop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_updated_by_many_sessions_keep_the_order_of_their_versions() {
-    let database = Database::new().await;
-    let client = std::sync::Arc::new(database.client());
-    database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
-    client.statements(&client.config.tables[0]).await.unwrap();
-    let (sessions, edits) = (8, 25);
-    let writers = (0..sessions).map(|session| {
-        let pool = database.pool().clone();
-        tokio::spawn(async move {
-            for edit in 0..edits {
-                let row = 1 + (session + edit) % 2;
-                let sql = format!("UPDATE tasks SET status = 's{session}_{edit}' WHERE id = {row}");
-                sqlx::query(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
-            }
-        })
-    });
-    let writers: Vec<_> = writers.collect();
-    // Two relays at once, while the writers write.
-    let stored = std::sync::Arc::new(Stored::default());
-    let relays: Vec<_> = [std::sync::Arc::clone(&client), std::sync::Arc::new(database.client())]
-        .into_iter()
-        .map(|relay| {
-            let stored = std::sync::Arc::clone(&stored);
-            tokio::spawn(async move {
-                loop {
-                    relay.pass_on(&*stored).await.unwrap();
-                    tokio::task::yield_now().await;
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    relays.iter().for_each(tokio::task::JoinHandle::abort);
-    for relay in relays {
-        let _ = relay.await;
-    }
-    while client.pass_on(&*stored).await.unwrap() > 0 {}
-    let seen = stored.take();
-    for row in ["1", "2"] {
-        let mut positions: Vec<_> =
-            seen.iter().filter(|seen| seen.record == record(row)).filter_map(|seen| seen.position).collect();
-        // An aborted relay published without deleting: what it published comes again, whole.
-        let mut newest = Position(0);
-        positions.retain(|position| {
-            let rises = *position > newest;
-            newest = newest.max(*position);
-            rises
-        });
-        let expected: Vec<_> = (0..sessions * edits / 2).map(|n| Position(u64::try_from(n).unwrap() + 2)).collect();
-        assert_eq!(positions, expected, "row {row}");
-    }
     database.drop().await;
 }
 
