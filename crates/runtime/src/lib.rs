@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of items, records or the bus.
 
+pub mod access;
 pub mod config;
 pub mod http;
 pub mod metrics;

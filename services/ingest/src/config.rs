@@ -89,11 +89,7 @@ impl Default for GithubConfig {
 impl Config {
     /// Refuses what cannot work or would be open by accident. `gateway` is the other address that serves these paths.
     pub fn check(&self, gateway: Option<SocketAddr>) -> Result<(), ConfigError> {
-        let lists = [
-            ("ingest.api_keys", &self.api_keys),
-            ("ingest.linear.secrets", &self.linear.secrets),
-            ("ingest.github.secrets", &self.github.secrets),
-        ];
+        let lists = [("ingest.linear.secrets", &self.linear.secrets), ("ingest.github.secrets", &self.github.secrets)];
         for (key, secrets) in lists {
             if secrets.iter().any(Secret::is_empty) {
                 return Err(ConfigError::new(key, "holds an empty entry, which anybody could guess; leave it out"));
@@ -115,27 +111,8 @@ impl Config {
                 "must be from 1 to 4500: the senders of webhooks wait 5 s for the answer",
             ));
         }
-        self.check_keys(gateway)
-    }
-
-    fn check_keys(&self, gateway: Option<SocketAddr>) -> Result<(), ConfigError> {
-        if !self.api_keys.is_empty() {
-            return if self.allow_anonymous {
-                Err(ConfigError::new("ingest.allow_anonymous", "is true while ingest.api_keys has keys; choose one"))
-            } else {
-                Ok(())
-            };
-        }
-        let open = [Some(self.listen), gateway].into_iter().flatten().find(|address| !address.ip().is_loopback());
-        match open {
-            Some(address) if !self.allow_anonymous => Err(ConfigError::new(
-                "ingest.api_keys",
-                format!(
-                    "is empty while {address} can be reached from other machines; set a key, or ingest.allow_anonymous = true"
-                ),
-            )),
-            _ => Ok(()),
-        }
+        let addresses = [Some(self.listen), gateway].into_iter().flatten();
+        runtime::access::check("ingest", &self.api_keys, self.allow_anonymous, addresses)
     }
 
     pub(crate) fn publish_wait(&self) -> Duration {

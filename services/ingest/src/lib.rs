@@ -2,7 +2,6 @@
 //!
 //! Knows who may speak and whether the form is right; what a status means is decided by the resolver.
 
-mod auth;
 mod body;
 mod config;
 mod recent;
@@ -22,8 +21,8 @@ use tokio::sync::Semaphore;
 
 pub use config::{Config, GithubConfig, LinearConfig};
 
-use auth::Keys;
 use recent::Recent;
+use runtime::access::Keys;
 use webhooks::{github, linear};
 
 /// What the handlers share.

@@ -6,10 +6,13 @@ mod show;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, Request};
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use bus::Bus;
 use model::{Group, ItemId, LifecycleName, Policy};
+use runtime::access::Keys;
 use runtime::{Problem, Process};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,7 +34,18 @@ type Answer = Result<axum::Json<Value>, Problem>;
 /// How many items or lines one answer holds at most.
 const PAGE_MAX: u32 = 1_000;
 
-pub(crate) fn router(state: State) -> Router {
+/// All routes; each wants one of the keys, if there are any.
+pub(crate) fn router(state: State, keys: Keys) -> Router {
+    let keys = Arc::new(keys);
+    let admit = middleware::from_fn(move |request: Request, next: Next| {
+        let admitted = keys.admit(request.headers());
+        async move {
+            match admitted {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            }
+        }
+    });
     Router::new()
         .route("/v1/items", get(items))
         .route("/v1/items/{item}", get(item))
@@ -43,6 +57,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/v1/conflicts", get(conflicts))
         .route("/v1/conflicts/{conflict}", get(conflict))
         .route("/v1/conflicts/{conflict}/pick", post(operate::pick))
+        .route_layer(admit)
         .with_state(state)
 }
 

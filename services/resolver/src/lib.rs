@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use bus::Bus;
 use model::Policy;
-use runtime::Process;
+use runtime::access::Keys;
+use runtime::config::ConfigError;
+use runtime::{Process, Secret};
 use serde::Deserialize;
 use store::Store;
 
@@ -29,16 +31,32 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The most messages taken into one transaction.
     pub batch: usize,
+    /// The keys of which the HTTP API wants one. Without any it is open, and then the address must be a local one.
+    pub api_keys: Vec<Secret>,
+    /// Lets everyone who can reach the address read items and speak as an operator.
+    pub allow_anonymous: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), batch: 500 }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), batch: 500, api_keys: vec![], allow_anonymous: false }
+    }
+}
+
+impl Config {
+    /// Refuses what cannot work or would be open by accident. `gateway` is the other address that serves these paths.
+    pub fn check(&self, gateway: Option<SocketAddr>) -> Result<(), ConfigError> {
+        if self.batch == 0 {
+            return Err(ConfigError::new("resolver.batch", "must be above 0"));
+        }
+        let addresses = [Some(self.listen), gateway].into_iter().flatten();
+        runtime::access::check("resolver", &self.api_keys, self.allow_anonymous, addresses)
     }
 }
 
 /// Starts the resolver: a task for each partition of the observations, and the HTTP API.
 pub async fn run(config: Config, process: Process, bus: Bus, store: Store, policy: Arc<Policy>) -> anyhow::Result<()> {
+    config.check(process.gateway())?;
     store.migrate().await?;
     let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
     store.enter_epoch("OBSERVATIONS", &epoch).await?;
@@ -46,7 +64,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     for partition in 0..bus.partitions() {
         let worker = partition::Worker {
             partition,
-            batch: config.batch.max(1),
+            batch: config.batch,
             process: process.clone(),
             bus: bus.clone(),
             store: store.clone(),
@@ -56,7 +74,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
         process.spawn("resolver partition", worker.run());
     }
     process.spawn("history partitions", maintain(store.clone(), process.clone()));
-    let router = api::router(api::State { bus, store, policy, process: process.clone() });
+    let router = api::router(api::State { bus, store, policy, process: process.clone() }, Keys::new(&config.api_keys));
     process.serve(config.listen, router).await?;
     Ok(())
 }

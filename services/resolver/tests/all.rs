@@ -293,6 +293,15 @@ async fn an_operator_sets_rolls_back_ties_and_unties() {
     world.stop().await;
 }
 
+#[test]
+fn an_api_that_others_can_reach_wants_a_key() {
+    let open = resolver::Config { listen: "0.0.0.0:1".parse().unwrap(), ..resolver::Config::default() };
+    assert_eq!(open.check(None).unwrap_err().key, "resolver.api_keys");
+    let local = resolver::Config::default();
+    assert_eq!(local.check(Some("0.0.0.0:1".parse().unwrap())).unwrap_err().key, "resolver.api_keys");
+    assert!(resolver::Config { api_keys: vec!["key".into()], ..open }.check(None).is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_understood_is_a_dead_letter_and_holds_up_nothing() {
     let world = World::new().await;

@@ -65,7 +65,7 @@ server_name: "lockstep"
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
 # A webhook is stored as it came, and may be larger than the default of 1 MB.
-max_payload: 8MB
+max_payload: 32MB
 jetstream {{
   store_dir: {store}
   # What a power cut can take; `always` is the strict setting.

@@ -20,6 +20,7 @@ pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
         policy.mappings.iter().count()
     )];
     wrong.extend(settings.ingest.check(Some(settings.gateway.listen)).err());
+    wrong.extend(settings.resolver.check(Some(settings.gateway.listen)).err());
     wrong.extend(settings.need_database().err());
     for listed in &connectors::ALL {
         let service = listed.service();

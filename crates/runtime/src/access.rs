@@ -1,20 +1,26 @@
-//! Decides whether a request for the status API brings one of the keys.
+//! Decides whether a request brings one of the keys of an API, and whether an API may go without.
+
+use std::net::SocketAddr;
 
 use http::{HeaderMap, header};
-use runtime::{Problem, Secret};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::config::ConfigError;
+use crate::{Problem, Secret};
+
 /// The digests of the keys: equally long, so that comparing them tells nothing of their lengths.
-pub(crate) struct Keys(Vec<[u8; 32]>);
+#[derive(Clone)]
+pub struct Keys(Vec<[u8; 32]>);
 
 impl Keys {
-    pub(crate) fn new(keys: &[Secret]) -> Self {
+    /// Those that are taken.
+    pub fn new(keys: &[Secret]) -> Self {
         Self(keys.iter().map(|key| Sha256::digest(key.expose()).into()).collect())
     }
 
     /// Lets the request pass, or says what it lacks. Without keys everyone passes.
-    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -24,6 +30,33 @@ impl Keys {
         let given: [u8; 32] = Sha256::digest(given).into();
         let known = self.0.iter().fold(Choice::from(0), |known, key| known | key.ct_eq(&given));
         if bool::from(known) { Ok(()) } else { Err(Problem::unauthorized("key_unknown", "the key is not one of ours")) }
+    }
+}
+
+/// Refuses a section whose API would be open by accident: without keys it is served to this machine alone, unless
+/// `allow_anonymous` says otherwise. `addresses` are all that serve it.
+pub fn check(
+    section: &str,
+    api_keys: &[Secret],
+    allow_anonymous: bool,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<(), ConfigError> {
+    let refused = |key: &str, why: String| Err(ConfigError::new(format!("{section}.{key}"), why));
+    if api_keys.iter().any(Secret::is_empty) {
+        return refused("api_keys", "holds an empty entry, which anybody could guess; leave it out".into());
+    }
+    if !api_keys.is_empty() && allow_anonymous {
+        return refused("allow_anonymous", format!("is true while {section}.api_keys has keys; choose one"));
+    }
+    let open = addresses.into_iter().find(|address| !address.ip().is_loopback());
+    match open {
+        Some(address) if api_keys.is_empty() && !allow_anonymous => refused(
+            "api_keys",
+            format!(
+                "is empty while {address} can be reached from other machines; set a key, or {section}.allow_anonymous = true"
+            ),
+        ),
+        _ => Ok(()),
     }
 }
 
