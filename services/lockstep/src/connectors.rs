@@ -8,7 +8,7 @@ pub const ALL: [Listed; 4] = [
     listed(connector_linear::REGISTRATION, &["api_key"], "LINEAR_API_KEY is not set"),
     listed(connector_github::REGISTRATION, &["token", "app_id"], "neither GITHUB_TOKEN nor GITHUB_APP_ID is set"),
     listed(connector_postgres::REGISTRATION, &["tables"], "connector.postgres.tables names no table"),
-    listed(connector_agentapi::REGISTRATION, &["agents"], "AGENT_API_URL is not set"),
+    listed(connector_agentapi::REGISTRATION, &["url", "agents"], "AGENT_API_URL is not set"),
 ];
 
 /// A connector, and by which settings it is known that somebody wants it.

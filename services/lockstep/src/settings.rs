@@ -34,7 +34,7 @@ const WELL_KNOWN: &[(&str, &str)] = &[
     ("GITHUB_APP_INSTALLATION_ID", "connector.github.installation_id"),
     ("GITHUB_APP_PRIVATE_KEY", "connector.github.private_key"),
     ("GITHUB_APP_PRIVATE_KEY_FILE", "connector.github.private_key_path"),
-    ("AGENT_API_URL", "connector.agentapi.agents"),
+    ("AGENT_API_URL", "connector.agentapi.url"),
 ];
 
 /// Everything that can be set. Its parts keep secrets as such; those of connectors are not parsed here, so it does not print.

@@ -23,7 +23,8 @@ pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
         output::line(&format!("{answer:#}"));
         return Ok(ExitCode::SUCCESS);
     }
-    let page = page(answer, status.item.is_some())?;
+    let mut page = page(answer, status.item.is_some())?;
+    page.items.sort_by_cached_key(table::place);
     for line in table::lines(&page.items) {
         if !output::line(&line) {
             return Ok(ExitCode::SUCCESS);

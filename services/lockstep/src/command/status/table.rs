@@ -23,6 +23,14 @@ pub fn lines(items: &[Item]) -> Vec<String> {
     rows.iter().map(|row| joined(row, &widths)).collect()
 }
 
+/// Where an item stands among the others: by its name, and by number where names end in one.
+pub fn place(item: &Item) -> (String, u64, String) {
+    let name = name(item);
+    let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = name[word.len()..].parse().unwrap_or(0);
+    (word.to_owned(), number, item.id.clone())
+}
+
 fn row(item: &Item, systems: &BTreeSet<&str>) -> Vec<String> {
     let title = item.title.as_deref().unwrap_or_default();
     let shown = |wanted: &&str| {
@@ -147,6 +155,13 @@ mod tests {
         assert!(lines[1].contains('…'));
         let column = lines[0].find("LINEAR").unwrap();
         assert_eq!(lines[1].chars().skip(column).take(4).collect::<String>(), "Todo");
+    }
+
+    #[test]
+    fn items_stand_in_the_order_of_their_names_and_numbers() {
+        let mut items = ["ENG-10", "ENG-9", "APP-11"].map(|key| item(Some(key), vec![]));
+        items.sort_by_cached_key(place);
+        assert_eq!(items.map(|item| item.key.unwrap()), ["APP-11", "ENG-9", "ENG-10"]);
     }
 
     #[test]
