@@ -28,12 +28,12 @@ pub fn adopt(
 ) -> Result<Adoption, Reason> {
     let ended = incoming.item.id;
     let mut group = target;
+    if let Some(place) = group.index_of(&observation.record) {
+        group.links[place].take(receipt);
+    }
     let first = group.links.len();
     for (place, mut link) in incoming.links.into_iter().enumerate() {
-        // What was sent for the other item is void; that it was sent still matters: it may yet be written.
-        for sent in &mut link.sent {
-            sent.version = Version(0);
-        }
+        link.void();
         link.agreed = Version(0);
         link.shown = None;
         link.order = u32::try_from(first + place).unwrap_or(u32::MAX);
@@ -91,10 +91,10 @@ pub fn part(
     let status = lens.put(lifecycle, lifecycle.initial(), &link.native, None);
     let status = status.unwrap_or_else(|| lifecycle.initial().clone());
     link.agreed = Version(1);
-    link.sent.clear();
+    link.void();
     link.order = 0;
     link.pinned = true;
-    link.sequences[receipt.lane as usize] = receipt.sequence;
+    link.take(receipt);
     let mut own = Group { item: new_item(observation, lifecycle, status, id), links: vec![link], conflict: None };
     own.name_after_its_records(policy);
     let mut alone = Turn::new(own, observation, receipt, policy).ok_or(Reason::NoSuchThing)?;

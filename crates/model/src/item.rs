@@ -51,7 +51,8 @@ pub struct Link {
     pub sequences: [u64; 4],
     /// The newest item version that this record is known to show.
     pub agreed: Version,
-    /// The commands sent since then, oldest first, at most [`Link::SENT_MAX`].
+    /// The commands that may still be on their way, oldest first, at most [`Link::SENT_MAX`]. One that was reported, or
+    /// whose write was seen, is done, and so is every older one.
     pub sent: Vec<Sent>,
     /// The item's status last shown beside a record that cannot be told it.
     pub shown: Option<Status>,
@@ -95,10 +96,36 @@ impl Link {
     pub const RESENT_MAX: u32 = 8;
 
     /// Notes that the record is known to show item version `version`, or is as close to it as it can be.
+    ///
+    /// That does not call back what was told before: a write on its way may land yet, and must then be known as ours.
     pub(crate) fn agree(&mut self, version: Version) {
         self.agreed = version;
         self.resent = 0;
-        self.sent.retain(|sent| sent.version > version);
+    }
+
+    /// The record leaves its item. What was sent for that is void; that it was sent still matters: it may yet be written.
+    pub(crate) fn void(&mut self) {
+        for sent in &mut self.sent {
+            sent.version = Version(0);
+        }
+    }
+
+    /// Notes that a message was taken.
+    pub(crate) fn take(&mut self, receipt: Receipt) {
+        let last = &mut self.sequences[receipt.lane as usize];
+        *last = receipt.sequence.max(*last);
+    }
+
+    /// Notes that the command of a version, and with it every older one, is done.
+    pub(crate) fn land(&mut self, version: Version, mode: CommandMode) {
+        let overtaken = |sent: &Sent| sent.version <= version && sent.mode == CommandMode::Show;
+        if mode == CommandMode::Tell && self.sent.iter().any(overtaken) {
+            // Whether it was shown before the next command took its place is not known.
+            self.shown = Some(Status::none());
+        }
+        // A report on what was shown beside the record tells nothing of a write that was cut short before its own report.
+        let done = |sent: &Sent| sent.version <= version && (mode == CommandMode::Tell || sent.mode == mode);
+        self.sent.retain(|sent| !done(sent));
     }
 
     /// Notes what the record showed, and where on its time line.

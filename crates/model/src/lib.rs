@@ -30,5 +30,8 @@ pub use observation::{Actor, Intent, Lane, Observation, Origin, Receipt, Source}
 pub use outcome::{Cause, Command, CommandMode, DeliveryOutcome, HistoryRow, Reason, RowKind, Verdict};
 pub use owed::commands_due;
 pub use policy::Policy;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use resolve::rule_names;
 pub use resolve::{Report, Resolved, begin, report, resolve, roll_back};
 pub use retry::Backoff;

@@ -134,6 +134,13 @@ impl Native {
     }
 }
 
+impl Status {
+    /// What stands where a status is not known; no lifecycle has it.
+    pub(crate) fn none() -> Self {
+        Self(Arc::from("-"))
+    }
+}
+
 impl System {
     /// The system by which people and scripts speak to Lockstep itself.
     pub fn lockstep() -> Self {

@@ -81,7 +81,9 @@ impl Group {
             CommandMode::Tell
         } else {
             link.agree(version);
-            (lens.shows() && link.shown.as_ref() != Some(&self.item.status)).then_some(CommandMode::Show)?
+            // A command to tell it something took the place of one to show, which may not have been carried out.
+            let overtaken = link.is_told() || link.shown.as_ref() != Some(&self.item.status);
+            (lens.shows() && overtaken).then_some(CommandMode::Show)?
         };
         if mode == CommandMode::Show {
             link.shown = Some(self.item.status.clone());
@@ -91,9 +93,14 @@ impl Group {
         Some(command(&self.item, link, target, mode, expects, previous, cause))
     }
 
-    /// Sends a link's current command once more, because a write of ours did not take or took late.
+    /// Sends a link's current command once more, because a write of ours did not take or took late. While it is on its
+    /// way it is not sent twice: its report will tell.
     pub(crate) fn resend(&mut self, index: usize, policy: &Policy, cause: u64) -> Option<Command> {
+        let version = self.item.version;
         let link = &mut self.links[index];
+        if link.sent.iter().any(|sent| sent.version == version && sent.mode == CommandMode::Tell) {
+            return None;
+        }
         if link.resent >= Link::RESENT_MAX {
             link.last_error = Some(format!("the record did not keep what was written, {} times", link.resent));
             return None;
@@ -102,6 +109,19 @@ impl Group {
         let command = self.settle(index, policy, cause, None);
         self.links[index].resent = resent;
         command
+    }
+}
+
+impl Group {
+    /// Publishes a link's newest command anew, because an older one may have taken its place on the bus.
+    pub(crate) fn again(&mut self, index: usize, cause: u64) -> Option<Command> {
+        let version = self.item.version;
+        let link = &mut self.links[index];
+        let newest = link.sent.last_mut().filter(|sent| sent.version == version)?;
+        newest.cause = cause;
+        let sent = newest.clone();
+        let expects = expects(link, &sent.native);
+        Some(command(&self.item, link, sent.native, sent.mode, expects, None, cause))
     }
 }
 

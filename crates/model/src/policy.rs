@@ -33,6 +33,10 @@ pub struct Policy {
     pub lifecycle_of: BTreeMap<(System, Kind), LifecycleName>,
     /// That of records whose kind is not named above.
     pub default_lifecycle: LifecycleName,
+    /// A rule that tests leave out, to see that they would notice.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub left_out: Option<&'static str>,
     /// Lenses are pure functions of these keys, and making one costs more than resolving: each is made once.
     lenses: Mutex<LensCache>,
 }
@@ -59,8 +63,23 @@ impl Policy {
             strict: false,
             lifecycle_of: BTreeMap::new(),
             default_lifecycle,
+            #[cfg(feature = "testing")]
+            left_out: None,
             lenses: Mutex::default(),
         }
+    }
+
+    /// Whether a test left this rule out.
+    #[cfg(feature = "testing")]
+    pub(crate) fn leaves_out(&self, rule: &str) -> bool {
+        self.left_out == Some(rule)
+    }
+
+    /// No rule is ever left out.
+    #[cfg(not(feature = "testing"))]
+    #[expect(clippy::unused_self, reason = "has a self to ask where tests leave a rule out")]
+    pub(crate) fn leaves_out(&self, _rule: &str) -> bool {
+        false
     }
 
     /// The number of a system: lower wins. An operator's word comes before all.

@@ -4,7 +4,7 @@
 
 use crate::{
     Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Policy, Reason,
-    Receipt, RowKind, Status, Timestamp, Verdict, Version,
+    Receipt, RowKind, Status, Step, Timestamp, Verdict, Version,
 };
 
 mod clash;
@@ -41,21 +41,23 @@ impl Resolved {
 ///
 /// In strict mode the caller dead-letters what comes back [`Verdict::Unmapped`] or [`Verdict::Invalid`].
 pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy: &Policy) -> Resolved {
-    resolve_by(rules::RULES, group, observation, receipt, policy)
-}
-
-fn resolve_by(
-    rules: &[rules::Rule],
-    group: Group,
-    observation: &Observation,
-    receipt: Receipt,
-    policy: &Policy,
-) -> Resolved {
     let Some(mut turn) = Turn::new(group.clone(), observation, receipt, policy) else {
         return Resolved::invalid(group);
     };
-    let verdict = rules.iter().find_map(|rule| rule(&mut turn)).unwrap_or(Verdict::NoNews);
+    let shadow = turn.link().native.clone();
+    let rules = rules::RULES.iter().filter(|(name, _)| !policy.leaves_out(name));
+    let verdict = rules.into_iter().find_map(|(_, rule)| rule(&mut turn)).unwrap_or(Verdict::NoNews);
+    if turn.link().native != shadow {
+        turn.settle_kin();
+    }
     turn.done(verdict)
+}
+
+/// The names of the rules, in the order in which they are asked.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub fn rule_names() -> impl Iterator<Item = &'static str> {
+    rules::RULES.iter().map(|(name, _)| *name)
 }
 
 /// Gives a record that nobody linked an item of its own.
@@ -258,6 +260,34 @@ impl<'a> Turn<'a> {
         for index in 0..self.group.links.len() {
             self.group.links[index].resent = 0;
             let command = self.group.settle(index, self.policy, self.receipt.sequence, previous);
+            self.commands.extend(command);
+        }
+    }
+
+    /// The record shows what it should: what is shown beside it may have been overtaken. A command on its way needs no other.
+    pub(crate) fn settle_shown(&mut self) {
+        if !self.link().is_told() {
+            self.settle_own();
+        }
+    }
+
+    /// What the others of its kind owe may have changed with this record, because they are read together.
+    fn settle_kin(&mut self) {
+        let record = self.observation.record.clone();
+        for index in 0..self.group.links.len() {
+            let link = &self.group.links[index];
+            let kin = link.record.system == record.system && link.record.kind == record.kind;
+            if kin && index != self.index && link.sent.is_empty() {
+                let command = self.group.settle(index, self.policy, self.receipt.sequence, None);
+                self.commands.extend(command);
+            }
+        }
+    }
+
+    /// The record is out of step, and no command is on its way that would mend it: sends one.
+    pub(crate) fn mend(&mut self) {
+        if self.group.step(self.index, self.policy) == Step::Pending {
+            let command = self.group.resend(self.index, self.policy, self.receipt.sequence);
             self.commands.extend(command);
         }
     }

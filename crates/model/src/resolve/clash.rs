@@ -31,7 +31,7 @@ impl Turn<'_> {
         let told = link.is_told();
         link.agree(next);
         self.change(meant, reason);
-        if told {
+        if told && self.link().sent.last().is_none_or(|newest| newest.version < next) {
             // A command for an older version may still be waiting; only the newest for a record counts, so send one.
             self.supersede_own();
         }

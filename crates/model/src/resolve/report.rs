@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Resolved, Turn, resolve, rules};
 use crate::{
     CommandMode, DeliveryOutcome, Group, Intent, Native, Observation, Origin, Policy, Position, Receipt, RecordRef,
-    Source, Timestamp, Verdict, Version,
+    Sent, Source, Status, Timestamp, Verdict, Version,
 };
 
 /// What a connector says became of a command.
@@ -33,24 +33,55 @@ pub struct Report {
 
 /// Resolves a connector's report: what it wrote is an observation of our own write, what it could not write is noted on
 /// the link.
-pub fn report(group: Group, report: &Report, receipt: Receipt, policy: &Policy) -> Resolved {
-    let wrote = matches!(report.outcome, DeliveryOutcome::Applied | DeliveryOutcome::Unchanged);
+pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Policy) -> Resolved {
+    let Some(place) = group.index_of(&report.record) else { return Resolved::invalid(group) };
     let observation = as_observation(report);
-    if wrote && report.mode == CommandMode::Tell && report.native.is_some() {
-        return resolve(group, &observation, receipt, policy);
+    let news = receipt.sequence > group.links[place].sequences[receipt.lane as usize];
+    // A version that the item has not reached is another item's, to which the record was tied before.
+    if news && report.version <= group.item.version {
+        group.links[place].land(report.version, report.mode);
     }
-    let Some(mut turn) = Turn::new(group.clone(), &observation, receipt, policy) else {
-        return Resolved::invalid(group);
+    let wrote = matches!(report.outcome, DeliveryOutcome::Applied | DeliveryOutcome::Unchanged);
+    let mut resolved = if wrote && report.mode == CommandMode::Tell && report.native.is_some() {
+        resolve(group, &observation, receipt, policy)
+    } else {
+        let Some(mut turn) = Turn::new(group.clone(), &observation, receipt, policy) else {
+            return Resolved::invalid(group);
+        };
+        let verdict = rules::redelivered(&mut turn).unwrap_or_else(|| turn.note_outcome(report));
+        turn.done(verdict)
     };
-    let verdict = rules::redelivered(&mut turn).unwrap_or_else(|| {
+    if resolved.verdict != Verdict::Redelivered && resolved.commands.is_empty() {
+        let group = &resolved.group;
+        let newest = group.links[place].sent.last();
+        // The older one, or another item's, may have taken the newest one's place on the bus.
+        let other = |newest: &Sent| newest.version > report.version || newest.mode != report.mode;
+        let overtaken = newest.is_some_and(other) || report.version > group.item.version;
+        let again = overtaken.then(|| resolved.group.again(place, receipt.sequence)).flatten();
+        resolved.commands.extend(again);
+    }
+    resolved
+}
+
+impl Turn<'_> {
+    /// A report that tells nothing of what the record shows.
+    fn note_outcome(&mut self, report: &Report) -> Verdict {
         match report.outcome {
-            DeliveryOutcome::Rejected | DeliveryOutcome::Failed => turn.link().last_error.clone_from(&report.reason),
-            DeliveryOutcome::Applied | DeliveryOutcome::Unchanged => turn.link().last_error = None,
+            // A newer command is on its way, and may fare better.
+            DeliveryOutcome::Rejected | DeliveryOutcome::Failed if !self.link().sent.is_empty() => {}
+            DeliveryOutcome::Rejected | DeliveryOutcome::Failed => self.link().last_error.clone_from(&report.reason),
+            DeliveryOutcome::Applied | DeliveryOutcome::Unchanged => self.link().last_error = None,
             DeliveryOutcome::Superseded => {}
         }
+        let other = report.version != self.group.item.version;
+        if other && report.mode == CommandMode::Show && self.link().sent.is_empty() {
+            // An older status, or another item's, was shown over the current one.
+            self.link().shown = Some(Status::none());
+            self.settle_own();
+        }
+        self.mend();
         Verdict::Reported
-    });
-    turn.done(verdict)
+    }
 }
 
 fn as_observation(report: &Report) -> Observation {

@@ -1,7 +1,7 @@
 //! The rules of the sync model, in order. Each either decides or leaves the observation to the next.
 
 use super::Turn;
-use crate::{Intent, Irregular, Origin, Reason, RowKind, Verdict, commands_due};
+use crate::{CommandMode, Intent, Irregular, Origin, Reason, RowKind, Verdict, commands_due};
 
 /// One rule: its verdict, or `None` to pass the observation on.
 pub(super) type Rule = fn(&mut Turn) -> Option<Verdict>;
@@ -58,6 +58,8 @@ pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
         let meant = turn.lens.put(turn.lifecycle, &status, &turn.observation.native, None);
         turn.row(RowKind::Stale, None, &meant.unwrap_or(status), Reason::OlderPosition);
     }
+    // Our own write, and the record has changed since: to what was taken for no news, if nothing is on its way.
+    turn.mend();
     Some(Verdict::Stale)
 }
 
@@ -70,13 +72,18 @@ pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
     let shows = turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle);
     let unmapped = turn.lens.normal(native).is_none();
     let link = &mut turn.group.links[turn.index];
-    let version = version.or_else(|| link.late_echo(native, Origin::Unknown)).unwrap_or(link.agreed).min(current);
+    let version = version.or_else(|| link.late_echo(native, Origin::Unknown));
+    // A version that the item has not reached is another item's, to which the record was tied before.
+    if let Some(version) = version.filter(|version| *version <= current) {
+        link.land(version, CommandMode::Tell);
+    }
+    let version = version.unwrap_or(link.agreed).min(current);
     link.show(native, position);
     link.unmapped = unmapped;
     link.last_error = None;
     if shows {
         link.agree(current);
-        turn.settle_own();
+        turn.settle_shown();
     } else {
         // `resent` must survive: it is what ends a record that never keeps what is written to it.
         let resent = link.resent;
@@ -138,7 +145,7 @@ pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
         // The others of its kind still speak for the item; the edit is not lost, it waits for them.
         turn.row(RowKind::Folded, None, &status, Reason::Folded);
     }
-    turn.settle_own();
+    turn.settle_shown();
     Some(Verdict::Agreed)
 }
 
@@ -147,9 +154,16 @@ pub(super) fn late_echo(turn: &mut Turn) -> Option<Verdict> {
     let (native, position) = (&turn.observation.native, turn.observation.position);
     let origin = turn.observation.origin;
     let link = turn.link();
+    if link.native == *native {
+        return None;
+    }
     let version = link.late_echo(native, origin)?;
+    if link.sent.iter().all(|sent| sent.mode == CommandMode::Show || sent.version <= version) {
+        // No newer write will be reported.
+        link.land(version, CommandMode::Tell);
+    }
     link.show(native, position);
-    link.agree(version);
+    link.agree(version.max(link.agreed));
     Some(Verdict::LateEcho)
 }
 
@@ -165,6 +179,7 @@ pub(super) fn no_news(turn: &mut Turn) -> Option<Verdict> {
         // The command that is on its way expects the other word, and would be taken for overtaken.
         turn.settle_own();
     }
+    turn.mend();
     Some(Verdict::NoNews)
 }
 

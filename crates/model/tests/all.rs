@@ -1,0 +1,12 @@
+//! All tests of the model over its public items, in one binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it expects by failing, and what it ran"
+)]
+
+mod faults;
+mod histories;
+mod laws;
+mod lifecycles;
+mod scene;

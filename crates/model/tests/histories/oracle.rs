@@ -1,0 +1,437 @@
+//! Judges a history: what must hold, checked by code that shares nothing with the model's but its answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Command, CommandMode, Group, HistoryRow, Intent, Origin, Position, Reason, RowKind, Verdict};
+
+use super::bus::{Body, Message};
+use super::remote::{Author, Remote, Revision};
+use super::store::{Outcome, Store};
+use super::table::{self, Table};
+use super::world::{Broken, World};
+
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    /// Sequences that were committed.
+    taken: BTreeSet<u64>,
+    /// What became of each revision of each record, whenever it was first seen in a message.
+    verdicts: BTreeMap<(usize, usize), Vec<Verdict>>,
+    /// Changes by the edit that caused them.
+    changes: BTreeMap<(usize, usize), usize>,
+    /// Records whose time line could not tell old from new: equal or missing positions that came out of order.
+    tainted: BTreeSet<usize>,
+    /// The highest position that took effect.
+    effective: BTreeMap<usize, Position>,
+    /// Natives that commands asked for, by record.
+    asked: BTreeMap<usize, BTreeSet<String>>,
+    /// Writes that changed a record: the revision before, and the item version.
+    writes: BTreeMap<usize, Vec<(usize, u64)>>,
+    /// Edits that one of our writes covered before anybody saw them.
+    overwritten: BTreeSet<(usize, usize)>,
+    expected: Option<(usize, usize)>,
+    first_row: usize,
+    /// Edits that looked like our own writes, under a credential that cannot tell.
+    pub absorbed: usize,
+    /// Our own writes that looked like edits, where two connectors wrote at once.
+    pub mistaken: usize,
+}
+
+impl Oracle {
+    /// The records are tied; from here on every change needs an edit.
+    pub fn start(&mut self, store: &Store) {
+        self.first_row = store.rows.len();
+    }
+
+    pub fn tainted(&self) -> bool {
+        !self.tainted.is_empty()
+    }
+
+    pub fn asked(&mut self, remote: usize, command: &Command) {
+        if command.mode == CommandMode::Tell {
+            self.asked.entry(remote).or_default().insert(command.native.to_string());
+        }
+    }
+
+    pub fn wrote(&mut self, remote: &Remote, place: usize, command: &Command) {
+        self.writes.entry(place).or_default().push((remote.newest(), command.version.0));
+    }
+
+    pub fn overwrote(&mut self, remote: &Remote, place: usize, read: usize) {
+        self.overwritten.extend((read + 1..=remote.newest()).map(|revision| (place, revision)));
+    }
+
+    /// In a calm world: what the next quiet moment must show.
+    pub fn expect(&mut self, remote: usize, revision: usize) {
+        self.expected = Some((remote, revision));
+    }
+
+    /// A calm world is quiet.
+    pub fn calm(&mut self, world: &World) -> Result<(), Broken> {
+        if let Some(conflict) = world.store.conflicts.values().next() {
+            return Err(format!("edits that do not overlap never conflict: {conflict:?}"));
+        }
+        Self::converged(world, "in a calm world")?;
+        let Some((place, revision)) = self.expected.take() else { return Ok(()) };
+        let remote = &world.remotes[place];
+        let group = group_of(world, place)?;
+        let native = remote.revisions[revision].native.as_str();
+        let alone = group.links.iter().filter(|link| link.record.kind == remote.record.kind).count() == 1;
+        let reworded = same_meaning(remote.table, &remote.revisions[revision - 1], &remote.revisions[revision]);
+        if alone
+            && !reworded
+            && !remote.table.is_read_only()
+            && remote.table.normal(native) != Some(remote.table.get(group.item.status.as_str()))
+        {
+            return Err(format!(
+                "no silent loss: {} was set to {native}, the item is {}",
+                remote.record, group.item.status
+            ));
+        }
+        Ok(())
+    }
+
+    /// One message was committed.
+    pub fn committed(
+        &mut self,
+        world: &World,
+        message: &Message,
+        before: Option<&Group>,
+        outcome: &Outcome,
+    ) -> Result<(), Broken> {
+        let after = outcome.item.and_then(|id| world.store.groups.get(&id));
+        if !self.taken.insert(message.receipt.sequence) {
+            if !outcome.rows.is_empty() || (after.is_some() && after != before) {
+                return Err(format!("effectively once: message {} changed something the second time", message.id()));
+            }
+            return Ok(());
+        }
+        let revision = message.revision.map(|revision| (message.remote, revision));
+        if let Some(at) = revision {
+            self.verdicts.entry(at).or_default().push(outcome.verdict);
+            self.note_order(world, at);
+        }
+        for row in &outcome.rows {
+            self.row(world, message, before, row)?;
+        }
+        if let (Some((remote, revision)), true) = (revision, outcome.verdict != Verdict::Stale) {
+            let position = world.remotes[remote].revisions[revision].position;
+            if let Some(position) = position {
+                let highest = self.effective.entry(remote).or_insert(position);
+                *highest = position.max(*highest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where a record's own time line cannot tell what came first.
+    fn note_order(&mut self, world: &World, (remote, revision): (usize, usize)) {
+        let revisions = &world.remotes[remote].revisions;
+        let this = &revisions[revision];
+        let later = self
+            .verdicts
+            .range((remote, revision + 1)..=(remote, usize::MAX))
+            .map(|((_, place), _)| &revisions[*place]);
+        let mut confused = later.filter(|later| later.position == this.position && later.native != this.native);
+        if confused.next().is_some() {
+            self.tainted.insert(remote);
+        }
+    }
+
+    fn row(
+        &mut self,
+        world: &World,
+        message: &Message,
+        before: Option<&Group>,
+        row: &HistoryRow,
+    ) -> Result<(), Broken> {
+        let said = || format!("row {:?} {:?} -> {} ({:?}) of {}", row.kind, row.from, row.to, row.reason, message.id());
+        match row.kind {
+            RowKind::Lost | RowKind::Candidate => {
+                let known = row.conflict.is_some_and(|id| world.store.conflicts.contains_key(&id));
+                if !known {
+                    return Err(format!("no silent loss: {} names no recorded conflict", said()));
+                }
+            }
+            RowKind::Changed => {
+                self.changed(world, message, before, row).map_err(|why| format!("{why}: {}", said()))?;
+            }
+            _ => {}
+        }
+        let effective = matches!(
+            row.kind,
+            RowKind::Changed | RowKind::Lost | RowKind::Candidate | RowKind::Refused | RowKind::Folded
+        );
+        let known = self.effective.get(&message.remote).copied();
+        if effective && message.revision.is_some() && row.position.is_some() && row.position < known {
+            return Err(format!("order: {} took effect after a later one", said()));
+        }
+        Ok(())
+    }
+
+    fn changed(
+        &mut self,
+        world: &World,
+        message: &Message,
+        before: Option<&Group>,
+        row: &HistoryRow,
+    ) -> Result<(), Broken> {
+        let by_word = matches!(row.reason, Reason::Forced | Reason::RolledBack | Reason::Picked);
+        let Some(from) = row.from.as_ref() else { return Ok(()) };
+        if *from == row.to {
+            return Err("nobody but they: a change to the same status".to_owned());
+        }
+        if before.is_some_and(|before| before.item.held.is_some()) && !by_word {
+            return Err("a held item waits for a person".to_owned());
+        }
+        let Body::Seen(seen) = &message.body else {
+            return Err("nobody but they: a change is born of a connector's report".to_owned());
+        };
+        let Some(revision) = message.revision else {
+            return if seen.intent == Intent::Status { Err("no revision".to_owned()) } else { Ok(()) };
+        };
+        let remote = &world.remotes[message.remote];
+        let edit = base(remote, revision);
+        let tainted = self.tainted.contains(&message.remote);
+        // Two connectors wrote at once, and nothing says that it was us: no system offers a fence against that.
+        let mistaken = world.had_overlaps(message.remote) && seen.origin == Origin::Unknown;
+        if remote.revisions[edit].by != Author::Person && !tainted {
+            if !mistaken {
+                return Err("nobody but they: no person made this".to_owned());
+            }
+            self.mistaken += 1;
+        }
+        let count = self.changes.entry((message.remote, edit)).or_default();
+        *count += 1;
+        if *count > 1 && !tainted {
+            return Err("nobody but they: one edit changed the item twice".to_owned());
+        }
+        let table = remote.table;
+        let native = row.native.as_str();
+        if table.normal(native).is_none() || table.is_silent(native) {
+            return Err("a status that means nothing moved the item".to_owned());
+        }
+        let last_open = before.and_then(|before| before.item.last_open.as_ref()).map(model::Status::as_str);
+        let meant = table.put(from.as_str(), native, last_open);
+        let several = before
+            .is_some_and(|before| before.links.iter().filter(|link| link.record.kind == row.record.kind).count() > 1);
+        if !several && meant.as_deref() != Some(row.to.as_str()) {
+            return Err(format!("{native} means {meant:?}"));
+        }
+        let lifecycle = world.policy.lifecycles.get(&world.policy.default_lifecycle).expect("it is built in");
+        if !lifecycle.allows(from, &row.to) {
+            if lifecycle.irregular(&row.record.system) != model::Irregular::Accept {
+                return Err("the lifecycle does not take this".to_owned());
+            }
+            if table.is_read_only() && table::terminal(from.as_str()) {
+                return Err("a read-only record reopened the item".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record of an item that is not held shows its status, or is as close as it can be.
+    pub fn converged(world: &World, when: &str) -> Result<(), Broken> {
+        for group in world.store.groups.values() {
+            for link in &group.links {
+                let place = world.place_of(&link.record);
+                let remote = &world.remotes[place];
+                let native = &remote.now().native;
+                if link.native != *native && !remote.failed {
+                    return Err(format!(
+                        "convergence {when}: {} shows {native}, the shadow is {}",
+                        link.record, link.native
+                    ));
+                }
+                if group.item.held.is_none() {
+                    in_step(world, group, remote).map_err(|why| format!("convergence {when}: {why}"))?;
+                } else if group.conflict.as_ref().is_none_or(|conflict| conflict.winner.is_some()) {
+                    return Err(format!("{} is held by no open conflict", group.item.id));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is delivered.
+    pub fn judge(&mut self, world: &World) -> Result<(), Broken> {
+        Self::converged(world, "at the end")?;
+        versions_are_gapless(&world.store)?;
+        for (place, remote) in world.remotes.iter().enumerate() {
+            for (revision, _) in remote.revisions.iter().enumerate().filter(|(_, one)| one.by == Author::Person) {
+                self.not_lost(world, place, revision)?;
+            }
+            self.writes_are_few(world, place)?;
+        }
+        let mut rows = BTreeSet::new();
+        for row in &world.store.rows {
+            if !rows.insert((row.cause.sequence, row.kind.code(), row.record.to_string(), row.item)) {
+                return Err(format!("effectively once: a row stands twice: {row:?}"));
+            }
+        }
+        deterministic(world)
+    }
+
+    fn not_lost(&mut self, world: &World, place: usize, revision: usize) -> Result<(), Broken> {
+        let remote = &world.remotes[place];
+        let one = &remote.revisions[revision];
+        let same = |other: &usize| base(remote, *other) == revision;
+        let verdicts: Vec<Verdict> = (revision..remote.revisions.len())
+            .take_while(same)
+            .flat_map(|seen| self.verdicts.get(&(place, seen)).cloned().unwrap_or_default())
+            .collect();
+        let kept = |verdict: &Verdict| {
+            use Verdict as V;
+            matches!(
+                verdict,
+                V::FastForward
+                    | V::Conflict
+                    | V::FlipFlop
+                    | V::JoinedHold
+                    | V::Refused
+                    | V::HeldIrregular
+                    | V::Ignored
+                    | V::Unmapped
+                    | V::Agreed
+            )
+        };
+        let later = (revision + 1..remote.revisions.len()).any(|later| base(remote, later) > revision);
+        let asked = self
+            .asked
+            .get(&place)
+            .is_some_and(|asked| asked.iter().any(|told| means_same(remote.table, told, one.native.as_str())));
+        let was = remote.revisions[..revision].iter().any(|before| same_meaning(remote.table, before, one));
+        let fine = verdicts.iter().any(kept)
+            // A later change of the same record covers one that came late, or that nobody saw.
+            || (later && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Stale | Verdict::NoNews)));
+        // Under a personal token our own write and a person's look alike; and a person may set again what was there.
+        let absorbed = verdicts.iter().any(|verdict| match verdict {
+            // A connector found it there already when it came to write the same.
+            Verdict::LateEcho | Verdict::OwnWrite => asked,
+            Verdict::NoNews => was || asked,
+            _ => false,
+        });
+        if !fine && absorbed {
+            self.absorbed += 1;
+        }
+        if fine || absorbed {
+            return Ok(());
+        }
+        Err(format!("no silent loss: {} revision {revision} ({}) ended as {verdicts:?}", remote.record, one.native))
+    }
+
+    /// A version is written once, unless a person changed the record meanwhile.
+    fn writes_are_few(&self, world: &World, place: usize) -> Result<(), Broken> {
+        let exempt = world.had_overlaps(place) || world.had_links() || self.tainted.contains(&place);
+        let remote = &world.remotes[place];
+        let writes = self.writes.get(&place).map_or(&[][..], Vec::as_slice);
+        for pair in writes.windows(2) {
+            let [(first, version), (second, again)] = pair else { continue };
+            let edited = (first + 2..=*second).any(|revision| remote.revisions[revision].by == Author::Person);
+            if !exempt && !edited && again <= version {
+                return Err(format!("no loops: {} was written for version {version}, then for {again}", remote.record));
+            }
+        }
+        let changes = world
+            .store
+            .rows
+            .iter()
+            .filter(|row| matches!(row.kind, RowKind::Changed | RowKind::Linked | RowKind::Unlinked))
+            .count();
+        let bound = 2 * (changes + remote.revisions.iter().filter(|one| one.by == Author::Person).count());
+        if writes.len() > bound {
+            return Err(format!(
+                "no loops: {} was written {} times for {changes} changes",
+                remote.record,
+                writes.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The revision that set what this one shows.
+fn base(remote: &Remote, revision: usize) -> usize {
+    (0..=revision).rev().find(|place| remote.revisions[*place].by != Author::Touch).unwrap_or(0)
+}
+
+fn same_meaning(table: &Table, one: &Revision, other: &Revision) -> bool {
+    means_same(table, one.native.as_str(), other.native.as_str())
+}
+
+fn means_same(table: &Table, one: &str, other: &str) -> bool {
+    one == other || table.normal(one).is_some_and(|normal| table.normal(other) == Some(normal))
+}
+
+fn group_of(world: &World, place: usize) -> Result<&Group, Broken> {
+    let record = &world.remotes[place].record;
+    let found = world.store.item_of(record).and_then(|id| world.store.groups.get(&id));
+    found.ok_or_else(|| format!("{record} belongs to no item"))
+}
+
+fn in_step(world: &World, group: &Group, remote: &Remote) -> Result<(), Broken> {
+    let table = remote.table;
+    let status = group.item.status.as_str();
+    let wanted = table.get(status);
+    let native = remote.now().native.as_str();
+    let odd =
+        table.normal(native).is_none() && matches!(remote.revisions[base(remote, remote.newest())].by, Author::Person);
+    let alike = || {
+        group
+            .links
+            .iter()
+            .map(|link| &world.remotes[world.place_of(&link.record)])
+            .filter(|other| std::ptr::eq(other.table, table))
+    };
+    let least = least_advanced(table, alike().map(|other| other.now().native.as_str()));
+    if table.is_read_only() || odd || remote.failed || table.normal(native) == Some(wanted) || least == Some(wanted) {
+        return Ok(());
+    }
+    if !table.can_tell(wanted) {
+        let shown = remote.shown.as_deref();
+        // Of two connectors that show at once the wrong one may be the last.
+        let doubtful = world.had_overlaps(world.place_of(&remote.record)) || world.had_links();
+        let known = !doubtful && !remote.failed;
+        if table.shows && shown != Some(status) && known {
+            return Err(format!("{} cannot be told {status}, and {shown:?} is shown beside it", remote.record));
+        }
+        return Ok(());
+    }
+    Err(format!("{} shows {native}, the item is {status}, which is {wanted} there", remote.record))
+}
+
+/// What several records of one kind say together, where all must be done.
+fn least_advanced<'a>(table: &Table, natives: impl Iterator<Item = &'a str>) -> Option<&'static str> {
+    let known = natives
+        .filter(|native| !table.is_silent(native))
+        .filter_map(|native| Some((table.preferred(native)?, table.normal(native)?)));
+    let rank = |status: &str| table::STATUSES.iter().position(|one| *one == status);
+    known.min_by_key(|(status, _)| rank(status)).map(|(_, native)| native)
+}
+
+fn versions_are_gapless(store: &Store) -> Result<(), Broken> {
+    let mut last = BTreeMap::new();
+    for row in store.rows.iter().filter(|row| row.kind == RowKind::Changed) {
+        let before = last.insert(row.item, row.version.0).unwrap_or(0);
+        if row.version.0 != before + 1 {
+            return Err(format!("order: item {} went from version {before} to {}", row.item, row.version));
+        }
+    }
+    for group in store.groups.values() {
+        if last.get(&group.item.id) != Some(&group.item.version.0) {
+            return Err(format!("order: item {} has a version without a row", group.item.id));
+        }
+    }
+    Ok(())
+}
+
+/// The same messages in the same order give the same history.
+fn deterministic(world: &World) -> Result<(), Broken> {
+    let mut again = Store::default();
+    for message in &world.committed {
+        again.apply(message, &world.policy);
+    }
+    let same = again.rows == world.store.rows
+        && again.groups == world.store.groups
+        && again.conflicts == world.store.conflicts;
+    if same { Ok(()) } else { Err("determinism: the same messages gave another history".to_owned()) }
+}

@@ -1,0 +1,100 @@
+//! A record in a remote system: what it shows, its own clock, and all that ever happened to it.
+
+use model::{Command, Native, Origin, Position, RecordRef, Timestamp, Version};
+
+use super::table::{Clock, Table};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    Start,
+    Person,
+    /// Somebody edited something else on it.
+    Touch,
+    Us(Version),
+}
+
+/// Under whose name we write, and so what a webhook tells of who it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    App,
+    Tagged,
+    Personal,
+}
+
+#[derive(Debug, Clone)]
+pub struct Revision {
+    pub native: Native,
+    pub position: Option<Position>,
+    pub at: Timestamp,
+    pub by: Author,
+    /// What a webhook says of its origin.
+    pub origin: Origin,
+}
+
+/// The newest command of a record's subject, and how far the connectors are.
+#[derive(Debug, Default)]
+pub struct Desired {
+    pub command: Option<Command>,
+    pub stored: u64,
+    pub acknowledged: u64,
+}
+
+#[derive(Debug)]
+pub struct Remote {
+    pub record: RecordRef,
+    pub table: &'static Table,
+    pub credential: Credential,
+    pub skew_ms: i64,
+    /// It offers a conditional write.
+    pub conditional: bool,
+    pub down: bool,
+    pub revisions: Vec<Revision>,
+    /// The item's status, shown beside what it cannot be told.
+    pub shown: Option<String>,
+    pub desired: Desired,
+    /// Writes of ours that changed it.
+    pub writes: usize,
+    /// The last command was given up.
+    pub failed: bool,
+}
+
+impl Remote {
+    pub fn now(&self) -> &Revision {
+        self.revisions.last().expect("it starts with one")
+    }
+
+    pub fn newest(&self) -> usize {
+        self.revisions.len() - 1
+    }
+
+    /// Somebody changes it. Returns the revision.
+    pub fn change(&mut self, native: &Native, by: Author, origin: Origin, now_ms: i64) -> usize {
+        let at = now_ms + self.skew_ms;
+        let clock = |milliseconds: i64| u64::try_from(milliseconds).expect("after 1970");
+        let position = match self.table.clock {
+            Clock::Milliseconds => Some(clock(at)),
+            Clock::Seconds => Some(clock(at) / 1_000),
+            Clock::Rows => Some(self.revisions.len() as u64 + 1),
+            Clock::None => None,
+        };
+        let position = position.map(Position);
+        let before = self.revisions.last().and_then(|last| last.position);
+        self.revisions.push(Revision {
+            native: native.clone(),
+            position: position.max(before),
+            at: Timestamp(at),
+            by,
+            origin,
+        });
+        self.newest()
+    }
+
+    /// What a webhook says of who made our own write.
+    pub fn own_origin(&self, version: Version) -> Origin {
+        match self.credential {
+            Credential::App => Origin::Own(None),
+            Credential::Tagged => Origin::Own(Some(version)),
+            Credential::Personal => Origin::Unknown,
+        }
+    }
+}

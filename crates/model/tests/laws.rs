@@ -1,0 +1,170 @@
+//! Every mapping is a well-behaved lens: the built-in ones with any team's words, and any that the loader lets in.
+
+use model::{Lens, Lifecycle, LifecycleName, Lifecycles, MappingError, Mappings, Native, Status, Vocabulary, Word};
+use proptest::prelude::*;
+
+/// PutGet and GetPut over every status, every native and every status to return to.
+fn lawful(lens: &Lens, lifecycle: &Lifecycle) -> Result<(), String> {
+    let open: Vec<Option<&Status>> = std::iter::once(None)
+        .chain(lifecycle.statuses().iter().filter(|status| !lifecycle.is_terminal(status)).map(Some))
+        .collect();
+    for canonical in lifecycle.statuses() {
+        let kept = lens.put(lifecycle, canonical, lens.get(canonical), None);
+        if kept.as_ref() != Some(canonical) {
+            return Err(format!("GetPut: {canonical} became {kept:?}"));
+        }
+        for (native, normal) in lens.natives() {
+            for last_open in &open {
+                let put = lens.put(lifecycle, canonical, native, *last_open);
+                let shown = put.as_ref().map(|status| lens.get(status));
+                if shown != Some(normal) {
+                    return Err(format!(
+                        "PutGet: {native} on {canonical} (last open {last_open:?}) gave {put:?}, shown as {shown:?}"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn built_in() -> (Lifecycles, Mappings) {
+    let policy = crate::scene::policy();
+    (policy.lifecycles, policy.mappings)
+}
+
+#[test]
+fn every_built_in_mapping_obeys_the_laws() {
+    let (lifecycles, mappings) = built_in();
+    assert!(mappings.iter().count() >= 5);
+    for mapping in mappings.iter() {
+        let lifecycle = lifecycles.get(&mapping.lifecycle).unwrap();
+        lawful(&mapping.lens(lifecycle, None).unwrap(), lifecycle).unwrap_or_else(|why| panic!("{mapping}: {why}"));
+    }
+}
+
+#[test]
+fn a_system_that_nobody_mapped_obeys_the_laws_and_is_told_nothing() {
+    for lifecycle in Lifecycles::built_in().unwrap().iter() {
+        let lens = Lens::identity(lifecycle);
+        lawful(&lens, lifecycle).unwrap();
+        assert!(lens.is_read_only());
+        for (word, status) in lifecycle.synonyms() {
+            let native = Native::new(word.as_str()).unwrap();
+            assert_eq!(lens.put(lifecycle, lifecycle.initial(), &native, None).as_ref(), Some(status));
+        }
+    }
+}
+
+const CLASSES: [&str; 7] = ["triage", "backlog", "unstarted", "started", "completed", "canceled", "duplicate"];
+const NAMES: [&str; 12] = [
+    "Backlog",
+    "Todo",
+    "In Progress",
+    "Blocked",
+    "In Review",
+    "Done",
+    "Canceled",
+    "Cancelled",
+    "Doing",
+    "QA",
+    "Später",
+    "完了",
+];
+
+fn teams() -> impl Strategy<Value = Vocabulary> {
+    let word = (prop::sample::select(&NAMES[..]), prop::sample::select(&CLASSES[..]));
+    prop::collection::vec(word, 1..10).prop_map(|words| {
+        let mut known: Vec<Word> = vec![];
+        for (name, class) in words {
+            let native = Native::new(name).unwrap();
+            if known.iter().all(|word| word.native != native) {
+                known.push(Word { native, class: class.into() });
+            }
+        }
+        Vocabulary(known.into())
+    })
+}
+
+const STATUSES: [&str; 8] = ["backlog", "todo", "in_progress", "blocked", "in_review", "done", "canceled", "failed"];
+const FEW: [&str; 4] = ["a", "b", "c", "d"];
+
+fn mappings() -> impl Strategy<Value = String> {
+    let get = prop::collection::vec(prop::sample::select(&FEW[..]), 8);
+    let put = prop::collection::btree_map(prop::sample::select(&FEW[..]), prop::sample::select(&STATUSES[..]), 0..4);
+    let alias =
+        prop::collection::btree_map(prop::sample::select(&["e", "f"][..]), prop::sample::select(&FEW[..]), 0..2);
+    (get, put, alias, any::<bool>()).prop_map(|(get, put, alias, preferred)| {
+        let reopen = if preferred { "preferred" } else { "previous" };
+        let mut text =
+            format!("[[mapping]]\nsystem = \"s\"\nkind = \"k\"\nlifecycle = \"work\"\nreopen = {reopen:?}\n");
+        let lines = |part: &str, pairs: &mut dyn Iterator<Item = (&str, &str)>| {
+            pairs.fold(format!("[mapping.{part}]\n"), |text, (from, to)| format!("{text}{from} = {to:?}\n"))
+        };
+        text += &lines("get", &mut STATUSES.iter().copied().zip(get.iter().copied()));
+        text += &lines("put", &mut put.iter().map(|(from, to)| (*from, *to)));
+        text + &lines("alias", &mut alias.iter().map(|(from, to)| (*from, *to)))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_built_in_mapping_obeys_the_laws_for_any_team(team in teams()) {
+        let (lifecycles, mappings) = built_in();
+        for mapping in mappings.iter().filter(|mapping| mapping.system.as_str() == "linear") {
+            let lifecycle = lifecycles.get(&mapping.lifecycle).unwrap();
+            let lens = mapping.lens(lifecycle, Some(&team)).unwrap();
+            prop_assert_eq!(lawful(&lens, lifecycle), Ok(()), "{}", mapping);
+            for status in lifecycle.statuses() {
+                let told = lens.get(status);
+                prop_assert!(team.0.iter().any(|word| word.native == *told), "{} is no state of the team", told);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mapping_that_is_let_in_obeys_the_laws(text in mappings()) {
+        let lifecycles = Lifecycles::built_in().unwrap();
+        let mut all = Mappings::default();
+        if all.add_toml(&text, &lifecycles).is_ok() {
+            let work = lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap();
+            let mapping = all.iter().next().unwrap();
+            prop_assert_eq!(lawful(&mapping.lens(work, None).unwrap(), work), Ok(()), "{}", text);
+        }
+    }
+}
+
+fn refused(change: impl Fn(&str) -> String) -> MappingError {
+    let text = include_str!("../../../services/connector-postgres/mapping.toml");
+    let lifecycles = Lifecycles::built_in().unwrap();
+    Mappings::default().add_toml(&change(text), &lifecycles).unwrap_err()
+}
+
+#[test]
+fn a_mapping_that_breaks_a_law_is_refused_with_the_statuses_that_show_it() {
+    // A native of its own that means a status which is shown as something else.
+    let error = refused(|text| {
+        text.replace("backlog = \"backlog\"\ntodo = \"todo\"\nin_progress = \"in_progress\"\nblocked = \"blocked\"\nin_review = \"in_review\"\ndone = \"done\"\ncanceled = \"canceled\"\nfailed = \"failed\"\n\n[mapping.alias]", "shipped = \"done\"\n[mapping.alias]")
+    });
+    let MappingError::PutGet { native, to, shown, .. } = &error else { panic!("{error}") };
+    assert_eq!((native.as_str(), to.as_str(), shown.as_str()), ("shipped", "done", "done"));
+    assert!(error.to_string().contains("PutGet") && error.to_string().contains("shipped"), "{error}");
+}
+
+#[test]
+fn a_mapping_with_a_hole_or_a_wrong_word_is_refused() {
+    let error = refused(|text| text.replacen("blocked = \"blocked\"\n", "", 1));
+    assert!(matches!(&error, MappingError::NotTotal { status, .. } if status.as_str() == "blocked"), "{error}");
+    let error = refused(|text| text.replacen("blocked = ", "stuck = ", 1));
+    assert!(matches!(&error, MappingError::UnknownStatus { word, .. } if word.as_str() == "stuck"), "{error}");
+    let error = refused(|text| text.replacen("cancelled = \"canceled\"", "cancelled = \"gone\"", 1));
+    assert!(matches!(&error, MappingError::UnknownNative { place: "alias", .. }), "{error}");
+    let error = refused(|text| text.replacen("[mapping.get]", "writable = [\"gone\"]\n[mapping.get]", 1));
+    assert!(matches!(&error, MappingError::UnknownNative { place: "writable", .. }), "{error}");
+    let error = refused(|text| text.replacen("\"work\"", "\"play\"", 1));
+    assert!(matches!(&error, MappingError::NoLifecycle { .. }), "{error}");
+    let error = refused(|text| text.replacen("[mapping.get]", "frob = 1\n[mapping.get]", 1));
+    assert!(matches!(&error, MappingError::Shape(why) if why.contains("frob")), "{error}");
+}
