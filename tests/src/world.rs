@@ -73,7 +73,7 @@ pub async fn with_world(
         outcome = Err(anyhow::anyhow!("a task of lockstep panicked"));
     }
     if outcome.is_err() {
-        eprintln!("--- what lockstep said ---\n{output}\n--- end ---");
+        eprintln!("--- what lockstep said ---\n{}\n--- end ---", in_short(&output));
     }
     world.database.remove().await?;
     outcome
@@ -172,6 +172,15 @@ impl World {
     pub fn piece(&self, key: &str) -> anyhow::Result<&Piece> {
         self.pieces.iter().find(|piece| piece.key == key).with_context(|| format!("there is no piece {key}"))
     }
+}
+
+/// What went wrong, and the last of what it said.
+fn in_short(output: &str) -> String {
+    const LAST: usize = 60;
+    let lines: Vec<&str> = output.lines().collect();
+    let (before, last) = lines.split_at(lines.len().saturating_sub(LAST));
+    let wrong = before.iter().filter(|line| ["WARN", "ERROR", "panicked"].iter().any(|word| line.contains(word)));
+    wrong.chain(last).copied().collect::<Vec<_>>().join("\n")
 }
 
 /// A port that was free a moment ago: it must be known before the start, and stay the same after a restart.

@@ -37,7 +37,7 @@ fn decoded(event: &str, payload: &Value) -> anyhow::Result<Decoded> {
     let updated_at = payload[subject(event)]["updated_at"].as_str().context("no updated_at")?;
     let now_ms =
         connector_github::decode::moment(updated_at).map_err(|error| anyhow::anyhow!("{error}"))?.1.0 + SOON_MS;
-    webhook(event, "a-delivery", payload.to_string().as_bytes(), &Terms::default(), None, now_ms)
+    webhook(event, payload.to_string().as_bytes(), &Terms::default(), None, now_ms)
         .map_err(|error| anyhow::anyhow!("{event} {}: {error}", payload["action"]))
 }
 
@@ -77,7 +77,7 @@ fn every_published_payload_decodes_to_the_status_it_shows_or_to_a_reason() -> an
                 ensure!(all.len() == 1, "{event} {}: {} observations", payload["action"], all.len());
                 let number = payload[subject(event)]["number"].as_u64().context("no number")?;
                 let repository = payload["repository"]["full_name"].as_str().context("no repository")?.to_lowercase();
-                ensure!(all[0].record.id() == format!("{repository}#{number}"), "{}", all[0].record);
+                ensure!(all[0].record.id().to_lowercase() == format!("{repository}#{number}"), "{}", all[0].record);
                 ensure!(
                     observed(&decoded) == Some(shown(event, payload)),
                     "{event} {}: {decoded:?}",

@@ -62,6 +62,29 @@ async fn edit(world: &World, place: usize, random: &mut StdRng) -> anyhow::Resul
     }
 }
 
+/// How often a piece has changed, and how often its records have been written.
+struct Standing {
+    version: u64,
+    writes: u64,
+}
+
+async fn standing(world: &World) -> anyhow::Result<Vec<Standing>> {
+    let updates = world.tasks.updates().await?;
+    let (linear, github) = (world.linear.counters().counts(), world.github.counters().counts());
+    let mut all = Vec::new();
+    for piece in &world.pieces {
+        let item = world.face.item(&piece.key).await?.unwrap_or_default();
+        let told = [
+            linear.writes_by_record.get(&piece.key),
+            github.writes_by_record.get(&format!("{REPO}#{}", piece.issue)),
+            updates.get(&piece.task),
+        ];
+        let writes = told.into_iter().flatten().sum();
+        all.push(Standing { version: item["version"].as_u64().unwrap_or_default(), writes });
+    }
+    Ok(all)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_sweep_makes_everything_agree()
 -> anyhow::Result<()> {
@@ -80,10 +103,12 @@ async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_swe
                 ..Faults::default()
             });
         }
-        let mut last = BTreeMap::new();
+        let before = standing(world).await?;
+        let (mut last, mut edits) = (BTreeMap::new(), [0; PIECES]);
         for _ in 0..EDITS {
             let place = random.random_range(0..PIECES);
             last.insert(place, edit(world, place, &mut random).await?);
+            edits[place] += 1;
             // People do not wait for each other, and nobody edits a thousand times in one instant.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
         }
@@ -100,6 +125,15 @@ async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_swe
             (all.len(), dropped)
         });
         eprintln!("webhooks and those lost: Linear {:?}, GitHub {:?}", counted[0], counted[1]);
+        for ((piece, edits), (before, after)) in
+            world.pieces.iter().zip(edits).zip(before.iter().zip(standing(world).await?))
+        {
+            let (changes, writes) = (after.version - before.version, after.writes - before.writes);
+            let key = &piece.key;
+            ensure!(changes <= edits, "{key} changed {changes} times, and was edited {edits} times");
+            // Three records, each told of each change at most once; the table counts people's updates with ours.
+            ensure!(writes <= 3 * changes + edits, "{key} changed {changes} times, and was written {writes} times");
+        }
         for (place, possible) in last {
             if editor(place) == Editor::Anyone {
                 continue;
