@@ -1,0 +1,62 @@
+//! Benchmarks: figures, each beside a baseline measured in the same run.
+//!
+//! `bench [name] --nats URL --database URL --out DIR`. The servers are the caller's, and nothing else should use them; the
+//! results are `<name>.json` in the folder, and a table.
+
+mod dice;
+mod outcome;
+mod pipeline;
+mod policy;
+mod resolve;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+
+use outcome::{Outcome, table};
+
+/// A benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Observations a second through `resolve()` alone
+    Resolve,
+    /// Observations from NATS through PostgreSQL to a WebSocket client: events a second, latency, and a million items
+    Pipeline,
+}
+
+#[derive(Debug, Parser)]
+#[command(version, about = "Benchmarks of Lockstep, each beside a baseline measured in the same run")]
+struct Options {
+    /// The benchmark to run; all of them without it
+    name: Option<Name>,
+    /// A NATS server with JetStream that nobody else uses
+    #[arg(long)]
+    nats: String,
+    /// A PostgreSQL database on a server that nobody else uses; its user may create databases
+    #[arg(long)]
+    database: String,
+    /// Where the results are written
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    pipeline: pipeline::Options,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    std::fs::create_dir_all(&options.out).with_context(|| format!("{} cannot be made", options.out.display()))?;
+    let wants = |name: Name| options.name.is_none_or(|wanted| wanted == name);
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    if wants(Name::Resolve) {
+        outcomes.push(resolve::run()?);
+    }
+    if wants(Name::Pipeline) {
+        outcomes.extend(pipeline::run(&options.nats, &options.database, &options.pipeline)?);
+    }
+    for outcome in &outcomes {
+        outcome.write(&options.out)?;
+    }
+    outcome::say(&table(&outcomes));
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! What is measured: the resolver and the broadcaster as they are, with one WebSocket client in room `all`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bus::Bus;
+use futures_util::StreamExt;
+use model::Policy;
+use runtime::Process;
+use store::Store;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
+
+use super::database::Database;
+use super::seen::Seen;
+use super::trial::Target;
+
+/// The services, while they run.
+pub struct Stack {
+    process: Process,
+    bus: Bus,
+    target: Target,
+}
+
+const START: Duration = Duration::from_secs(30);
+
+impl Stack {
+    /// Starts them.
+    pub async fn start(nats: &str, database: &Database, policy: Arc<Policy>) -> Result<Self> {
+        let process = Process::new("bench", None);
+        let bus = Bus::connect(&bus::Config { url: nats.to_owned(), ..bus::Config::default() }, &process).await?;
+        bus.ensure_topology().await?;
+        if bus.stream_info(bus::Stream::Observations).await?.0 > 0 {
+            bail!("the server at --nats holds observations; a benchmark wants one that nobody else uses");
+        }
+        let store = store::Config { url: database.url.clone(), ..store::Config::default() };
+        let store = Store::connect(&store, &process).await?;
+        let anywhere = ([127, 0, 0, 1], 0).into();
+        let resolver = resolver::Config { listen: anywhere, ..resolver::Config::default() };
+        let services = (process.of("resolver"), process.of("broadcaster"));
+        resolver::run(resolver, services.0, bus.clone(), store.clone(), Arc::clone(&policy)).await?;
+        let broadcaster = broadcaster::Config { listen: anywhere, ..broadcaster::Config::default() };
+        broadcaster::run(broadcaster, services.1, bus.clone(), store, policy).await?;
+        let address = *process.addresses().get("broadcaster").context("the broadcaster does not listen")?;
+        let seen = Seen::new();
+        let connecting = tokio_tungstenite::connect_async(format!("ws://{address}/v1/ws?room=all"));
+        let (mut socket, _) = tokio::time::timeout(START, connecting).await.context("the broadcaster is silent")??;
+        tokio::time::timeout(START, snapshot(&mut socket)).await.context("no snapshot comes")??;
+        process.spawn("client", watch(socket, seen.clone(), process.shutdown().clone()));
+        Ok(Self { process, bus, target: Target { prefix: "", seen } })
+    }
+
+    /// Where it takes messages, and what its client saw.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Ends them, and empties the streams.
+    pub async fn stop(self) -> Result<()> {
+        self.process.shutdown().cancel();
+        self.process.finished(Duration::from_secs(10)).await?;
+        for stream in [bus::Stream::Observations, bus::Stream::Changes, bus::Stream::Commands] {
+            self.bus.purge(stream).await?;
+        }
+        Ok(())
+    }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Reads until the snapshot is whole.
+async fn snapshot(socket: &mut Socket) -> Result<()> {
+    while let Some(message) = socket.next().await {
+        if let Message::Text(text) = message?
+            && text.starts_with("{\"")
+            && text.contains("\"type\":\"snapshot\"")
+            && text.contains("\"more\":false")
+        {
+            return Ok(());
+        }
+    }
+    bail!("the broadcaster closed the connection")
+}
+
+async fn watch(mut socket: Socket, seen: Seen, shutdown: CancellationToken) -> Result<()> {
+    while let Some(message) = socket.next().await {
+        match message {
+            Ok(Message::Text(text)) => {
+                if let Some(cause) = cause(&text) {
+                    seen.note(&[cause]);
+                }
+            }
+            Ok(Message::Close(_)) if shutdown.is_cancelled() => return Ok(()),
+            Ok(Message::Close(frame)) => bail!("the broadcaster closes the connection: {frame:?}"),
+            Ok(_) => {}
+            Err(error) => bail!("the connection broke: {error}"),
+        }
+    }
+    Ok(())
+}
+
+/// The stream sequence of what caused a change.
+fn cause(text: &str) -> Option<u64> {
+    let (_, rest) = text.starts_with("{\"type\":\"change\"").then(|| text.rsplit_once("\"cause\":"))??;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cause;
+
+    #[test]
+    fn a_change_tells_its_cause() {
+        assert_eq!(cause("{\"type\":\"change\",\"position\":1,\"title\":\"x\",\"cause\":42,\"records\":[]}"), Some(42));
+        assert_eq!(cause("{\"type\":\"snapshot\",\"cause\":42}"), None);
+    }
+}
