@@ -2,6 +2,7 @@
 
 mod api;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector::calls::limits;
@@ -14,8 +15,9 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::address::{Address, Of, is_repository};
-use crate::decode::{self, Issue, Sight, Terms, malformed};
+use crate::decode::{self, Issue, Terms, malformed};
 use crate::pull::{Pull, Standing};
+use crate::sights::{Sights, is_unsettled};
 use crate::walk::Walk;
 use crate::{Config, encode};
 use api::{Api, json_of};
@@ -29,6 +31,7 @@ pub struct Github {
     api: Api,
     terms: Terms,
     sweep_every: Duration,
+    sights: Mutex<Sights>,
 }
 
 impl Connector for Github {
@@ -48,6 +51,7 @@ impl Connector for Github {
         }
         Ok(Self {
             api: Api::new(&config, &parts)?,
+            sights: Mutex::new(Sights::new(parts.process.now_ms())),
             process: parts.process,
             terms: Terms { repositories: config.repositories, team_prefixes: config.team_prefixes },
             sweep_every: Duration::from_secs(config.sweep_s),
@@ -59,26 +63,32 @@ impl Connector for Github {
     }
 
     fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
-        let login = self.api.login();
-        decode::webhook(&webhook.event, &webhook.id, &webhook.body, &self.terms, login, self.process.now_ms())
+        let (login, now) = (self.api.login(), self.process.now_ms());
+        let mut decoded = decode::webhook(&webhook.event, &webhook.body, &self.terms, login, now)?;
+        if let Decoded::Observations(seen) = &mut decoded {
+            for seen in seen {
+                self.sights().name(seen, now);
+            }
+        }
+        Ok(decoded)
     }
 
     async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
         let (of, at) = Address::of(record)?;
-        let sight = self.sight(Source::Poll);
-        match of {
+        let (seen, extra) = match of {
             Of::Issue => {
                 let issue: Issue = json_of(&self.api.ask(&encode::issue(&at), "read").await?)?;
-                let observation = Observation { record: record.clone(), ..issue.observation(&self.terms, sight)? };
-                Ok(Reading { observation, extra: Value::Null })
+                (issue.observation(&self.terms, Source::Poll)?, Value::Null)
             }
             Of::PullRequest => {
                 let pull = self.pull(&at, "read").await?;
                 let extra = json!({"node": pull.node, "head": pull.head, "draft": pull.standing.is_draft});
-                let observation = Observation { record: record.clone(), ..pull.observation(&self.terms, sight)? };
-                Ok(Reading { observation, extra })
+                (pull.observation(&self.terms, Source::Poll)?, extra)
             }
-        }
+        };
+        let mut observation = Observation { record: record.clone(), ..seen };
+        self.sights().name(&mut observation, self.process.now_ms());
+        Ok(Reading { observation, extra })
     }
 
     async fn write(&self, command: &Command, reading: &Reading) -> Result<Written, Failure> {
@@ -126,8 +136,8 @@ impl Connector for Github {
 }
 
 impl Github {
-    fn sight(&self, source: Source) -> Sight<'static> {
-        Sight { source, now_ms: self.process.now_ms(), delivery: None }
+    fn sights(&self) -> MutexGuard<'_, Sights> {
+        self.sights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a page of a list shows. A list does not tell a pull request's branch and reviews, so those are read one by one.
@@ -143,15 +153,22 @@ impl Github {
             Err(failure) => Err(failure),
         };
         let seen: Vec<Option<Observation>> = stream::iter(issues).map(one).buffered(READS_MAX).try_collect().await?;
-        Ok(seen.into_iter().flatten().collect())
+        let now = self.process.now_ms();
+        let mut sights = self.sights();
+        // A page is a moment old. Of a second that is not over it says nothing where a webhook did; the next sweep reads it again.
+        let old = |seen: &Observation| is_unsettled(seen.occurred_at, now) && sights.was_told(seen);
+        let mut seen: Vec<Observation> = seen.into_iter().flatten().filter(|seen| !old(seen)).collect();
+        for seen in &mut seen {
+            sights.name(seen, now);
+        }
+        Ok(seen)
     }
 
     async fn seen_one(&self, issue: &Issue) -> Result<Observation, Failure> {
-        let sight = self.sight(Source::Sweep);
         if issue.pull_request.is_none() {
-            return issue.observation(&self.terms, sight);
+            return issue.observation(&self.terms, Source::Sweep);
         }
-        self.pull(&issue.address()?, "sweep").await?.observation(&self.terms, sight)
+        self.pull(&issue.address()?, "sweep").await?.observation(&self.terms, Source::Sweep)
     }
 
     /// A pull request by GraphQL, or by REST where GraphQL does not serve.

@@ -3,7 +3,7 @@
 //! Pure. A webhook does not say how a pull request's reviews stand; where that matters it asks for the record to be read.
 
 use connector::{Decoded, Failure, observation_id};
-use model::{Actor, Intent, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp};
+use model::{Actor, Intent, Key, Native, Observation, Origin, Position, Source, Timestamp};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -11,12 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::address::{Address, Of};
 use crate::mention;
 use crate::pull::Pull;
-
-/// How long after a second has begun two edits may still have been made in it, by our clock.
-///
-/// GitHub's times have whole seconds. Until then what is seen has an id of its own, so that a second sight of it is not taken
-/// for a copy; a webhook that comes later is not believed but read, since a later edit may share its second.
-const UNSETTLED_MS: i64 = 5_000;
+use crate::sights::is_unsettled;
 
 /// An issue, as REST and webhooks show it; a pull request looks like one too, in lists.
 #[derive(Debug, Clone, Deserialize)]
@@ -79,27 +74,9 @@ pub struct Terms {
     pub team_prefixes: Vec<String>,
 }
 
-/// How something was seen.
-#[derive(Debug, Clone, Copy)]
-pub struct Sight<'s> {
-    /// The way.
-    pub source: Source,
-    /// When, by our clock.
-    pub now_ms: i64,
-    /// The webhook's own id.
-    pub delivery: Option<&'s str>,
-}
-
 /// What a webhook tells. `login` is the account of our app or bot; `None` under a person's token, where a person may be the
 /// sender.
-pub fn webhook(
-    event: &str,
-    delivery: &str,
-    body: &[u8],
-    terms: &Terms,
-    login: Option<&str>,
-    now_ms: i64,
-) -> Result<Decoded, Failure> {
+pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now_ms: i64) -> Result<Decoded, Failure> {
     if !matches!(event, "issues" | "pull_request" | "pull_request_review") {
         return Ok(Decoded::Ignored(if event == "ping" { "ping" } else { "other_event" }));
     }
@@ -107,14 +84,14 @@ pub fn webhook(
     if !terms.counts(&body.repository.full_name) {
         return Ok(Decoded::Ignored("other_repository"));
     }
-    let sight = Sight { source: Source::Webhook, now_ms, delivery: Some(delivery) };
     let seen = match event {
-        "issues" => of_issue(&body, terms, sight)?,
-        _ => of_pull(event, &body, terms, sight)?,
+        "issues" => of_issue(&body, terms)?,
+        _ => of_pull(event, &body, terms)?,
     };
     let Decoded::Observations(mut observations) = seen else {
         return Ok(seen);
     };
+    // Times have whole seconds: a webhook that comes late is not believed, since a later edit may share its second.
     if observations.iter().any(|seen| !is_unsettled(seen.occurred_at, now_ms)) {
         return Ok(Decoded::Incomplete(observations.into_iter().map(|seen| seen.record).collect()));
     }
@@ -125,17 +102,17 @@ pub fn webhook(
     Ok(Decoded::Observations(observations))
 }
 
-fn of_issue(body: &Body, terms: &Terms, sight: Sight<'_>) -> Result<Decoded, Failure> {
+fn of_issue(body: &Body, terms: &Terms) -> Result<Decoded, Failure> {
     match body.action.as_str() {
         "deleted" => return Ok(Decoded::Ignored("deleted")),
         "transferred" => return Ok(Decoded::Ignored("transferred")),
         _ => {}
     }
     let issue = body.issue.as_ref().ok_or_else(|| malformed(&"an issues event without an issue"))?;
-    Ok(Decoded::Observations(vec![issue.observation(terms, sight)?]))
+    Ok(Decoded::Observations(vec![issue.observation(terms, Source::Webhook)?]))
 }
 
-fn of_pull(event: &str, body: &Body, terms: &Terms, sight: Sight<'_>) -> Result<Decoded, Failure> {
+fn of_pull(event: &str, body: &Body, terms: &Terms) -> Result<Decoded, Failure> {
     const NO_STATUS: [&str; 10] = [
         "assigned",
         "unassigned",
@@ -165,7 +142,7 @@ fn of_pull(event: &str, body: &Body, terms: &Terms, sight: Sight<'_>) -> Result<
     let says_enough =
         !pull.standing.is_judged() || matches!(body.action.as_str(), "opened" | "ready_for_review" | "enqueued");
     if says_enough {
-        return Ok(Decoded::Observations(vec![pull.observation(terms, sight)?]));
+        return Ok(Decoded::Observations(vec![pull.observation(terms, Source::Webhook)?]));
     }
     Ok(Decoded::Incomplete(vec![pull.address()?.record(Of::PullRequest)?]))
 }
@@ -197,11 +174,11 @@ impl Issue {
     }
 
     /// What it shows, as an observation.
-    pub fn observation(&self, terms: &Terms, sight: Sight<'_>) -> Result<Observation, Failure> {
+    pub fn observation(&self, terms: &Terms, source: Source) -> Result<Observation, Failure> {
         let texts = [self.title.as_str(), self.body.as_deref().unwrap_or_default()];
         let mentions = mention::identifiers(texts, &terms.team_prefixes);
         let shown = Shown { title: &self.title, url: &self.html_url, updated_at: &self.updated_at, mentions };
-        observation(&self.address()?, Of::Issue, self.native()?, shown, sight)
+        observation(&self.address()?, Of::Issue, self.native()?, shown, source)
     }
 }
 
@@ -223,19 +200,19 @@ pub fn observation(
     of: Of,
     native: Native,
     shown: Shown<'_>,
-    sight: Sight<'_>,
+    source: Source,
 ) -> Result<Observation, Failure> {
     let record = address.record(of)?;
     let (position, occurred_at) = moment(shown.updated_at)?;
     Ok(Observation {
-        id: id(&record, position, &native, occurred_at, sight),
+        id: observation_id(&record, &native, position.0),
         record,
         native,
         position: Some(position),
         occurred_at,
         actor: None,
         origin: Origin::Unknown,
-        source: sight.source,
+        source,
         intent: Intent::Status,
         lifecycle: None,
         title: Some(shown.title.to_owned()).filter(|title| !title.trim().is_empty()),
@@ -245,20 +222,6 @@ pub fn observation(
         vocabulary: None,
         metadata: std::collections::BTreeMap::new(),
     })
-}
-
-fn id(record: &RecordRef, position: Position, native: &Native, at: Timestamp, sight: Sight<'_>) -> String {
-    let seen = observation_id(record, native, position.0);
-    match sight.delivery {
-        Some(delivery) => format!("{seen}:{delivery}"),
-        None if is_unsettled(at, sight.now_ms) => format!("{seen}:unsettled"),
-        None => seen,
-    }
-}
-
-/// Whether another edit may share the second of this one.
-pub fn is_unsettled(at: Timestamp, now_ms: i64) -> bool {
-    now_ms - at.0 < UNSETTLED_MS
 }
 
 /// A time of GitHub's as a position and as a moment.

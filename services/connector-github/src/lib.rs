@@ -16,6 +16,7 @@ pub mod decode;
 pub mod encode;
 pub mod mention;
 pub mod pull;
+mod sights;
 mod walk;
 
 pub use address::{Address, Of};

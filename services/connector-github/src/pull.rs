@@ -3,12 +3,12 @@
 //! Pure.
 
 use connector::Failure;
-use model::{Native, Observation};
+use model::{Native, Observation, Source};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::address::{Address, Of};
-use crate::decode::{Shown, Sight, Terms, malformed, observation};
+use crate::decode::{Shown, Terms, malformed, observation};
 use crate::mention;
 
 /// What is known of a pull request.
@@ -199,12 +199,12 @@ impl Pull {
     }
 
     /// What it shows, as an observation.
-    pub fn observation(&self, terms: &Terms, sight: Sight<'_>) -> Result<Observation, Failure> {
+    pub fn observation(&self, terms: &Terms, source: Source) -> Result<Observation, Failure> {
         let branch = mention::branch_words(&self.branch);
         let mut mentions = mention::identifiers([branch.as_str(), &self.title, &self.body], &terms.team_prefixes);
         mentions.extend(mention::closed(&self.body, &self.repository));
         let shown = Shown { title: &self.title, url: &self.url, updated_at: &self.updated_at, mentions };
-        observation(&self.address()?, Of::PullRequest, self.standing.native(), shown, sight)
+        observation(&self.address()?, Of::PullRequest, self.standing.native(), shown, source)
     }
 }
 

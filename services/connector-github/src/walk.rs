@@ -12,7 +12,8 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::decode::{is_unsettled, moment};
+use crate::decode::moment;
+use crate::sights::is_unsettled;
 
 /// How far before the newest change seen the next sweep begins: two changes can share a second, and lists can lag.
 const OVERLAP: Duration = Duration::seconds(60);
