@@ -6,6 +6,10 @@
 mod app;
 #[path = "compliance/calls.rs"]
 mod calls;
+#[path = "compliance/front.rs"]
+mod front;
+#[path = "compliance/suite.rs"]
+mod suite;
 #[path = "compliance/sweep.rs"]
 mod sweep;
 #[path = "compliance/world.rs"]

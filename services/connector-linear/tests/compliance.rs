@@ -4,5 +4,9 @@
 
 #[path = "compliance/calls.rs"]
 mod calls;
+#[path = "compliance/front.rs"]
+mod front;
+#[path = "compliance/suite.rs"]
+mod suite;
 #[path = "compliance/world.rs"]
 mod world;

@@ -1,0 +1,86 @@
+//! Stands in front of the server and answers in its place where a test wants it to misbehave.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use connector::compliance::Misbehave;
+use http::{HeaderMap, Method, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+const BODY_MAX: usize = 16 * 1024 * 1024;
+
+/// What the next call meets.
+#[derive(Clone)]
+pub struct Front {
+    server: String,
+    client: reqwest::Client,
+    how: Arc<Mutex<Misbehave>>,
+}
+
+impl Front {
+    /// In front of the server at that address. Answers where it listens itself, until the test ends.
+    pub async fn of(server: String) -> (Self, String) {
+        runtime::install_crypto();
+        let front = Self { server, client: reqwest::Client::new(), how: Arc::new(Mutex::new(Misbehave::No)) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(front.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (front, url)
+    }
+
+    /// Misbehaves from now on.
+    pub fn misbehave(&self, how: Misbehave) {
+        *self.how.lock().unwrap_or_else(PoisonError::into_inner) = how;
+    }
+
+    /// How this call is treated; what happens once has then happened.
+    fn take(&self) -> Misbehave {
+        let mut how = self.how.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = *how;
+        if matches!(now, Misbehave::LimitOnce | Misbehave::FailOnce) {
+            *how = Misbehave::No;
+        }
+        now
+    }
+}
+
+async fn answer(State(front): State<Front>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, BODY_MAX).await.unwrap();
+    let writes = parts.method != Method::GET && (parts.uri.path() != "/graphql" || says(&body, "mutation"));
+    match front.take() {
+        Misbehave::LimitOnce => {
+            (StatusCode::FORBIDDEN, [(header::RETRY_AFTER, "1")], said("secondary rate limit")).into_response()
+        }
+        Misbehave::FailOnce => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Misbehave::RefuseWrites if writes => {
+            (StatusCode::FORBIDDEN, said("Resource not accessible by integration")).into_response()
+        }
+        _ => front.forward(&parts, body).await,
+    }
+}
+
+impl Front {
+    async fn forward(&self, parts: &http::request::Parts, body: Bytes) -> Response {
+        let url = format!("{}{}", self.server, parts.uri);
+        let mut headers: HeaderMap = parts.headers.clone();
+        headers.remove(header::HOST);
+        let sent = self.client.request(parts.method.clone(), url).headers(headers).body(body).send().await.unwrap();
+        let (status, mut headers) = (sent.status(), sent.headers().clone());
+        headers.remove(header::TRANSFER_ENCODING);
+        (status, headers, Body::from(sent.bytes().await.unwrap())).into_response()
+    }
+}
+
+fn said(message: &str) -> Json<Value> {
+    Json(json!({"message": message}))
+}
+
+fn says(body: &[u8], word: &str) -> bool {
+    body.windows(word.len()).any(|part| part == word.as_bytes())
+}
