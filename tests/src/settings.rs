@@ -53,6 +53,9 @@ pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
     let _ = write!(
         text,
         r#"
+[policy]
+# Edits of several systems at once are the test's people, not automations that fight: nothing waits for a person.
+escalation_threshold = 1000000
 [ingest.linear]
 secrets = ["{linear_secret}"]
 [ingest.github]

@@ -10,6 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use sqlx::PgPool;
 use system_tests::face::Face;
+use system_tests::oracle::{self, REPO};
 use system_tests::settings::credentials;
 use system_tests::signature::signature;
 use system_tests::{DEADLINE, Settings, World, eventually, with_world};
@@ -61,33 +62,47 @@ struct Edits {
     /// By record, each with its place on the stream: a status is an edit once it was answered with 202.
     jobs: BTreeMap<String, Vec<(i64, &'static str)>>,
     /// By key: Linear may be read only after the next edit has been made.
-    issues: BTreeMap<String, Vec<&'static str>>,
+    linear: BTreeMap<String, Vec<&'static str>>,
+    /// By number, in GitHub's words: GitHub as well.
+    github: BTreeMap<u64, Vec<&'static str>>,
 }
 
 impl Edits {
     fn count(&self) -> usize {
         let jobs: usize = self.jobs.values().map(Vec::len).sum();
-        jobs + [&self.tasks, &self.issues].into_iter().flat_map(BTreeMap::values).map(Vec::len).sum::<usize>()
+        let github: usize = self.github.values().map(Vec::len).sum();
+        jobs + github + [&self.tasks, &self.linear].into_iter().flat_map(BTreeMap::values).map(Vec::len).sum::<usize>()
     }
 }
 
-/// One edit: in the table, in Linear, or through the status API. A status that was not accepted is no edit.
+/// One edit, in any system or through the status API. A status that was not accepted is no edit.
 async fn edit(world: &World, random: &mut StdRng, edits: &mut Edits) -> anyhow::Result<()> {
-    match random.random_range(0..10) {
-        0..4 => {
-            // Even pieces are edited in the table, odd ones in Linear: where two edit one item, an edit may be no news.
-            let piece = &world.pieces[random.random_range(0..PIECES / 2) * 2];
+    // Each piece is edited in one system only: where two edit one item, an edit may be no news.
+    let place = random.random_range(0..PIECES);
+    let piece = &world.pieces[place];
+    match (random.random_range(0..10), place % 4) {
+        (0..7, 0 | 1) => {
             let made = edits.tasks.entry(piece.task.clone()).or_default();
             let status = next(random, &STATUSES, made.last().copied().unwrap_or("todo"));
             world.tasks.update(&piece.task, status).await?;
             made.push(status);
         }
-        4..7 => {
-            let piece = &world.pieces[random.random_range(0..PIECES / 2) * 2 + 1];
-            let made = edits.issues.entry(piece.key.clone()).or_default();
+        (0..7, 2) => {
+            let made = edits.linear.entry(piece.key.clone()).or_default();
             let status = next(random, &STATUSES, made.last().copied().unwrap_or("todo"));
-            world.linear.move_issue(&piece.key, system_tests::oracle::linear(status).unwrap_or("Todo"))?;
+            world.linear.move_issue(&piece.key, oracle::linear(status).unwrap_or("Todo"))?;
             made.push(status);
+        }
+        (0..7, _) => {
+            let made = edits.github.entry(piece.issue).or_default();
+            if made.last().is_some_and(|last| *last != "open") {
+                world.github.reopen_issue(REPO, piece.issue)?;
+                made.push("open");
+            } else {
+                let native = *["closed/completed", "closed/not_planned"].choose(random).unwrap_or(&"closed/completed");
+                world.github.close_issue(REPO, piece.issue, native.trim_start_matches("closed/"))?;
+                made.push(native);
+            }
         }
         _ => {
             let record = format!("acme/job/{}", random.random_range(0..JOBS));
@@ -101,8 +116,8 @@ async fn edit(world: &World, random: &mut StdRng, edits: &mut Edits) -> anyhow::
     Ok(())
 }
 
-/// Each edit of the table and the status API is in the history, in order, once; of Linear's the last one is, and no status
-/// that was never set.
+/// Each edit of the table and of the status API is in the history, in order and once. Linear and GitHub say what they show,
+/// not what they showed: of a record's edits the last is in the history, and none that nobody made.
 fn check(edits: &Edits, world: &World, rows: &BTreeMap<String, Vec<Row>>) -> anyhow::Result<()> {
     let none = Vec::new();
     let told =
@@ -120,13 +135,25 @@ fn check(edits: &Edits, world: &World, rows: &BTreeMap<String, Vec<Row>>) -> any
         ensure!(lost.is_empty(), "{record}: lost {lost:?}; acknowledged {made:?}, told {told:?}");
         ensure!(told.len() <= made.len() + 1, "{record}: acknowledged {made:?}, told {told:?}");
     }
-    for (key, made) in &edits.issues {
-        let rows = rows.get(&format!("linear/issue/{}", world.linear.issue(key)?.id)).unwrap_or(&none);
-        let took: Vec<&str> = rows.iter().filter(|row| row.kind == "changed").map(|row| row.native.as_str()).collect();
-        let made: Vec<&str> = made.iter().filter_map(|status| system_tests::oracle::linear(status)).collect();
+    let took = |record: &str| -> Vec<&str> {
+        let rows = rows.get(record).unwrap_or(&none).iter().filter(|row| row.kind == "changed");
+        rows.map(|row| row.native.as_str()).collect()
+    };
+    for (key, made) in &edits.linear {
+        let took = took(&format!("linear/issue/{}", world.linear.issue(key)?.id));
+        let made: Vec<&str> = made.iter().filter_map(|status| oracle::linear(status)).collect();
         let took = took.get(1..).unwrap_or_default();
         ensure!(is_within(took, &made), "{key}: made {made:?}, took {took:?}");
         ensure!(took.last() == made.last(), "{key}: made {made:?}, took {took:?}");
+    }
+    for (number, made) in &edits.github {
+        // Two edits may share a second, which is all that GitHub says of their order.
+        let took = took(&format!("github/issue/{REPO}#{number}"));
+        ensure!(
+            took.iter().all(|native| *native == "open" || made.contains(native)),
+            "#{number}: made {made:?}, took {took:?}"
+        );
+        ensure!(took.last() == made.last(), "#{number}: made {made:?}, took {took:?}");
     }
     Ok(())
 }
