@@ -98,9 +98,6 @@ impl World {
         }
         let changes = remote.now().native != work.command.native;
         let revision = if changes {
-            if remote.newest() != read {
-                self.oracle.overwrote(remote, work.remote, read);
-            }
             self.oracle.wrote(remote, work.remote, &work.command);
             self.written(work.remote, &work.command.native, work.command.version)
         } else {
@@ -159,7 +156,7 @@ impl World {
             at: Timestamp(self.now_ms),
             reason,
         };
-        if outcome != DeliveryOutcome::Failed {
+        if matches!(outcome, DeliveryOutcome::Applied | DeliveryOutcome::Unchanged) {
             self.remotes[work.remote].failed = false;
         }
         let now_ms = self.now_ms;

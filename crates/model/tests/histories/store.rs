@@ -68,20 +68,22 @@ impl Store {
             let commands = commands_due(&group);
             return Outcome { item: Some(group.item.id), verdict: Verdict::Redelivered, rows: vec![], commands };
         }
-        if let Intent::Link(other) = &observation.intent {
-            let Some(incoming) = self.item_of(other).filter(|id| *id != group.item.id) else { return nothing() };
+        if let Intent::Link(other) = &observation.intent
+            && let Some(incoming) = self.item_of(other).filter(|id| *id != group.item.id)
+        {
             let incoming = self.groups[&incoming].clone();
-            let Ok(adoption) = adopt(group, incoming, other, observation, receipt, policy) else { return nothing() };
+            let adoption = adopt(group, incoming, other, observation, receipt, policy).expect("the lifecycle is known");
             self.groups.remove(&adoption.ended);
             return self.commit(adoption.resolved);
         }
-        match part(group, observation, receipt, policy) {
-            Ok((left, own)) => {
-                self.groups.insert(own.item.id, own);
-                self.commit(left)
-            }
-            Err(_) => nothing(),
+        if observation.intent == Intent::Unlink
+            && let Ok((left, own)) = part(group.clone(), observation, receipt, policy)
+        {
+            self.groups.insert(own.item.id, own);
+            return self.commit(left);
         }
+        // It cannot be carried out, and must not be when it comes again either.
+        self.commit(resolve(group, observation, receipt, policy))
     }
 
     fn commit(&mut self, resolved: Resolved) -> Outcome {

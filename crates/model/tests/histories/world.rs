@@ -1,22 +1,21 @@
 //! One simulated world on one seed: people, remote systems, the bus, resolvers and connectors, and everything that can go
 //! wrong between them. One thread; each step is drawn.
 
+mod people;
+mod resolver;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use model::{
-    Actor, Command, ConflictId, Intent, Lane, Native, Observation, Origin, Policy, RecordRef, Source, Status,
-    Timestamp, Version,
-};
+use model::{Command, ConflictId, Intent, Lane, Native, Observation, Origin, Policy, RecordRef, Source, Timestamp};
 
-use super::bus::{Body, Bus, Message};
+use super::bus::{Bus, Message};
 use super::connector::Work;
 use super::oracle::Oracle;
-use super::remote::{Author, Credential, Desired, Remote};
+use super::remote::Remote;
 use super::rng::Rng;
 use super::settings::{Faults, Wanted, policy};
 use super::store::Store;
-use super::table::{self, Table};
 
 /// A webhook that has not arrived yet.
 #[derive(Debug, Clone)]
@@ -100,58 +99,6 @@ impl World {
     pub fn fresh(&mut self) -> u64 {
         self.counter += 1;
         self.counter
-    }
-
-    fn populate(&mut self) {
-        let items = if self.rng.chance(25) { 2 } else { 1 };
-        for item in 0..items {
-            let mut team = vec![];
-            let mut tables: Vec<&'static Table> = vec![];
-            for table in table::ALL {
-                let copies =
-                    if table.kind == "pull_request" && self.rng.chance(50) { 1 + self.rng.below(2) } else { 1 };
-                if self.rng.chance(55) {
-                    tables.extend(vec![table; copies]);
-                }
-            }
-            if tables.is_empty() {
-                tables = vec![&table::LINEAR_ISSUE, &table::GITHUB_ISSUE];
-            }
-            for (place, table) in tables.into_iter().enumerate() {
-                team.push(self.add_remote(table, &format!("{item}-{place}")));
-            }
-            self.teams.push(team);
-        }
-    }
-
-    fn add_remote(&mut self, table: &'static Table, id: &str) -> usize {
-        let credential = match table.system {
-            "postgres" => Credential::Tagged,
-            "board" => Credential::App,
-            _ if self.rng.chance(50) => Credential::App,
-            _ => Credential::Personal,
-        };
-        let skew = self.faults.skew_ms;
-        let skew_ms = if skew > 0 { i64::try_from(self.rng.below(7)).expect("small") * 1_000 - skew } else { 0 };
-        let mut remote = Remote {
-            record: format!("{}/{}/{id}", table.system, table.kind).parse().unwrap(),
-            table,
-            credential,
-            skew_ms,
-            conditional: table.system == "postgres",
-            down: false,
-            revisions: vec![],
-            shown: None,
-            desired: Desired::default(),
-            writes: 0,
-            failed: false,
-        };
-        let natives = table.natives();
-        let native = Native::new(*self.rng.pick(&natives[..natives.len().min(4)])).unwrap();
-        remote.change(&native, Author::Start, Origin::Unknown, self.now_ms);
-        self.remotes.push(remote);
-        self.bus.queues.push(Default::default());
-        self.remotes.len() - 1
     }
 
     /// Runs the whole history.
@@ -336,251 +283,6 @@ impl World {
     fn pass(&mut self, milliseconds: i64) {
         self.now_ms += milliseconds;
     }
-
-    /// A person does something.
-    fn edit(&mut self) {
-        if self.faults.operators && self.rng.chance(12) {
-            return self.operate();
-        }
-        if self.faults.links && self.rng.chance(10) {
-            return self.tie_or_untie();
-        }
-        let place = self.rng.below(self.remotes.len());
-        let remote = &self.remotes[place];
-        let touch = self.faults.odd_statuses && self.rng.chance(15);
-        let native = if touch {
-            remote.now().native.clone()
-        } else if self.faults.odd_statuses && self.rng.chance(12) {
-            Native::new(*self.rng.pick(&["???", "queued"])).unwrap()
-        } else {
-            let natives = remote.table.natives();
-            // Few words, so that people often have the same idea, and go back to what was.
-            let few = if self.rng.chance(80) { natives.len().min(4) } else { natives.len() };
-            Native::new(*self.rng.pick(&natives[..few])).unwrap()
-        };
-        if !touch && native == remote.now().native {
-            return;
-        }
-        let origin = match remote.credential {
-            // Who touched something else did not set the status.
-            _ if touch => Origin::Unknown,
-            Credential::Personal if self.rng.chance(50) => Origin::Unknown,
-            _ => Origin::Other,
-        };
-        let by = if touch { Author::Touch } else { Author::Person };
-        let now_ms = self.now_ms;
-        let revision = self.remotes[place].change(&native, by, origin, now_ms);
-        self.edits += 1;
-        self.say(|w| format!("{by:?} sets {} to {native} (revision {revision}, {origin:?})", w.remotes[place].record));
-        if self.wanted.calm {
-            self.oracle.expect(place, revision);
-        }
-        let lost = self.faults.lose_edits && self.rng.chance(30);
-        self.send_webhook(place, revision, lost);
-    }
-
-    /// Our own write changed the record.
-    pub fn written(&mut self, place: usize, native: &Native, version: Version) -> usize {
-        let origin = self.remotes[place].own_origin(version);
-        let now_ms = self.now_ms;
-        let revision = self.remotes[place].change(native, Author::Us(version), origin, now_ms);
-        self.remotes[place].writes += 1;
-        let lost = self.faults.lose_echoes && self.rng.chance(50);
-        // A board tells nothing of what we write: without a time line an echo could not be told from an edit.
-        self.send_webhook(place, revision, lost || self.remotes[place].table.system == "board");
-        revision
-    }
-
-    fn send_webhook(&mut self, remote: usize, revision: usize, lost: bool) {
-        if lost {
-            self.say(|w| format!("the webhook of {} revision {revision} is lost", w.remotes[remote].record));
-            return;
-        }
-        self.webhooks.push(Webhook { remote, revision });
-        let ordered = self.remotes[remote].now().position.is_none();
-        if self.faults.double && !ordered && self.rng.chance(30) {
-            self.webhooks.push(Webhook { remote, revision });
-        }
-    }
-
-    fn deliver_webhook(&mut self, place: usize) {
-        let chosen = &self.webhooks[place];
-        let ordered = !self.faults.reorder || self.remotes[chosen.remote].now().position.is_none();
-        let remote = chosen.remote;
-        let first = self.webhooks.iter().position(|webhook| webhook.remote == remote).expect("it is there");
-        let webhook = self.webhooks.remove(if ordered { first } else { place });
-        let one_lane = !self.faults.lanes || self.remotes[remote].now().position.is_none();
-        let lane = if one_lane { Lane::High } else { *self.rng.pick(&Lane::ALL) };
-        self.observe(remote, webhook.revision, Source::Webhook, lane);
-    }
-
-    /// Somebody publishes what a record showed at a revision.
-    pub fn observe(&mut self, remote: usize, revision: usize, source: Source, lane: Lane) {
-        let number = self.fresh();
-        let known = &self.remotes[remote];
-        let at = &known.revisions[revision];
-        let id = match source {
-            Source::Webhook => format!("w:{remote}:{revision}"),
-            _ => format!("{}:{remote}:{revision}:{number}", source.code()),
-        };
-        let lane = if at.position.is_none() { Lane::High } else { lane };
-        let mut observation = blank(id, known.record.clone(), at.native.clone(), at.at);
-        observation.position = at.position;
-        observation.origin = if source == Source::Webhook { at.origin } else { Origin::Unknown };
-        observation.actor =
-            (source == Source::Webhook).then(|| Actor { name: format!("{:?}", at.by), id: None, automation: false });
-        observation.source = source;
-        observation.vocabulary = known.table.vocabulary();
-        self.say(|w| format!("{source:?} of {} revision {revision}: {}", w.remotes[remote].record, observation.native));
-        let now_ms = self.now_ms;
-        self.bus.publish(Body::Seen(observation), remote, Some(revision), lane, now_ms);
-    }
-
-    /// An operator speaks about the item of a record.
-    fn say_word(&mut self, remote: usize, intent: Intent) {
-        let number = self.fresh();
-        let mut observation =
-            blank(format!("o:{number}"), self.remotes[remote].record.clone(), Native::none(), Timestamp(self.now_ms));
-        observation.intent = intent;
-        self.say(|w| format!("operator on {}: {:?}", w.remotes[remote].record, observation.intent));
-        let now_ms = self.now_ms;
-        self.bus.publish(Body::Seen(observation), remote, None, Lane::Critical, now_ms);
-    }
-
-    fn operate(&mut self) {
-        let remote = self.rng.below(self.remotes.len());
-        let Some(id) = self.store.item_of(&self.remotes[remote].record) else { return };
-        let group = &self.store.groups[&id];
-        let version = usize::try_from(group.item.version.0).expect("small");
-        let intent = match (&group.conflict, self.rng.below(3)) {
-            (Some(conflict), 0 | 1) => Intent::Pick(conflict.id, self.rng.below(conflict.candidates.len() + 1)),
-            (_, 2) => Intent::Rollback(Version(1 + self.rng.below(version + 1) as u64)),
-            _ => Intent::Force(Status::new(*self.rng.pick(&table::STATUSES)).unwrap()),
-        };
-        self.say_word(remote, intent);
-    }
-
-    fn tie_or_untie(&mut self) {
-        let one = self.rng.below(self.remotes.len());
-        let other = self.rng.below(self.remotes.len());
-        let intent = if self.rng.chance(50) && one != other {
-            Intent::Link(self.remotes[other].record.clone())
-        } else {
-            Intent::Unlink
-        };
-        self.say_word(one, intent);
-    }
-
-    fn resolve_next(&mut self, (remote, lane): (usize, usize)) -> Result<(), Broken> {
-        if self.faults.resolver_crashes && self.rng.chance(8) {
-            self.say(|_| "a resolver crashes before its commit".to_owned());
-            return Ok(());
-        }
-        let message = self.bus.queues[remote][lane].pop_front().expect("something waits");
-        self.resolve_message(message)
-    }
-
-    /// A resolver commits one message, publishes what follows and acknowledges, or dies between.
-    fn resolve_message(&mut self, mut message: Message) -> Result<(), Broken> {
-        let item = self.store.item_of(&self.remotes[message.remote].record);
-        let before = item.and_then(|id| self.store.groups.get(&id).cloned());
-        let policy = Rc::clone(&self.policy);
-        let outcome = self.store.apply(&message, &policy);
-        self.say(|w| describe(w, &message, &outcome));
-        message.delivered += 1;
-        self.committed.push(message.clone());
-        self.judged(|oracle, world| oracle.committed(world, &message, before.as_ref(), &outcome))?;
-        let mut commands = outcome.commands;
-        for command in &commands {
-            let place = self.place_of(&command.record);
-            self.oracle.asked(place, command);
-        }
-        if self.faults.resolver_crashes && self.rng.chance(15) && message.delivered < 4 {
-            let published = self.rng.below(commands.len() + 1);
-            commands.truncate(published);
-            self.say(|_| format!("a resolver crashes after {published} of its commands"));
-            self.bus.queues[message.remote][message.receipt.lane as usize].push_front(message);
-        } else if self.faults.resolver_crashes && self.rng.chance(8) && message.delivered < 4 {
-            self.say(|_| "an acknowledgement is lost".to_owned());
-            self.bus.unacknowledged.push(message);
-        }
-        if self.faults.slow_publishing && self.rng.chance(40) && !commands.is_empty() {
-            self.slow.push(commands);
-            return Ok(());
-        }
-        for command in commands {
-            self.publish_command(command);
-        }
-        Ok(())
-    }
-
-    fn publish_command(&mut self, command: Command) {
-        let id = format!("c:{}:{}:{}", command.record, command.version, command.cause);
-        let now_ms = self.now_ms;
-        let place = self.place_of(&command.record);
-        let taken = self.bus.takes(&id, now_ms);
-        self.say(|_| {
-            let known = if taken { "" } else { " (known)" };
-            format!(
-                "command{known} {} v{} {:?} {} expects {:?}",
-                command.record, command.version, command.mode, command.native, command.expects
-            )
-        });
-        if taken {
-            // A version is told a second time, or a slow resolver comes last: an old command is carried out late, as if a
-            // second connector had kept it.
-            let version = format!("{} {} {}", command.record, command.item, command.version);
-            let newest = self.remotes[place].desired.command.as_ref();
-            let newer = newest.is_some_and(|newest| newest.version > command.version);
-            if !self.stored.insert(version) || newer {
-                self.overlaps.insert(place);
-            }
-            let desired = &mut self.remotes[place].desired;
-            desired.stored += 1;
-            desired.command = Some(command);
-        }
-    }
-
-    pub fn place_of(&self, record: &RecordRef) -> usize {
-        self.remotes.iter().position(|remote| remote.record == *record).expect("known")
-    }
-}
-
-fn describe(world: &World, message: &Message, outcome: &super::store::Outcome) -> String {
-    let group = outcome.item.and_then(|id| world.store.groups.get(&id));
-    let record = &world.remotes[message.remote].record;
-    let now = group.map(|group| {
-        let link = group.link(record);
-        let link = link.map(|link| {
-            format!(
-                "shadow {} agreed {} sent {:?}",
-                link.native,
-                link.agreed,
-                link.sent.iter().map(|s| (s.version.0, s.native.as_str())).collect::<Vec<_>>()
-            )
-        });
-        format!(
-            "{} v{}{} {}",
-            group.item.status,
-            group.item.version,
-            if group.item.held.is_some() { " held" } else { "" },
-            link.unwrap_or_default()
-        )
-    });
-    let what = match &message.body {
-        Body::Seen(seen) => {
-            format!("{} {} at {:?} {:?}", seen.id, seen.native, seen.position.map(|p| p.0 % 1_000_000), seen.origin)
-        }
-        Body::Told(told) => {
-            format!("{} {:?} {:?} at {:?}", told.id, told.outcome, told.native, told.position.map(|p| p.0 % 1_000_000))
-        }
-    };
-    format!(
-        "resolve #{} {record} {what} -> {:?}: {}",
-        message.receipt.sequence,
-        outcome.verdict,
-        now.unwrap_or_default()
-    )
 }
 
 /// An observation that says nothing yet.
