@@ -46,7 +46,7 @@ struct Body {
     #[serde(default)]
     sender: Option<Sender>,
     #[serde(default)]
-    issue: Option<Issue>,
+    issue: Option<serde_json::Value>,
     #[serde(default)]
     pull_request: Option<serde_json::Value>,
 }
@@ -106,9 +106,12 @@ fn of_issue(body: &Body, terms: &Terms) -> Result<Decoded, Failure> {
     match body.action.as_str() {
         "deleted" => return Ok(Decoded::Ignored("deleted")),
         "transferred" => return Ok(Decoded::Ignored("transferred")),
+        // These show an issue without its state.
+        "pinned" | "unpinned" => return Ok(Decoded::Ignored("no_status")),
         _ => {}
     }
-    let issue = body.issue.as_ref().ok_or_else(|| malformed(&"an issues event without an issue"))?;
+    let shown = body.issue.as_ref().ok_or_else(|| malformed(&"an issues event without an issue"))?;
+    let issue = Issue::deserialize(shown).map_err(|error| malformed(&error))?;
     Ok(Decoded::Observations(vec![issue.observation(terms, Source::Webhook)?]))
 }
 
