@@ -59,6 +59,7 @@ impl Bus {
             format!("the NATS server at {} has no JetStream for us: start it with -js", config.shown_url())
         })?;
         process.ready("nats", Ok(()));
+        process.spawn("topology", keep_topology(bus.clone(), process.clone()));
         Ok(bus)
     }
 
@@ -160,6 +161,19 @@ async fn options(config: &Config, process: &Process, epoch: Arc<watch::Sender<u6
         options = read.with_context(|| format!("nats.credentials: {} cannot be read", path.display()))?;
     }
     Ok(options)
+}
+
+/// A server that was restarted has lost what it kept in memory only.
+async fn keep_topology(bus: Bus, process: Process) -> anyhow::Result<()> {
+    let mut epoch = bus.epoch.clone();
+    epoch.mark_unchanged();
+    while let Some(Ok(())) = process.shutdown().run_until_cancelled(epoch.changed()).await {
+        let made = process.shutdown().run_until_cancelled(Box::pin(bus.ensure_topology())).await;
+        if let Some(Err(error)) = made {
+            tracing::warn!(error = format!("{error:#}"), "the streams were not looked after; the next connection will");
+        }
+    }
+    Ok(())
 }
 
 fn heard(event: &Event, process: &Process, epoch: &watch::Sender<u64>) {

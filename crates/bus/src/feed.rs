@@ -4,9 +4,9 @@ mod held;
 mod open;
 mod ordered;
 mod reader;
+mod shares;
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
 
 use anyhow::bail;
 use async_nats::Subscriber;
@@ -42,9 +42,6 @@ pub enum Tail {
     LastPerSubject,
 }
 
-/// How much of a batch each lane may take while all of them have some: most urgent first. None starves.
-const SHARES: [usize; 4] = [8, 4, 2, 1];
-
 impl Feed {
     fn new(bus: &Bus, readers: Vec<Reader>) -> Self {
         let mut epoch = bus.epoch.clone();
@@ -59,7 +56,8 @@ impl Feed {
         let Self { readers, epoch } = self;
         loop {
             // Without `unconstrained` the runtime's own budget would cut batches short.
-            let batch = tokio::task::unconstrained(poll_fn(|cx| poll_batch(readers, cx, max.max(1))));
+            let batch =
+                tokio::task::unconstrained(poll_fn(|cx| shares::batch(readers, max.max(1), |reader| reader.poll(cx))));
             tokio::select! {
                 biased;
                 changed = epoch.changed() => {
@@ -87,28 +85,6 @@ impl Feed {
     pub fn rewind(&mut self) {
         self.readers.iter_mut().for_each(Reader::rewind);
     }
-}
-
-fn poll_batch(readers: &mut [Reader], cx: &mut Context<'_>, max: usize) -> Poll<anyhow::Result<Vec<Received>>> {
-    let mut batch = Vec::new();
-    let several = readers.len() > 1;
-    let whole: usize = SHARES.iter().sum();
-    // First each lane's share, then what is left of the batch to whoever has something, most urgent first.
-    for by_share in [true, false] {
-        for (reader, share) in readers.iter_mut().zip(SHARES) {
-            let limit = if several && by_share { (max * share / whole).max(1) } else { max };
-            let end = max.min(batch.len() + limit);
-            while batch.len() < end {
-                match reader.poll(cx) {
-                    Poll::Ready(Ok(message)) => batch.push(message),
-                    // What was read is handed out first; the error comes again.
-                    Poll::Ready(Err(error)) if batch.is_empty() => return Poll::Ready(Err(error)),
-                    Poll::Ready(Err(_)) | Poll::Pending => break,
-                }
-            }
-        }
-    }
-    if batch.is_empty() { Poll::Pending } else { Poll::Ready(Ok(batch)) }
 }
 
 impl Bus {

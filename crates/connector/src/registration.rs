@@ -69,11 +69,12 @@ fn build<C: Connector>(mut section: Value, process: &Process) -> Result<(C, Sett
     }
     let run =
         section.as_object_mut().and_then(|keys| keys.remove("run")).unwrap_or(Value::Object(serde_json::Map::new()));
-    let settings: Settings = serde_json::from_value(run).map_err(|error| format!("run: {error}"))?;
+    // Through `section`, because the environment has nothing but texts.
+    let settings: Settings = runtime::config::section("run", &run).map_err(|error| error.to_string())?;
     if settings.concurrency == 0 || settings.held_max < settings.concurrency {
         return Err("run: concurrency must be at least 1, and held_max at least as much".into());
     }
-    let config = serde_json::from_value(section).map_err(|error| error.to_string())?;
+    let config = runtime::config::section("", &section).map_err(|error| error.to_string())?;
     let calls = Calls::new(C::SYSTEM, C::LIMITS, settings.calls.clone(), process.clone())?;
     Ok((C::new(config, Parts { process: process.clone(), calls })?, settings))
 }
