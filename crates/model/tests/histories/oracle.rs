@@ -133,6 +133,12 @@ impl Oracle {
         }
     }
 
+    fn took_a_person_for_us(&self, place: usize, remote: &Remote) -> bool {
+        let all = self.verdicts.range((place, 0)..=(place, usize::MAX));
+        let echoes = all.filter(|(_, verdicts)| verdicts.contains(&Verdict::LateEcho));
+        echoes.into_iter().any(|((_, revision), _)| remote.revisions[base(remote, *revision)].by == Author::Person)
+    }
+
     fn row(
         &mut self,
         world: &World,
@@ -188,8 +194,10 @@ impl Oracle {
         let remote = &world.remotes[message.remote];
         let edit = base(remote, revision);
         let tainted = self.tainted.contains(&message.remote);
-        // Two connectors wrote at once, and nothing says that it was us: no system offers a fence against that.
-        let mistaken = world.had_overlaps(message.remote) && seen.origin == Origin::Unknown;
+        // Two connectors wrote at once, or a person's edit was taken for the write that was on its way; and nothing says that
+        // this one was us: no system offers a fence against that.
+        let confused = world.had_overlaps(message.remote) || self.took_a_person_for_us(message.remote, remote);
+        let mistaken = confused && seen.origin == Origin::Unknown;
         if remote.revisions[edit].by != Author::Person && !tainted {
             if !mistaken {
                 return Err("nobody but they: no person made this".to_owned());
