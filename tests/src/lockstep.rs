@@ -62,6 +62,27 @@ impl Lockstep {
         .map_err(|status| anyhow::anyhow!("lockstep ended while it started, with {status}"))
     }
 
+    /// A command of the operator's: the same executable with other words.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.executable);
+        command
+            .args(words)
+            .current_dir(&self.folder)
+            .env_clear()
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// What a command prints; one that fails is an error with what it said.
+    pub async fn says(&self, words: &[&str]) -> anyhow::Result<String> {
+        let ran =
+            timeout(START, self.command(words).output()).await.with_context(|| format!("{words:?} does not end"))??;
+        ensure!(ran.status.success(), "{words:?}: {}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));
+        Ok(String::from_utf8(ran.stdout)?)
+    }
+
     /// Ends it as `kill -9` does.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.child.take().context("lockstep is not running")?.kill().await.context("kill -9")

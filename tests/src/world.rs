@@ -43,7 +43,8 @@ pub struct World {
     pub database: Database,
     /// The pieces of work that show in every system.
     pub pieces: Vec<Piece>,
-    _nats: Server,
+    /// NATS.
+    pub nats: Server,
     _folder: TempDir,
 }
 
@@ -118,7 +119,7 @@ impl World {
             bus,
             database,
             pieces,
-            _nats: nats,
+            nats,
             _folder: folder,
         })
     }

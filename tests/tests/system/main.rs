@@ -3,6 +3,8 @@
 mod clients;
 mod crash;
 mod edits;
+mod faces;
+mod outages;
 mod payloads;
 mod repository;
 mod storm;

@@ -1,0 +1,98 @@
+//! What people and programs see of a running system: commands, health, metrics.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use system_tests::{DEADLINE, Settings, World, eventually, with_world};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::time::timeout;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_make_and_show_an_edit_and_the_monitor_says_that_all_is_well() -> anyhow::Result<()> {
+    with_world(Settings { pieces: 2, ..Settings::default() }, async |world| {
+        commands(world).await?;
+        monitor(world).await
+    })
+    .await
+}
+
+async fn commands(world: &World) -> anyhow::Result<()> {
+    let (url, linear) = (world.face.url(), world.linear.url());
+    let mut watch = world
+        .lockstep
+        .command(&["watch", "--json", "--url", url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("lockstep watch")?;
+    let mut lines = BufReader::new(watch.stdout.take().context("lockstep watch prints nowhere")?).lines();
+    let mut said = async || -> anyhow::Result<Value> {
+        let line = timeout(DEADLINE, lines.next_line()).await.context("lockstep watch says nothing")??;
+        Ok(serde_json::from_str(&line.context("lockstep watch ended")?)?)
+    };
+    ensure!(said().await?["type"] == "snapshot", "lockstep watch does not begin with how things stand");
+    world.lockstep.says(&["sandbox", "linear", "--url", &linear, "move", "ENG-1", "In Review"]).await?;
+    let change = said().await?;
+    let told = ["type", "key", "from", "to"].map(|name| change[name].as_str().unwrap_or_default().to_owned());
+    ensure!(told == ["change", "ENG-1", "todo", "in_review"], "{change}");
+    world.agrees(DEADLINE).await?;
+    let all: Value = serde_json::from_str(&world.lockstep.says(&["status", "--json", "--url", url]).await?)?;
+    let items = all["items"].as_array().context("no items")?;
+    ensure!(
+        items.iter().any(|item| item["key"] == "ENG-1" && item["status"] == "in_review" && item["in_step"] == true),
+        "{all}"
+    );
+    let one = world.lockstep.says(&["status", "ENG-1", "--url", url]).await?;
+    let shown = ["ENG-1", "in_review", "In Review", "open", "yes"];
+    let missing: Vec<_> = shown.iter().filter(|word| !one.contains(**word)).collect();
+    ensure!(missing.is_empty(), "lockstep status lacks {missing:?}:\n{one}");
+    Ok(())
+}
+
+async fn monitor(world: &World) -> anyhow::Result<()> {
+    let services = [
+        "ingest",
+        "resolver",
+        "broadcaster",
+        "monitor",
+        "connector-linear",
+        "connector-github",
+        "connector-postgres",
+        "connector-agentapi",
+    ];
+    eventually(DEADLINE, "everything is healthy", async || {
+        let health: Value = serde_json::from_str(&world.face.text("/health").await?)?;
+        let is_well = |kind: &str, name: &str| health["components"][kind][name]["status"] == "healthy";
+        let well = services.iter().all(|name| is_well("services", name))
+            && ["nats", "postgres"].iter().all(|name| is_well("servers", name))
+            && ["linear", "github"].iter().all(|name| is_well("systems", name));
+        ensure!(well && health["status"] == "healthy", "{health:#}");
+        Ok(Some(()))
+    })
+    .await?;
+    ensure!(serde_json::from_str::<Value>(&world.face.text("/alerts").await?)? == serde_json::json!([]));
+    let metrics = world.face.text("/metrics").await?;
+    for name in ["consumer_lag{", "deliveries_total{", "observations_total{", "webhooks_total{", "websocket_clients"] {
+        ensure!(metrics.contains(&format!("lockstep_{name}")), "/metrics lacks lockstep_{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_setting_ends_the_start_at_once_with_its_name() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (text, named) in [
+        ("[resolver]\nbtach = 5", "resolver.btach"),
+        ("[nats]\npartitions = 0", "nats.partitions"),
+        ("", "database.url"),
+    ] {
+        let lockstep = system_tests::lockstep::Lockstep::new(folder.path(), text)?;
+        let file = folder.path().join("lockstep.toml").display().to_string();
+        let ran = timeout(Duration::from_secs(20), lockstep.command(&["up", "--config", &file]).output()).await??;
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        ensure!(ran.status.code() == Some(64), "{text:?}: {}: {said}", ran.status);
+        ensure!(said.contains(named) && said.trim().lines().count() == 1, "{text:?}: {said}");
+    }
+    Ok(())
+}
