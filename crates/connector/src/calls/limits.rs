@@ -60,7 +60,7 @@ pub fn github(status: StatusCode, headers: &HeaderMap, body: &[u8], now_ms: i64)
         StatusCode::TOO_MANY_REQUESTS => true,
         // A 403 is also what missing rights look like.
         StatusCode::FORBIDDEN => remaining == Some(0) || retry_after(headers).is_some() || mentions_limit(body),
-        StatusCode::OK => error_codes(body).iter().any(|code| code == "RATE_LIMITED"),
+        StatusCode::OK => error_codes(body).iter().any(|code| code == "RATE_LIMITED" || code == "RATE_LIMIT"),
         _ => false,
     };
     let wait = retry_after(headers).or(reset.filter(|_| remaining == Some(0))).filter(|_| refused);
