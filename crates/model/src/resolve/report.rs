@@ -38,7 +38,9 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
     let observation = as_observation(report);
     let news = receipt.sequence > group.links[place].sequences[receipt.lane as usize];
     // A version that the item has not reached is another item's, to which the record was tied before.
-    if news && report.version <= group.item.version {
+    // One that failed may have been written all the same: an answer that came too late is no refusal.
+    let over = report.outcome != DeliveryOutcome::Failed;
+    if news && over && report.version <= group.item.version {
         group.links[place].land(report.version, report.mode);
     }
     let wrote = matches!(report.outcome, DeliveryOutcome::Applied | DeliveryOutcome::Unchanged);
@@ -66,9 +68,10 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
 impl Turn<'_> {
     /// A report that tells nothing of what the record shows.
     fn note_outcome(&mut self, report: &Report) -> Verdict {
+        let newer = self.link().sent.iter().any(|sent| sent.version > report.version);
         match report.outcome {
             // A newer command is on its way, and may fare better.
-            DeliveryOutcome::Rejected | DeliveryOutcome::Failed if !self.link().sent.is_empty() => {}
+            DeliveryOutcome::Rejected | DeliveryOutcome::Failed if newer => {}
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed => self.link().last_error.clone_from(&report.reason),
             DeliveryOutcome::Applied | DeliveryOutcome::Unchanged => self.link().last_error = None,
             DeliveryOutcome::Superseded => {}
