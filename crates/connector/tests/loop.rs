@@ -102,7 +102,7 @@ async fn a_command_is_written_once_and_reported_with_what_the_record_shows() {
     let delivery = world.delivery().await;
     assert_eq!((delivery.outcome.as_str(), delivery.native.as_str(), delivery.attempts), ("applied", "closed", 1));
     assert_eq!(delivery.position, 2);
-    assert_eq!(delivery.id, "d:fake/thing/one:1:1:applied");
+    assert_eq!(delivery.id, "d:fake/thing/one:1:1:applied:2");
     assert_eq!(world.fake.writes(), ["one=closed"]);
 }
 

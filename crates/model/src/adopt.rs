@@ -62,6 +62,11 @@ pub fn adopt(
     } else {
         turn.settle_all(None);
     }
+    if let Some(mut conflict) = incoming.conflict {
+        // Nobody can pick for an item that has ended; what its records show is known.
+        conflict.resolved_at = Some(receipt.received_at);
+        turn.conflicts.push(conflict);
+    }
     Ok(Adoption { resolved: turn.done(Verdict::Linked), ended })
 }
 

@@ -74,6 +74,11 @@ pub struct Terms {
     pub team_prefixes: Vec<String>,
 }
 
+/// The actions that edit a status. Who edited something else says nothing of whose the status is: it may be our own write
+/// that is seen there for the first time.
+const STATUS_ACTIONS: [&str; 7] =
+    ["opened", "closed", "reopened", "converted_to_draft", "ready_for_review", "enqueued", "dequeued"];
+
 /// What a webhook tells. `login` is the account of our app or bot; `None` under a person's token, where a person may be the
 /// sender.
 pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now_ms: i64) -> Result<Decoded, Failure> {
@@ -96,7 +101,9 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
         return Ok(Decoded::Incomplete(observations.into_iter().map(|seen| seen.record).collect()));
     }
     for observation in &mut observations {
-        observation.origin = origin(body.sender.as_ref(), login);
+        if STATUS_ACTIONS.contains(&body.action.as_str()) {
+            observation.origin = origin(body.sender.as_ref(), login);
+        }
         observation.actor = body.sender.as_ref().map(actor);
     }
     Ok(Decoded::Observations(observations))

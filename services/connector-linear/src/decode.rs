@@ -87,6 +87,18 @@ struct Body {
     kind: String,
     actor: Option<Sender>,
     data: Value,
+    /// The old values of what changed.
+    #[serde(rename = "updatedFrom", default)]
+    updated_from: Option<serde_json::Map<String, Value>>,
+}
+
+impl Body {
+    /// Whether it is the status that was edited. Who edited something else says nothing of whose the status is: it may be our
+    /// own write that is seen here for the first time.
+    fn is_about_status(&self) -> bool {
+        let moved = |old: &serde_json::Map<String, Value>| old.contains_key("stateId");
+        self.action == "create" || self.updated_from.as_ref().is_some_and(moved)
+    }
 }
 
 #[derive(Deserialize)]
@@ -152,6 +164,7 @@ pub fn webhook(
         ("Issue", _) => return Ok(Decoded::Ignored("other_action")),
         _ => return Ok(Decoded::Ignored("other_type")),
     }
+    let about_status = body.is_about_status();
     let issue: Issue = serde_json::from_value(body.data).map_err(|error| malformed(&error))?;
     if !counts(&issue.team.key, teams) {
         return Ok(Decoded::Ignored("other_team"));
@@ -161,7 +174,9 @@ pub fn webhook(
         return Ok(Decoded::Incomplete(vec![record(&issue.id)?]));
     };
     let mut observation = observation(&issue, vocabulary, Source::Webhook)?;
-    observation.origin = us.origin(body.actor.as_ref());
+    if about_status {
+        observation.origin = us.origin(body.actor.as_ref());
+    }
     observation.actor = body.actor.as_ref().and_then(actor);
     Ok(Decoded::Observations(vec![observation]))
 }

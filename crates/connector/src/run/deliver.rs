@@ -147,7 +147,9 @@ fn delivery(now_ms: i64, command: &Command, outcome: DeliveryOutcome, tries: u32
         (native.to_string(), position.map_or(0, |position| position.0))
     });
     v1::Delivery {
-        id: format!("d:{}:{}:{}:{}", command.record, command.version, command.cause, outcome.code()),
+        // The position tells a second write of one command from the first: two connectors may each have made one while a lease
+        // changed hands, and the later one counts.
+        id: format!("d:{}:{}:{}:{}:{position}", command.record, command.version, command.cause, outcome.code()),
         record: command.record.to_string(),
         item: command.item.to_string(),
         version: command.version.0,

@@ -75,6 +75,11 @@ fn a_sender_is_us_only_where_we_are_a_bot() {
 }
 
 #[test]
+fn who_edits_the_title_says_nothing_of_whose_the_status_is() {
+    assert_eq!(seen("issues", &body(ISSUE, |body| body["action"] = json!("edited"))).origin, Origin::Unknown);
+}
+
+#[test]
 fn a_new_pull_request_mentions_what_its_branch_title_and_body_do() {
     let Decoded::Observations(seen) = pull(|_| {}) else { panic!() };
     assert_eq!(seen[0].record.to_string(), "github/pull_request/acme/web#8");

@@ -72,6 +72,12 @@ fn an_apps_own_edit_is_known_and_so_is_anothers() {
 }
 
 #[test]
+fn who_edits_the_title_says_nothing_of_whose_the_status_is() {
+    let retitled = body(|body| body["updatedFrom"] = json!({"title": "Old", "updatedAt": "2026-11-20T09:00:00.000Z"}));
+    assert_eq!(seen(&retitled, &app()).origin, Origin::Unknown);
+}
+
+#[test]
 fn a_client_of_unknown_id_may_be_ours() {
     let us = Us { client_known: false, ..app() };
     let by_client = body(|body| body["actor"] = json!({"id": "a-client", "type": "oauthClient", "name": "x"}));
