@@ -2,7 +2,7 @@
 //!
 //! A thing counts as seen only once it was stored: a sender that tries again after a failure must be heard.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use sha2::{Digest, Sha256};
 
@@ -24,25 +24,28 @@ pub(crate) fn mark(parts: &[&[u8]]) -> Mark {
 pub(crate) struct Recent {
     limit: usize,
     order: VecDeque<Mark>,
-    seen: HashSet<Mark>,
+    /// When each was stored, in milliseconds since 1970.
+    seen: HashMap<Mark, i64>,
 }
 
 impl Recent {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, order: VecDeque::new(), seen: HashSet::new() }
+        Self { limit, order: VecDeque::new(), seen: HashMap::new() }
     }
 
-    /// Whether any of these was stored.
-    pub(crate) fn knows(&self, marks: &[Mark]) -> bool {
-        marks.iter().any(|mark| self.seen.contains(mark))
+    /// Whether this was stored, and at least `age_ms` ago.
+    pub(crate) fn knows(&self, mark: &Mark, age_ms: i64, now_ms: i64) -> bool {
+        // A clock that was set back must not make what is known unknown.
+        self.seen.get(mark).is_some_and(|at| age_ms == 0 || now_ms - at >= age_ms)
     }
 
     /// Notes that these were stored, forgetting the oldest when there are too many.
-    pub(crate) fn stored(&mut self, marks: &[Mark]) {
+    pub(crate) fn stored(&mut self, marks: &[Mark], now_ms: i64) {
         for mark in marks {
-            if self.seen.insert(*mark) {
+            self.seen.entry(*mark).or_insert_with(|| {
                 self.order.push_back(*mark);
-            }
+                now_ms
+            });
         }
         while self.order.len() > self.limit {
             if let Some(oldest) = self.order.pop_front() {
@@ -60,16 +63,24 @@ mod tests {
     fn only_the_newest_are_known() {
         let marks: Vec<Mark> = (0..5_u8).map(|n| mark(&[&[n]])).collect();
         let mut recent = Recent::new(3);
-        assert!(!recent.knows(&marks));
+        let known = |recent: &Recent| marks.iter().map(|mark| recent.knows(mark, 0, 0)).collect::<Vec<_>>();
+        assert_eq!(known(&recent), [false; 5]);
         for one in &marks {
-            recent.stored(&[*one]);
-            recent.stored(&[*one]);
+            recent.stored(&[*one], 0);
+            recent.stored(&[*one], 0);
         }
-        assert!(!recent.knows(&marks[..2]));
-        for one in &marks[2..] {
-            assert!(recent.knows(&[*one]));
-        }
+        assert_eq!(known(&recent), [false, false, true, true, true]);
         assert_eq!(recent.seen.len(), 3);
+    }
+
+    #[test]
+    fn a_thing_is_as_old_as_the_first_of_it() {
+        let (mut recent, one) = (Recent::new(3), mark(&[b"one"]));
+        recent.stored(&[one], 1_000);
+        recent.stored(&[one], 5_000);
+        assert!(recent.knows(&one, 0, 1_000));
+        assert!(!recent.knows(&one, 10_000, 10_999));
+        assert!(recent.knows(&one, 10_000, 11_000));
     }
 
     #[test]

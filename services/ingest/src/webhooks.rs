@@ -29,6 +29,9 @@ struct Genuine<'a> {
     /// What else it says about itself that a decoder needs.
     headers: Vec<(&'static str, String)>,
     body: Bytes,
+    /// For how long the same body under another id may be another event. The id is not signed, the body is: after that it is
+    /// a replay.
+    twins_ms: i64,
 }
 
 impl Ingest {
@@ -47,16 +50,15 @@ impl Ingest {
 
     /// Stores a webhook unless it was stored before.
     async fn keep(&self, system: &'static str, webhook: Genuine<'_>) -> (&'static str, Response) {
-        // The id is not signed, the body is: a body that was stored is not stored again under another id.
-        let marks =
-            [mark(&[system.as_bytes(), b"id", webhook.id.as_bytes()]), mark(&[system.as_bytes(), &webhook.body])];
-        if self.knows(&marks) {
+        let id = mark(&[system.as_bytes(), b"id", webhook.id.as_bytes()]);
+        let body = mark(&[system.as_bytes(), &webhook.body]);
+        if self.knows(&id, 0) || self.knows(&body, webhook.twins_ms) {
             return ("duplicate", Json(json!({"status": "duplicate", "id": webhook.id})).into_response());
         }
         let span = tracing::info_span!("store webhook", system, webhook.id = webhook.id, bytes = webhook.body.len());
         match self.store(system, &webhook).instrument(span).await {
             Ok(sequence) => {
-                self.stored(&marks);
+                self.stored(&[id, body]);
                 ("stored", Json(json!({"status": "stored", "id": webhook.id, "sequence": sequence})).into_response())
             }
             Err(problem) if problem.status == StatusCode::PAYLOAD_TOO_LARGE => ("too_large", problem.into_response()),
@@ -70,12 +72,12 @@ impl Ingest {
         self.within(self.0.bus.publish(Outgoing::webhook(&name, id, event, kept, webhook.body.clone()))).await
     }
 
-    fn knows(&self, marks: &[Mark]) -> bool {
-        self.recent().knows(marks)
+    fn knows(&self, mark: &Mark, age_ms: i64) -> bool {
+        self.recent().knows(mark, age_ms, self.0.process.now_ms())
     }
 
     fn stored(&self, marks: &[Mark]) {
-        self.recent().stored(marks);
+        self.recent().stored(marks, self.0.process.now_ms());
     }
 }
 

@@ -9,6 +9,10 @@ use crate::body::{Refusal, want_json};
 
 const SYSTEM: &str = "github";
 
+/// GitHub's times have whole seconds: an issue that is closed, opened and closed again within one is told of three times, and
+/// the first body is the third. An older one that comes again is read again rather than believed, so it could do no harm.
+const TWINS_MS: i64 = 10_000;
+
 /// `POST /webhooks/github`
 pub(crate) async fn receive(State(ingest): State<Ingest>, request: Request) -> Response {
     let judged = judge(&ingest, request).await;
@@ -30,5 +34,5 @@ async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal
     for name in ["x-github-hook-id", "x-github-hook-installation-target-id", "x-github-hook-installation-target-type"] {
         kept.extend(optional(&headers, name).map(|value| (name, value)));
     }
-    Ok(Genuine { _place: place, id, event, headers: kept, body })
+    Ok(Genuine { _place: place, id, event, headers: kept, body, twins_ms: TWINS_MS })
 }

@@ -36,7 +36,7 @@ async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal
     let id = required(&headers, "linear-delivery")?;
     let event = required(&headers, "linear-event")?;
     let kept = vec![("linear-event", event.clone()), ("linear-delivery", id.clone())];
-    Ok(Genuine { _place: place, id, event, headers: kept, body })
+    Ok(Genuine { _place: place, id, event, headers: kept, body, twins_ms: 0 })
 }
 
 /// Freshness is judged here and never again: what waits in the stream afterwards grows old honestly.
