@@ -61,6 +61,10 @@ pub async fn with_world(
         test(&mut world).await
     }
     .await;
+    if outcome.is_err() && world.lockstep.is_running() {
+        let why = oracle::explained(&world).await.unwrap_or_else(|error| format!("cannot be told: {error:#}"));
+        eprintln!("--- what was observed of what does not agree ---\n{why}");
+    }
     if world.lockstep.is_running() {
         let stopped = world.lockstep.stop().await;
         outcome = outcome.and_then(|()| {
@@ -167,6 +171,27 @@ impl World {
             Ok(Some(()))
         })
         .await
+    }
+
+    /// All that was observed of these records and reported by connectors, in the order of the stream.
+    pub async fn observed(&self, records: &[String]) -> anyhow::Result<Vec<String>> {
+        let last = self.bus.stream_info(Stream::Observations).await?.1;
+        let mut lines = Vec::new();
+        for sequence in 1..=last {
+            let Some(message) = self.bus.peek(Stream::Observations, sequence).await? else { continue };
+            let kind = message.content_type();
+            let told = if message.subject.starts_with("lockstep.delivery.") {
+                let seen: proto::v1::Delivery = proto::decode(kind, &message.payload)?;
+                (seen.record, format!("{} {} {} v{}", seen.outcome, seen.native, seen.position, seen.version), seen.id)
+            } else {
+                let seen: proto::v1::Observation = proto::decode(kind, &message.payload)?;
+                (seen.record, format!("{} {} {} {}", seen.source, seen.native, seen.position, seen.origin), seen.id)
+            };
+            if records.contains(&told.0) {
+                lines.push(format!("{sequence} at {}: {} {} ({})", message.published_at_ms, told.0, told.1, told.2));
+            }
+        }
+        Ok(lines)
     }
 
     /// The piece of work with that key.
