@@ -73,8 +73,8 @@ async fn what_was_stored_is_not_stored_again_and_still_gets_its_2xx() {
 async fn a_captured_body_of_linear_s_is_not_stored_under_another_id() {
     let world = World::new().await;
     let body = format!("{{\"webhookTimestamp\":{}}}", world.process.now_ms());
-    assert_eq!(answer(world.linear_body("its own", body.clone())).await.1["status"], "stored");
-    assert_eq!(answer(world.linear_body("another", body)).await.1["status"], "duplicate");
+    assert_eq!(answer(world.linear_body("its own", &body)).await.1["status"], "stored");
+    assert_eq!(answer(world.linear_body("another", &body)).await.1["status"], "duplicate");
     assert_eq!(world.held("WEBHOOKS").await, 1);
 }
 

@@ -72,12 +72,12 @@ impl World {
     /// A webhook as Linear sends it, this many milliseconds from now.
     pub fn linear(&self, id: &str, later_ms: i64) -> RequestBuilder {
         let at = self.process.now_ms() + later_ms;
-        self.linear_body(id, json!({"action": "update", "type": "Issue", "webhookTimestamp": at}).to_string())
+        self.linear_body(id, &json!({"action": "update", "type": "Issue", "webhookTimestamp": at}).to_string())
     }
 
     /// A webhook of Linear's with this body, signed.
-    pub fn linear_body(&self, id: &str, body: String) -> RequestBuilder {
-        self.post("/webhooks/linear", body.clone())
+    pub fn linear_body(&self, id: &str, body: &str) -> RequestBuilder {
+        self.post("/webhooks/linear", body.to_owned())
             .header("linear-event", "Issue")
             .header("linear-delivery", id)
             .header("linear-signature", signature(body.as_bytes()))
