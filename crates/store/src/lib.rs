@@ -14,8 +14,8 @@ use anyhow::Context;
 use runtime::Process;
 use runtime::config::Secret;
 use serde::Deserialize;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 
 pub use batch::{Batch, Save};
 pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
@@ -47,6 +47,8 @@ pub struct Store {
     history_months: u32,
 }
 
+/// How long a connection that was not used counts as alive.
+const UNASKED: Duration = Duration::from_secs(1);
 /// How long a start waits for PostgreSQL.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -65,6 +67,16 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(config.connections)
             .acquire_timeout(CONNECT_DEADLINE)
+            // A connection is asked whether it still lives only after a pause: else every batch would wait for the answer.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > UNASKED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         let store = Self { pool, history_months: config.history_months };
         store.await_server(process).await?;

@@ -7,6 +7,7 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::save::Statement;
 use super::{Batch, position};
 use crate::row::{corrupt, instant, signed, timestamp, unsigned};
 
@@ -59,39 +60,40 @@ impl Batch {
     }
 
     pub(super) async fn insert_history(&mut self, rows: &[HistoryRow]) -> sqlx::Result<()> {
-        if rows.is_empty() {
-            return Ok(());
+        if !rows.is_empty() {
+            bind_rows(sqlx::query(INSERT), rows).execute(&mut *self.tx).await?;
         }
-        let mut ordinals: Vec<i16> = Vec::with_capacity(rows.len());
-        for (place, row) in rows.iter().enumerate() {
-            let same = place > 0 && rows[place - 1].cause.sequence == row.cause.sequence;
-            ordinals.push(if same { ordinals[place - 1].saturating_add(1) } else { 0 });
-        }
-        sqlx::query(INSERT)
-            .bind(rows.iter().map(|row| row.item.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| signed(row.cause.sequence)).collect::<Vec<_>>())
-            .bind(ordinals)
-            .bind(rows.iter().map(|row| instant(row.recorded_at)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| signed(row.version.0)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.kind.code()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.from.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.to.as_str()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.record.to_string()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.native.as_str()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| position(row.position)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.actor.as_ref().map(Json)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.reason.code()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.conflict.map(|id| id.0)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.irregular).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| instant(row.at)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.cause.id.as_str()).collect::<Vec<_>>())
-            .execute(&mut *self.tx)
-            .await?;
         Ok(())
     }
 }
 
-const INSERT: &str = "
+pub(super) fn bind_rows(statement: Statement, rows: &[HistoryRow]) -> Statement {
+    let mut ordinals: Vec<i16> = Vec::with_capacity(rows.len());
+    for (place, row) in rows.iter().enumerate() {
+        let same = place > 0 && rows[place - 1].cause.sequence == row.cause.sequence;
+        ordinals.push(if same { ordinals[place - 1].saturating_add(1) } else { 0 });
+    }
+    statement
+        .bind(rows.iter().map(|row| row.item.0).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| signed(row.cause.sequence)).collect::<Vec<_>>())
+        .bind(ordinals)
+        .bind(rows.iter().map(|row| instant(row.recorded_at)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| signed(row.version.0)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.kind.code()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.from.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.to.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.record.to_string()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.native.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| position(row.position)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.actor.as_ref().map(Json)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.reason.code()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.conflict.map(|id| id.0)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.irregular).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| instant(row.at)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.cause.id.as_str()).collect::<Vec<_>>())
+}
+
+pub(super) const INSERT: &str = "
 insert into history (item, cause_sequence, ordinal, recorded_at, version, kind, from_status, to_status, record, native,
                      position, actor, reason, conflict, irregular, at, cause_id)
 select * from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::timestamptz[], $5::bigint[], $6::text[], $7::text[],

@@ -1,10 +1,16 @@
 //! Writes what a batch leaves behind: one statement a table, new rows and old ones apart, because an update in place is
-//! cheaper than an upsert.
+//! cheaper than an upsert; and one statement for all three tables where nothing is new, which is nearly always, because
+//! each statement is a round trip that every message of the batch waits for.
+
+use std::sync::LazyLock;
 
 use model::{Conflict, Group, ItemId, Key, Link, RecordRef};
 use serde::Serialize;
+use sqlx::postgres::PgArguments;
 use sqlx::types::Json;
+use sqlx::{Postgres, query::Query};
 
+use super::history::{self, bind_rows};
 use super::{Batch, Save, by_parts, position};
 use crate::row::{instant, signed};
 
@@ -16,8 +22,6 @@ fn some_list<T: Serialize>(list: &[T]) -> Option<Json<&[T]>> {
 impl Batch {
     /// Writes it all. Nothing is visible before [`Batch::commit`].
     pub async fn save(&mut self, save: &Save) -> sqlx::Result<()> {
-        self.write_items(INSERT_ITEMS, &save.new_items).await?;
-        self.write_items(UPDATE_ITEMS, &save.items).await?;
         let links = || {
             save.new_items
                 .iter()
@@ -25,69 +29,33 @@ impl Batch {
                 .flat_map(|group| group.links.iter().map(|link| (group.item.id, link)))
         };
         let (new, old): (Vec<_>, Vec<_>) = links().partition(|(_, link)| save.new_records.contains(&link.record));
-        self.write_links(INSERT_RECORDS, &new).await?;
-        self.write_links(UPDATE_RECORDS, &old).await?;
+        if save.new_items.is_empty() && new.is_empty() && !old.is_empty() && !save.rows.is_empty() {
+            let statement = bind_items(sqlx::query(UPDATE_ALL.as_str()), &save.items);
+            let statement = bind_rows(bind_links(statement, &old), &save.rows);
+            statement.execute(&mut *self.tx).await?;
+        } else {
+            self.write_items(INSERT_ITEMS, &save.new_items).await?;
+            self.write_items(UPDATE_ITEMS, &save.items).await?;
+            self.write_links(INSERT_RECORDS, &new).await?;
+            self.write_links(UPDATE_RECORDS, &old).await?;
+            self.insert_history(&save.rows).await?;
+        }
         self.end_items(&save.ended).await?;
-        self.insert_history(&save.rows).await?;
         self.write_conflicts(&save.conflicts).await?;
         self.write_keys(&save.keys).await
     }
 
     async fn write_items(&mut self, statement: &'static str, groups: &[Group]) -> sqlx::Result<()> {
-        if groups.is_empty() {
-            return Ok(());
+        if !groups.is_empty() {
+            bind_items(sqlx::query(statement), groups).execute(&mut *self.tx).await?;
         }
-        let items = || groups.iter().map(|group| &group.item);
-        sqlx::query(statement)
-            .bind(items().map(|item| item.id.0).collect::<Vec<_>>())
-            .bind(items().map(|item| item.lifecycle.as_str()).collect::<Vec<_>>())
-            .bind(items().map(|item| item.key.as_ref().map(Key::as_str)).collect::<Vec<_>>())
-            .bind(items().map(|item| item.title.as_deref()).collect::<Vec<_>>())
-            .bind(items().map(|item| item.status.as_str()).collect::<Vec<_>>())
-            .bind(items().map(|item| instant(item.status_since)).collect::<Vec<_>>())
-            .bind(items().map(|item| signed(item.version.0)).collect::<Vec<_>>())
-            .bind(items().map(|item| item.changed_by.to_string()).collect::<Vec<_>>())
-            .bind(items().map(|item| item.last_open.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
-            .bind(items().map(|item| item.held.map(|id| id.0)).collect::<Vec<_>>())
-            .bind(items().map(|item| some_list(&item.recent_conflicts)).collect::<Vec<_>>())
-            .bind(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))).collect::<Vec<_>>())
-            .execute(&mut *self.tx)
-            .await?;
         Ok(())
     }
 
     async fn write_links(&mut self, statement: &'static str, links: &[(ItemId, &Link)]) -> sqlx::Result<()> {
-        if links.is_empty() {
-            return Ok(());
+        if !links.is_empty() {
+            bind_links(sqlx::query(statement), links).execute(&mut *self.tx).await?;
         }
-        let [systems, kinds, ids] = by_parts(links.iter().map(|(_, link)| &link.record));
-        let each = || links.iter().map(|(_, link)| *link);
-        let lane = |lane: usize| each().map(|link| signed(link.sequences[lane])).collect::<Vec<_>>();
-        sqlx::query(statement)
-            .bind(systems)
-            .bind(kinds)
-            .bind(ids)
-            .bind(links.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
-            .bind(each().map(|link| link.native.as_str()).collect::<Vec<_>>())
-            .bind(each().map(|link| position(link.position)).collect::<Vec<_>>())
-            .bind(lane(0))
-            .bind(lane(1))
-            .bind(lane(2))
-            .bind(lane(3))
-            .bind(each().map(|link| signed(link.agreed.0)).collect::<Vec<_>>())
-            .bind(each().map(|link| some_list(&link.sent)).collect::<Vec<_>>())
-            .bind(each().map(|link| link.shown.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
-            .bind(each().map(|link| i32::try_from(link.resent).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-            .bind(each().map(|link| link.vocabulary.as_ref().map(Json)).collect::<Vec<_>>())
-            .bind(each().map(|link| link.unmapped).collect::<Vec<_>>())
-            .bind(each().map(|link| link.last_error.as_deref()).collect::<Vec<_>>())
-            .bind(each().map(|link| some_list(&link.keys)).collect::<Vec<_>>())
-            .bind(each().map(|link| some_list(&link.mentions)).collect::<Vec<_>>())
-            .bind(each().map(|link| i32::try_from(link.order).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-            .bind(each().map(|link| link.pinned).collect::<Vec<_>>())
-            .bind(each().map(|link| link.url.as_deref()).collect::<Vec<_>>())
-            .execute(&mut *self.tx)
-            .await?;
         Ok(())
     }
 
@@ -146,6 +114,78 @@ impl Batch {
     }
 }
 
+/// A statement over arrays.
+pub(super) type Statement = Query<'static, Postgres, PgArguments>;
+
+fn bind_items(statement: Statement, groups: &[Group]) -> Statement {
+    let items = || groups.iter().map(|group| &group.item);
+    statement
+        .bind(items().map(|item| item.id.0).collect::<Vec<_>>())
+        .bind(items().map(|item| item.lifecycle.as_str()).collect::<Vec<_>>())
+        .bind(items().map(|item| item.key.as_ref().map(Key::as_str)).collect::<Vec<_>>())
+        .bind(items().map(|item| item.title.as_deref()).collect::<Vec<_>>())
+        .bind(items().map(|item| item.status.as_str()).collect::<Vec<_>>())
+        .bind(items().map(|item| instant(item.status_since)).collect::<Vec<_>>())
+        .bind(items().map(|item| signed(item.version.0)).collect::<Vec<_>>())
+        .bind(items().map(|item| item.changed_by.to_string()).collect::<Vec<_>>())
+        .bind(items().map(|item| item.last_open.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+        .bind(items().map(|item| item.held.map(|id| id.0)).collect::<Vec<_>>())
+        .bind(items().map(|item| some_list(&item.recent_conflicts)).collect::<Vec<_>>())
+        .bind(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))).collect::<Vec<_>>())
+}
+
+fn bind_links(statement: Statement, links: &[(ItemId, &Link)]) -> Statement {
+    let [systems, kinds, ids] = by_parts(links.iter().map(|(_, link)| &link.record));
+    let each = || links.iter().map(|(_, link)| *link);
+    let lane = |lane: usize| each().map(|link| signed(link.sequences[lane])).collect::<Vec<_>>();
+    statement
+        .bind(systems)
+        .bind(kinds)
+        .bind(ids)
+        .bind(links.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
+        .bind(each().map(|link| link.native.as_str()).collect::<Vec<_>>())
+        .bind(each().map(|link| position(link.position)).collect::<Vec<_>>())
+        .bind(lane(0))
+        .bind(lane(1))
+        .bind(lane(2))
+        .bind(lane(3))
+        .bind(each().map(|link| signed(link.agreed.0)).collect::<Vec<_>>())
+        .bind(each().map(|link| some_list(&link.sent)).collect::<Vec<_>>())
+        .bind(each().map(|link| link.shown.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+        .bind(each().map(|link| i32::try_from(link.resent).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+        .bind(each().map(|link| link.vocabulary.as_ref().map(Json)).collect::<Vec<_>>())
+        .bind(each().map(|link| link.unmapped).collect::<Vec<_>>())
+        .bind(each().map(|link| link.last_error.as_deref()).collect::<Vec<_>>())
+        .bind(each().map(|link| some_list(&link.keys)).collect::<Vec<_>>())
+        .bind(each().map(|link| some_list(&link.mentions)).collect::<Vec<_>>())
+        .bind(each().map(|link| i32::try_from(link.order).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+        .bind(each().map(|link| link.pinned).collect::<Vec<_>>())
+        .bind(each().map(|link| link.url.as_deref()).collect::<Vec<_>>())
+}
+
+/// The same statement with its parameters numbered from `first + 1`.
+fn shifted(statement: &str, first: usize) -> String {
+    let mut parts = statement.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let number: usize = part[..end].parse().unwrap_or_default();
+        text.push('$');
+        text.push_str(&(number + first).to_string());
+        text.push_str(&part[end..]);
+    }
+    text
+}
+
+/// The three statements of a batch that brings nothing new, as one.
+static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
+    let records = shifted(UPDATE_RECORDS, ITEM_COLUMNS);
+    let history = shifted(history::INSERT, ITEM_COLUMNS + RECORD_COLUMNS);
+    format!("with old_items as ({UPDATE_ITEMS}), old_records as ({records}) {history}")
+});
+const ITEM_COLUMNS: usize = 12;
+const RECORD_COLUMNS: usize = 22;
+
 const INSERT_ITEMS: &str = "
 insert into items (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held,
                    recent_conflicts, metadata)
@@ -192,3 +232,18 @@ select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::jsonb
                      $8::int[], $9::timestamptz[], $10::timestamptz[])
 on conflict (id) do update set
     candidates = excluded.candidates, winner = excluded.winner, resolved_at = excluded.resolved_at";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_numbered_on_from_those_of_the_statement_before() {
+        assert_eq!(shifted("select $1::text[], $12", 22), "select $23::text[], $34");
+        let last = |statement: &str, number: usize| {
+            assert!(statement.contains(&format!("${number}:")) && !statement.contains(&format!("${}:", number + 1)));
+        };
+        last(UPDATE_ITEMS, ITEM_COLUMNS);
+        last(UPDATE_RECORDS, RECORD_COLUMNS);
+    }
+}
