@@ -71,8 +71,7 @@ impl Worker {
             };
             let started = Instant::now();
             self.carry_out(&batch).await;
-            let stage = self.process.metrics().stage_duration_seconds.with_label_values(&["resolve"]);
-            stage.observe(started.elapsed().as_secs_f64());
+            self.took("resolve", started);
         }
     }
 
@@ -99,6 +98,7 @@ impl Worker {
 
     /// Publishes what a batch led to, then acknowledges it.
     async fn finish(&self, batch: &[Received], committed: &Committed) {
+        let started = Instant::now();
         let mut attempt = 1;
         while let Err(error) = self.publish(batch, committed).await {
             if !self.wait(attempt, "a batch was not published yet", &error).await {
@@ -106,6 +106,7 @@ impl Worker {
             }
             attempt += 1;
         }
+        self.took("publish", started);
         if let Err(error) = bus::ack_all(batch.to_vec()).await {
             // They come again, and are seen to have been taken.
             tracing::warn!(partition = self.partition, error = format!("{error:#}"), "a batch was not acknowledged");
@@ -130,6 +131,11 @@ impl Worker {
         tracing::warn!(partition = self.partition, attempt, error = format!("{error:#}"), "{what}");
         let pause = tokio::time::sleep(RETRY.wait(attempt, None, runtime::jitter()));
         self.process.shutdown().run_until_cancelled(pause).await.is_some()
+    }
+
+    fn took(&self, stage: &str, started: Instant) {
+        let stage = self.process.metrics().stage_duration_seconds.with_label_values(&[stage]);
+        stage.observe(started.elapsed().as_secs_f64());
     }
 
     /// One transaction: load and lock, decide, write.
