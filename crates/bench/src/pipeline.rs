@@ -37,6 +37,9 @@ pub struct Options {
     /// How many items the large world has
     #[arg(long, default_value_t = 1_000_000)]
     items: usize,
+    /// Into how many partitions observations are divided; the default of the bus without it
+    #[arg(long)]
+    partitions: Option<u32>,
 }
 
 const SMALL: usize = 1_000;
@@ -63,14 +66,30 @@ struct Rates {
     minimal: Vec<f64>,
 }
 
+/// What the resolver's batches were like.
+#[derive(Debug, Serialize)]
+struct Batches {
+    count: u64,
+    mean_ms: f64,
+    mean_ms_publishing: f64,
+}
+
+impl Batches {
+    fn between(before: (u64, f64, f64), after: (u64, f64, f64)) -> Self {
+        let count = after.0 - before.0;
+        let mean_ms = |seconds: f64| seconds * 1e3 / f64::from(u32::try_from(count.max(1)).unwrap_or(u32::MAX));
+        Self { count, mean_ms: mean_ms(after.1 - before.1), mean_ms_publishing: mean_ms(after.2 - before.2) }
+    }
+}
+
 async fn measure(nats: &str, database: &Database, options: &Options) -> Result<Vec<Outcome>> {
     let policy = Arc::new(crate::policy::policy()?);
     let publisher = Publisher::connect(nats).await?;
-    let stack = Stack::start(nats, database, policy).await?;
+    let stack = Stack::start(nats, database, policy, options.partitions).await?;
     let minimal = Minimal::start(nats, database).await?;
     let measured = compare(&publisher, &stack, &minimal, database, options).await;
     minimal.stop().await?;
-    stack.stop().await?;
+    stack.stop(&publisher).await?;
     measured
 }
 
@@ -90,11 +109,12 @@ async fn compare(
     // What is measured is a process that has been running for a while.
     contest.round(options.events / 3).await?;
     let few = contest.rounds(options).await?;
-    let (rate, baseline) = (median(&few.ours), median(&few.minimal));
 
-    let half = rate / 2.0;
+    let half = median(&few.ours) / 2.0;
+    let before = stack.batches();
     let ours = latency(publisher, &mut contest.ours.1, half, options.seconds, contest.ours.0).await?;
     let theirs = latency(publisher, &mut contest.minimal.1, half, options.seconds, contest.minimal.0).await?;
+    let batches = Batches::between(before, stack.batches());
     say(&format!("pipeline: at {half:.0}/s p50 {:.1} ms, p99 {:.1} ms", ours.p50_ms, ours.p99_ms));
 
     say(&format!("pipeline: seeding {} items", options.items));
@@ -104,7 +124,7 @@ async fn compare(
     contest.round(options.events / 3).await?;
     let many = contest.rounds(options).await?;
     database.check(stack.target().seen.total()).await?;
-    outcomes(options, (rate, baseline), &few, &many, half, &ours, &theirs)
+    outcomes(options, &Found { few, many, half, ours, minimal: theirs, batches })
 }
 
 /// What is measured beside its baseline, in turns.
@@ -134,15 +154,20 @@ impl Contest<'_> {
     }
 }
 
-fn outcomes(
-    options: &Options,
-    (rate, baseline): (f64, f64),
-    few: &Rates,
-    many: &Rates,
+/// Everything that was measured.
+struct Found {
+    few: Rates,
+    many: Rates,
+    /// Events a second while latency was measured.
     half: f64,
-    ours: &Latency,
-    theirs: &Latency,
-) -> Result<Vec<Outcome>> {
+    ours: Latency,
+    minimal: Latency,
+    batches: Batches,
+}
+
+fn outcomes(options: &Options, found: &Found) -> Result<Vec<Outcome>> {
+    let Found { few, many, half, ours, minimal, batches } = found;
+    let (rate, baseline) = (median(&few.ours), median(&few.minimal));
     let micros = |rates: &[f64]| 1e6 / median(rates);
     let (at_few, at_many) = (micros(&few.ours), micros(&many.ours));
     if ours.count == 0 {
@@ -153,10 +178,11 @@ fn outcomes(
             .with("items", SMALL)?
             .with("events_per_trial", options.events)?
             .with("trials", few)?,
-        Outcome::new("pipeline-latency", ours.p99_ms, "ms (p99, half load)", theirs.p99_ms, MINIMAL)
+        Outcome::new("pipeline-latency", ours.p99_ms, "ms (p99, half load)", minimal.p99_ms, MINIMAL)
             .with("rate", half)?
             .with("ours", ours)?
-            .with("minimal", theirs)?,
+            .with("batches", batches)?
+            .with("minimal", minimal)?,
         Outcome::new(
             "pipeline-items",
             at_many,

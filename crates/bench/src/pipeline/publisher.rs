@@ -24,6 +24,14 @@ impl Publisher {
         Ok(Self { context })
     }
 
+    /// Removes streams.
+    pub async fn remove(&self, streams: impl Iterator<Item = &'static str>) -> Result<()> {
+        for name in streams {
+            self.context.delete_stream(name).await.with_context(|| format!("the stream {name} cannot be removed"))?;
+        }
+        Ok(())
+    }
+
     /// Publishes all, as fast as the window allows, or each when it is due. The sequence of each.
     pub async fn publish(&self, messages: Vec<Outgoing>, due: impl Fn(usize) -> Option<Instant>) -> Result<Vec<u64>> {
         let (waiting, mut acknowledged) = mpsc::channel::<PublishAckFuture>(WINDOW);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bus::Bus;
+use bus::topology::STREAMS;
 use futures_util::StreamExt;
 use model::Policy;
 use runtime::Process;
@@ -15,13 +16,13 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
 use super::database::Database;
+use super::publisher::Publisher;
 use super::seen::Seen;
 use super::trial::Target;
 
 /// The services, while they run.
 pub struct Stack {
     process: Process,
-    bus: Bus,
     target: Target,
 }
 
@@ -29,9 +30,11 @@ const START: Duration = Duration::from_secs(30);
 
 impl Stack {
     /// Starts them.
-    pub async fn start(nats: &str, database: &Database, policy: Arc<Policy>) -> Result<Self> {
+    pub async fn start(nats: &str, database: &Database, policy: Arc<Policy>, partitions: Option<u32>) -> Result<Self> {
         let process = Process::new("bench", None);
-        let bus = Bus::connect(&bus::Config { url: nats.to_owned(), ..bus::Config::default() }, &process).await?;
+        let config = bus::Config::default();
+        let partitions = partitions.unwrap_or(config.partitions);
+        let bus = Bus::connect(&bus::Config { url: nats.to_owned(), partitions, ..config }, &process).await?;
         bus.ensure_topology().await?;
         if bus.stream_info(bus::Stream::Observations).await?.0 > 0 {
             bail!("the server at --nats holds observations; a benchmark wants one that nobody else uses");
@@ -50,7 +53,7 @@ impl Stack {
         let (mut socket, _) = tokio::time::timeout(START, connecting).await.context("the broadcaster is silent")??;
         tokio::time::timeout(START, snapshot(&mut socket)).await.context("no snapshot comes")??;
         process.spawn("client", watch(socket, seen.clone(), process.shutdown().clone()));
-        Ok(Self { process, bus, target: Target { prefix: "", seen } })
+        Ok(Self { process, target: Target { prefix: "", seen } })
     }
 
     /// Where it takes messages, and what its client saw.
@@ -58,14 +61,18 @@ impl Stack {
         &self.target
     }
 
-    /// Ends them, and empties the streams.
-    pub async fn stop(self) -> Result<()> {
+    /// How many batches the resolver has carried out, and the seconds that all of them took, and their publication.
+    pub fn batches(&self) -> (u64, f64, f64) {
+        let stage = |name| self.process.metrics().stage_duration_seconds.with_label_values(&[name]);
+        let (whole, published) = (stage("resolve"), stage("publish"));
+        (whole.get_sample_count(), whole.get_sample_sum(), published.get_sample_sum())
+    }
+
+    /// Ends them, and removes their streams: message ids of this run must not count in the next.
+    pub async fn stop(self, publisher: &Publisher) -> Result<()> {
         self.process.shutdown().cancel();
         self.process.finished(Duration::from_secs(10)).await?;
-        for stream in [bus::Stream::Observations, bus::Stream::Changes, bus::Stream::Commands] {
-            self.bus.purge(stream).await?;
-        }
-        Ok(())
+        publisher.remove(STREAMS.iter().map(|spec| spec.name)).await
     }
 }
 
