@@ -62,6 +62,7 @@ secrets = ["{linear_secret}"]
 secrets = ["{github_secret}"]
 [nats]
 url = "{nats}"
+storage_mb = 256
 [database]
 url = "{database}"
 [connector.linear]

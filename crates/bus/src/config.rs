@@ -24,6 +24,9 @@ pub struct Config {
     pub partitions: u32,
     /// How many servers keep each stream: 1 or 3.
     pub replicas: usize,
+    /// How many megabytes of the server's disk the streams may take together. JetStream sets them aside, so a server with less
+    /// refuses the streams; where more comes than fits, the oldest messages go first.
+    pub storage_mb: u32,
     /// How long a publish may take, all attempts together.
     pub publish_timeout_ms: u64,
     /// How long to wait at the start for a server that answers.
@@ -40,6 +43,7 @@ impl Default for Config {
             credentials: None,
             partitions: 4,
             replicas: 1,
+            storage_mb: 4_096,
             publish_timeout_ms: 5_000,
             connect_timeout_ms: 30_000,
         }
@@ -54,6 +58,9 @@ impl Config {
         }
         if !matches!(self.replicas, 1 | 3 | 5) {
             return Err(format!("nats.replicas is {}; it must be 1, 3 or 5", self.replicas));
+        }
+        if self.storage_mb < 64 {
+            return Err(format!("nats.storage_mb is {}; it must be at least 64", self.storage_mb));
         }
         if self.publish_timeout_ms < 100 || self.connect_timeout_ms < 100 {
             return Err("nats.publish_timeout_ms and nats.connect_timeout_ms must be at least 100".into());

@@ -66,9 +66,14 @@ impl Bus {
     /// Makes the streams and buckets that are missing, and brings those that differ up to date.
     pub async fn ensure_topology(&self) -> anyhow::Result<()> {
         for spec in STREAMS {
-            let config = spec.config(self.config.partitions, self.config.replicas);
+            let config = spec.config(&self.config);
             let made = self.jetstream.create_or_update_stream(config).await;
-            made.with_context(|| format!("the stream {} cannot be made or brought up to date", spec.name))?;
+            made.with_context(|| {
+                format!(
+                    "the stream {} cannot be made or brought up to date (nats.storage_mb bounds what it takes)",
+                    spec.name
+                )
+            })?;
         }
         let bucket = |name: &str, max_age, max_bytes| kv::Config {
             bucket: name.into(),

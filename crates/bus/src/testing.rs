@@ -39,7 +39,7 @@ impl Server {
 
     /// A configuration that names it, with all else as usual.
     pub fn config(&self) -> Config {
-        Config { url: self.url(), ..Config::default() }
+        Config { url: self.url(), storage_mb: 256, ..Config::default() }
     }
 
     /// Ends it as a crash does (`kill -9`). Does nothing to one that is ended.

@@ -10,11 +10,15 @@ use async_nats::jetstream::stream::{
 };
 use model::{Lane, System};
 
+use crate::Config;
+
 pub use subjects::{change, command, dead, delivery, heartbeat, live, observe, partition_of, token, untoken, webhook};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 const MIB: i64 = 1024 * 1024;
+/// How much memory the streams that are kept there may take.
+const MEMORY_BYTES: i64 = 64 * MIB;
 
 /// The streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,8 +52,9 @@ pub struct StreamSpec {
     pub max_age_s: u64,
     /// How many messages of one subject are kept; -1 for all.
     pub max_per_subject: i64,
-    /// How many bytes are kept; the oldest go first.
-    pub max_bytes: i64,
+    /// How many percent of `nats.storage_mb` it may take, or of [`MEMORY_BYTES`] where it is kept in memory; then the oldest
+    /// go first.
+    pub share: u32,
     /// For how many seconds a second message with the same id vanishes. Costs about 260 bytes of memory an id.
     pub duplicate_window_s: u64,
     /// Who reads it.
@@ -67,7 +72,7 @@ pub const STREAMS: &[StreamSpec] = &[
         memory: false,
         max_age_s: 7 * DAY,
         max_per_subject: -1,
-        max_bytes: 1024 * MIB,
+        share: 15,
         duplicate_window_s: 120,
         read_by: "that system's connector",
         why: "raw bytes first, meaning later: a decoder that was wrong is mended and replayed",
@@ -79,7 +84,7 @@ pub const STREAMS: &[StreamSpec] = &[
         memory: false,
         max_age_s: 7 * DAY,
         max_per_subject: -1,
-        max_bytes: 4096 * MIB,
+        share: 45,
         duplicate_window_s: 120,
         read_by: "resolver; deliveries also monitor and broadcaster",
         why: "one ordered log of all that was seen, our own writes included",
@@ -91,7 +96,7 @@ pub const STREAMS: &[StreamSpec] = &[
         memory: false,
         max_age_s: 0,
         max_per_subject: 1,
-        max_bytes: 1024 * MIB,
+        share: 10,
         duplicate_window_s: 120,
         read_by: "that system's connector, one reader for each partition",
         why: "the desired state, a table more than a queue: after an outage one command for each record is left",
@@ -103,7 +108,7 @@ pub const STREAMS: &[StreamSpec] = &[
         memory: false,
         max_age_s: 7 * DAY,
         max_per_subject: -1,
-        max_bytes: 2048 * MIB,
+        share: 25,
         duplicate_window_s: 120,
         read_by: "broadcaster, anyone",
         why: "what people subscribe to",
@@ -115,7 +120,7 @@ pub const STREAMS: &[StreamSpec] = &[
         memory: true,
         max_age_s: 600,
         max_per_subject: 100,
-        max_bytes: 64 * MIB,
+        share: 100,
         duplicate_window_s: 60,
         read_by: "broadcaster, monitor",
         why: "telemetry that is worth seeing and not worth a disk",
@@ -127,7 +132,7 @@ pub const STREAMS: &[StreamSpec] = &[
         memory: false,
         max_age_s: 30 * DAY,
         max_per_subject: -1,
-        max_bytes: 512 * MIB,
+        share: 5,
         duplicate_window_s: 120,
         read_by: "monitor, operators",
         why: "nothing is thrown away because nobody could handle it",
@@ -160,7 +165,9 @@ impl Stream {
 }
 
 impl StreamSpec {
-    pub(crate) fn config(&self, partitions: u32, replicas: usize) -> StreamConfig {
+    pub(crate) fn config(&self, bus: &Config) -> StreamConfig {
+        let partitions = bus.partitions;
+        let whole = if self.memory { MEMORY_BYTES } else { i64::from(bus.storage_mb) * MIB };
         // Publishers do not compute the partition: a client in any language only knows the record.
         let subject_transform = (self.stream == Stream::Observations).then(|| SubjectTransform {
             source: "lockstep.*.*.*.*.*".into(),
@@ -176,10 +183,10 @@ impl StreamSpec {
             storage: if self.memory { StorageType::Memory } else { StorageType::File },
             max_age: Duration::from_secs(self.max_age_s),
             max_messages_per_subject: self.max_per_subject,
-            max_bytes: self.max_bytes,
+            max_bytes: whole * i64::from(self.share) / 100,
             discard: DiscardPolicy::Old,
             duplicate_window: Duration::from_secs(self.duplicate_window_s),
-            num_replicas: replicas,
+            num_replicas: bus.replicas,
             allow_direct: true,
             subject_transform,
             ..StreamConfig::default()

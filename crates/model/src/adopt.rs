@@ -45,7 +45,7 @@ pub fn adopt(
     }
     group.name_after_its_records(policy);
     let about = Observation { record: record.clone(), ..observation.clone() };
-    let mut turn = Turn::new(group, &about, receipt, policy).ok_or(Reason::NoSuchThing)?;
+    let mut turn = Turn::new(group, &about, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     let native = turn.group.links[turn.index].native.clone();
     for index in first..turn.group.links.len() {
         turn.link_row(index, RowKind::Linked, Reason::Adopted);
@@ -81,7 +81,7 @@ pub fn part(
 ) -> Result<(Resolved, Group), Reason> {
     let record = &observation.record;
     let place = group.index_of(record).filter(|_| group.links.len() > 1).ok_or(Reason::NoSuchThing)?;
-    let mut turn = Turn::new(group, observation, receipt, policy).ok_or(Reason::NoSuchThing)?;
+    let mut turn = Turn::new(group, observation, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     turn.link_row(place, RowKind::Unlinked, Reason::Parted);
     let mut link = turn.group.links.remove(place);
     turn.group.name_after_its_records(policy);
@@ -102,7 +102,7 @@ pub fn part(
     link.take(receipt);
     let mut own = Group { item: new_item(observation, lifecycle, status, id), links: vec![link], conflict: None };
     own.name_after_its_records(policy);
-    let mut alone = Turn::new(own, observation, receipt, policy).ok_or(Reason::NoSuchThing)?;
+    let mut alone = Turn::new(own, observation, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     let to = alone.group.item.status.clone();
     alone.row(RowKind::Changed, None, &to, Reason::Parted);
     turn.rows.append(&mut alone.rows);

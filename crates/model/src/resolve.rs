@@ -41,8 +41,9 @@ impl Resolved {
 ///
 /// In strict mode the caller dead-letters what comes back [`Verdict::Unmapped`] or [`Verdict::Invalid`].
 pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy: &Policy) -> Resolved {
-    let Some(mut turn) = Turn::new(group.clone(), observation, receipt, policy) else {
-        return Resolved::invalid(group);
+    let mut turn = match Turn::new(group, observation, receipt, policy) {
+        Ok(turn) => turn,
+        Err(group) => return Resolved::invalid(group),
     };
     let shadow = turn.link().native.clone();
     let rules = rules::RULES.iter().filter(|(name, _)| !policy.leaves_out(name));
@@ -151,18 +152,23 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
+    /// Gives the group back where the record is not one of its own, or its lifecycle or mapping is gone.
+    #[expect(clippy::result_large_err, reason = "the group is the caller's, and moves on either way")]
     pub(crate) fn new(
         group: Group,
         observation: &'a Observation,
         receipt: Receipt,
         policy: &'a Policy,
-    ) -> Option<Self> {
-        let index = group.index_of(&observation.record)?;
-        let lifecycle = policy.lifecycles.get(&group.item.lifecycle)?;
-        let link = &group.links[index];
-        let vocabulary = observation.vocabulary.as_ref().or(link.vocabulary.as_ref());
-        let lens = policy.lens(&link.record, vocabulary, lifecycle)?;
-        Some(Self {
+    ) -> Result<Self, Group> {
+        let found = || {
+            let index = group.index_of(&observation.record)?;
+            let lifecycle = policy.lifecycles.get(&group.item.lifecycle)?;
+            let link = &group.links[index];
+            let vocabulary = observation.vocabulary.as_ref().or(link.vocabulary.as_ref());
+            Some((index, lifecycle, policy.lens(&link.record, vocabulary, lifecycle)?))
+        };
+        let Some((index, lifecycle, lens)) = found() else { return Err(group) };
+        Ok(Self {
             group,
             index,
             observation,

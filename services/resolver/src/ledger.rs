@@ -93,7 +93,7 @@ impl<'a> Ledger<'a> {
     pub fn take(&mut self, input: &Input) -> Result<Verdict, Poison> {
         match input {
             Input::Report(report, receipt) => {
-                let Some(group) = self.group_of(&report.record) else {
+                let Some(group) = self.take_group(&report.record) else {
                     return Err(no_such(&report.record));
                 };
                 Ok(self.settle(model::report(group, report, *receipt, self.policy), *receipt))
@@ -111,14 +111,22 @@ impl<'a> Ledger<'a> {
         self.item_of(record).and_then(|item| self.groups.get(&item)).cloned()
     }
 
+    /// The same, taken out: [`Ledger::settle`] puts it back.
+    fn take_group(&mut self, record: &RecordRef) -> Option<Group> {
+        self.item_of(record).and_then(|item| self.groups.remove(&item))
+    }
+
     fn observe(&mut self, observation: &Observation, receipt: Receipt) -> Result<Verdict, Poison> {
-        let known = self.group_of(&observation.record);
+        // In strict mode an observation may yet be refused, and must then have changed nothing.
+        let before = if self.policy.strict { self.group_of(&observation.record) } else { None };
+        let known = self.take_group(&observation.record);
         let is_new = known.is_none();
         let resolved = match known {
             Some(group) => model::resolve(group, observation, receipt, self.policy),
             None => model::begin(observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?,
         };
         if resolved.verdict == Verdict::Unmapped && self.policy.strict {
+            self.groups.extend(before.map(|group| (group.item.id, group)));
             let detail = format!("no mapping knows {:?} of {}", observation.native, observation.record);
             return Err(Poison { reason: "unmapped_status", detail });
         }

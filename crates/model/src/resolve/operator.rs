@@ -11,8 +11,9 @@ pub fn roll_back(
     receipt: Receipt,
     policy: &Policy,
 ) -> Resolved {
-    let Some(mut turn) = Turn::new(group.clone(), observation, receipt, policy) else {
-        return Resolved::invalid(group);
+    let mut turn = match Turn::new(group, observation, receipt, policy) {
+        Ok(turn) => turn,
+        Err(group) => return Resolved::invalid(group),
     };
     let verdict = super::rules::redelivered(&mut turn).unwrap_or_else(|| match status {
         Some(status) => turn.force(status, Reason::RolledBack),

@@ -47,8 +47,9 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
     let mut resolved = if wrote && report.mode == CommandMode::Tell && report.native.is_some() {
         resolve(group, &observation, receipt, policy)
     } else {
-        let Some(mut turn) = Turn::new(group.clone(), &observation, receipt, policy) else {
-            return Resolved::invalid(group);
+        let mut turn = match Turn::new(group, &observation, receipt, policy) {
+            Ok(turn) => turn,
+            Err(group) => return Resolved::invalid(group),
         };
         let verdict = rules::redelivered(&mut turn).unwrap_or_else(|| turn.note_outcome(report));
         turn.done(verdict)
