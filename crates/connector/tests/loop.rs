@@ -234,7 +234,7 @@ async fn a_newer_command_ends_the_wait_of_an_older_one() {
     tokio::time::timeout(DEADLINE, world.fake.failed()).await.unwrap();
     world.send(&command("one", "done", "open", 2)).await;
     let (older, newer) = (world.delivery().await, world.delivery().await);
-    assert_eq!((older.version, older.outcome.as_str(), older.reason.as_str()), (1, "superseded", "newer_command"));
+    assert_eq!((older.version, older.outcome.as_str(), older.reason.as_str()), (1, "overtaken", "newer_command"));
     assert_eq!((newer.version, newer.outcome.as_str()), (2, "applied"));
     assert_eq!(world.fake.writes(), ["one=done"]);
 }

@@ -64,6 +64,8 @@ pub struct Mapping {
     silent: BTreeSet<Native>,
     /// The natives that the record can be told; `None` for all.
     writable: Option<BTreeSet<Native>>,
+    /// Natives from which the record cannot be told anything: nobody takes a merge back.
+    ends: BTreeSet<Native>,
     /// The item's status can be shown beside the record where it cannot be told.
     shows: bool,
     reopen: Reopen,
@@ -80,6 +82,7 @@ pub struct Lens {
     normal: BTreeMap<Native, Native>,
     silent: BTreeSet<Native>,
     writable: Option<BTreeSet<Native>>,
+    ends: BTreeSet<Native>,
     shows: bool,
     reopen: Reopen,
     fold: Fold,
@@ -100,6 +103,7 @@ impl Lens {
             normal: own.chain(synonyms).collect(),
             silent: BTreeSet::new(),
             writable: Some(BTreeSet::new()),
+            ends: BTreeSet::new(),
             shows: false,
             reopen: Reopen::default(),
             fold: Fold::default(),
@@ -156,9 +160,9 @@ impl Lens {
         self.silent.contains(native)
     }
 
-    /// Whether the record can be told this native.
-    pub fn can_tell(&self, native: &Native) -> bool {
-        self.writable.as_ref().is_none_or(|writable| writable.contains(native))
+    /// Whether a record that shows `shown` can be told `native`.
+    pub fn can_tell(&self, shown: &Native, native: &Native) -> bool {
+        !self.ends.contains(shown) && self.writable.as_ref().is_none_or(|writable| writable.contains(native))
     }
 
     /// Whether the record can be told nothing at all.

@@ -57,8 +57,10 @@ pub enum DeliveryOutcome {
     Applied,
     /// The record showed it already.
     Unchanged,
-    /// Somebody edited the record meanwhile, or a newer command came: nothing was written.
+    /// Somebody edited the record meanwhile: nothing was written.
     Superseded,
+    /// A newer command came before this one was begun: nothing was done, and the newer one's report will tell.
+    Overtaken,
     /// The system refused; no attempt will do better.
     Rejected,
     /// All attempts were used up.
@@ -69,6 +71,7 @@ codes!(DeliveryOutcome {
     Applied = "applied",
     Unchanged = "unchanged",
     Superseded = "superseded",
+    Overtaken = "overtaken",
     Rejected = "rejected",
     Failed = "failed",
 });

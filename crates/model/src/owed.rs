@@ -40,7 +40,7 @@ impl Group {
             Step::Held
         } else if lens.is_read_only() {
             Step::ReadOnly
-        } else if !lens.can_tell(lens.get(&self.item.status)) {
+        } else if !lens.can_tell(&link.native, lens.get(&self.item.status)) {
             Step::AsClose
         } else if link.last_error.is_some() {
             Step::Failed
@@ -77,7 +77,7 @@ impl Group {
         let mode = if lens.is_read_only() || (shows && !link.is_told()) {
             link.agree(version);
             stale_shown(link, &self.item, &lens).then_some(CommandMode::Show)?
-        } else if lens.can_tell(&target) {
+        } else if lens.can_tell(&link.native, &target) {
             CommandMode::Tell
         } else {
             link.agree(version);

@@ -249,3 +249,31 @@ fn a_write_on_its_way_is_known_as_ours_when_the_record_can_no_longer_be_told() {
     assert_eq!(scene.see(&seen(PULLS[0], "open", 12, Origin::Unknown, 12)), Verdict::LateEcho);
     assert_eq!(scene.status(), "done");
 }
+
+#[test]
+fn an_overtaken_command_is_not_answered_with_another() {
+    let mut scene = Scene::new(policy(), &[("linear/issue/1", "Todo"), ("postgres/task/1", "todo")]);
+    scene.edit("linear/issue/1", "In Progress", 10);
+    let older = scene.last.clone().unwrap().commands.remove(0);
+    scene.edit("linear/issue/1", "Done", 11);
+    let newer = scene.last.clone().unwrap().commands.remove(0);
+    scene.report(&older, 2, model::DeliveryOutcome::Overtaken);
+    assert_eq!(scene.commands(), Vec::<String>::new(), "the newer one is on its way");
+    scene.carry_out(&newer, 3);
+    assert_eq!(scene.commands(), Vec::<String>::new());
+    assert_eq!(scene.group.links[1].native.as_str(), "done");
+}
+
+#[test]
+fn a_merged_pull_request_of_reopened_work_is_as_close_as_it_can_be() {
+    let pull = "github/pull_request/acme/web#3";
+    let mut scene = Scene::new(policy(), &[("linear/issue/1", "In Review"), (pull, "open")]);
+    scene.edit(pull, "merged", 10);
+    assert_eq!(scene.status(), "done");
+    scene.carry_out_all(11);
+    scene.edit("linear/issue/1", "In Progress", 12);
+    let place = scene.group.links.iter().position(|link| link.record.to_string() == pull).unwrap();
+    assert_eq!(scene.group.step(place, &scene.policy), model::Step::AsClose);
+    let told = scene.last.as_ref().unwrap().commands.iter().filter(|command| command.mode == model::CommandMode::Tell);
+    assert_eq!(told.count(), 0, "a merge cannot be taken back");
+}

@@ -90,12 +90,17 @@ impl Scene {
 
     /// A connector does as it is told.
     pub fn carry_out(&mut self, command: &Command, at: u64) -> Verdict {
+        self.report(command, at, DeliveryOutcome::Applied)
+    }
+
+    /// A connector says what became of a command.
+    pub fn report(&mut self, command: &Command, at: u64, outcome: DeliveryOutcome) -> Verdict {
         let sequence = self.next();
         let told = Report {
             id: format!("d{sequence}"),
             record: command.record.clone(),
             version: command.version,
-            outcome: DeliveryOutcome::Applied,
+            outcome,
             mode: command.mode,
             native: Some(command.native.clone()),
             position: Some(Position(at)),

@@ -186,7 +186,7 @@ pub fn command_to(command: &Command) -> v1::Command {
 
 /// A connector's report of the model from one of the bus.
 pub fn report_from(message: &v1::Delivery) -> Result<Report, Malformed> {
-    let known = "applied, unchanged, superseded, rejected, failed";
+    let known = "applied, unchanged, superseded, overtaken, rejected, failed";
     Ok(Report {
         id: message.id.clone(),
         record: message.record.parse().map_err(wrong("record"))?,

@@ -64,6 +64,10 @@ impl Store {
     }
 
     async fn item_id(&self, name: &str) -> sqlx::Result<Option<Uuid>> {
+        if name.contains('\0') {
+            // PostgreSQL has no text with a zero in it, so nothing has such a name.
+            return Ok(None);
+        }
         if let Ok(id) = Uuid::parse_str(name) {
             return Ok(Some(id));
         }

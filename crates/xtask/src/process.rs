@@ -59,7 +59,11 @@ impl Process {
         files::folder(&folder.join("logs"))?;
         files::folder(&folder.join("run"))?;
         let log = folder.join("logs").join(format!("{name}.log"));
-        let output = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("{} cannot be written", log.display()))?;
         let errors = output.try_clone()?;
         // A group of its own: the terminal's Ctrl-C reaches xtask alone, which then stops the others in order.
         command.process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors);

@@ -124,9 +124,10 @@ mod tests {
     #[test]
     fn a_pull_request_is_told_only_whether_it_is_a_draft() {
         let (lens, _) = lens("pull_request");
-        let can = |native: &str| lens.can_tell(&Native::new(native).unwrap());
+        let can = |native: &str| lens.can_tell(&Native::new("draft").unwrap(), &Native::new(native).unwrap());
         assert!(can("draft") && can("open"));
         assert!(!can("merged") && !can("closed"));
+        assert!(!lens.can_tell(&Native::new("merged").unwrap(), &Native::new("draft").unwrap()), "a merge stays");
         assert!(lens.shows());
     }
 }

@@ -14,7 +14,7 @@ const BATCH: usize = 500;
 /// How many open conflicts are counted.
 const CONFLICTS_MAX: u32 = 1_000;
 /// How many outcomes a label may take: they come from whoever can publish.
-const OUTCOMES: [&str; 5] = ["applied", "unchanged", "superseded", "rejected", "failed"];
+const OUTCOMES: [&str; 6] = ["applied", "unchanged", "superseded", "overtaken", "rejected", "failed"];
 
 impl Monitor {
     /// Starts all of them.

@@ -59,12 +59,15 @@ pub(super) async fn deliver<C: Connector>(
             (outcome, Report { shows: Some((native, position)), ..Report::default() })
         }
         Ok(Carried::Edited(seen)) => {
+            // Seen anew, whatever was seen at this position before: as a copy of that it would vanish on the bus, and the
+            // command would meet the same again.
+            let seen = Observation { id: format!("{}~{}:{}", seen.id, command.version, command.cause), ..*seen };
             messages.push(Outgoing::observation(Lane::High, &seen));
             let report = Report { shows: Some((seen.native, seen.position)), reason: "edited_meanwhile".into() };
             (DeliveryOutcome::Superseded, report)
         }
-        Ok(Carried::Overtaken) => (DeliveryOutcome::Superseded, overtaken()),
-        Err(End::Dropped) if superseded.is_cancelled() => (DeliveryOutcome::Superseded, overtaken()),
+        Ok(Carried::Overtaken) => (DeliveryOutcome::Overtaken, overtaken()),
+        Err(End::Dropped) if superseded.is_cancelled() => (DeliveryOutcome::Overtaken, overtaken()),
         Err(End::Dropped) => return,
         Err(End::GivenUp { outcome, reason, failure }) => {
             letter = Some(DeadLetter::of(message, reason, failure.advice()).after(tries.into()));
@@ -96,7 +99,7 @@ fn overtaken() -> Report {
 
 /// Reports a command that was never begun because a newer one came.
 pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command) {
-    let outcome = DeliveryOutcome::Superseded;
+    let outcome = DeliveryOutcome::Overtaken;
     let delivery = delivery(parts.process.now_ms(), command, outcome, 0, overtaken());
     let Ok(delivery) = Outgoing::delivery(&delivery) else { return };
     if parts.publish(vec![delivery]).await {

@@ -30,6 +30,8 @@ struct Entry {
     #[serde(default)]
     writable: Option<BTreeSet<Native>>,
     #[serde(default)]
+    ends: BTreeSet<Native>,
+    #[serde(default)]
     shows: bool,
     #[serde(default)]
     reopen: Reopen,
@@ -70,6 +72,7 @@ impl From<Entry> for Mapping {
             alias: entry.alias,
             silent: entry.silent,
             writable: entry.writable,
+            ends: entry.ends,
             shows: entry.shows,
             reopen: entry.reopen,
             fold: entry.fold,

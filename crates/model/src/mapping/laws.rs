@@ -139,9 +139,10 @@ pub(super) fn lens(
             }
         }
     }
-    for native in mapping.writable.iter().flatten() {
+    let writable = mapping.writable.iter().flatten().map(|native| ("writable", native));
+    for (place, native) in writable.chain(mapping.ends.iter().map(|native| ("ends", native))) {
         if vocabulary.is_none() && !normal.contains_key(native) {
-            return Err(MappingError::UnknownNative { mapping: name, place: "writable", native: native.clone() });
+            return Err(MappingError::UnknownNative { mapping: name, place, native: native.clone() });
         }
     }
     Ok(Lens {
@@ -150,6 +151,7 @@ pub(super) fn lens(
         normal,
         silent: mapping.silent.clone(),
         writable: mapping.writable.clone(),
+        ends: mapping.ends.clone(),
         shows: mapping.shows,
         reopen: mapping.reopen,
         fold: mapping.fold,

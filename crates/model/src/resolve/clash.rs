@@ -40,7 +40,7 @@ impl Turn<'_> {
     fn supersede_own(&mut self) {
         let (index, version, cause) = (self.index, self.group.item.version, self.receipt.sequence);
         let Some(native) = self.group.wanted(index, self.policy) else { return };
-        if !self.lens.can_tell(&native) {
+        if !self.lens.can_tell(&self.group.links[index].native, &native) {
             return;
         }
         let mode = crate::CommandMode::Tell;

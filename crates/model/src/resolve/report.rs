@@ -37,6 +37,14 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
     let Some(place) = group.index_of(&report.record) else { return Resolved::invalid(group) };
     let observation = as_observation(report);
     let news = receipt.sequence > group.links[place].sequences[receipt.lane as usize];
+    if report.outcome == DeliveryOutcome::Overtaken {
+        // Answering it with a command would overtake the one that overtook it, and so on without end.
+        if news {
+            group.links[place].take(receipt);
+        }
+        let verdict = if news { Verdict::Reported } else { Verdict::Redelivered };
+        return Resolved { group, verdict, rows: vec![], commands: vec![], conflicts: vec![] };
+    }
     // A version that the item has not reached is another item's, to which the record was tied before.
     // One that failed may have been written all the same: an answer that came too late is no refusal.
     let over = report.outcome != DeliveryOutcome::Failed;
@@ -75,7 +83,7 @@ impl Turn<'_> {
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed if newer => {}
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed => self.link().last_error.clone_from(&report.reason),
             DeliveryOutcome::Applied | DeliveryOutcome::Unchanged => self.link().last_error = None,
-            DeliveryOutcome::Superseded => {}
+            DeliveryOutcome::Superseded | DeliveryOutcome::Overtaken => {}
         }
         let other = report.version != self.group.item.version;
         if other && report.mode == CommandMode::Show && self.link().sent.is_empty() {
