@@ -4,7 +4,7 @@
 
 use crate::{
     Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Policy, Reason,
-    Receipt, RowKind, Status, Step, Timestamp, Verdict, Version,
+    Receipt, RowKind, Status, Step, Verdict, Version,
 };
 
 mod clash;
@@ -314,9 +314,4 @@ impl Group {
             self.item.key = Some(key.clone());
         }
     }
-}
-
-/// The moment of the message, for whatever needs one.
-pub(crate) fn moment(receipt: Receipt) -> Timestamp {
-    receipt.received_at
 }

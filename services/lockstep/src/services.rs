@@ -1,7 +1,5 @@
 //! Starts services: one in this process, or all. Wires; decides nothing.
 
-mod heartbeat;
-
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -176,7 +174,7 @@ impl<'a> Running<'a> {
             },
         };
         started.with_context(|| format!("{name} cannot start"))?;
-        heartbeat::start(&self.process.of(name), &self.bus);
+        self.bus.keep_announcing(&self.process.of(name));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Conflicts: who wins, and what becomes of the other.
 
-use super::{Turn, moment};
+use super::Turn;
 use crate::{Candidate, Conflict, ConflictId, Reason, RowKind, Status, Strategy, Verdict};
 
 /// Who wins a conflict.
@@ -53,7 +53,7 @@ impl Turn<'_> {
     /// Both changed: decides by the strategy, and records the conflict whatever it decides.
     pub(super) fn clash(&mut self) -> Verdict {
         let meant = self.meant();
-        let now = moment(self.receipt);
+        let now = self.receipt.received_at;
         let window = self.policy.escalation_window_ms;
         let recent = &mut self.group.item.recent_conflicts;
         recent.retain(|at| now.apart_ms(*at) <= window);
@@ -169,7 +169,7 @@ impl Turn<'_> {
             at: item.status_since,
         };
         let id = ConflictId::of(item.id, self.receipt.sequence);
-        let now = moment(self.receipt);
+        let now = self.receipt.received_at;
         self.conflicts.push(Conflict {
             id,
             item: item.id,

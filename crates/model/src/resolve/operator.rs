@@ -1,6 +1,6 @@
 //! An operator's word: force, rollback, and the choice among a conflict's candidates.
 
-use super::{Resolved, Turn, moment};
+use super::{Resolved, Turn};
 use crate::{ConflictId, Group, Observation, Policy, Reason, Receipt, RowKind, Status, Verdict};
 
 /// Takes an item back to the status it had at a version; `status` is what the history says it was, if it has it.
@@ -57,7 +57,7 @@ impl Turn<'_> {
         self.group.item.recent_conflicts.clear();
         if let Some(mut conflict) = self.group.conflict.take() {
             conflict.winner = winner;
-            conflict.resolved_at = Some(moment(self.receipt));
+            conflict.resolved_at = Some(self.receipt.received_at);
             self.conflicts.push(conflict);
         }
     }
