@@ -159,7 +159,7 @@ fn observation(record: &RecordRef, native: &str, position: u64) -> Result<Observ
 /// Messages are a second apart, so that an item's edits are hours apart and two at once are the exception that they are.
 fn receipt(sequence: u64) -> Receipt {
     let received_at = Timestamp(i64::try_from(sequence.saturating_mul(1_000)).unwrap_or_default());
-    Receipt { lane: Lane::High, sequence, received_at }
+    Receipt::new(Lane::High, sequence, received_at)
 }
 
 /// What may happen to a record.

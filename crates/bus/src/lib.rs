@@ -19,7 +19,7 @@ pub mod topology;
 
 pub use config::Config;
 pub use connection::Bus;
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{Content, DeadLetter, Filter, Letter, REASONS, Reason, Replayed, reason};
 pub use feed::{Feed, Listener, Tail};
 pub use lag::Lag;
 pub use lease::Lease;

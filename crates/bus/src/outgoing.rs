@@ -1,5 +1,7 @@
 //! A message before it is published: where to, under which id, with what.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use model::{Command, ItemId, Lane, LifecycleName, NameError, Observation, RecordRef, System};
 use proto::v1;
@@ -19,14 +21,28 @@ pub mod headers {
     pub const SUBJECT: &str = "Lockstep-Subject";
     /// Its sequence there.
     pub const SEQUENCE: &str = "Lockstep-Sequence";
-    /// How often it was tried.
+    /// How often it was tried; on a message that was replayed, how often before that.
     pub const ATTEMPTS: &str = "Lockstep-Attempts";
-    /// When it was published, in milliseconds since 1970.
+    /// When it was published for the first time, in milliseconds since 1970.
     pub const FIRST_AT: &str = "Lockstep-First-At";
     /// When it was given up, in milliseconds since 1970.
     pub const LAST_AT: &str = "Lockstep-Last-At";
     /// The service that gave it up.
     pub const SERVICE: &str = "Lockstep-Service";
+    /// On a dead letter: what stands before the name of each of the message's own headers.
+    pub const ORIGINAL: &str = "Lockstep-Original-";
+    /// On a dead letter whose message leaves no room for what stands beside it: how long the message was.
+    pub const CUT: &str = "Lockstep-Cut";
+    /// On a message that was replayed: the sequence of its dead letter.
+    pub const REPLAY_OF: &str = "Lockstep-Replay-Of";
+    /// On a message that was replayed: the id under which it was published for the first time.
+    pub const ORIGINAL_ID: &str = "Lockstep-Original-Id";
+    /// On a message that was replayed: its sequence when it came for the first time.
+    pub const ORIGINAL_SEQUENCE: &str = "Lockstep-Original-Sequence";
+    /// On a message that was replayed where many read: the one service that it is for.
+    pub const ONLY_FOR: &str = "Lockstep-Only-For";
+    /// What the last sequence on the subject must be, or JetStream refuses the message.
+    pub(crate) const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
     /// The id under which the message was published; JetStream drops a second one.
     pub const ID: &str = "Nats-Msg-Id";
     /// `application/json` for the JSON form; none for protobuf.
@@ -43,7 +59,7 @@ pub struct Outgoing {
     /// Its bytes.
     pub payload: Bytes,
     /// Headers besides the id and the trace context.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Outgoing {
@@ -79,8 +95,8 @@ impl Outgoing {
 
     /// A webhook as it came: `id` is the delivery's id at its system, `kept` the headers that its decoder needs.
     pub fn webhook(system: &System, id: &str, event: &str, kept: Vec<(&'static str, String)>, body: Bytes) -> Self {
-        let mut headers = kept;
-        headers.push((headers::EVENT, event.to_owned()));
+        let mut headers: Vec<_> = kept.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        headers.push((headers::EVENT.into(), event.to_owned()));
         Self { subject: topology::webhook(system), id: format!("w:{system}:{id}"), payload: body, headers }
     }
 
@@ -96,8 +112,8 @@ impl Outgoing {
 
     /// The same with one header more.
     #[must_use]
-    pub fn with_header(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+    pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: String) -> Self {
+        self.headers.push((name.into(), value));
         self
     }
 }

@@ -22,6 +22,12 @@ pub enum PublishError {
         /// What the last attempt came to.
         why: String,
     },
+    /// It was to be stored only while nothing newer is on its subject, and something is. No attempt will do better.
+    #[error("something newer than the message is on {subject}")]
+    Overtaken {
+        /// Where to.
+        subject: String,
+    },
     /// Larger than the server takes. No attempt will do better.
     #[error("the message for {subject} is too large for the bus")]
     TooLarge {
@@ -96,6 +102,9 @@ impl Bus {
                         sequences[at] = stored.sequence;
                         continue;
                     }
+                    Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                        return Err(PublishError::Overtaken { subject: messages[at].subject.clone() });
+                    }
                     Ok(Err(error)) => last = error.to_string(),
                     Err(_) => last = format!("no answer within {patience:?}"),
                 }
@@ -125,7 +134,7 @@ fn prepared(message: &Outgoing, trace: &[(String, String)]) -> PublishMessage {
         map.insert(headers::ID, one_line(&message.id));
     }
     for (name, value) in &message.headers {
-        map.insert(*name, one_line(value));
+        map.insert(&**name, one_line(value));
     }
     for (name, value) in trace {
         map.insert(name.as_str(), value.as_str());

@@ -43,6 +43,26 @@ pub(crate) enum Duty {
 }
 
 impl Received {
+    /// A message of a stream that is only looked at; `None` when it is not JetStream's. Nothing to acknowledge.
+    pub(crate) fn seen(message: async_nats::jetstream::Message) -> Option<Self> {
+        let (sequence, delivered, published) = {
+            let info = message.info().ok()?;
+            (info.stream_sequence, info.delivered, info.published)
+        };
+        let async_nats::Message { subject, payload, headers, .. } = message.message;
+        let subject = subject.to_string();
+        Some(Self {
+            lane: crate::lag::lane_of(&subject),
+            subject,
+            payload,
+            sequence,
+            delivered: u64::try_from(delivered).unwrap_or(1),
+            published_at_ms: i64::try_from(published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+            headers,
+            duty: Duty::None,
+        })
+    }
+
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
@@ -54,9 +74,37 @@ impl Received {
         pairs.filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
     }
 
-    /// The id under which it was published.
+    /// The id under which it was published; for one that was replayed, the id that it had for the first time.
     pub fn id(&self) -> &str {
-        self.header(headers::ID).unwrap_or_default()
+        self.header(headers::ORIGINAL_ID).or_else(|| self.header(headers::ID)).unwrap_or_default()
+    }
+
+    /// When the bus stored it for the first time, in milliseconds since 1970: other than `published_at_ms` only for a message
+    /// that was replayed.
+    pub fn first_at_ms(&self) -> i64 {
+        let first = self.replayed(headers::FIRST_AT).and_then(|at| i64::try_from(at).ok());
+        first.map_or(self.published_at_ms, |first| first.min(self.published_at_ms))
+    }
+
+    /// Its sequence when it came for the first time, where it was replayed since.
+    pub fn first_sequence(&self) -> Option<u64> {
+        self.replayed(headers::ORIGINAL_SEQUENCE).filter(|first| *first < self.sequence)
+    }
+
+    /// How often it was tried before it was replayed.
+    pub fn earlier_attempts(&self) -> u64 {
+        self.replayed(headers::ATTEMPTS).unwrap_or(0)
+    }
+
+    /// Whether it is for this service: most messages are for whoever reads them.
+    pub fn is_for(&self, service: &str) -> bool {
+        self.header(headers::ONLY_FOR).is_none_or(|only| only == service)
+    }
+
+    /// A number that only a message has that was replayed.
+    fn replayed(&self, name: &str) -> Option<u64> {
+        self.header(headers::REPLAY_OF)?;
+        self.header(name)?.parse().ok()
     }
 
     /// The content type, for [`proto::decode`].

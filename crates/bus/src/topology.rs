@@ -12,7 +12,10 @@ use model::{Lane, System};
 
 use crate::Config;
 
-pub use subjects::{change, command, dead, delivery, heartbeat, live, observe, partition_of, token, untoken, webhook};
+pub use subjects::{
+    change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, system_of, token,
+    untoken, webhook,
+};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
@@ -161,6 +164,19 @@ impl Stream {
     /// Its name.
     pub fn name(self) -> &'static str {
         self.spec().name
+    }
+
+    /// The stream that keeps what is published on a subject.
+    pub fn of_subject(subject: &str) -> Option<Self> {
+        match subject.strip_prefix("lockstep.")?.split('.').next()? {
+            "webhook" => Some(Self::Webhooks),
+            "observe" | "delivery" => Some(Self::Observations),
+            "command" => Some(Self::Commands),
+            "change" => Some(Self::Changes),
+            "live" => Some(Self::Live),
+            "dead" => Some(Self::DeadLetters),
+            _ => None,
+        }
     }
 }
 

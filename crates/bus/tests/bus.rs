@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+#[path = "bus/dead_letters.rs"]
+mod dead_letters;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bus::testing::Server;
-use bus::{Bus, DeadLetter, Feed, Outgoing, Received, Stream, Tail, ack_all, topology};
+use bus::{Bus, Feed, Outgoing, Received, Stream, Tail, ack_all, topology};
 use model::{
     Command, CommandMode, ItemId, Lane, Native, Observation, Origin, RecordRef, Source, Status, System, Timestamp,
     Version,
@@ -300,23 +303,6 @@ async fn a_lease_that_cannot_be_renewed_is_lost() {
     world.server.kill();
     tokio::time::timeout(DEADLINE, lease.lost().cancelled()).await.expect("the holder learns of it");
     assert!(world.process.readiness()["nats"].is_err());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_keeps_the_message_and_says_why() {
-    let world = world(1).await;
-    world.bus.publish(Outgoing::observation(Lane::Normal, &seen("one", "Todo", "bad"))).await.unwrap();
-    let mut feed = world.bus.observations(0).await.unwrap();
-    let read = take(&mut feed, 1).await;
-    let letter = DeadLetter::of(&read[0], "unmapped", "no mapping knows Todo: add it");
-    for _ in 0..2 {
-        world.bus.dead_letter(&world.process, letter.clone()).await.unwrap();
-    }
-    let dead = world.bus.last_message(Stream::DeadLetters, "lockstep.dead.test.unmapped").await.unwrap().unwrap();
-    assert_eq!(dead.payload, read[0].payload);
-    assert_eq!(dead.header(bus::headers::SUBJECT), Some(read[0].subject.as_str()));
-    assert_eq!(dead.header(bus::headers::DETAIL), Some("no mapping knows Todo: add it"));
-    assert_eq!(world.bus.stream_info(Stream::DeadLetters).await.unwrap(), (1, 1), "a second copy is the same letter");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -202,7 +202,7 @@ impl<'a, W: World> Trial<'a, W> {
             let mut message = Outgoing::webhook(&system, &webhook.id, &webhook.event, Vec::new(), webhook.body.clone());
             for (name, value) in &webhook.headers {
                 // Names of headers are few; a test may keep them for as long as it runs.
-                message = message.with_header(String::leak(name.clone()), value.clone());
+                message = message.with_header(name.clone(), value.clone());
             }
             self.bus.publish(message).await.expect("a webhook is stored");
         }

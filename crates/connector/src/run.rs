@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bus::{Bus, Outgoing};
+use bus::{Bus, Outgoing, PublishError};
 use model::System;
 use runtime::Process;
 
@@ -77,18 +77,35 @@ const BUS_PAUSE: Duration = Duration::from_secs(1);
 impl<C: Connector> Loop<C> {
     /// Publishes until it is stored; `false` when the process ends first, or when the bus will never take it.
     async fn publish(&self, messages: Vec<Outgoing>) -> bool {
+        match self.try_publish(messages).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                tracing::error!(%error, "a message cannot be published");
+                false
+            }
+        }
+    }
+
+    /// Publishes until it is stored; `false` when the process ends first, and an error when no attempt will do better.
+    async fn try_publish(&self, messages: Vec<Outgoing>) -> Result<bool, PublishError> {
         loop {
             match self.bus.publish_all(messages.clone()).await {
-                Ok(_) => return true,
-                Err(error @ bus::PublishError::TooLarge { .. }) => {
-                    tracing::error!(%error, "a message cannot be published");
-                    return false;
-                }
+                Ok(_) => return Ok(true),
+                Err(error @ (PublishError::TooLarge { .. } | PublishError::Overtaken { .. })) => return Err(error),
                 Err(error) => tracing::warn!(%error, "the bus does not take messages; trying again"),
             }
             if !self.pause(BUS_PAUSE).await {
-                return false;
+                return Ok(false);
             }
+        }
+    }
+
+    /// Publishes what follows from a message; a dead letter of it where the bus will never take that. `false` when the process
+    /// ends first.
+    async fn follow_up(&self, message: &bus::Received, messages: Vec<Outgoing>) -> bool {
+        match self.try_publish(messages).await {
+            Ok(stored) => stored,
+            Err(error) => self.bury(bus::DeadLetter::of(message, "too_large", error.to_string())).await,
         }
     }
 

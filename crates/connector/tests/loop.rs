@@ -282,6 +282,50 @@ async fn webhooks_become_observations_and_bad_ones_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_webhook_reaches_the_decoder_as_it_did_the_first_time() {
+    let mut world = world(Fake::default()).await;
+    world.webhook("w1", "nonsense").await;
+    let letter = world.dead("malformed").await;
+    let first = world.fake.last_webhook().unwrap();
+    world.webhook("w2", "see one open").await;
+    world.observation().await;
+    assert_eq!(world.bus.replay(letter.sequence).await.unwrap(), bus::Replayed::Published);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while world.bus.letters(&bus::Filter::default(), letter.sequence + 1, 1).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "it is still nonsense, and must be given up again");
+    }
+    let mut again = world.fake.last_webhook().unwrap();
+    // What the replay itself adds is none of the decoder's concern.
+    again.headers.retain(|name, _| !name.starts_with("nats-") && !name.starts_with("lockstep-"));
+    let mut plain = first.clone();
+    plain.headers.retain(|name, _| !name.starts_with("nats-") && !name.starts_with("lockstep-"));
+    assert_eq!(again, plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_change_is_only_for_the_one_that_did_not_take_it() {
+    let world = world(Fake::default()).await;
+    for (version, service) in [(1, "connector-other"), (2, "connector-fake")] {
+        let change = v1::Change {
+            id: format!("item:{version}"),
+            item: record("one").own_item().to_string(),
+            version,
+            lifecycle: "work".into(),
+            records: vec!["fake/thing/one".into()],
+            ..v1::Change::default()
+        };
+        let message = Outgoing::change(&change).unwrap().with_header(bus::headers::ONLY_FOR, service.into());
+        world.bus.publish(message).await.unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while world.fake.changes().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "no change came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(world.fake.changes(), ["2 fake/thing/one"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_publishes_its_pages_and_goes_on_from_its_cursor() {
     let fake = Fake::default();
     fake.page(&[("one", "open")], Some("second"), None);

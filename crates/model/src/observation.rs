@@ -52,6 +52,15 @@ pub struct Receipt {
     pub sequence: u64,
     /// When the bus stored it.
     pub received_at: Timestamp,
+    /// Its sequence when it came for the first time, where it was given up then and replayed since.
+    pub first_sequence: Option<u64>,
+}
+
+impl Receipt {
+    /// Of a message that comes for the first time.
+    pub fn new(lane: Lane, sequence: u64, received_at: Timestamp) -> Self {
+        Self { lane, sequence, received_at, first_sequence: None }
+    }
 }
 
 /// How urgent a message is. A higher lane is served first, and none starves.

@@ -85,6 +85,7 @@ pub fn begin(observation: &Observation, receipt: Receipt, policy: &Policy) -> Re
         policy,
         lifecycle,
         lens,
+        late: false,
         rows: vec![],
         commands: vec![],
         conflicts: vec![],
@@ -146,6 +147,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) lifecycle: &'a Lifecycle,
     pub(crate) lens: std::sync::Arc<Lens>,
+    /// The record has been heard of since this came for the first time, and no position says which is newer.
+    pub(crate) late: bool,
     pub(crate) rows: Vec<HistoryRow>,
     pub(crate) commands: Vec<Command>,
     pub(crate) conflicts: Vec<Conflict>,
@@ -168,6 +171,8 @@ impl<'a> Turn<'a> {
             Some((index, lifecycle, policy.lens(&link.record, vocabulary, lifecycle)?))
         };
         let Some((index, lifecycle, lens)) = found() else { return Err(group) };
+        let heard = group.links[index].sequences.into_iter().max();
+        let late = observation.position.is_none() && receipt.first_sequence.is_some_and(|first| heard > Some(first));
         Ok(Self {
             group,
             index,
@@ -176,6 +181,7 @@ impl<'a> Turn<'a> {
             policy,
             lifecycle,
             lens,
+            late,
             rows: vec![],
             commands: vec![],
             conflicts: vec![],

@@ -277,3 +277,22 @@ fn a_merged_pull_request_of_reopened_work_is_as_close_as_it_can_be() {
     let told = scene.last.as_ref().unwrap().commands.iter().filter(|command| command.mode == model::CommandMode::Tell);
     assert_eq!(told.count(), 0, "a merge cannot be taken back");
 }
+
+#[test]
+fn a_replayed_status_without_a_position_keeps_its_first_place() {
+    // Given up at sequence 5 and replayed at 9: as good as the first time where nothing came meanwhile …
+    let without = |native: &str| model::Observation { position: None, ..seen(TASK, native, 1, Origin::Other, 0) };
+    let replayed = |group: model::Group, policy: &model::Policy| {
+        let receipt = model::Receipt { first_sequence: Some(5), ..crate::scene::receipt(9, 0) };
+        model::resolve(group, &without("in_progress"), receipt, policy)
+    };
+    let policy = policy();
+    let start = |native| model::begin(&without(native), crate::scene::receipt(1, 0), &policy).unwrap().group;
+    let alone = replayed(start("todo"), &policy);
+    assert_eq!((alone.verdict, alone.group.item.status.as_str()), (Verdict::FastForward, "in_progress"));
+    // … and overtaken where the record has shown something since.
+    let since = model::resolve(start("todo"), &without("done"), crate::scene::receipt(7, 0), &policy).group;
+    let late = replayed(since, &policy);
+    assert_eq!((late.verdict, late.group.item.status.as_str()), (Verdict::Stale, "done"));
+    assert_eq!(late.rows[0].kind, RowKind::Stale, "it is in the history");
+}

@@ -131,7 +131,7 @@ impl Scene {
 }
 
 pub fn receipt(sequence: u64, at: i64) -> Receipt {
-    Receipt { lane: Lane::High, sequence, received_at: Timestamp(at) }
+    Receipt::new(Lane::High, sequence, Timestamp(at))
 }
 
 pub fn status(word: &str) -> Status {

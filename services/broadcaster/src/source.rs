@@ -37,6 +37,9 @@ async fn follow(
 
 fn hand_out_changes(hub: &Hub, batch: &[Received]) {
     let event = |message: &Received| {
+        if !message.is_for("broadcaster") {
+            return None;
+        }
         let change: v1::Change = noted(message, proto::decode(message.content_type(), &message.payload))?;
         noted(message, Event::change(change, message.sequence, message.header("traceparent")))
     };

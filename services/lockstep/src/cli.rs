@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::command::dead::cli::Dead;
 pub use crate::sandbox::cli::SandboxTask;
 
 /// Keeps the status of a piece of work the same in Linear, GitHub, PostgreSQL and coding agents.
@@ -35,6 +36,9 @@ pub enum Task {
     Watch(Watch),
     /// Ask an address for its health: success when it answers 2xx
     Health(Health),
+    /// Dead letters: messages that could not be understood or exhausted their attempts
+    #[command(subcommand)]
+    Dead(Dead),
     /// What PostgreSQL needs for the tracked tables
     #[command(subcommand)]
     Postgres(Postgres),

@@ -1,6 +1,7 @@
 //! The operator's commands.
 
 pub mod check;
+pub mod dead;
 pub mod health;
 pub mod postgres;
 pub mod status;

@@ -19,6 +19,11 @@ pub fn gateway(at: &At) -> String {
     at.url.clone().or_else(|| written()?.get("url")?.as_str().map(str::to_owned)).unwrap_or_else(|| GATEWAY.to_owned())
 }
 
+/// The address of NATS, where `cargo xtask up` started one.
+pub fn nats() -> Option<String> {
+    written()?.get("nats_url")?.as_str().map(str::to_owned)
+}
+
 /// The address of a sandbox: `linear`, `github`, or one of the agents by its name.
 pub fn sandbox(url: Option<&str>, system: &str, agent: Option<&str>) -> anyhow::Result<String> {
     if let Some(url) = url {

@@ -93,6 +93,7 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
         subject: "lockstep.webhook.linear".into(),
         sequence: 1,
         attempts: 1,
+        earlier: 0,
         first_at_ms: 1,
         headers: Vec::new(),
         payload: "{".into(),

@@ -28,7 +28,10 @@ impl Input {
     /// The message's meaning.
     pub(crate) fn of(received: &Received) -> Result<Self, Poison> {
         let lane = received.lane;
-        let receipt = Receipt { lane, sequence: received.sequence, received_at: Timestamp(received.published_at_ms) };
+        let receipt = Receipt {
+            first_sequence: received.first_sequence(),
+            ..Receipt::new(lane, received.sequence, Timestamp(received.published_at_ms))
+        };
         let content_type = received.content_type();
         if received.subject.starts_with("lockstep.delivery.") {
             let message: v1::Delivery = decoded(content_type, &received.payload)?;
@@ -38,7 +41,7 @@ impl Input {
         let message: v1::Observation = decoded(content_type, &received.payload)?;
         let mut observation = proto::observation_from(message).map_err(|error| malformed(&error))?;
         if observation.occurred_at == Timestamp::default() {
-            observation.occurred_at = receipt.received_at;
+            observation.occurred_at = Timestamp(received.first_at_ms());
         }
         Ok(Self::Observation(Box::new(observation), receipt))
     }

@@ -96,7 +96,8 @@ impl<'a> Ledger<'a> {
                 let Some(group) = self.take_group(&report.record) else {
                     return Err(no_such(&report.record));
                 };
-                Ok(self.settle(model::report(group, report, *receipt, self.policy), *receipt))
+                let resolved = model::report(group, report, *receipt, self.policy);
+                self.unless_lost(resolved, &report.record, *receipt)
             }
             Input::Observation(observation, receipt) => match &observation.intent {
                 Intent::Status | Intent::Force(_) | Intent::Pick(..) => self.observe(observation, *receipt),
@@ -130,6 +131,9 @@ impl<'a> Ledger<'a> {
             let detail = format!("no mapping knows {:?} of {}", observation.native, observation.record);
             return Err(Poison { reason: "unmapped_status", detail });
         }
+        if is_lost(&resolved) {
+            return self.unless_lost(resolved, &observation.record, receipt);
+        }
         if is_new {
             self.new_items.insert(resolved.group.item.id);
             self.new_records.insert(observation.record.clone());
@@ -144,7 +148,8 @@ impl<'a> Ledger<'a> {
     fn roll_back(&mut self, observation: &Observation, receipt: Receipt, version: Version) -> Result<Verdict, Poison> {
         let group = self.group_of(&observation.record).ok_or_else(|| no_such(&observation.record))?;
         let status = self.past.get(&(group.item.id, version)).cloned();
-        Ok(self.settle(model::roll_back(group, status.as_ref(), observation, receipt, self.policy), receipt))
+        let resolved = model::roll_back(group, status.as_ref(), observation, receipt, self.policy);
+        self.unless_lost(resolved, &observation.record, receipt)
     }
 
     fn link(&mut self, observation: &Observation, receipt: Receipt, other: &RecordRef) -> Result<Verdict, Poison> {
@@ -191,6 +196,17 @@ impl<'a> Ledger<'a> {
             group.links[place].pinned = true;
             self.touched.insert(group.item.id);
         }
+    }
+
+    /// Takes over what came of a message, unless nothing could: then the item stays as it was.
+    fn unless_lost(&mut self, resolved: Resolved, record: &RecordRef, receipt: Receipt) -> Result<Verdict, Poison> {
+        if !is_lost(&resolved) {
+            return Ok(self.settle(resolved, receipt));
+        }
+        let lifecycle = resolved.group.item.lifecycle.clone();
+        self.groups.insert(resolved.group.item.id, resolved.group);
+        let detail = format!("the configuration has no lifecycle {lifecycle}, or no mapping from {record} to it");
+        Err(Poison { reason: "no_such_thing", detail })
     }
 
     /// Takes over what came of a message.
@@ -298,6 +314,11 @@ impl<'a> Ledger<'a> {
         };
         Closed { save, commands: self.commands.into_values().collect(), groups, redelivered: self.redelivered }
     }
+}
+
+/// Whether nothing came of a message, not even a line of the history: its lifecycle or mapping is gone.
+fn is_lost(resolved: &Resolved) -> bool {
+    resolved.verdict == Verdict::Invalid && resolved.rows.is_empty()
 }
 
 fn no_such(record: &RecordRef) -> Poison {

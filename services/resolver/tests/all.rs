@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics says what is wrong")]
 
+#[path = "all/dead_letters.rs"]
+mod dead_letters;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +48,17 @@ struct World {
 }
 
 fn policy() -> Arc<Policy> {
-    let lifecycles = Lifecycles::built_in().unwrap();
+    Arc::new(policy_of(MAPPINGS, ""))
+}
+
+fn policy_of(mapped: &str, more: &str) -> Policy {
+    let mut lifecycles = Lifecycles::built_in().unwrap();
+    if !more.is_empty() {
+        lifecycles.add_toml(more).unwrap();
+    }
     let mut mappings = Mappings::default();
-    mappings.add_toml(MAPPINGS, &lifecycles).unwrap();
-    Arc::new(Policy::new(lifecycles, mappings, LifecycleName::new("work").unwrap()))
+    mappings.add_toml(mapped, &lifecycles).unwrap();
+    Policy::new(lifecycles, mappings, LifecycleName::new("work").unwrap())
 }
 
 async fn database() -> String {
@@ -63,22 +73,34 @@ async fn database() -> String {
 
 impl World {
     async fn new() -> Self {
+        Self::with(policy()).await
+    }
+
+    async fn with(policy: Arc<Policy>) -> Self {
         let server = Server::start().unwrap();
         let database = database().await;
-        let (process, bus, store) = Self::start(&server, &database).await;
+        let (process, bus, store) = Self::start(&server, &database, policy).await;
         let changes = bus.tail(Stream::Changes, &["lockstep.change.>".into()], Tail::Sequence(1)).await.unwrap();
         let commands = bus.tail(Stream::Commands, &["lockstep.command.>".into()], Tail::New).await.unwrap();
         Self { server, bus, store, process, changes, commands, database }
     }
 
-    async fn start(server: &Server, database: &str) -> (Process, Bus, Store) {
+    /// Ends the resolver and starts another with this policy.
+    async fn restart(&mut self, policy: Policy) {
+        self.stop().await;
+        (self.process, self.bus, self.store) = Self::start(&self.server, &self.database, Arc::new(policy)).await;
+        self.changes = self.bus.tail(Stream::Changes, &[], Tail::New).await.unwrap();
+        self.commands = self.bus.tail(Stream::Commands, &[], Tail::New).await.unwrap();
+    }
+
+    async fn start(server: &Server, database: &str, policy: Arc<Policy>) -> (Process, Bus, Store) {
         let process = Process::new("resolver", None);
         let bus = Bus::connect(&server.config(), &process).await.unwrap();
         bus.ensure_topology().await.unwrap();
         let config = store::Config { url: Secret::from(database), ..store::Config::default() };
         let store = Store::connect(&config, &process).await.unwrap();
         let config = resolver::Config { listen: "127.0.0.1:0".parse().unwrap(), ..resolver::Config::default() };
-        resolver::run(config, process.clone(), bus.clone(), store.clone(), policy()).await.unwrap();
+        resolver::run(config, process.clone(), bus.clone(), store.clone(), policy).await.unwrap();
         (process, bus, store)
     }
 
@@ -234,7 +256,7 @@ async fn what_is_read_again_is_published_again_and_changes_nothing() {
     for consumer in consumers {
         observations.delete_consumer(&consumer).await.unwrap();
     }
-    let (process, bus, store) = World::start(&world.server, &world.database).await;
+    let (process, bus, store) = World::start(&world.server, &world.database, policy()).await;
     (world.process, world.store) = (process, store);
     world.changes = bus.tail(Stream::Changes, &["lockstep.change.>".into()], Tail::Sequence(1)).await.unwrap();
     world.commands = bus.tail(Stream::Commands, &["lockstep.command.>".into()], Tail::Sequence(1)).await.unwrap();
@@ -300,18 +322,4 @@ fn an_api_that_others_can_reach_wants_a_key() {
     let local = resolver::Config::default();
     assert_eq!(local.check(Some("0.0.0.0:1".parse().unwrap())).unwrap_err().key, "resolver.api_keys");
     assert!(resolver::Config { api_keys: vec!["key".into()], ..open }.check(None).is_ok());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_understood_is_a_dead_letter_and_holds_up_nothing() {
-    let world = World::new().await;
-    let subject = bus::topology::observe(Lane::High, &record("tracker/issue/1"));
-    world.bus.publish(Outgoing::new(subject, "poison".into(), vec![0xff, 0xff, 0xff])).await.unwrap();
-    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
-    world.eventually("T-1", |group| group.item.version.0 == 1).await;
-    let mut dead = world.bus.tail(Stream::DeadLetters, &["lockstep.dead.>".into()], Tail::Sequence(1)).await.unwrap();
-    let letter = tokio::time::timeout(DEADLINE, dead.next()).await.expect("a dead letter in time").unwrap();
-    assert_eq!(letter.subject, "lockstep.dead.resolver.undecodable");
-    assert_eq!(&letter.payload[..], [0xff, 0xff, 0xff]);
-    world.stop().await;
 }

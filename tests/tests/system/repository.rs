@@ -259,6 +259,49 @@ fn the_stages_of_the_readme_read_and_write_what_the_code_does() -> anyhow::Resul
     Ok(())
 }
 
+#[test]
+fn the_reasons_of_dead_letters_in_the_readme_are_those_of_the_code() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(root().join("README.md"))?;
+    let told = table(&text, &["reason", "what happened", "what to do"]);
+    let known: Vec<Vec<String>> = bus::REASONS
+        .iter()
+        .map(|reason| vec![format!("`{}`", reason.code), reason.means.to_owned(), reason.to_do.to_owned()])
+        .collect();
+    ensure!(told == known, "README.md tells {told:#?}, and the code {known:#?}");
+    Ok(())
+}
+
+#[test]
+fn every_reason_that_the_code_gives_is_in_the_one_list() -> anyhow::Result<()> {
+    // A letter's reason, a refusal's code, and the resolver's own: all are words in the code.
+    let words = Regex::new(
+        r#"(?x) refused\(\s*"([a-z_]+)"\s*, | DeadLetter::of\([^"]{0,40}"([a-z_]+)" | Poison\s*\{\s*reason:\s*"([a-z_]+)"
+            | \bcode:\s*"([a-z_]+)" | GiveUp\s*\{[^}"]*reason:\s*"([a-z_]+)""#,
+    )?;
+    let (mut given, mut unknown) = (BTreeSet::new(), Vec::new());
+    for (path, text) in files()?.iter().filter(|(path, _)| is_rust(path) && !is_test(path)) {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let about_letters = ["services/connector-", "services/resolver", "crates/connector"];
+        if !about_letters.iter().any(|folder| path.starts_with(folder) || path.to_string_lossy().starts_with(folder)) {
+            continue;
+        }
+        for found in words.captures_iter(code) {
+            let word = found.iter().skip(1).flatten().next().map(|word| word.as_str()).unwrap_or_default();
+            if bus::reason(word).is_none() {
+                unknown.push(format!("{}: {word}", path.display()));
+            }
+            given.insert(word.to_owned());
+        }
+    }
+    // What the model says goes out under its own word.
+    given.insert(model::Reason::NoSuchThing.code().to_owned());
+    given.insert(model::Reason::UnmappedStatus.code().to_owned());
+    none("not in bus::REASONS", &unknown)?;
+    let idle: Vec<String> =
+        bus::REASONS.iter().map(|known| known.code.to_owned()).filter(|code| !given.contains(code)).collect();
+    none("nobody gives these reasons of bus::REASONS", &idle)
+}
+
 /// A subject as documents write it, with words for the wildcards of the topology.
 fn with_wildcards(subject: &str) -> anyhow::Result<String> {
     Ok(Regex::new("<[^>]+>")?.replace_all(subject, "*").into_owned())

@@ -37,6 +37,39 @@ pub fn dead(service: &str, reason: &str) -> String {
     format!("lockstep.dead.{}.{}", token(service), token(reason))
 }
 
+/// The subject on which a message was published, from the one that it is stored under: observations and deliveries are
+/// stored with their partition.
+pub fn published(stored: &str) -> String {
+    let tokens: Vec<&str> = stored.split('.').collect();
+    match tokens.as_slice() {
+        ["lockstep", what @ ("observe" | "delivery"), _, lane, system, kind, id] => {
+            format!("lockstep.{what}.{lane}.{system}.{kind}.{id}")
+        }
+        _ => stored.to_owned(),
+    }
+}
+
+/// The record that a message is about, as far as its subject says: `None` for webhooks, changes, and subjects of others.
+pub fn record_of(subject: &str) -> Option<RecordRef> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let name = match tokens.as_slice() {
+        ["lockstep", "observe" | "delivery", _, _, system, kind, id]
+        | ["lockstep", "observe" | "delivery", _, system, kind, id] => format!("{system}/{kind}/{}", untoken(id)?),
+        ["lockstep", "command", system, _, record] => format!("{system}/{}", untoken(record)?),
+        _ => return None,
+    };
+    name.parse().ok()
+}
+
+/// The system that a message is about, as far as its subject says.
+pub fn system_of(subject: &str) -> Option<System> {
+    let mut tokens = subject.split('.').skip(1);
+    match (tokens.next(), tokens.next()) {
+        (Some("webhook" | "command"), Some(system)) => System::new(system).ok(),
+        _ => record_of(subject).map(|record| record.system),
+    }
+}
+
 /// Where a service shows that it lives. Not kept.
 pub fn heartbeat(service: &str, instance: &str) -> String {
     format!("lockstep.heartbeat.{}.{}", token(service), token(instance))
@@ -114,6 +147,23 @@ mod tests {
         }
         assert_eq!(untoken("=4"), None);
         assert_eq!(untoken("=zz"), None);
+    }
+
+    #[test]
+    fn a_subject_tells_what_its_message_is_about() {
+        let record: RecordRef = "github/issue/acme/web.x#7".parse().unwrap();
+        let observed = observe(Lane::High, &record);
+        let stored = observed.replace("lockstep.observe.", "lockstep.observe.3.");
+        assert_eq!(published(&stored), observed);
+        let commanded = command(&record.system, 3, &record);
+        assert_eq!(published(&commanded), commanded);
+        for subject in [&observed, &stored, &commanded, &delivery(&record)] {
+            assert_eq!(record_of(subject), Some(record.clone()), "{subject}");
+            assert_eq!(system_of(subject), Some(record.system.clone()), "{subject}");
+        }
+        assert_eq!(system_of(&webhook(&record.system)), Some(record.system));
+        assert_eq!(record_of("lockstep.webhook.github"), None);
+        assert_eq!((record_of("lockstep.observe.high.github.issue.=z"), system_of("other.thing")), (None, None));
     }
 
     #[test]

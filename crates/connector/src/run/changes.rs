@@ -23,6 +23,9 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>, mut feed: Feed) -> anyhow:
 }
 
 async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
+    if !message.is_for(parts.process.service()) {
+        return parts.done(message).await;
+    }
     let change: v1::Change = match proto::decode(message.content_type(), &message.payload) {
         Ok(change) => change,
         Err(error) => return give_up(parts, message, DeadLetter::of(message, "malformed", error.to_string())).await,

@@ -80,7 +80,7 @@ pub(super) async fn deliver<C: Connector>(
         Err(error) => tracing::error!(%error, "a delivery has no record"),
     }
     let reported = in_progress(message, async {
-        parts.publish(messages).await
+        parts.follow_up(message, messages).await
             && match letter {
                 Some(letter) => parts.bury(letter).await,
                 None => true,
@@ -102,7 +102,7 @@ pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Re
     let outcome = DeliveryOutcome::Overtaken;
     let delivery = delivery(parts.process.now_ms(), command, outcome, 0, overtaken());
     let Ok(delivery) = Outgoing::delivery(&delivery) else { return };
-    if parts.publish(vec![delivery]).await {
+    if parts.follow_up(message, vec![delivery]).await {
         parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
         parts.done(message).await;
     }

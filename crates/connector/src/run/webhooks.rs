@@ -51,7 +51,7 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
     match seen {
         Ok(seen) => {
             let messages = seen.iter().map(|seen| Outgoing::observation(Lane::High, seen)).collect();
-            if in_progress(message, parts.publish(messages)).await {
+            if in_progress(message, parts.follow_up(message, messages)).await {
                 count("taken");
                 parts.done(message).await;
             }
@@ -97,7 +97,7 @@ fn webhook(message: &Received) -> Webhook {
     Webhook {
         id: id.to_owned(),
         event: message.header(headers::EVENT).unwrap_or_default().to_owned(),
-        received_at: Timestamp(message.published_at_ms),
+        received_at: Timestamp(message.first_at_ms()),
         headers: kept,
         body: message.payload.clone(),
     }

@@ -51,13 +51,8 @@ impl Bus {
     }
 
     pub fn publish(&mut self, body: Body, remote: usize, revision: Option<usize>, lane: Lane, now_ms: i64) {
-        let mut message = Message {
-            body,
-            receipt: Receipt { lane, sequence: 0, received_at: Timestamp(now_ms) },
-            remote,
-            revision,
-            delivered: 0,
-        };
+        let mut message =
+            Message { body, receipt: Receipt::new(lane, 0, Timestamp(now_ms)), remote, revision, delivered: 0 };
         let id = message.id().to_owned();
         if self.takes(&id, now_ms) {
             self.sequence += 1;

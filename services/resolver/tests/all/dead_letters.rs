@@ -1,0 +1,183 @@
+//! What the resolver gives up, and that a replay after the cause is mended does what the first time would have done.
+
+use bus::{Filter, Letter, Outgoing, Replayed};
+use model::{Group, Lane, LifecycleName, Observation, Policy, RowKind};
+
+use super::{DEADLINE, MAPPINGS, World, mentioning, owning, policy_of, record, seen};
+
+impl World {
+    /// The letters, once there are so many.
+    async fn letters(&self, count: usize) -> Vec<Letter> {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let letters = self.bus.letters(&Filter::default(), 1, 100).await.unwrap();
+            if letters.len() == count {
+                return letters;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{letters:#?}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn replay(&self, letter: &Letter) {
+        assert_eq!(self.bus.replay(letter.sequence).await.unwrap(), Replayed::Published);
+    }
+}
+
+/// In strict mode, with a tracker whose `In QA` nobody has mapped yet, or with one where it stands for `in_review`.
+fn strict(knows_qa: bool) -> Policy {
+    let word = if knows_qa { "In QA" } else { "in_review" };
+    let mapped = MAPPINGS.replacen("in_review = \"in_review\"", &format!("in_review = \"{word}\""), 1);
+    strictly(policy_of(&mapped, ""))
+}
+
+fn strictly(mut policy: Policy) -> Policy {
+    policy.strict = true;
+    policy
+}
+
+/// An issue of the tracker with one of the forge beside it, both at their beginning.
+async fn pair(world: &World) {
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
+    world.eventually("T-1", |group| group.links.len() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_between_two_good_ones_holds_up_nothing_and_keeps_its_bytes() {
+    let world = World::new().await;
+    let subject = bus::topology::observe(Lane::High, &record("tracker/issue/1"));
+    let poison = |id: &str, bytes: &[u8]| Outgoing::new(subject.clone(), id.into(), bytes.to_vec());
+    let of = |observation: &Observation| Outgoing::observation(Lane::High, observation);
+    let no_native = proto::v1::Observation { record: "tracker/issue/1".into(), ..Default::default() };
+    let messages = vec![
+        of(&owning(seen("tracker/issue/1", "todo", 1), "T-1")),
+        poison("p1", &[0xff, 0xff, 0xff]),
+        of(&seen("tracker/issue/1", "in_progress", 2)),
+        poison("p2", &proto::encode(&no_native)),
+        of(&seen("tracker/issue/1", "done", 3)),
+    ];
+    world.bus.publish_all(messages).await.unwrap();
+    let item = world.eventually("T-1", |group| group.item.status.as_str() == "done").await;
+    assert_eq!(item.item.version.0, 3, "each of the good ones took effect");
+    let letters = world.letters(2).await;
+    let told: Vec<_> = letters.iter().map(|letter| (letter.reason.as_str(), letter.original_id.as_str())).collect();
+    assert_eq!(told, [("undecodable", "p1"), ("malformed", "p2")]);
+    let whole = world.bus.letter(letters[0].sequence).await.unwrap().unwrap();
+    assert_eq!(&whole.payload[..], [0xff, 0xff, 0xff]);
+    assert!(letters[1].detail.contains("native"), "{}", letters[1].detail);
+    world.stop().await;
+}
+
+/// What an edit came to, without what differs from run to run.
+async fn effect(world: &World) -> (Vec<String>, u64, String) {
+    let Group { item, links, .. } = world.item("T-1").await;
+    let mut history = world.store.history(item.id, None, 100).await.unwrap();
+    history.reverse();
+    let line = |row: &model::HistoryRow| {
+        format!("{:?} {} {:?} {} {} {:?}", row.kind, row.version.0, row.from, row.to, row.native, row.at)
+    };
+    let shown: Vec<&str> = links.iter().map(|link| link.native.as_str()).collect();
+    (history.iter().map(line).collect(), item.version.0, format!("{} {shown:?}", item.status))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_after_the_mapping_is_completed_does_what_the_first_time_would_have_done() {
+    let edit = seen("tracker/issue/1", "In QA", 5);
+    let first_time = World::with(strict(true).into()).await;
+    pair(&first_time).await;
+    first_time.see(&edit).await;
+    first_time.eventually("T-1", |group| group.item.status.as_str() == "in_review").await;
+    let wanted = effect(&first_time).await;
+    first_time.stop().await;
+
+    let mut world = World::with(strict(false).into()).await;
+    pair(&world).await;
+    world.see(&edit).await;
+    let letter = world.letters(1).await.remove(0);
+    assert_eq!((letter.reason.as_str(), world.item("T-1").await.item.status.as_str()), ("unmapped_status", "todo"));
+    // Before it is mended, a replay comes back as a letter that knows of both attempts.
+    world.replay(&letter).await;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let again = loop {
+        match world.bus.letters(&Filter::default(), letter.sequence + 1, 10).await.unwrap().pop() {
+            Some(again) => break again,
+            None => assert!(tokio::time::Instant::now() < deadline, "no second letter"),
+        }
+    };
+    assert_eq!((again.attempts, again.first_at_ms), (2, letter.first_at_ms));
+    world.restart(strict(true)).await;
+    world.replay(&again).await;
+    world.eventually("T-1", |group| group.item.status.as_str() == "in_review").await;
+    assert_eq!(effect(&world).await, wanted);
+    world.letters(0).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_its_record_has_overtaken_is_recorded_and_changes_nothing() {
+    let mut world = World::with(strict(false).into()).await;
+    pair(&world).await;
+    // The tracker has positions; the forge's statuses here come without, so that only the bus's order tells.
+    let placeless = |native: &str, id: &str| Observation {
+        id: id.into(),
+        position: None,
+        ..mentioning(seen("forge/issue/a/b#1", native, 1), "T-1")
+    };
+    world.see(&seen("tracker/issue/1", "In QA", 5)).await;
+    world.see(&placeless("weird", "w")).await;
+    let letters = world.letters(2).await;
+    world.see(&seen("tracker/issue/1", "in_progress", 6)).await;
+    world.see(&placeless("closed", "c")).await;
+    let before = world.eventually("T-1", |group| group.item.status.as_str() == "done").await;
+    let mapped = MAPPINGS
+        .replacen("in_review = \"in_review\"", "in_review = \"In QA\"", 1)
+        .replacen("blocked = \"open\"", "blocked = \"weird\"", 1)
+        .replacen("put = { open", "put = { weird = \"blocked\", open", 1);
+    world.restart(strictly(policy_of(&mapped, ""))).await;
+    for letter in &letters {
+        world.replay(letter).await;
+    }
+    let stale = async |group: &Group| {
+        let history = world.store.history(group.item.id, None, 100).await.unwrap();
+        history.iter().filter(|row| row.kind == RowKind::Stale).count()
+    };
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while stale(&before).await < 2 {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", world.letters(0).await);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let after = world.item("T-1").await;
+    assert_eq!((after.item.version, after.item.status), (before.item.version, before.item.status));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_lifecycle_that_is_gone_is_given_up_and_waits_for_it() {
+    const DOOR: &str = "[lifecycle.door]\nstatuses = [\"open\", \"shut\"]\n";
+    const DOORS: &str = "[[mapping]]\nsystem = \"house\"\nkind = \"door\"\nlifecycle = \"door\"\n\
+                         get = { open = \"open\", shut = \"shut\" }\n";
+    let with_doors = || policy_of(&format!("{MAPPINGS}{DOORS}"), DOOR);
+    let door = |native: &str, position: u64| Observation {
+        lifecycle: Some(LifecycleName::new("door").unwrap()),
+        ..seen("house/door/front", native, position)
+    };
+    let mut world = World::with(policy_of(MAPPINGS, "").into()).await;
+    world.see(&door("open", 1)).await;
+    let unborn = world.letters(1).await.remove(0);
+    assert_eq!(unborn.reason, "no_such_thing");
+    world.restart(with_doors()).await;
+    world.replay(&unborn).await;
+    world.eventually("house/door/front", |group| group.item.status.as_str() == "open").await;
+    // The item is there now; without its lifecycle nothing could be said of it, not even that it was told something.
+    world.restart(policy_of(MAPPINGS, "")).await;
+    world.see(&door("shut", 2)).await;
+    let orphan = world.letters(1).await.remove(0);
+    assert_eq!(orphan.reason, "no_such_thing");
+    assert!(orphan.detail.contains("door"), "{}", orphan.detail);
+    world.restart(with_doors()).await;
+    world.replay(&orphan).await;
+    world.eventually("house/door/front", |group| group.item.status.as_str() == "shut").await;
+    world.letters(0).await;
+    world.stop().await;
+}
