@@ -19,7 +19,8 @@ pub struct Config {
     pub token: Option<Secret>,
     /// A credentials file (JWT and key), in place of either.
     pub credentials: Option<PathBuf>,
-    /// Into how many partitions observations and commands are divided; each has one reader at a time. To lower it, let
+    /// Into how many partitions observations and commands are divided; each has one reader at a time. Fewer make larger
+    /// batches, and so less work for each message: on two cores two are as fast as four, and answer sooner. To lower it, let
     /// everything be read first.
     pub partitions: u32,
     /// How many servers keep each stream: 1 or 3.
@@ -41,7 +42,7 @@ impl Default for Config {
             password: None,
             token: None,
             credentials: None,
-            partitions: 4,
+            partitions: 2,
             replicas: 1,
             storage_mb: 4_096,
             publish_timeout_ms: 5_000,

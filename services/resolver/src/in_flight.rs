@@ -1,9 +1,11 @@
 //! Keeps the publications of one item in the order of its versions.
 //!
 //! Partitions commit side by side, and each publishes after its commit. Two that share an item could publish its newer
-//! version first; so an item that was committed and is not published yet holds up the next commit that touches it.
+//! version first; so an item that one committed and has not published yet holds up the next commit of another that touches
+//! it. One partition publishes its batches in the order of their commits, and need not wait for itself.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::ItemId;
@@ -15,8 +17,15 @@ pub(crate) struct InFlight(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    items: Mutex<HashSet<ItemId>>,
+    items: Mutex<HashMap<ItemId, Holder>>,
     freed: Notify,
+}
+
+/// Which partition holds an item, for how many of its batches.
+#[derive(Debug)]
+struct Holder {
+    partition: u32,
+    batches: u32,
 }
 
 /// Items held until this is dropped.
@@ -27,8 +36,8 @@ pub(crate) struct Held {
 }
 
 impl InFlight {
-    /// Waits until none of these items is in flight, then takes them all at once.
-    pub(crate) async fn hold(&self, items: Vec<ItemId>) -> Held {
+    /// Waits until no other partition has one of these items in flight, then takes them all at once.
+    pub(crate) async fn hold(&self, partition: u32, items: Vec<ItemId>) -> Held {
         loop {
             let freed = self.0.freed.notified();
             tokio::pin!(freed);
@@ -36,8 +45,11 @@ impl InFlight {
             freed.as_mut().enable();
             {
                 let mut held = self.0.items.lock().unwrap_or_else(PoisonError::into_inner);
-                if items.iter().all(|item| !held.contains(item)) {
-                    held.extend(&items);
+                let is_ours = |item| held.get(item).is_none_or(|holder: &Holder| holder.partition == partition);
+                if items.iter().all(is_ours) {
+                    for item in &items {
+                        held.entry(*item).or_insert(Holder { partition, batches: 0 }).batches += 1;
+                    }
                     return Held { shared: self.0.clone(), items };
                 }
             }
@@ -50,7 +62,12 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut held = self.shared.items.lock().unwrap_or_else(PoisonError::into_inner);
         for item in &self.items {
-            held.remove(item);
+            if let Entry::Occupied(mut entry) = held.entry(*item) {
+                entry.get_mut().batches -= 1;
+                if entry.get().batches == 0 {
+                    entry.remove();
+                }
+            }
         }
         drop(held);
         self.shared.freed.notify_waiters();
@@ -67,13 +84,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_item_in_flight_holds_up_only_those_that_share_it() {
+    async fn an_item_in_flight_holds_up_only_other_partitions_that_share_it() {
         let in_flight = InFlight::default();
-        let first = in_flight.hold(vec![item(1), item(2)]).await;
-        let mut second = Box::pin(in_flight.hold(vec![item(2), item(3)]));
+        let first = in_flight.hold(0, vec![item(1), item(2)]).await;
+        let again = in_flight.hold(0, vec![item(2)]).now_or_never().expect("one partition waits for itself");
+        let mut second = Box::pin(in_flight.hold(1, vec![item(2), item(3)]));
         assert!(second.as_mut().now_or_never().is_none());
-        assert!(in_flight.hold(vec![item(4)]).now_or_never().is_some());
+        assert!(in_flight.hold(1, vec![item(4)]).now_or_never().is_some());
         drop(first);
+        assert!(second.as_mut().now_or_never().is_none(), "a later batch of the first still holds it");
+        drop(again);
         second.await;
     }
 }

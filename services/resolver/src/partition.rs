@@ -1,4 +1,6 @@
 //! One partition of the observations: takes what is there, resolves it in one transaction, publishes, acknowledges.
+//!
+//! One batch is published while the next is committed. Both happen in the order of the batches.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,6 +9,7 @@ use bus::{Bus, DeadLetter, Outgoing, Received};
 use model::{Backoff, Intent, Policy};
 use runtime::Process;
 use store::Store;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::in_flight::{Held, InFlight};
@@ -29,6 +32,7 @@ pub(crate) struct Worker {
 
 /// A batch that is committed and not published yet.
 struct Committed {
+    batch: Vec<Received>,
     outgoing: Vec<Outgoing>,
     dead: Vec<(usize, Poison)>,
     /// Its items, until it is published.
@@ -39,6 +43,9 @@ struct Committed {
 /// How often a batch is tried before the fault is looked for in its messages: two readers of one partition, for the moment
 /// in which a lease changes hands, may also make PostgreSQL refuse.
 const STORE_ATTEMPTS: u32 = 4;
+
+/// How many committed batches wait while one is published. More would only be more to publish again after a crash.
+const COMMITTED_MAX: usize = 1;
 
 /// PostgreSQL and JetStream come back by themselves; nothing is lost by waiting for them.
 const RETRY: Backoff = Backoff { first_ms: 50, max_ms: 5_000, attempts: u32::MAX };
@@ -60,8 +67,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads the partition for as long as the lease is held and the process goes on. A batch in hand is finished.
+    /// Reads the partition for as long as the lease is held and the process goes on. What is committed is published.
     async fn hold(&self, lost: &CancellationToken) -> anyhow::Result<()> {
+        let (committed, to_publish) = mpsc::channel(COMMITTED_MAX);
+        let (ended, ()) = tokio::join!(self.commit_all(lost, committed), self.publish_all(to_publish));
+        ended
+    }
+
+    async fn commit_all(&self, lost: &CancellationToken, committed: mpsc::Sender<Committed>) -> anyhow::Result<()> {
         let mut feed = self.bus.observations(self.partition).await?;
         loop {
             let batch = tokio::select! {
@@ -69,21 +82,32 @@ impl Worker {
                 () = lost.cancelled() => anyhow::bail!("the lease was lost"),
                 () = self.process.shutdown().cancelled() => return Ok(()),
             };
-            let started = Instant::now();
-            self.carry_out(&batch).await;
-            self.took("resolve", started);
+            self.carry_out(batch, &committed).await;
         }
     }
 
-    /// Resolves, publishes and acknowledges a batch, however often that takes. Shutdown leaves it for a successor.
-    async fn carry_out(&self, batch: &[Received]) {
+    /// Publishes and acknowledges what is committed, until there will be no more. Shutdown leaves the rest for a successor.
+    async fn publish_all(&self, mut committed: mpsc::Receiver<Committed>) {
+        while let Some(committed) = committed.recv().await {
+            self.finish(committed).await;
+        }
+    }
+
+    /// Resolves a batch, however often that takes. Shutdown leaves it for a successor.
+    async fn carry_out(&self, batch: Vec<Received>, committed: &mpsc::Sender<Committed>) {
         let inputs: Vec<Result<Input, Poison>> = batch.iter().map(Input::of).collect();
+        let started = Instant::now();
         let mut attempt = 1;
-        let committed = loop {
-            match self.commit(batch, &inputs).await {
-                Ok(committed) => break committed,
+        loop {
+            match self.commit(&batch, &inputs).await {
+                Ok((outgoing, dead, held)) => {
+                    self.took("resolve", started);
+                    // When nobody publishes any more, the process ends: the batch comes again.
+                    let _ = committed.send(Committed { batch, outgoing, dead, held }).await;
+                    return;
+                }
                 Err(error) if attempt >= STORE_ATTEMPTS && is_about_the_data(&error) => {
-                    return Box::pin(self.narrow_down(batch, &error)).await;
+                    return Box::pin(self.narrow_down(batch, &error, committed)).await;
                 }
                 Err(error) => {
                     if !self.wait(attempt, "a batch was not committed yet", &error.into()).await {
@@ -92,38 +116,38 @@ impl Worker {
                     attempt += 1;
                 }
             }
-        };
-        self.finish(batch, &committed).await;
+        }
     }
 
     /// Publishes what a batch led to, then acknowledges it.
-    async fn finish(&self, batch: &[Received], committed: &Committed) {
+    async fn finish(&self, committed: Committed) {
         let started = Instant::now();
         let mut attempt = 1;
-        while let Err(error) = self.publish(batch, committed).await {
+        while let Err(error) = self.publish(&committed).await {
             if !self.wait(attempt, "a batch was not published yet", &error).await {
                 return;
             }
             attempt += 1;
         }
         self.took("publish", started);
-        if let Err(error) = bus::ack_all(batch.to_vec()).await {
+        if let Err(error) = bus::ack_all(committed.batch).await {
             // They come again, and are seen to have been taken.
             tracing::warn!(partition = self.partition, error = format!("{error:#}"), "a batch was not acknowledged");
         }
     }
 
     /// PostgreSQL refuses something in this batch: finds the message, so that it holds up no other.
-    async fn narrow_down(&self, batch: &[Received], error: &sqlx::Error) {
-        let (one, other) = batch.split_at(batch.len() / 2);
-        if one.is_empty() {
+    async fn narrow_down(&self, mut batch: Vec<Received>, error: &sqlx::Error, committed: &mpsc::Sender<Committed>) {
+        if batch.len() == 1 {
             let detail = format!("PostgreSQL refuses it: {error}");
             let dead = vec![(0, Poison { reason: "unstorable", detail })];
-            let held = self.in_flight.hold(vec![]).await;
-            return self.finish(other, &Committed { outgoing: vec![], dead, held }).await;
+            let held = self.in_flight.hold(self.partition, vec![]).await;
+            let _ = committed.send(Committed { batch, outgoing: vec![], dead, held }).await;
+            return;
         }
-        self.carry_out(one).await;
-        self.carry_out(other).await;
+        let other = batch.split_off(batch.len() / 2);
+        self.carry_out(batch, committed).await;
+        self.carry_out(other, committed).await;
     }
 
     /// Waits before another attempt; `false` when the process ends first.
@@ -139,7 +163,11 @@ impl Worker {
     }
 
     /// One transaction: load and lock, decide, write.
-    async fn commit(&self, received: &[Received], inputs: &[Result<Input, Poison>]) -> sqlx::Result<Committed> {
+    async fn commit(
+        &self,
+        received: &[Received],
+        inputs: &[Result<Input, Poison>],
+    ) -> sqlx::Result<(Vec<Outgoing>, Vec<(usize, Poison)>, Held)> {
         let traces = Traces::of(received);
         let mut batch = self.store.batch().await?;
         let understood = || inputs.iter().flatten();
@@ -173,9 +201,9 @@ impl Worker {
         for conflict in &closed.save.conflicts {
             self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
         }
-        let held = self.in_flight.hold(closed.groups.into_keys().collect()).await;
+        let held = self.in_flight.hold(self.partition, closed.groups.into_keys().collect()).await;
         batch.commit().await?;
-        Ok(Committed { outgoing, dead, held })
+        Ok((outgoing, dead, held))
     }
 
     /// Takes each message in order; says which cannot be taken, and why.
@@ -195,9 +223,9 @@ impl Worker {
         dead
     }
 
-    async fn publish(&self, batch: &[Received], committed: &Committed) -> anyhow::Result<()> {
+    async fn publish(&self, committed: &Committed) -> anyhow::Result<()> {
         for (place, poison) in &committed.dead {
-            let letter = DeadLetter::of(&batch[*place], poison.reason, &poison.detail);
+            let letter = DeadLetter::of(&committed.batch[*place], poison.reason, &poison.detail);
             self.bus.dead_letter(&self.process, letter).await?;
         }
         self.bus.publish_all(committed.outgoing.clone()).await?;
