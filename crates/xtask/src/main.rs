@@ -1,6 +1,7 @@
 //! cargo xtask up, test, bench, ci: everything a person or a machine does with this repository.
 
 mod bench;
+mod deny;
 mod files;
 mod process;
 mod random;
@@ -38,6 +39,8 @@ enum Task {
     Bench(bench::Options),
     /// What a machine runs before a change is taken: the same as `test`
     Ci,
+    /// Check the dependencies' advisories, licences and sources; installs cargo-deny where it is missing
+    Deny,
     /// Install what is missing: nats-server, PostgreSQL, and what the client tests need
     Install,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ci => test::run(&test::Options::default()),
+        Task::Deny => deny::run(),
         Task::Install => tools::install(),
     });
     match outcome {
