@@ -40,6 +40,17 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Whether it can be used; else a sentence about the key's value, which never repeats it: it may hold a password.
+    pub fn check(&self) -> Result<(), String> {
+        let url = self.url.expose();
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err("must start with postgres:// or postgresql://".into());
+        }
+        PgConnectOptions::from_str(url).map(drop).map_err(|error| format!("is not a PostgreSQL address: {error}"))
+    }
+}
+
 /// Lockstep's own tables, in the schema `lockstep`.
 #[derive(Debug, Clone)]
 pub struct Store {

@@ -19,6 +19,18 @@ pub fn gateway(at: &At) -> String {
     at.url.clone().or_else(|| written()?.get("url")?.as_str().map(str::to_owned)).unwrap_or_else(|| GATEWAY.to_owned())
 }
 
+/// What a person should know when nothing answers there.
+pub fn hint(at: &str, error: client::Error) -> anyhow::Error {
+    let away = matches!(error, client::Error::Unavailable { .. });
+    let error = anyhow::Error::from(error);
+    if away {
+        return error.context(format!(
+            "nothing answers at {at}: start Lockstep (cargo xtask up), or name its address with --url or LOCKSTEP_URL"
+        ));
+    }
+    error
+}
+
 /// The address of NATS, where `cargo xtask up` started one.
 pub fn nats() -> Option<String> {
     written()?.get("nats_url")?.as_str().map(str::to_owned)

@@ -155,7 +155,7 @@ impl Settings {
         if self.database.url.is_empty() {
             return Err(ConfigError::new("database.url", "is missing; DATABASE_URL in the environment sets it too"));
         }
-        Ok(())
+        self.database.check().map_err(|why| ConfigError::new("database.url", format!("(DATABASE_URL) {why}")))
     }
 }
 

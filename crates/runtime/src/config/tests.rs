@@ -86,11 +86,11 @@ fn an_unknown_key_is_refused_with_its_place() {
 fn a_wrong_value_is_refused_by_key_without_being_repeated() {
     assert_eq!(
         settings("[ingest]\nbody_max = \"hunter2\"", &[]).unwrap_err(),
-        "FILE: ingest.body_max: must be u64, not this text"
+        "FILE: ingest.body_max: must be a whole number from 0 up, not this text"
     );
     assert_eq!(
         settings("[ingest]\nopen = 3", &[]).unwrap_err(),
-        "FILE: ingest.open: must be a boolean, not integer `3`"
+        "FILE: ingest.open: must be true or false, not integer `3`"
     );
     assert!(settings("[ingest]\nmode = \"lax\"", &[]).unwrap_err().starts_with("FILE: ingest.mode: unknown variant"));
     assert!(settings("[ingest\n", &[]).unwrap_err().starts_with("FILE: line 1: "));

@@ -115,13 +115,27 @@ fn quiet(unexpected: Unexpected<'_>) -> String {
     }
 }
 
+/// What a type is called by people who write configurations.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 up",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a string" => "a text",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        other => other,
+    }
+}
+
 impl de::Error for Wrong {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self(message.to_string())
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self(format!("must be {expected}, not {}", quiet(unexpected)))
+        Self(format!("must be {}, not {}", in_words(&expected.to_string()), quiet(unexpected)))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {

@@ -12,13 +12,14 @@ use crate::{output, places};
 
 /// Prints the items, or one.
 pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
-    let client = Client::new(&places::gateway(&status.at))?;
+    let at = places::gateway(&status.at);
+    let client = Client::new(&at)?;
     let path: Vec<&str> = ["v1", "items"].into_iter().chain(status.item.as_deref()).collect();
     let query = match status.item {
         Some(_) => Query::default(),
         None => Query { limit: Some(usize::from(status.limit)), ..Query::default() },
     };
-    let answer = client.json(&path, &query).await?;
+    let answer = client.json(&path, &query).await.map_err(|error| places::hint(&at, error))?;
     if status.json {
         output::line(&format!("{answer:#}"));
         return Ok(ExitCode::SUCCESS);

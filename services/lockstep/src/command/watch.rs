@@ -11,9 +11,10 @@ use crate::{output, places};
 /// Prints until it is interrupted, or nobody reads any more.
 pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
     let rooms: Vec<&str> = watch.rooms.iter().map(String::as_str).collect();
-    let mut changes = Client::new(&places::gateway(&watch.at))?.watch(&rooms)?;
+    let at = places::gateway(&watch.at);
+    let mut changes = Client::new(&at)?.watch(&rooms)?;
     loop {
-        let message = changes.next().await?;
+        let message = changes.next().await.map_err(|error| places::hint(&at, error))?;
         let line = if watch.json { Some(serde_json::to_string(&message)?) } else { line(&message) };
         if let Some(line) = line
             && !output::line(&line)

@@ -179,30 +179,35 @@ pub struct Faults {
     /// Behave again
     #[arg(long)]
     pub none: bool,
-    /// Probability that a webhook is lost
-    #[arg(long, default_value_t)]
-    pub drop: f64,
+    /// Probability that a webhook is lost, from 0 to 1
+    #[arg(long, value_parser = share)]
+    pub drop: Option<f64>,
     /// Probability that a webhook is sent twice
-    #[arg(long, default_value_t)]
-    pub double: f64,
+    #[arg(long, value_parser = share)]
+    pub double: Option<f64>,
     /// A webhook waits up to so many milliseconds
-    #[arg(long, default_value_t)]
-    pub delay_ms: u64,
+    #[arg(long)]
+    pub delay_ms: Option<u64>,
     /// Probability that a webhook comes after a later one
-    #[arg(long, default_value_t)]
-    pub reorder: f64,
+    #[arg(long, value_parser = share)]
+    pub reorder: Option<f64>,
     /// Probability that a call meets the system's rate limit
-    #[arg(long, default_value_t)]
-    pub limit: f64,
+    #[arg(long, value_parser = share)]
+    pub limit: Option<f64>,
     /// Probability that a call is answered with a 5xx
-    #[arg(long = "error-5xx", default_value_t)]
-    pub error_5xx: f64,
+    #[arg(long = "error-5xx", value_parser = share)]
+    pub error_5xx: Option<f64>,
     /// How many milliseconds each call takes
-    #[arg(long, default_value_t)]
-    pub slow_ms: u64,
+    #[arg(long)]
+    pub slow_ms: Option<u64>,
     /// Where the draws start
-    #[arg(long, default_value_t)]
-    pub seed: u64,
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "must be from 0 to 1".to_owned())
 }
 
 /// What a stand-in was asked for.

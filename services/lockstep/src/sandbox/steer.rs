@@ -97,23 +97,29 @@ pub async fn agent(url: Option<&str>, edit: AgentEdit) -> anyhow::Result<ExitCod
 /// Shows or sets how a stand-in misbehaves.
 pub async fn faults(faults: Faults) -> anyhow::Result<ExitCode> {
     let at = place(faults.url.as_deref(), &faults.system)?;
-    let wanted = Misbehaviour {
-        webhook_drop: faults.drop,
-        webhook_double: faults.double,
-        webhook_delay_ms_max: faults.delay_ms,
-        webhook_reorder: faults.reorder,
-        limit: faults.limit,
-        error_5xx: faults.error_5xx,
-        slow_ms: faults.slow_ms,
-        seed: faults.seed,
-    };
-    let now = if wanted == Misbehaviour::default() && !faults.none {
-        ask(&at, Method::GET, &["faults"], None).await?
-    } else {
-        ask(&at, Method::PUT, &["faults"], Some(serde_json::to_value(wanted)?)).await?
+    let now = match wanted(&faults) {
+        None => ask(&at, Method::GET, &["faults"], None).await?,
+        Some(wanted) => ask(&at, Method::PUT, &["faults"], Some(serde_json::to_value(wanted)?)).await?,
     };
     output::line(&format!("{now:#}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a stand-in should misbehave; `None` when nothing was said of it.
+fn wanted(faults: &Faults) -> Option<Misbehaviour> {
+    let shares = [faults.drop, faults.double, faults.reorder, faults.limit, faults.error_5xx];
+    let amounts = [faults.delay_ms, faults.slow_ms, faults.seed];
+    let said = faults.none || shares.iter().any(Option::is_some) || amounts.iter().any(Option::is_some);
+    said.then(|| Misbehaviour {
+        webhook_drop: faults.drop.unwrap_or_default(),
+        webhook_double: faults.double.unwrap_or_default(),
+        webhook_delay_ms_max: faults.delay_ms.unwrap_or_default(),
+        webhook_reorder: faults.reorder.unwrap_or_default(),
+        limit: faults.limit.unwrap_or_default(),
+        error_5xx: faults.error_5xx.unwrap_or_default(),
+        slow_ms: faults.slow_ms.unwrap_or_default(),
+        seed: faults.seed.unwrap_or_default(),
+    })
 }
 
 /// Shows or resets what a stand-in was asked for.
@@ -167,6 +173,23 @@ mod tests {
         assert_eq!(parts("acme/web#12").unwrap(), ("acme", "web", "12"));
         for wrong in ["acme/web", "web#1", "acme/web#x", "#1"] {
             assert!(parts(wrong).is_err(), "{wrong}");
+        }
+    }
+    #[test]
+    fn a_value_of_nought_is_said_and_a_share_is_at_most_one() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            faults: Faults,
+        }
+        let read =
+            |words: &[&str]| Line::try_parse_from([&["faults", "linear"], words].concat()).map(|line| line.faults);
+        assert_eq!(wanted(&read(&[]).unwrap()), None, "it is only shown");
+        assert_eq!(wanted(&read(&["--drop", "0"]).unwrap()), Some(Misbehaviour::default()));
+        assert_eq!(wanted(&read(&["--drop", "0.5"]).unwrap()).unwrap().webhook_drop.to_string(), "0.5");
+        for wrong in ["3", "-1", "NaN", "much"] {
+            assert!(read(&[&format!("--drop={wrong}")]).is_err(), "{wrong}");
         }
     }
 }

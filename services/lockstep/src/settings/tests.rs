@@ -76,6 +76,17 @@ fn what_is_wrong_is_named_by_its_key() {
 }
 
 #[test]
+fn an_address_that_is_none_is_refused_without_being_repeated() {
+    for address in ["localhost/lockstep", "mysql://a:hunter2@b/c", "postgres://a:hunter2@b:port/c"] {
+        let settings = load(&format!("[database]\nurl = \"{address}\""), &[]).unwrap();
+        let error = settings.need_database().unwrap_err().to_string();
+        assert!(error.contains("database.url") && !error.contains("hunter2"), "{error}");
+    }
+    let settings = load("[database]\nurl = \"postgres://a:b@c/d\"", &[]).unwrap();
+    assert!(settings.need_database().is_ok());
+}
+
+#[test]
 fn a_policy_that_makes_no_sense_is_refused() {
     let cases = [
         ("[policy.lifecycle_of]\n\"linear\" = \"work\"", "lifecycle_of"),
