@@ -4,6 +4,7 @@ mod gateway;
 mod host;
 mod layers;
 mod listener;
+mod refusals;
 mod tasks;
 
 use std::collections::BTreeMap;

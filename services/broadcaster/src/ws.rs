@@ -18,6 +18,7 @@ use crate::{Broadcaster, Rooms};
 /// Our close codes, as RFC 6455 and the registry have them.
 mod code {
     pub const AWAY: u16 = 1001;
+    pub const NOT_TEXT: u16 = 1007;
     pub const POLICY: u16 = 1008;
     pub const TOO_BIG: u16 = 1009;
     pub const TRY_LATER: u16 = 1013;
@@ -260,6 +261,9 @@ fn broken(error: &axum::Error) -> Gone {
     // The library names the limit in its text only.
     if text.contains("too long") || text.contains("too large") || text.contains("too big") {
         return Gone::close(code::TOO_BIG, "the frame is larger than is taken");
+    }
+    if text.to_ascii_lowercase().contains("utf-8") {
+        return Gone::close(code::NOT_TEXT, "the frame calls itself text and is no UTF-8");
     }
     Gone::Lost
 }

@@ -1,5 +1,7 @@
 //! Reads a request's body within its limits of size and time.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
@@ -26,13 +28,18 @@ impl Ingest {
     pub(crate) async fn body(&self, request: Request, limit: usize) -> Result<Bytes, Refusal> {
         let declared =
             request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut arriving = request.into_body();
         if declared.is_some_and(|length: usize| length > limit) {
+            pass_over(&mut arriving).await;
             return Err(too_large(limit));
         }
-        let reading = Limited::<Body>::new(request.into_body(), limit).collect();
+        let reading = Limited::new(&mut arriving, limit).collect();
         match tokio::time::timeout(self.0.config.body_wait(), reading).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                pass_over(&mut arriving).await;
+                Err(too_large(limit))
+            }
             Ok(Err(_)) => Err(("malformed", Problem::bad_request("body_incomplete", "the body ended early"))),
             Err(_) => Err((
                 "malformed",
@@ -45,6 +52,23 @@ impl Ingest {
             )),
         }
     }
+}
+
+/// Lets a sender finish, within reason: one that is cut off while it sends does not read why.
+async fn pass_over(body: &mut Body) {
+    const BYTES_MAX: usize = 64 * 1024 * 1024;
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let passing = async {
+        let mut passed = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            passed += frame.data_ref().map_or(0, Bytes::len);
+            if passed > BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Whoever takes longer is cut off.
+    let _ = tokio::time::timeout(PATIENCE, passing).await;
 }
 
 fn too_large(limit: usize) -> Refusal {

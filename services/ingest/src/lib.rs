@@ -16,6 +16,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use bus::{Bus, PublishError};
+use model::Policy;
 use runtime::{Problem, Process};
 use tokio::sync::Semaphore;
 
@@ -33,6 +34,8 @@ struct Shared {
     config: Config,
     process: Process,
     bus: Bus,
+    /// What is configured, to refuse at once what the resolver would have to give up.
+    policy: Arc<Policy>,
     keys: Keys,
     recent: Mutex<Recent>,
     /// One permit for each request whose body may be in memory.
@@ -43,7 +46,7 @@ struct Shared {
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Starts the service; returns when it listens. It goes on until the process's shutdown.
-pub async fn run(config: Config, process: Process, bus: Bus) -> anyhow::Result<()> {
+pub async fn run(config: Config, process: Process, bus: Bus, policy: Arc<Policy>) -> anyhow::Result<()> {
     let process = process.of("ingest");
     config.check(process.gateway())?;
     let listen = config.listen;
@@ -54,6 +57,7 @@ pub async fn run(config: Config, process: Process, bus: Bus) -> anyhow::Result<(
         config,
         process: process.clone(),
         bus,
+        policy,
     }));
     process.serve(listen, router(ingest)).await?;
     Ok(())

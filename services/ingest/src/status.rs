@@ -32,7 +32,11 @@ async fn accept(ingest: &Ingest, request: Request) -> Result<Response, Problem> 
     let _place = ingest.place().map_err(problem)?;
     let body = ingest.body(request, ingest.0.config.body_max_bytes).await.map_err(problem)?;
     let statuses = statuses(&body)?;
-    let context = Context { now_ms: ingest.0.process.now_ms(), request_key: request_key(&headers)? };
+    let context = Context {
+        now_ms: ingest.0.process.now_ms(),
+        request_key: request_key(&headers)?,
+        lifecycles: &ingest.0.policy.lifecycles,
+    };
     let ready = all_ready(statuses, &context)?;
     let messages = ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
     let span = tracing::info_span!("store statuses", count = ready.len(), record = %ready[0].observation.record);
@@ -79,7 +83,7 @@ fn request_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
-fn all_ready(statuses: Vec<Value>, context: &Context) -> Result<Vec<Ready>, Problem> {
+fn all_ready(statuses: Vec<Value>, context: &Context<'_>) -> Result<Vec<Ready>, Problem> {
     let count = statuses.len();
     let mut ready: Vec<Ready> = Vec::with_capacity(count);
     let mut wrong: Vec<Value> = Vec::new();

@@ -152,7 +152,7 @@ impl<'a> Running<'a> {
         let name = service.name();
         let (process, bus) = (self.process.of(name), self.bus.clone());
         let started = match service {
-            Service::Ingest => ingest::run(self.settings.ingest.clone(), process, bus).await,
+            Service::Ingest => ingest::run(self.settings.ingest.clone(), process, bus, Arc::clone(&self.policy)).await,
             Service::Resolver => {
                 let (config, store) = (self.settings.resolver.clone(), self.store().await?);
                 resolver::run(config, process, bus, store, Arc::clone(&self.policy)).await

@@ -328,7 +328,10 @@ fn no_such(record: &RecordRef) -> Poison {
 fn refused(observation: &Observation, reason: Reason) -> Poison {
     let detail = match reason {
         Reason::UnmappedStatus => format!("no mapping knows {:?} of {}", observation.native, observation.record),
-        _ => format!("{} cannot be carried out: no such record, lifecycle or version", observation.record),
+        _ => match (&observation.intent, &observation.lifecycle) {
+            (Intent::Status, Some(named)) => format!("{}: there is no lifecycle {named}", observation.record),
+            _ => format!("{} cannot be carried out: no such record, lifecycle or version", observation.record),
+        },
     };
     Poison { reason: reason.code(), detail }
 }

@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod edits;
 mod faces;
+mod hostile;
 mod outages;
 mod payloads;
 mod repository;

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -12,13 +12,17 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Process;
+use super::refusals::in_one_form;
 use super::tasks::message;
 use crate::{Problem, telemetry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(super) fn around(process: &Process, router: Router) -> Router {
-    router.layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(process.clone(), observed))
+    router
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(in_one_form))
+        .layer(from_fn_with_state(process.clone(), observed))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's trait wants it so")]

@@ -27,6 +27,8 @@ use crate::Problem;
 const HEAD: Duration = Duration::from_secs(20);
 /// How long open requests may go on once the process stops.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How much of a request's head is held, in bytes; a longer one is refused.
+const BUFFER: usize = 64 * 1024;
 /// How many connections one listener holds.
 const CONNECTIONS: usize = 16_384;
 /// The pause after the system had no file for another connection.
@@ -132,6 +134,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
     tokio::pin!(serving);

@@ -119,3 +119,16 @@ async fn reqwest_get(world: &World, path: &str) -> reqwest::Response {
     runtime::install_crypto();
     reqwest::get(format!("http://{}{path}", world.url)).await.unwrap()
 }
+
+#[tokio::test]
+async fn a_frame_that_calls_itself_text_and_is_none_ends_the_connection_with_its_reason() {
+    use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+    let world = World::start(|_| ()).await;
+    let mut client = world.socket().await;
+    let frame = Frame::message(vec![b'"', 0xff, b'"'], OpCode::Data(Data::Text), true);
+    client.0.send(Message::Frame(frame)).await.unwrap();
+    let (code, reason) = client.close().await;
+    assert_eq!(code, 1007, "{reason}");
+    assert_eq!(reqwest_get(&world, "/v1/ws").await.headers()["content-type"], "application/problem+json");
+}

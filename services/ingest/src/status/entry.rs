@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Lane, Observation};
+use model::{Lane, Lifecycles, Observation};
 use proto::v1;
 use serde::Deserialize;
 use serde_json::Value;
@@ -58,10 +58,12 @@ struct Known {
 }
 
 /// What a status is judged by beside itself.
-pub(super) struct Context {
+pub(super) struct Context<'a> {
     pub(super) now_ms: i64,
     /// The request's `Idempotency-Key`.
     pub(super) request_key: Option<String>,
+    /// Which lifecycles there are.
+    pub(super) lifecycles: &'a Lifecycles,
 }
 
 /// A status that can be stored.
@@ -95,7 +97,7 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// One status, checked. `index` is its place in the request.
-pub(super) fn ready(status: Value, index: usize, context: &Context) -> Result<Ready, Wrong> {
+pub(super) fn ready(status: Value, index: usize, context: &Context<'_>) -> Result<Ready, Wrong> {
     let entry: Entry = serde_path_to_error::deserialize(status).map_err(|error| {
         let field = error.path().to_string();
         Wrong::new(if field == "." { "" } else { &field }, error.into_inner().to_string())
@@ -136,6 +138,10 @@ pub(super) fn ready(status: Value, index: usize, context: &Context) -> Result<Re
         let field = if error.field == "native" { "status" } else { error.field };
         Wrong::new(field, error.why)
     })?;
+    if let Some(named) = observation.lifecycle.as_ref().filter(|named| context.lifecycles.get(named).is_none()) {
+        let known: Vec<&str> = context.lifecycles.iter().map(|lifecycle| lifecycle.name().as_str()).collect();
+        return Err(Wrong::new("lifecycle", format!("there is no lifecycle {named}; known are {}", known.join(", "))));
+    }
     Ok(Ready { id, lane, observation })
 }
 

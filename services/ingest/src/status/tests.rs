@@ -6,7 +6,8 @@ use super::*;
 const NOW: i64 = 1_790_000_000_000;
 
 fn one(status: Value) -> Result<Ready, (String, String)> {
-    let context = Context { now_ms: NOW, request_key: None };
+    let lifecycles = model::Lifecycles::built_in().unwrap();
+    let context = Context { now_ms: NOW, request_key: None, lifecycles: &lifecycles };
     entry::ready(status, 0, &context).map_err(|wrong| (wrong.field, wrong.why))
 }
 
@@ -128,7 +129,8 @@ fn a_body_is_one_status_or_some() {
 
 #[test]
 fn one_wrong_status_keeps_the_whole_request_out() {
-    let context = Context { now_ms: NOW, request_key: Some("k".into()) };
+    let lifecycles = model::Lifecycles::built_in().unwrap();
+    let context = Context { now_ms: NOW, request_key: Some("k".into()), lifecycles: &lifecycles };
     let good = json!({"record": "a/b/c", "status": "open"});
     let problem = all_ready(vec![good.clone(), json!({"record": "a/b/c"}), good.clone()], &context).unwrap_err();
     assert_eq!((problem.status.as_u16(), problem.code), (422, "bad_statuses"));
@@ -137,4 +139,12 @@ fn one_wrong_status_keeps_the_whole_request_out() {
     let mut same = good;
     same["id"] = json!("once");
     assert!(all_ready(vec![same.clone(), same], &context).is_err());
+}
+
+#[test]
+fn a_lifecycle_that_nobody_knows_is_refused_with_those_that_are() {
+    let told = |lifecycle: &str| one(json!({"record": "a/b/c", "status": "open", "lifecycle": lifecycle}));
+    assert!(told("workflow").is_ok());
+    let (field, why) = told("cooking").unwrap_err();
+    assert!(field == "lifecycle" && why.contains("cooking") && why.contains("workflow"), "{field}: {why}");
 }

@@ -40,7 +40,10 @@ impl World {
         config.linear.secrets = vec!["an old secret".into(), SECRET.into()];
         config.github.secrets = vec![SECRET.into()];
         change(&mut config);
-        ingest::run(config, process.clone(), bus).await.unwrap();
+        let lifecycles = model::Lifecycles::built_in().unwrap();
+        let work = model::LifecycleName::new("work").unwrap();
+        let policy = model::Policy::new(lifecycles, model::Mappings::default(), work);
+        ingest::run(config, process.clone(), bus, policy.into()).await.unwrap();
         let address = process.addresses()["ingest"];
         Self { server, process, address, client: reqwest::Client::new() }
     }
