@@ -5,6 +5,7 @@
 
 mod adopt;
 mod conflict;
+mod drift;
 mod fold;
 mod item;
 mod lifecycle;
@@ -19,6 +20,7 @@ mod retry;
 
 pub use adopt::{Adoption, adopt, may_adopt, part};
 pub use conflict::{Candidate, Conflict, ConflictId, OnLink, Strategy};
+pub use drift::is_drift;
 pub use fold::Fold;
 pub use item::{Group, Item, Link, Sent, Step};
 pub use lifecycle::{Irregular, Lifecycle, LifecycleError, Lifecycles};

@@ -5,6 +5,7 @@
     reason = "a test says what it expects by failing, and what it ran"
 )]
 
+mod drift;
 mod faults;
 mod histories;
 mod laws;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{
     Command, ConflictId, Group, HistoryRow, Intent, ItemId, Key, Observation, Policy, Reason, Receipt, RecordRef,
-    Resolved, Status, Verdict, Version,
+    Resolved, Source, Status, System, Verdict, Version,
 };
 
 pub use crate::input::{Input, Poison};
@@ -37,6 +37,7 @@ pub struct Ledger<'a> {
     keys: BTreeMap<Key, RecordRef>,
     /// Inputs that were taken before: their rows are read again and published again.
     redelivered: Vec<(ItemId, u64)>,
+    drift: BTreeMap<System, u64>,
 }
 
 /// What a batch came to.
@@ -50,6 +51,8 @@ pub struct Closed {
     pub groups: HashMap<ItemId, Group>,
     /// Inputs that were taken before, by item and sequence.
     pub redelivered: Vec<(ItemId, u64)>,
+    /// How many records of each system had drifted, as only a sweep found.
+    pub drift: BTreeMap<System, u64>,
 }
 
 impl<'a> Ledger<'a> {
@@ -76,6 +79,7 @@ impl<'a> Ledger<'a> {
             conflicts: BTreeMap::new(),
             keys: BTreeMap::new(),
             redelivered: vec![],
+            drift: BTreeMap::new(),
         }
     }
 
@@ -122,6 +126,8 @@ impl<'a> Ledger<'a> {
         let before = if self.policy.strict { self.group_of(&observation.record) } else { None };
         let known = self.take_group(&observation.record);
         let is_new = known.is_none();
+        let swept = known.as_ref().filter(|_| observation.source == Source::Sweep);
+        let shadow = swept.and_then(|group| group.link(&observation.record)).map(|link| link.native.clone());
         let resolved = match known {
             Some(group) => model::resolve(group, observation, receipt, self.policy),
             None => model::begin(observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?,
@@ -133,6 +139,9 @@ impl<'a> Ledger<'a> {
         }
         if is_lost(&resolved) {
             return self.unless_lost(resolved, &observation.record, receipt);
+        }
+        if shadow.is_some_and(|shadow| model::is_drift(&shadow, observation, &resolved)) {
+            *self.drift.entry(observation.record.system.clone()).or_default() += 1;
         }
         if is_new {
             self.new_items.insert(resolved.group.item.id);
@@ -312,7 +321,8 @@ impl<'a> Ledger<'a> {
             conflicts: self.conflicts.into_values().collect(),
             keys: self.keys.into_iter().collect(),
         };
-        Closed { save, commands: self.commands.into_values().collect(), groups, redelivered: self.redelivered }
+        let (commands, redelivered) = (self.commands.into_values().collect(), self.redelivered);
+        Closed { save, commands, groups, redelivered, drift: self.drift }
     }
 }
 

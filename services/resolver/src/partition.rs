@@ -203,6 +203,9 @@ impl Worker {
         }
         let held = self.in_flight.hold(self.partition, closed.groups.into_keys().collect()).await;
         batch.commit().await?;
+        for (system, found) in closed.drift {
+            self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);
+        }
         Ok((outgoing, dead, held))
     }
 

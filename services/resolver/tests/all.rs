@@ -323,3 +323,21 @@ fn an_api_that_others_can_reach_wants_a_key() {
     assert_eq!(local.check(Some("0.0.0.0:1".parse().unwrap())).unwrap_err().key, "resolver.api_keys");
     assert!(resolver::Config { api_keys: vec!["key".into()], ..open }.check(None).is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_sweep_saw_is_counted_as_drift_of_its_system() {
+    let world = World::new().await;
+    world.see(&seen("tracker/issue/1", "todo", 1)).await;
+    let swept = |native: &str, position: u64, time: u8| Observation {
+        id: format!("{native} {time}"),
+        source: Source::Sweep,
+        ..seen("tracker/issue/1", native, position)
+    };
+    for one in [swept("todo", 1, 1), swept("done", 2, 1), swept("done", 2, 2), swept("todo", 1, 2)] {
+        world.see(&one).await;
+    }
+    world.see(&seen("tracker/issue/1", "todo", 3)).await;
+    world.eventually("tracker/issue/1", |group| group.item.version.0 == 3).await;
+    world.stop().await;
+    assert_eq!(world.process.metrics().drift_found_total.with_label_values(&["tracker"]).get(), 1);
+}
