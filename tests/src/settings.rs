@@ -8,14 +8,16 @@ use std::net::SocketAddr;
 pub struct Settings {
     /// How often Linear, GitHub and the table are swept, in seconds.
     pub sweep_s: u64,
+    /// How often GitHub is asked for webhooks that failed, in seconds.
+    pub redeliver_s: u64,
     /// The pieces of work that are there before Lockstep starts, from `ENG-1` on: each a Linear issue, a GitHub issue and a task.
     pub pieces: usize,
 }
 
 impl Default for Settings {
-    /// Sweeps so rarely that none happens in a test after the one at the start.
+    /// Sweeps, and asks for failed webhooks, so rarely that it does not happen in a test after the sweep at the start.
     fn default() -> Self {
-        Self { sweep_s: 3_600, pieces: 6 }
+        Self { sweep_s: 3_600, redeliver_s: 3_600, pieces: 6 }
     }
 }
 
@@ -44,7 +46,7 @@ pub(crate) struct Addresses<'a> {
 /// The configuration as TOML.
 pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
     let Addresses { gateway, nats, database, linear, github, agent } = at;
-    let sweep_s = settings.sweep_s;
+    let Settings { sweep_s, redeliver_s, .. } = settings;
     let mut text = String::new();
     // One address for all: a service whose address is the gateway's has none of its own.
     for service in ["gateway", "admin", "ingest", "resolver", "broadcaster", "monitor"] {
@@ -69,16 +71,20 @@ url = "{database}"
 api_url = "{linear}"
 api_key = "{linear_token}"
 sweep_s = {sweep_s}
+run = {{ sweep_least_s = {sweep_s} }}
 [connector.github]
 api_url = "{github}"
 token = "{github_token}"
 bot_login = "lockstep[bot]"
 repositories = ["acme/web"]
 sweep_s = {sweep_s}
+redeliver_s = {redeliver_s}
+run = {{ sweep_least_s = {sweep_s} }}
 [connector.postgres]
 url = "{database}"
 install = true
 sweep_s = {sweep_s}
+run = {{ sweep_least_s = {sweep_s} }}
 tables = [{{ table = "public.tasks", kind = "task", title = "title", mentions = ["issue"] }}]
 [connector.agentapi]
 agents = [{{ name = "agent-1", url = "{agent}" }}]

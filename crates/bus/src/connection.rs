@@ -99,6 +99,11 @@ impl Bus {
         self.config.partitions
     }
 
+    /// The most bytes that the server takes as one message, its headers included.
+    pub fn message_bytes_max(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+
     /// Empties a stream, for tests and for starting over.
     pub async fn purge(&self, stream: Stream) -> anyhow::Result<()> {
         self.jetstream.get_stream_no_info(stream.name()).await?.purge().await?;

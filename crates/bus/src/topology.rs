@@ -13,8 +13,8 @@ use model::{Lane, System};
 use crate::Config;
 
 pub use subjects::{
-    change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, system_of, token,
-    untoken, webhook,
+    change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, swept, system_of,
+    token, untoken, webhook,
 };
 
 const HOUR: u64 = 3_600;

@@ -36,6 +36,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
     const HAS_SWEEP: bool;
     /// It can be told, or shown, a status.
     const HAS_COMMANDS: bool;
+    /// It sends a webhook again when it is asked to, and does not do so by itself.
+    const HAS_REDELIVERY: bool = false;
     /// It wants to hear of changes of the items that its records belong to.
     const HAS_CHANGES: bool = false;
     /// Its section of the configuration, with unknown keys denied. The key `run` of the section is the loop's own
@@ -45,9 +47,9 @@ pub trait Connector: Send + Sync + Sized + 'static {
     /// Takes its configuration. No I/O; a wrong setting is one clear sentence with the key's name.
     fn new(config: Self::Config, parts: Parts) -> Result<Self, String>;
 
-    /// How often the sweep runs, from the start of one to the start of the next.
+    /// How long it is at most from the start of one sweep to the start of the next.
     fn sweep_every(&self) -> Duration {
-        Duration::from_mins(1)
+        Duration::from_mins(5)
     }
 
     /// What a webhook says. Pure. A body that is not what it should be is [`Failure::Refused`] and becomes a dead letter.
@@ -77,6 +79,30 @@ pub trait Connector: Send + Sync + Sized + 'static {
         ready(Ok(Page::default()))
     }
 
+    /// The cursor of a sweep that sees what changed since a moment. `None` where a sweep can only see everything.
+    fn cursor_since(&self, since: Timestamp) -> Option<Value> {
+        let _ = since;
+        None
+    }
+
+    /// How many records a sweep from `cursor` will see, where the system can say so.
+    fn count(&self, cursor: Option<Value>) -> impl Future<Output = Result<Option<u64>, Failure>> + Send {
+        let _ = cursor;
+        ready(Ok(None))
+    }
+
+    /// How often failed webhooks are asked for again. Only with `HAS_REDELIVERY`.
+    fn redeliver_every(&self) -> Duration {
+        Duration::from_mins(5)
+    }
+
+    /// Asks the system to send again the webhooks that it could not deliver, in a bounded number. `cursor` is what the last
+    /// call left. MUST ask for each a bounded number of times. Only with `HAS_REDELIVERY`.
+    fn redeliver(&self, cursor: Option<Value>) -> impl Future<Output = Result<Redelivered, Failure>> + Send {
+        let _ = cursor;
+        ready(Ok(Redelivered::default()))
+    }
+
     /// A source of the system's own that runs for as long as the process: an outbox, a stream. When it ends it is begun
     /// again, with a growing wait after failures. It is dropped at any await on shutdown.
     fn watch(&self, sink: Sink) -> impl Future<Output = Result<(), Failure>> + Send {
@@ -103,6 +129,8 @@ pub struct Parts {
     pub process: Process,
     /// HTTP with timeouts, pacing and a circuit breaker; [`Calls::scoped`] for a second credential or address.
     pub calls: Calls,
+    /// Whether the loop runs here: only then may the connector know what webhooks told.
+    pub hears: bool,
 }
 
 /// A webhook as it was stored: its signature is checked, its content is not.
@@ -154,8 +182,32 @@ pub struct Written {
 pub struct Page {
     /// What was seen (source `Sweep`).
     pub observations: Vec<Observation>,
+    /// What was met and could not be read. It holds up nothing else, and becomes dead letters.
+    pub unreadable: Vec<Unreadable>,
     /// Where the next page begins; `None` ends the sweep.
     pub next: Option<Value>,
     /// With the last page: where the next sweep begins. Stored when all observations of the sweep are acknowledged.
+    pub cursor: Option<Value>,
+}
+
+/// Something that a sweep met and could not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What people call it: a record's id, or as much of it as can be read.
+    pub name: String,
+    /// What the system said of it.
+    pub content: Bytes,
+    /// A word for why: the dead letter's reason.
+    pub code: &'static str,
+    /// Why, for a person.
+    pub why: String,
+}
+
+/// What came of asking for webhooks again.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Redelivered {
+    /// How many were asked for.
+    pub asked: u64,
+    /// What the next call is given.
     pub cursor: Option<Value>,
 }

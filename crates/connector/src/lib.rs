@@ -2,6 +2,7 @@
 //!
 //! Knows no system. A connector is a folder that implements [`Connector`] and one line that makes its [`Registration`].
 
+mod backfill;
 pub mod calls;
 #[cfg(feature = "testing")]
 pub mod compliance;
@@ -10,8 +11,9 @@ mod failure;
 mod registration;
 mod run;
 
+pub use backfill::{Backfill, BoxSweeper, Order, Progress, Step, Sweeper, Swept, beginning};
 pub use calls::{Calls, Response};
-pub use contract::{Connector, Decoded, Page, Parts, Reading, Webhook, Written};
+pub use contract::{Connector, Decoded, Page, Parts, Reading, Redelivered, Unreadable, Webhook, Written};
 pub use failure::{Action, Failure};
 pub use registration::{Registration, Settings, registration};
 pub use run::{Sink, observation_id, run};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::calls::{CallSettings, Calls};
-use crate::{Connector, Parts};
+use crate::{BoxSweeper, Connector, Parts, Swept};
 
 /// A connector as the list of connectors knows it.
 #[derive(Clone, Copy)]
@@ -21,13 +21,15 @@ pub struct Registration {
     pub mapping: &'static str,
     /// Starts it with its section. Returns when it is up; its tasks go on until the process's shutdown.
     pub run: fn(Value, Process, Bus) -> BoxFuture<'static, anyhow::Result<()>>,
+    /// Makes what reads the system from its beginning; one sentence where its section does not serve, or it has no sweep.
+    pub sweeper: fn(Value, &Process) -> Result<BoxSweeper, String>,
     /// Whether its section could be run with, without I/O; else one sentence that names the key.
     pub check: fn(&Value) -> Result<(), String>,
 }
 
 /// The registration of connector `C` with its built-in mapping.
 pub const fn registration<C: Connector>(mapping: &'static str) -> Registration {
-    Registration { name: C::SYSTEM, mapping, run: start::<C>, check: check::<C> }
+    Registration { name: C::SYSTEM, mapping, run: start::<C>, sweeper: sweeper::<C>, check: check::<C> }
 }
 
 /// How the loop runs a connector: the key `run` of its section.
@@ -40,19 +42,28 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many commands of a partition are held at most, waiting ones included.
     pub held_max: usize,
+    /// How soon a sweep may follow another where no webhook tells of changes, in seconds; see the connector's own `sweep_s`.
+    pub sweep_least_s: u64,
     /// Timeouts and bounds of HTTP calls.
     pub calls: CallSettings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { backoff: Backoff::default(), concurrency: 16, held_max: 256, calls: CallSettings::default() }
+        Self {
+            backoff: Backoff::default(),
+            concurrency: 16,
+            held_max: 256,
+            sweep_least_s: 15,
+            calls: CallSettings::default(),
+        }
     }
 }
 
 fn start<C: Connector>(section: Value, process: Process, bus: Bus) -> BoxFuture<'static, anyhow::Result<()>> {
     async move {
-        let (connector, settings) = build::<C>(section, &process).map_err(|why| anyhow!("{}: {why}", C::SYSTEM))?;
+        let (connector, settings) =
+            build::<C>(section, &process, true).map_err(|why| anyhow!("{}: {why}", C::SYSTEM))?;
         crate::run(connector, settings, process, bus).await.map(drop)
     }
     .boxed()
@@ -60,10 +71,21 @@ fn start<C: Connector>(section: Value, process: Process, bus: Bus) -> BoxFuture<
 
 fn check<C: Connector>(section: &Value) -> Result<(), String> {
     // A process that is only looked at by the connector's constructor, which does no I/O.
-    build::<C>(section.clone(), &Process::new(C::SYSTEM, None)).map(drop)
+    build::<C>(section.clone(), &Process::new(C::SYSTEM, None), true).map(drop)
 }
 
-fn build<C: Connector>(mut section: Value, process: &Process) -> Result<(C, Settings), String> {
+fn sweeper<C: Connector>(section: Value, process: &Process) -> Result<BoxSweeper, String> {
+    if !C::HAS_SWEEP {
+        return Err(format!(
+            "{} cannot be asked what changed: its records tell of themselves as they change",
+            C::SYSTEM
+        ));
+    }
+    let (connector, settings) = build::<C>(section, process, false)?;
+    Ok(Box::new(Swept { connector, backoff: settings.backoff }))
+}
+
+fn build<C: Connector>(mut section: Value, process: &Process, hears: bool) -> Result<(C, Settings), String> {
     if section.is_null() {
         section = Value::Object(serde_json::Map::new());
     }
@@ -74,7 +96,10 @@ fn build<C: Connector>(mut section: Value, process: &Process) -> Result<(C, Sett
     if settings.concurrency == 0 || settings.held_max < settings.concurrency {
         return Err("run: concurrency must be at least 1, and held_max at least as much".into());
     }
+    if settings.sweep_least_s == 0 {
+        return Err("run: sweep_least_s must be at least 1".into());
+    }
     let config = runtime::config::section("", &section).map_err(|error| error.to_string())?;
     let calls = Calls::new(C::SYSTEM, C::LIMITS, settings.calls.clone(), process.clone())?;
-    Ok((C::new(config, Parts { process: process.clone(), calls })?, settings))
+    Ok((C::new(config, Parts { process: process.clone(), calls, hears })?, settings))
 }

@@ -4,6 +4,8 @@ mod attempt;
 mod changes;
 mod commands;
 mod deliver;
+mod pace;
+mod redeliver;
 mod sink;
 mod sweep;
 mod watch;
@@ -42,6 +44,9 @@ pub async fn run<C: Connector>(connector: C, settings: Settings, process: Proces
     }
     if C::HAS_SWEEP {
         process.spawn("sweep", sweep::run(parts.clone()));
+    }
+    if C::HAS_REDELIVERY {
+        process.spawn("redeliver", redeliver::run(parts.clone()));
     }
     process.spawn("watch", watch::run(parts.clone()));
     parts.bus.keep_announcing(&process);

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+#[path = "loop/backfill.rs"]
+mod backfill;
 #[path = "loop/fake.rs"]
 mod fake;
 
@@ -344,6 +346,32 @@ async fn a_sweep_publishes_its_pages_and_goes_on_from_its_cursor() {
     assert_eq!(asked[0], (None, None));
     assert!(asked[1..3] == retried || asked[0..2] == [(None, None), (None, None)], "{asked:?}");
     assert_eq!(asked[3..5], [(Some("noon"), None), (Some("evening"), None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_sweep_cannot_read_is_one_dead_letter_however_often_it_is_met() {
+    let fake = Fake::default();
+    for cursor in ["morning", "noon", "evening"] {
+        fake.page(&[("one", "open")], None, Some(cursor));
+        fake.unreadable("broken");
+    }
+    let mut world = world(fake).await;
+    assert_eq!(world.observation().await.1.native, "open");
+    tokio::time::timeout(DEADLINE, world.fake.asked(4)).await.unwrap();
+    assert_eq!(world.dead("malformed").await.header("Lockstep-Attempts"), Some("1"));
+    let counted = world.process.metrics().dead_letters_total.with_label_values(&["connector-fake", "malformed"]);
+    assert_eq!(counted.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_webhooks_are_asked_for_again_with_what_the_last_time_left() {
+    let fake = Fake::default();
+    fake.fail(Part::Redeliver, Failure::refused("forbidden", "not your hooks"));
+    let world = world(fake).await;
+    let asked = tokio::time::timeout(DEADLINE, world.fake.asked_again(6)).await.unwrap();
+    assert_eq!(asked[..6], [0, 0, 1, 2, 3, 4], "the first was refused");
+    let counted = world.process.metrics().webhooks_total.with_label_values(&["fake", "asked_again"]);
+    assert_eq!(counted.get(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

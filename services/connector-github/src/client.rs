@@ -1,15 +1,17 @@
 //! Talks to GitHub's API: the only file of this connector that does I/O.
 
 mod api;
+mod redeliver;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector::calls::limits;
-use connector::{Connector, Decoded, Failure, Page, Parts, Reading, Webhook, Written};
+use connector::{Connector, Decoded, Failure, Page, Parts, Reading, Redelivered, Unreadable, Webhook, Written};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use http::{StatusCode, header::ETAG};
-use model::{Command, Native, Observation, RecordRef, Source};
+use http::StatusCode;
+use http::header::{ETAG, LINK};
+use model::{Command, Native, Observation, RecordRef, Source, Timestamp};
 use runtime::Process;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -18,8 +20,8 @@ use crate::address::{Address, Of, is_repository};
 use crate::decode::{self, Issue, Terms, malformed};
 use crate::pull::{Pull, Standing};
 use crate::sights::{Sights, is_unsettled};
-use crate::walk::Walk;
-use crate::{Config, encode};
+use crate::walk::{self, Walk};
+use crate::{Config, encode, redelivery};
 use api::{Api, json_of};
 
 /// How many pull requests of a page are read at once.
@@ -31,6 +33,9 @@ pub struct Github {
     api: Api,
     terms: Terms,
     sweep_every: Duration,
+    redeliver_every: Duration,
+    /// Whether webhooks are decoded in this process.
+    hears: bool,
     sights: Mutex<Sights>,
 }
 
@@ -41,13 +46,16 @@ impl Connector for Github {
     const HAS_WEBHOOKS: bool = true;
     const HAS_SWEEP: bool = true;
     const HAS_COMMANDS: bool = true;
+    const HAS_REDELIVERY: bool = true;
 
     fn new(config: Config, parts: Parts) -> Result<Self, String> {
         if let Some(bad) = config.repositories.iter().find(|name| !is_repository(name)) {
             return Err(format!("repositories: {bad:?} is not owner/name"));
         }
-        if config.sweep_s == 0 {
-            return Err("sweep_s: must be at least 1".to_owned());
+        if let Some(key) =
+            [("sweep_s", config.sweep_s), ("redeliver_s", config.redeliver_s)].iter().find(|key| key.1 == 0)
+        {
+            return Err(format!("{}: must be at least 1", key.0));
         }
         Ok(Self {
             api: Api::new(&config, &parts)?,
@@ -55,6 +63,8 @@ impl Connector for Github {
             process: parts.process,
             terms: Terms { repositories: config.repositories, team_prefixes: config.team_prefixes },
             sweep_every: Duration::from_secs(config.sweep_s),
+            redeliver_every: Duration::from_secs(config.redeliver_s),
+            hears: parts.hears,
         })
     }
 
@@ -117,21 +127,46 @@ impl Connector for Github {
         let walk = Walk::of(repositories, cursor, next)?;
         let Some(repository) = repositories.get(walk.repository) else {
             let (next, cursor) = walk.unchanged(repositories)?;
-            return Ok(Page { observations: Vec::new(), next, cursor });
+            return Ok(Page { next, cursor, ..Page::default() });
         };
         let call = encode::changed(repository, walk.since.as_deref(), walk.page);
         let answered = self.api.send(&call, walk.etag(repositories), "sweep").await?;
         if answered.status == StatusCode::NOT_MODIFIED {
             let (next, cursor) = walk.unchanged(repositories)?;
-            return Ok(Page { observations: Vec::new(), next, cursor });
+            return Ok(Page { next, cursor, ..Page::default() });
         }
         let etag = answered.header(ETAG.as_str());
-        let issues: Vec<Issue> = json_of(&answered.bytes)?;
-        let observations = self.seen(&issues).await?;
-        let changed: Vec<String> = issues.iter().map(|issue| issue.updated_at.clone()).collect();
+        let issues: Vec<Value> = json_of(&answered.bytes)?;
+        let (observations, unreadable) = self.seen(repository, &issues).await?;
+        let changed: Vec<String> =
+            issues.iter().filter_map(|issue| issue["updated_at"].as_str().map(str::to_owned)).collect();
         let full = issues.len() >= encode::PAGE;
         let (next, cursor) = walk.read(repositories, &changed, full, etag, self.process.now_ms())?;
-        Ok(Page { observations, next, cursor })
+        Ok(Page { observations, unreadable, next, cursor })
+    }
+
+    fn cursor_since(&self, since: Timestamp) -> Option<Value> {
+        walk::cursor_since(&self.terms.repositories, since)
+    }
+
+    async fn count(&self, cursor: Option<Value>) -> Result<Option<u64>, Failure> {
+        let mut total = 0;
+        for (repository, since) in walk::starts(&self.terms.repositories, cursor)? {
+            let answered = self.api.send(&encode::how_many(repository, since.as_deref()), None, "sweep").await?;
+            let one: Vec<Value> = json_of(&answered.bytes)?;
+            // A single page has no link to a last one.
+            let last = answered.header(LINK.as_str()).and_then(redelivery::last_page);
+            total += last.unwrap_or(u64::try_from(one.len()).unwrap_or_default());
+        }
+        Ok(Some(total))
+    }
+
+    fn redeliver_every(&self) -> Duration {
+        self.redeliver_every
+    }
+
+    async fn redeliver(&self, cursor: Option<Value>) -> Result<Redelivered, Failure> {
+        self.ask_again(cursor).await
     }
 }
 
@@ -140,31 +175,40 @@ impl Github {
         self.sights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a page of a list shows. A list does not tell a pull request's branch and reviews, so those are read one by one.
-    async fn seen(&self, issues: &[Issue]) -> Result<Vec<Observation>, Failure> {
-        let one = async |issue: &Issue| match self.seen_one(issue).await {
-            Ok(seen) => Ok(Some(seen)),
+    /// What a page of a list shows, and what on it cannot be read. A list does not tell a pull request's branch and reviews, so
+    /// those are read one by one.
+    async fn seen(&self, repository: &str, issues: &[Value]) -> Result<(Vec<Observation>, Vec<Unreadable>), Failure> {
+        let one = async |issue: &Value| match self.seen_one(issue).await {
+            Ok(seen) => Ok(Some(Ok(seen))),
             Err(Failure::Gone { .. }) => Ok(None),
             // One that cannot be read must not hide the others.
             Err(Failure::Refused { why, code: "malformed" }) => {
-                tracing::warn!(record.number = issue.number, "left out of the sweep: {why}");
-                Ok(None)
+                let name = format!("{repository}#{}", issue["number"]);
+                Ok(Some(Err(Unreadable { name, content: issue.to_string().into(), code: "malformed", why })))
             }
             Err(failure) => Err(failure),
         };
-        let seen: Vec<Option<Observation>> = stream::iter(issues).map(one).buffered(READS_MAX).try_collect().await?;
-        let now = self.process.now_ms();
-        let mut sights = self.sights();
-        // A page is a moment old. Of a second that is not over it says nothing where a webhook did; the next sweep reads it again.
-        let old = |seen: &Observation| is_unsettled(seen.occurred_at, now) && sights.was_told(seen);
-        let mut seen: Vec<Observation> = seen.into_iter().flatten().filter(|seen| !old(seen)).collect();
+        let all: Vec<Option<Result<Observation, Unreadable>>> =
+            stream::iter(issues).map(one).buffered(READS_MAX).try_collect().await?;
+        let (now, mut sights) = (self.process.now_ms(), self.sights());
+        let (mut seen, mut unreadable) = (Vec::new(), Vec::new());
+        for one in all.into_iter().flatten() {
+            match one {
+                // A page is a moment old. Of a second that is not over it says nothing where a webhook did, or may have; the
+                // next sweep reads it again.
+                Ok(one) if is_unsettled(one.occurred_at, now) && (!self.hears || sights.was_told(&one)) => {}
+                Ok(one) => seen.push(one),
+                Err(one) => unreadable.push(one),
+            }
+        }
         for seen in &mut seen {
             sights.name(seen, now);
         }
-        Ok(seen)
+        Ok((seen, unreadable))
     }
 
-    async fn seen_one(&self, issue: &Issue) -> Result<Observation, Failure> {
+    async fn seen_one(&self, issue: &Value) -> Result<Observation, Failure> {
+        let issue = Issue::deserialize(issue).map_err(|error| malformed(&error))?;
         if issue.pull_request.is_none() {
             return issue.observation(&self.terms, Source::Sweep);
         }

@@ -80,6 +80,29 @@ pub fn changed(repository: &str, since: Option<&str>, page: u32) -> Call {
     ))
 }
 
+/// Asks for one of the issues and pull requests that changed since a time: the answer tells how many there are.
+pub fn how_many(repository: &str, since: Option<&str>) -> Call {
+    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+    Call::get(format!("/repos/{repository}/issues?state=all&per_page=1{since}"))
+}
+
+/// Asks for the hooks of a repository.
+pub fn hooks(repository: &str) -> Call {
+    Call::get(format!("/repos/{repository}/hooks?per_page={PAGE}"))
+}
+
+/// Asks for a page of a list of deliveries, those of a status or all, the newest first.
+pub fn deliveries(log: &str, status: Option<&str>, cursor: Option<&str>) -> Call {
+    let status = status.map(|status| format!("&status={status}")).unwrap_or_default();
+    let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+    Call::get(format!("{log}?per_page={PAGE}{status}{cursor}"))
+}
+
+/// Asks for a delivery to be made again.
+pub fn attempt(log: &str, delivery: u64) -> Call {
+    Call { method: Method::POST, path: format!("{log}/{delivery}/attempts"), body: None }
+}
+
 /// Makes an issue show a status.
 pub fn set_issue(at: &Address, native: &Native) -> Result<Call, Failure> {
     let body = match native.as_str().split_once('/') {

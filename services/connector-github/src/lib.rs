@@ -16,6 +16,7 @@ pub mod decode;
 pub mod encode;
 pub mod mention;
 pub mod pull;
+pub mod redelivery;
 mod sights;
 mod walk;
 
@@ -49,8 +50,10 @@ pub struct Config {
     pub private_key_path: Option<PathBuf>,
     /// The repositories that are swept, as `owner/name`; with any given, webhooks of others are ignored.
     pub repositories: Vec<String>,
-    /// How often they are swept.
+    /// How long it is at most from one sweep of them to the next.
     pub sweep_s: u64,
+    /// How often GitHub is asked to send webhooks again that it could not deliver.
+    pub redeliver_s: u64,
     /// The prefixes of the only identifiers (`ENG`) that are looked for in branches, titles and bodies; empty for any.
     pub team_prefixes: Vec<String>,
     /// The account that our writes are made by, where it is a bot's or a machine's alone. An app's is found out.
@@ -68,6 +71,7 @@ impl Default for Config {
             private_key_path: None,
             repositories: Vec::new(),
             sweep_s: 300,
+            redeliver_s: 300,
             team_prefixes: Vec::new(),
             bot_login: None,
         }

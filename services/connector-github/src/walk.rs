@@ -41,6 +41,27 @@ struct Seen {
     etag: Option<String>,
 }
 
+/// The cursor of a sweep through what changed in the repositories since a moment.
+pub fn cursor_since(repositories: &[String], since: Timestamp) -> Option<Value> {
+    let at = OffsetDateTime::from_unix_timestamp(since.0.div_euclid(1_000)).ok()?;
+    // The overlap, which every sweep takes off, was not meant.
+    let newest = Some((at + OVERLAP).format(&Rfc3339).ok()?);
+    let seen = Seen { newest, etag: None };
+    let cursor: Cursor = repositories.iter().map(|name| (name.clone(), seen.clone())).collect();
+    serde_json::to_value(cursor).ok()
+}
+
+/// Every repository with the time since which a sweep asks for what changed in it.
+pub fn starts(repositories: &[String], cursor: Option<Value>) -> Result<Vec<(&String, Option<String>)>, Failure> {
+    let cursor: Cursor =
+        cursor.map(serde_json::from_value).transpose().map_err(|error| unreadable(&error))?.unwrap_or_default();
+    let start = |name| {
+        let newest = cursor.get(name).and_then(|seen| seen.newest.as_deref());
+        Ok((name, newest.map(overlapping).transpose()?))
+    };
+    repositories.iter().map(start).collect()
+}
+
 impl Walk {
     /// Where a sweep goes on, or begins after the one that left `cursor`.
     pub fn of(repositories: &[String], cursor: Option<Value>, next: Option<Value>) -> Result<Self, Failure> {
@@ -193,6 +214,15 @@ mod tests {
         let (_, cursor) = walk.read(&one, &changed(&[NOON]), false, Some("tag"), LONG_AFTER).unwrap();
         let again = Walk::of(&one, cursor.clone(), None).unwrap();
         assert_eq!(again.unchanged(&one).unwrap(), (None, cursor));
+    }
+
+    #[test]
+    fn a_sweep_since_a_moment_asks_every_repository_for_what_changed_from_then_on() {
+        let cursor = cursor_since(&two(), moment(NOON).unwrap().1);
+        let first = Walk::of(&two(), cursor, None).unwrap();
+        assert_eq!(first.since.as_deref(), Some(NOON));
+        let second = next(first, &[LATER], false);
+        assert_eq!((second.repository, second.since.as_deref()), (1, Some(NOON)));
     }
 
     #[test]

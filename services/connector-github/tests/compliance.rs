@@ -8,6 +8,8 @@ mod app;
 mod calls;
 #[path = "compliance/front.rs"]
 mod front;
+#[path = "compliance/redeliver.rs"]
+mod redeliver;
 #[path = "compliance/suite.rs"]
 mod suite;
 #[path = "compliance/sweep.rs"]

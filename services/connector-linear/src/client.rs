@@ -4,10 +4,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use connector::calls::limits;
-use connector::{Calls, Connector, Decoded, Failure, Page, Parts, Reading, Webhook, Written};
+use connector::{Calls, Connector, Decoded, Failure, Page, Parts, Reading, Unreadable, Webhook, Written};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use model::{Command, Native, Observation, RecordRef, Source, Vocabulary};
+use model::{Command, Native, Observation, RecordRef, Source, Timestamp, Vocabulary};
 use runtime::Process;
 use runtime::config::Secret;
 use serde::de::DeserializeOwned;
@@ -104,22 +104,43 @@ impl Connector for Linear {
         self.know_us().await?;
         let mut place = Place::of(cursor, next)?;
         let asked = encode::issues(place.since.as_deref(), &self.teams, place.after.as_deref());
-        let issues: Nodes<Issue> = part(&self.ask(&asked, "sweep").await?, "issues")?;
-        let mut observations: Vec<Observation> = Vec::with_capacity(issues.nodes.len());
+        let issues: Nodes<Value> = part(&self.ask(&asked, "sweep").await?, "issues")?;
+        let (mut observations, mut unreadable) = (Vec::with_capacity(issues.nodes.len()), Vec::new());
         for issue in &issues.nodes {
-            place.saw(&issue.updated_at);
+            if let Some(updated_at) = issue["updatedAt"].as_str() {
+                place.saw(updated_at);
+            }
             match self.seen(issue).await {
                 Ok(seen) => observations.push(seen),
                 // One issue that cannot be read must not hide the others.
                 Err(Failure::Refused { why, code: "malformed" }) => {
-                    tracing::warn!(record.id = issue.id, "an issue is left out of the sweep: {why}");
+                    let name = issue["identifier"].as_str().or(issue["id"].as_str()).unwrap_or("an issue").to_owned();
+                    let content = issue.to_string().into();
+                    unreadable.push(Unreadable { name, content, code: "malformed", why });
                 }
                 Err(failure) => return Err(failure),
             }
         }
         let after = issues.page_info.filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
         let (next, cursor) = place.then(after);
-        Ok(Page { observations, next, cursor })
+        Ok(Page { observations, unreadable, next, cursor })
+    }
+
+    fn cursor_since(&self, since: Timestamp) -> Option<Value> {
+        crate::sweep::cursor_since(since)
+    }
+
+    async fn count(&self, cursor: Option<Value>) -> Result<Option<u64>, Failure> {
+        if cursor.is_some() {
+            // Linear counts the issues of a team, and not those that changed.
+            return Ok(None);
+        }
+        let teams: Nodes<decode::Size> = part(&self.ask(&encode::team_sizes(), "sweep").await?, "teams")?;
+        if teams.page_info.is_some_and(|page| page.has_next_page) {
+            return Ok(None);
+        }
+        let counted = teams.nodes.iter().filter(|team| decode::counts(&team.key, &self.teams));
+        Ok(Some(counted.map(|team| team.issue_count).sum()))
     }
 }
 
@@ -141,9 +162,10 @@ impl Linear {
         Ok(())
     }
 
-    async fn seen(&self, issue: &Issue) -> Result<Observation, Failure> {
-        let words = self.words(&issue.team.id, &decode::native(issue)?).await?;
-        decode::observation(issue, words, Source::Sweep)
+    async fn seen(&self, issue: &Value) -> Result<Observation, Failure> {
+        let issue = decode::issue(issue)?;
+        let words = self.words(&issue.team.id, &decode::native(&issue)?).await?;
+        decode::observation(&issue, words, Source::Sweep)
     }
 
     /// A team's words, asked for when they are not known, old, or lack the one that an issue shows.

@@ -80,6 +80,16 @@ pub struct PageInfo {
     pub end_cursor: Option<String>,
 }
 
+/// How many issues a team has.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Size {
+    /// What its issues' identifiers begin with.
+    pub key: String,
+    /// How many there are, without archived ones.
+    pub issue_count: u64,
+}
+
 #[derive(Deserialize)]
 struct Body {
     action: String,
@@ -211,6 +221,11 @@ pub fn observation(issue: &Issue, vocabulary: Vocabulary, source: Source) -> Res
         vocabulary: Some(vocabulary),
         metadata: std::collections::BTreeMap::new(),
     })
+}
+
+/// An issue of a list.
+pub fn issue(issue: &Value) -> Result<Issue, Failure> {
+    Issue::deserialize(issue).map_err(|error| malformed(&error))
 }
 
 /// The word an issue shows.

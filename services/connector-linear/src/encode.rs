@@ -12,11 +12,12 @@ use crate::vocabulary::State;
 pub const PAGE: u32 = 50;
 
 #[cfg(test)]
-const DOCUMENTS: [&str; 5] = [ISSUE, ISSUES, TEAM_STATES, ISSUE_UPDATE, VIEWER];
+const DOCUMENTS: [&str; 6] = [ISSUE, ISSUES, TEAM_STATES, TEAM_SIZES, ISSUE_UPDATE, VIEWER];
 
 const ISSUE: &str = include_str!("../graphql/issue.graphql");
 const ISSUES: &str = include_str!("../graphql/issues.graphql");
 const TEAM_STATES: &str = include_str!("../graphql/team_states.graphql");
+const TEAM_SIZES: &str = include_str!("../graphql/team_sizes.graphql");
 const ISSUE_UPDATE: &str = include_str!("../graphql/issue_update.graphql");
 const VIEWER: &str = include_str!("../graphql/viewer.graphql");
 
@@ -40,6 +41,11 @@ pub fn issues(since: Option<&str>, teams: &[String], after: Option<&str>) -> Val
 /// Asks for a team's states.
 pub fn team_states(team: &str) -> Value {
     json!({"query": TEAM_STATES, "variables": {"id": team}})
+}
+
+/// Asks how many issues each team has.
+pub fn team_sizes() -> Value {
+    json!({"query": TEAM_SIZES})
 }
 
 /// Asks who we are.

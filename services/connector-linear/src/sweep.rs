@@ -3,6 +3,7 @@
 //! Pure. A page holds the newest changes first, so an issue that changes meanwhile is seen again and none is passed over.
 
 use connector::Failure;
+use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
@@ -25,6 +26,14 @@ pub struct Place {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cursor {
     newest: Option<String>,
+}
+
+/// The cursor of a sweep through what changed since a moment.
+pub fn cursor_since(since: Timestamp) -> Option<Value> {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(since.0) * 1_000_000).ok()?;
+    // The overlap, which every sweep takes off, was not meant.
+    let newest = (at + OVERLAP).format(&Rfc3339).ok()?;
+    serde_json::to_value(Cursor { newest: Some(newest) }).ok()
 }
 
 impl Place {
@@ -84,6 +93,12 @@ mod tests {
         let second = Place::of(cursor.clone(), None).unwrap();
         assert_eq!(second.since.as_deref(), Some("2026-11-20T09:29:00.125Z"));
         assert_eq!(second.then(None).1, cursor, "a sweep that saw nothing leaves the cursor where it was");
+    }
+
+    #[test]
+    fn a_sweep_since_a_moment_asks_for_what_changed_from_then_on() {
+        let cursor = cursor_since(Timestamp(1_795_167_000_000));
+        assert_eq!(Place::of(cursor, None).unwrap().since.as_deref(), Some("2026-11-20T09:30:00Z"));
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub struct Statements {
     /// The rows whose captured change is not older than a time: `$1` kind, `$2` how many, `$3` the key after which,
     /// `$4` milliseconds since 1970.
     pub since: String,
+    /// How many rows there are.
+    pub count: String,
+    /// How many rows' captured change is not older than a time: `$1` kind, `$2` milliseconds since 1970.
+    pub count_since: String,
 }
 
 /// The columns of an entry of the outbox.
@@ -104,6 +108,10 @@ impl Statements {
                  FROM v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) ORDER BY v.key",
                 // A row that was deleted keeps its place in the page, and is known by its missing status.
                 columns.replacen(&format!("t.{key}::text AS key"), "v.key", 1)
+            ),
+            count: format!("SELECT count(*) FROM {name} WHERE {key} IS NOT NULL"),
+            count_since: format!(
+                "SELECT count(*) FROM {versions} WHERE kind = $1 AND at >= to_timestamp($2::bigint / 1000.0)"
             ),
         }
     }

@@ -12,7 +12,7 @@ mod name;
 use std::time::Duration;
 
 use connector::{Connector, Failure, Page, Parts, Reading, Registration, Sink, Written, registration};
-use model::{Command, RecordRef};
+use model::{Command, RecordRef, Timestamp};
 use serde_json::Value;
 
 pub use config::{Config, Table};
@@ -60,6 +60,14 @@ impl Connector for Postgres {
 
     async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
         self.client.sweep(cursor, next).await
+    }
+
+    fn cursor_since(&self, since: Timestamp) -> Option<Value> {
+        self.client.cursor_since(since)
+    }
+
+    async fn count(&self, cursor: Option<Value>) -> Result<Option<u64>, Failure> {
+        self.client.count(cursor).await
     }
 
     async fn watch(&self, sink: Sink) -> Result<(), Failure> {

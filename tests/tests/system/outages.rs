@@ -47,7 +47,7 @@ async fn ends_as_edited(world: &World, last: &[&str]) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_nats_amid_edits_loses_none() -> anyhow::Result<()> {
-    with_world(Settings { pieces: PIECES, sweep_s: 5 }, async |world| {
+    with_world(Settings { pieces: PIECES, sweep_s: 5, ..Settings::default() }, async |world| {
         let (mut random, mut last) = (random(), ["todo"; PIECES]);
         edit(world, &mut random, 40, &mut last).await?;
         world.nats.kill();
@@ -61,7 +61,7 @@ async fn kill_9_of_nats_amid_edits_loses_none() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn systems_that_answer_with_errors_are_told_in_the_end() -> anyhow::Result<()> {
-    with_world(Settings { pieces: PIECES, sweep_s: 5 }, async |world| {
+    with_world(Settings { pieces: PIECES, sweep_s: 5, ..Settings::default() }, async |world| {
         let (mut random, mut last) = (random(), ["todo"; PIECES]);
         let faults = Faults { error_5xx: 0.2, slow_ms: 20, seed: random.random(), ..Faults::default() };
         world.linear.faults().set(faults.clone());

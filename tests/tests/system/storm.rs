@@ -88,7 +88,7 @@ async fn standing(world: &World) -> anyhow::Result<Vec<Standing>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_sweep_makes_everything_agree()
 -> anyhow::Result<()> {
-    let settings = Settings { sweep_s: SWEEP_S, pieces: PIECES };
+    let settings = Settings { sweep_s: SWEEP_S, pieces: PIECES, ..Settings::default() };
     with_world(settings, async |world| {
         let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
         eprintln!("SEED={seed}");

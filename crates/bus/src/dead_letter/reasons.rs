@@ -61,7 +61,7 @@ pub const REASONS: &[Reason] = &[
     is(
         "malformed",
         "the bytes can be read and a field is wrong; the detail names it",
-        "mend the publisher, and let it send again; discard this one. After an update of Lockstep that reads it: replay",
+        "mend the publisher, and let it send again, or what a sweep read, and run `lockstep sync`; discard this one. After an update of Lockstep that reads it: replay",
     ),
     is(
         "merged",
@@ -128,10 +128,11 @@ pub const REASONS: &[Reason] = &[
         "PostgreSQL refuses the content",
         "the detail says why: mend the publisher, and let it send again; discard this one",
     ),
+    is("unusable_key", "a row's key is no name of a record", "mend the row, run `lockstep sync postgres`, discard"),
     is(
         "unusable_status",
-        "after the write the row shows what is no status: a trigger may have changed it",
-        "mend the trigger or the column, then replay",
+        "a row shows what is no status: after a write, a trigger may have changed it",
+        "mend the row, the trigger or the column; replay a command, and for a row that a sweep read discard",
     ),
 ];
 

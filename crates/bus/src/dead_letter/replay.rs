@@ -144,6 +144,9 @@ impl Bus {
 /// The letter's message as it was, and what tells its readers when it came first.
 fn again(letter: &Letter) -> anyhow::Result<Outgoing> {
     let subject = topology::published(&letter.subject);
+    if letter.subject.starts_with("lockstep.sweep.") {
+        bail!("dead letter {} was read by a sweep: run `lockstep sync`, then discard it", letter.sequence);
+    }
     if !subject.starts_with("lockstep.") || Stream::of_subject(&letter.subject).is_none() {
         bail!("dead letter {} was on {subject:?}, which is no subject of ours", letter.sequence);
     }

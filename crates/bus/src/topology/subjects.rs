@@ -65,9 +65,14 @@ pub fn record_of(subject: &str) -> Option<RecordRef> {
 pub fn system_of(subject: &str) -> Option<System> {
     let mut tokens = subject.split('.').skip(1);
     match (tokens.next(), tokens.next()) {
-        (Some("webhook" | "command"), Some(system)) => System::new(system).ok(),
+        (Some("webhook" | "command" | "sweep"), Some(system)) => System::new(system).ok(),
         _ => record_of(subject).map(|record| record.system),
     }
+}
+
+/// What stands for a subject in the dead letter of something that a sweep could not read. Nothing is published there.
+pub fn swept(system: &System, name: &str) -> String {
+    format!("lockstep.sweep.{system}.{}", token(name))
 }
 
 /// Where a service shows that it lives. Not kept.

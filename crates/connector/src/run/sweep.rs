@@ -1,18 +1,23 @@
 //! Sweeps: asks the system what changed, for what its webhooks did not tell. One process at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
-use bus::Outgoing;
-use model::Lane;
+use bus::{Stream, topology};
+use model::{Observation, Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Loop;
-use crate::{Action, Connector, Failure, Page};
+use super::pace::{Found, Pace};
+use crate::backfill::{buried, parcels, patiently};
+use crate::{Connector, Page};
 
 /// A sweep that never ends is a mistake of the connector or of the system.
 const PAGES_MAX: usize = 100_000;
+/// Of how many things the next sweep knows that it saw them before. Of a sweep that saw more it knows nothing.
+const KNOWN_MAX: usize = 10_000;
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
     let shutdown = parts.process.shutdown().clone();
@@ -33,58 +38,92 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
 }
 
 async fn over_and_over<C: Connector>(parts: &Loop<C>) {
+    let least = Duration::from_secs(parts.settings.sweep_least_s);
+    let mut pace = Pace::new(least, parts.connector.sweep_every());
+    let mut memory = Memory::default();
     loop {
         let began = Instant::now();
-        match sweep(parts).await {
-            Ok(seen) => tracing::debug!(system = C::SYSTEM, seen, "sweep done"),
-            Err(error) => tracing::warn!(system = C::SYSTEM, error = format!("{error:#}"), "sweep broken off"),
-        }
-        let every = parts.connector.sweep_every();
+        let found = match sweep(parts, &mut memory).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(system = C::SYSTEM, error = format!("{error:#}"), "sweep broken off");
+                Found::Nothing
+            }
+        };
+        let wait = pace.after(found);
+        tracing::debug!(system = C::SYSTEM, ?found, wait_ms = wait.as_millis(), "sweep done");
         // Processes that started together should not ask together.
-        let every = every + every.mul_f64(runtime::jitter() / 10.0);
-        tokio::time::sleep(every.saturating_sub(began.elapsed()).max(Duration::from_millis(10))).await;
+        let wait = wait + wait.mul_f64(runtime::jitter() / 10.0);
+        tokio::time::sleep(wait.saturating_sub(began.elapsed()).max(Duration::from_millis(10))).await;
     }
 }
 
-/// One sweep, from the cursor of the last one that ended. How many observations it published.
-async fn sweep<C: Connector>(parts: &Loop<C>) -> anyhow::Result<usize> {
+/// What the last sweep met: sweeps overlap, and see much of it again.
+#[derive(Default)]
+struct Memory {
+    /// The ids of what it saw; none when there was no sweep, or it saw too much to be remembered.
+    seen: Option<BTreeSet<String>>,
+    /// What it could not read.
+    unreadable: BTreeSet<String>,
+}
+
+/// One sweep, from the cursor of the last one that ended.
+async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Result<Found> {
     let name = format!("sweep/{}", C::SYSTEM);
     let cursor = match parts.bus.cursor(&name).await? {
         Some(stored) => serde_json::from_slice::<Value>(&stored).context("the stored cursor is not JSON")?,
         None => Value::Null,
     };
     let cursor = Some(cursor).filter(|cursor| !cursor.is_null());
-    let (mut next, mut seen) = (None, 0);
+    let (mut next, mut now, mut newest) = (None, Memory { seen: Some(BTreeSet::new()), ..Memory::default() }, None);
     for _ in 0..PAGES_MAX {
-        let page = page(parts, cursor.as_ref(), next.as_ref()).await?;
-        seen += page.observations.len();
-        let messages: Vec<_> = page.observations.iter().map(|seen| Outgoing::observation(Lane::Low, seen)).collect();
-        if !parts.publish(messages).await {
-            anyhow::bail!("the bus did not take what was seen");
-        }
+        let ask = || parts.connector.sweep(cursor.clone(), next.clone());
+        let page = patiently(&parts.settings.backoff, ask).await?;
+        newest = newest.max(news(&page.observations, memory));
+        take(parts, &page, memory, &mut now).await?;
         next = page.next;
         if next.is_none() {
             // Only now: all of it is stored.
             if let Some(cursor) = page.cursor {
                 parts.bus.store_cursor(&name, serde_json::to_vec(&cursor)?.into()).await?;
             }
-            return Ok(seen);
+            *memory = now;
+            return found(parts, newest).await;
         }
     }
     anyhow::bail!("the sweep had more than {PAGES_MAX} pages")
 }
 
-async fn page<C: Connector>(parts: &Loop<C>, cursor: Option<&Value>, next: Option<&Value>) -> Result<Page, Failure> {
-    let mut attempt = 1;
-    loop {
-        let failure = match parts.connector.sweep(cursor.cloned(), next.cloned()).await {
-            Ok(page) => return Ok(page),
-            Err(failure) => failure,
-        };
-        let Action::Wait { wait, counts } = failure.action(&parts.settings.backoff, attempt, runtime::jitter()) else {
-            return Err(failure);
-        };
-        attempt += u32::from(counts);
-        tokio::time::sleep(wait).await;
+/// Stores what is on a page.
+async fn take<C: Connector>(parts: &Loop<C>, page: &Page, before: &Memory, now: &mut Memory) -> anyhow::Result<()> {
+    let (messages, unreadable) = parcels(&parts.bus, page);
+    anyhow::ensure!(parts.publish(messages).await, "the bus did not take what was seen");
+    for unreadable in &unreadable {
+        let letter = buried(&parts.system, unreadable, parts.process.now_ms());
+        // Sweep after sweep meets it again; one letter says it.
+        let is_new = now.unreadable.insert(letter.subject.clone()) && !before.unreadable.contains(&letter.subject);
+        anyhow::ensure!(!is_new || parts.bury(letter).await, "the bus did not take what cannot be read");
     }
+    if let Some(seen) = &mut now.seen {
+        seen.extend(page.observations.iter().map(|seen| seen.id.clone()));
+        if seen.len() > KNOWN_MAX {
+            now.seen = None;
+        }
+    }
+    Ok(())
+}
+
+/// When the newest of what the last sweep did not see was made; `None` when there is none, or nothing is known of that.
+fn news(seen: &[Observation], memory: &Memory) -> Option<Timestamp> {
+    let known = memory.seen.as_ref()?;
+    seen.iter().filter(|seen| !known.contains(&seen.id)).map(|seen| seen.occurred_at).max()
+}
+
+async fn found<C: Connector>(parts: &Loop<C>, newest: Option<Timestamp>) -> anyhow::Result<Found> {
+    if newest.is_none() || !C::HAS_WEBHOOKS {
+        // Without webhooks it has a source of its own, which tells of changes as they do.
+        return Ok(if newest.is_none() { Found::Nothing } else { Found::Told });
+    }
+    let last = parts.bus.last_message(Stream::Webhooks, &topology::webhook(&parts.system)).await?;
+    Ok(Found::of(newest, last.map(|last| last.published_at_ms)))
 }

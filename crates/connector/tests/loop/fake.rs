@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use connector::{Connector, Decoded, Failure, Page, Parts, Reading, Sink, Webhook, Written, observation_id};
+use connector::{
+    Connector, Decoded, Failure, Page, Parts, Reading, Redelivered, Sink, Unreadable, Webhook, Written, observation_id,
+};
 use model::{Command, Intent, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp};
 use proto::v1;
 use serde_json::Value;
@@ -17,6 +19,7 @@ pub enum Part {
     Write,
     Sweep,
     Change,
+    Redeliver,
 }
 
 /// The connector; a successor shares the system.
@@ -42,6 +45,7 @@ struct Inside {
     sweeps: Vec<(Option<String>, Option<String>)>,
     stream: VecDeque<String>,
     changes: Vec<String>,
+    asked_again: Vec<u64>,
     webhook: Option<Webhook>,
 }
 
@@ -97,7 +101,15 @@ impl Fake {
         let mut inside = self.inside();
         let position = 10 + inside.pages.len() as u64;
         let observations = seen_there.iter().map(|(id, native)| seen(id, native, position)).collect();
-        inside.pages.push_back(Page { observations, next: next.map(Value::from), cursor: cursor.map(Value::from) });
+        let (next, cursor) = (next.map(Value::from), cursor.map(Value::from));
+        inside.pages.push_back(Page { observations, next, cursor, ..Page::default() });
+    }
+
+    /// The last page that was laid down has something on it that cannot be read.
+    pub fn unreadable(&self, name: &str) {
+        let unreadable =
+            Unreadable { name: name.into(), content: "{".into(), code: "malformed", why: "it is cut off".into() };
+        self.inside().pages.back_mut().unwrap().unreadable.push(unreadable);
     }
 
     pub fn stream(&self, words: &[&str]) {
@@ -118,6 +130,12 @@ impl Fake {
 
     pub fn sweeps(&self) -> Vec<(Option<String>, Option<String>)> {
         self.inside().sweeps.clone()
+    }
+
+    /// The cursors with which it was asked to send webhooks again, once there are so many.
+    pub async fn asked_again(&self, count: usize) -> Vec<u64> {
+        self.until(|inside| inside.asked_again.len() >= count).await;
+        self.inside().asked_again.clone()
     }
 
     pub fn last_webhook(&self) -> Option<Webhook> {
@@ -182,6 +200,7 @@ impl Connector for Fake {
     const HAS_SWEEP: bool = true;
     const HAS_COMMANDS: bool = true;
     const HAS_CHANGES: bool = true;
+    const HAS_REDELIVERY: bool = true;
     type Config = BTreeMap<String, String>;
 
     fn new(_config: Self::Config, _parts: Parts) -> Result<Self, String> {
@@ -242,6 +261,25 @@ impl Connector for Fake {
         self.happen(|inside| inside.sweeps.push(asked));
         self.may(Part::Sweep)?;
         Ok(self.inside().pages.pop_front().unwrap_or_default())
+    }
+
+    fn cursor_since(&self, since: Timestamp) -> Option<Value> {
+        Some(Value::from(format!("since {}", since.0)))
+    }
+
+    async fn count(&self, _cursor: Option<Value>) -> Result<Option<u64>, Failure> {
+        Ok(Some(self.inside().pages.iter().map(|page| page.observations.len() as u64).sum()))
+    }
+
+    fn redeliver_every(&self) -> Duration {
+        Duration::from_millis(5)
+    }
+
+    async fn redeliver(&self, cursor: Option<Value>) -> Result<Redelivered, Failure> {
+        let asked = cursor.and_then(|cursor| cursor.as_u64()).unwrap_or(0);
+        self.happen(|inside| inside.asked_again.push(asked));
+        self.may(Part::Redeliver)?;
+        Ok(Redelivered { asked: u64::from(asked < 3), cursor: Some(Value::from(asked + 1)) })
     }
 
     async fn watch(&self, sink: Sink) -> Result<(), Failure> {

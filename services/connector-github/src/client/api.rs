@@ -50,6 +50,20 @@ impl Api {
         self.login.get().map(String::as_str)
     }
 
+    /// Whether the credential is an app's.
+    pub(super) fn is_app(&self) -> bool {
+        matches!(self.credential, Credential::App(_))
+    }
+
+    /// An answer to the app itself, not to its installation.
+    pub(super) async fn as_app(&self, call: &Call, class: &'static str) -> Result<Response, Failure> {
+        let Credential::App(app) = &self.credential else {
+            return Err(Failure::refused("unauthorized", "only a GitHub App may ask for this"));
+        };
+        let claim = app.claim(self.process.now_ms()).map_err(|why| Failure::refused("unauthorized", why))?;
+        judged(self.rest.send(self.request(call, &claim)?, class).await?)
+    }
+
     /// The data of an answer of GraphQL's.
     pub(super) async fn graphql(&self, call: &Call, class: &'static str) -> Result<Value, Failure> {
         answer::data(&self.send(call, None, class).await?.bytes)

@@ -51,3 +51,9 @@ async fn a_stranger_is_refused() {
     let refused = github.read(&issue(1)).await;
     assert!(matches!(refused, Err(Failure::Refused { .. } | Failure::Gone { .. })), "{refused:?}");
 }
+
+#[tokio::test]
+async fn failed_webhooks_of_the_app_are_asked_for_by_the_app_itself() {
+    let server = server().await;
+    crate::redeliver::asks_once_for_each(&server, &connector_with(&server, config(7))).await;
+}

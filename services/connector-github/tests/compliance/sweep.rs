@@ -10,7 +10,7 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::world::{REPO, TOKEN, connector, newest, pull, server};
+use crate::world::{REPO, TOKEN, connector, deaf, newest, pull, server};
 
 async fn swept(github: &Github, cursor: Option<Value>) -> (Vec<Observation>, Option<Value>) {
     let (mut seen, mut next) = (Vec::new(), None);
@@ -89,6 +89,29 @@ async fn etag(server: &GithubSandbox, newest: &str) -> String {
     );
     let request = reqwest::Client::new().get(url).bearer_auth(TOKEN).header("user-agent", "tests");
     request.send().await.unwrap().headers()["etag"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_records_that_a_sweep_will_see_are_counted() {
+    let server = server().await;
+    let github = connector(&server);
+    assert_eq!(github.count(None).await.unwrap(), Some(0));
+    for n in 0..3 {
+        server.open_issue(REPO, &format!("Task {n}"), "").unwrap();
+        assert_eq!(github.count(None).await.unwrap(), Some(n + 1));
+    }
+    let ahead = github.cursor_since(model::Timestamp(4_000_000_000_000));
+    assert_eq!(github.count(ahead.clone()).await.unwrap(), Some(0));
+    assert_eq!(swept(&github, ahead).await.0, []);
+    assert_eq!(github.count(github.cursor_since(model::Timestamp(0))).await.unwrap(), Some(3));
+}
+
+#[tokio::test]
+async fn one_who_does_not_hear_webhooks_leaves_the_second_that_is_not_over_to_those_who_do() {
+    let server = server().await;
+    server.open_issue(REPO, "Sign in", "").unwrap();
+    let (seen, _) = swept(&deaf(&server), None).await;
+    assert_eq!(seen, []);
 }
 
 #[tokio::test]

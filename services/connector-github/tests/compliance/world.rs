@@ -38,7 +38,16 @@ pub fn connector_with(server: &GithubSandbox, config: Config) -> Github {
     let process = Process::new(SYSTEM, None);
     let calls = Calls::new(SYSTEM, Github::LIMITS, CallSettings::default(), process.clone()).unwrap();
     let config = Config { api_url: server.url(), repositories: vec![REPO.to_owned()], ..config };
-    Github::new(config, Parts { process, calls }).unwrap()
+    Github::new(config, Parts { process, calls, hears: true }).unwrap()
+}
+
+/// A connector in a process that decodes no webhooks.
+pub fn deaf(server: &GithubSandbox) -> Github {
+    let process = Process::new(SYSTEM, None);
+    let calls = Calls::new(SYSTEM, Github::LIMITS, CallSettings::default(), process.clone()).unwrap();
+    let repositories = vec![REPO.to_owned()];
+    let config = Config { api_url: server.url(), repositories, token: Some(Secret::new(TOKEN)), ..Config::default() };
+    Github::new(config, Parts { process, calls, hears: false }).unwrap()
 }
 
 /// The record of an issue.

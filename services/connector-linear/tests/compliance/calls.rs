@@ -163,3 +163,23 @@ async fn a_wrong_setting_is_one_clear_sentence_with_its_key() {
     assert!(refusal(Config { api_url: "linear".to_owned(), ..keyed() }).starts_with("api_url: not a URL"));
     assert!(refusal(Config { sweep_s: 0, ..keyed() }).starts_with("sweep_s: must"));
 }
+
+#[tokio::test]
+async fn a_backfill_knows_how_many_issues_there_are_and_one_since_a_moment_reads_only_what_changed() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    let elsewhere = NewIssue { team: "OPS".to_owned(), title: "Elsewhere".to_owned(), ..NewIssue::default() };
+    server.create_issue(&elsewhere).unwrap();
+    let all = swept(&linear, None).await.0.len() as u64;
+    assert_eq!(linear.count(None).await.unwrap(), Some(all));
+    let config = Config { api_key: Secret::new(APP), teams: vec!["ENG".to_owned()], ..Config::default() };
+    let engineering = connector_with(&server, config);
+    let counted = engineering.count(None).await.unwrap();
+    assert_eq!(counted, Some(swept(&engineering, None).await.0.len() as u64));
+    assert!(counted < Some(all));
+    let past = linear.cursor_since(model::Timestamp(0));
+    assert_eq!(swept(&linear, past.clone()).await.0.len() as u64, all);
+    assert_eq!(linear.count(past).await.unwrap(), None, "Linear does not count what changed");
+    let ahead = linear.cursor_since(model::Timestamp(4_000_000_000_000));
+    assert_eq!(swept(&linear, ahead).await.0, []);
+}

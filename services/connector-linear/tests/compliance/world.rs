@@ -34,7 +34,7 @@ pub fn connector_with(server: &LinearSandbox, config: Config) -> Linear {
 pub fn try_connector(config: Config) -> Result<Linear, String> {
     let process = Process::new(SYSTEM, None);
     let calls = Calls::new(SYSTEM, Linear::LIMITS, CallSettings::default(), process.clone())?;
-    Linear::new(config, Parts { process, calls })
+    Linear::new(config, Parts { process, calls, hears: true })
 }
 
 /// The record of an issue.

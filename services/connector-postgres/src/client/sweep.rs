@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use connector::{Failure, Page};
-use model::Source;
+use connector::{Failure, Page, Unreadable};
+use model::{Source, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::{Client, rows};
 use crate::config::Table;
-use crate::decode::{self, Row};
+use crate::decode::{self, Ignored, Row};
 
 /// How far each sweep reaches back behind the one before: longer than a user's transaction is open, and than clocks differ.
 const OVERLAP_MS: i64 = 600_000;
@@ -43,16 +43,22 @@ impl Client {
         let place = next.and_then(|next| serde_json::from_value(next).ok());
         let mut place = place.unwrap_or_else(|| self.begin(0, cursor.clone()));
         let Some(table) = self.config.tables.get(place.table) else { return Ok(end(place.done)) };
-        let mut observations = Vec::new();
+        let (mut observations, mut unreadable) = (Vec::new(), Vec::new());
         // A table that cannot be used keeps its mark; readiness says why.
         if let Ok(statements) = self.statements(table).await {
             let page = self.settle("sweep", self.page(table, &statements, &place).await)?;
             let is_last = page.len() < usize::try_from(self.config.batch).unwrap_or(usize::MAX);
-            let seen = page.iter().filter_map(|row| decode::row(table, row, Source::Sweep, self.now()).ok());
-            observations.extend(seen);
+            for row in &page {
+                match decode::row(table, row, Source::Sweep, self.now()) {
+                    Ok(seen) => observations.push(seen),
+                    // It was deleted, or has no status yet.
+                    Err("no_status") => {}
+                    Err(ignored) => unreadable.push(unread(table, row, ignored)),
+                }
+            }
             if let (Some(last), false) = (page.last(), is_last) {
                 place.after = Some(last.key.clone());
-                return Ok(Page { observations, next: serde_json::to_value(place).ok(), cursor: None });
+                return Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None });
             }
             let mark = place.done.entry(table.kind.to_string()).or_default();
             mark.since = place.started - OVERLAP_MS;
@@ -61,10 +67,38 @@ impl Client {
             }
         }
         if place.table + 1 >= self.config.tables.len() {
-            return Ok(Page { observations, ..end(place.done) });
+            return Ok(Page { observations, unreadable, ..end(place.done) });
         }
         let place = self.begin(place.table + 1, place.done);
-        Ok(Page { observations, next: serde_json::to_value(place).ok(), cursor: None })
+        Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None })
+    }
+
+    /// The cursor of a sweep through what changed since a moment.
+    pub(crate) fn cursor_since(&self, since: Timestamp) -> Option<Value> {
+        let mark = Mark { since: since.0, full: self.process.now_ms() };
+        let marks: Cursor = self.config.tables.iter().map(|table| (table.kind.to_string(), mark)).collect();
+        serde_json::to_value(marks).ok()
+    }
+
+    /// How many rows a sweep will compare.
+    pub(crate) async fn count(&self, cursor: Option<Value>) -> Result<Option<u64>, Failure> {
+        let cursor: Cursor = cursor.and_then(|cursor| serde_json::from_value(cursor).ok()).unwrap_or_default();
+        let mut total = 0;
+        for (place, table) in self.config.tables.iter().enumerate() {
+            let Ok(statements) = self.statements(table).await else { continue };
+            let begun = self.begin(place, cursor.clone());
+            let query = if begun.full {
+                sqlx::query_scalar(AssertSqlSafe(statements.count.clone()))
+            } else {
+                let since = begun.done.get(table.kind.as_str()).map_or(0, |mark| mark.since);
+                sqlx::query_scalar(AssertSqlSafe(statements.count_since.clone()))
+                    .bind(table.kind.to_string())
+                    .bind(since)
+            };
+            let counted: i64 = self.settle("count", query.fetch_one(self.pool()).await)?;
+            total += u64::try_from(counted).unwrap_or_default();
+        }
+        Ok(Some(total))
     }
 
     fn begin(&self, table: usize, done: Cursor) -> Place {
@@ -96,5 +130,16 @@ impl Client {
 }
 
 fn end(done: Cursor) -> Page {
-    Page { observations: Vec::new(), next: None, cursor: serde_json::to_value(done).ok() }
+    Page { cursor: serde_json::to_value(done).ok(), ..Page::default() }
+}
+
+fn unread(table: &Table, row: &Row, ignored: Ignored) -> Unreadable {
+    let content = json!({"table": table.table.to_string(), "key": row.key, "status": row.status}).to_string().into();
+    let name = format!("{}/{}", table.kind, row.key);
+    if ignored == "unusable_key" {
+        let why = format!("a key of {} is no name of a record", table.table);
+        return Unreadable { name, content, code: "unusable_key", why };
+    }
+    let why = format!("{:?} in {} is no status", row.status.as_deref().unwrap_or_default(), table.table);
+    Unreadable { name, content, code: "unusable_status", why }
 }

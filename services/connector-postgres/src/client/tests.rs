@@ -127,6 +127,7 @@ async fn a_sweep_shows_every_row_and_the_next_one_only_what_changed() {
     client.config.batch = 10;
     database.run("INSERT INTO tasks (id, status) SELECT n, 'todo' FROM generate_series(1, 25) n").await;
     client.statements(&client.config.tables[0]).await.unwrap();
+    assert_eq!(client.count(None).await.unwrap(), Some(25));
     let (seen, cursor) = sweep(&client, None).await;
     assert_eq!(seen.len(), 25);
     assert!(seen.iter().all(|seen| seen.position == Some(Position(1)) && seen.origin == Origin::Unknown));
@@ -136,6 +137,10 @@ async fn a_sweep_shows_every_row_and_the_next_one_only_what_changed() {
     assert_eq!(seen.len(), 1);
     assert_eq!((seen[0].record.id(), seen[0].position), ("3", Some(Position(2))));
     assert_eq!(seen[0].id, drain(&client).await[0].id);
+    let since = client.cursor_since(Timestamp(0));
+    assert_eq!(client.count(since.clone()).await.unwrap(), Some(2), "the deleted one too");
+    assert_eq!(sweep(&client, since).await.0.len(), 1);
+    assert_eq!(sweep(&client, client.cursor_since(Timestamp(4_000_000_000_000))).await.0, []);
     database.drop().await;
 }
 
