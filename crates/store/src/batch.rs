@@ -18,6 +18,8 @@ mod save;
 #[derive(Debug)]
 pub struct Batch {
     tx: Transaction<'static, Postgres>,
+    /// Nothing is locked, and PostgreSQL refuses to write.
+    looks_only: bool,
 }
 
 /// What a batch leaves behind.
@@ -42,7 +44,13 @@ pub struct Save {
 impl Store {
     /// Opens a batch.
     pub async fn batch(&self) -> sqlx::Result<Batch> {
-        Ok(Batch { tx: self.pool.begin().await? })
+        Ok(Batch { tx: self.pool.begin().await?, looks_only: false })
+    }
+
+    /// Opens a batch that shows what there is, as of one moment, and holds nobody up. PostgreSQL itself refuses to write in it.
+    pub async fn look(&self) -> sqlx::Result<Batch> {
+        let begin = "begin transaction isolation level repeatable read, read only";
+        Ok(Batch { tx: self.pool.begin_with(begin).await?, looks_only: true })
     }
 }
 
@@ -66,7 +74,7 @@ impl Batch {
         let [systems, kinds, ids] = by_parts(wanted);
         let mut items: Vec<Uuid> = vec![];
         for _ in 0..Self::LOADS_MAX {
-            let locked: Vec<ItemColumns> = sqlx::query_as(LOCK)
+            let locked: Vec<ItemColumns> = sqlx::query_as(if self.looks_only { LOOK } else { LOCK })
                 .bind(&systems)
                 .bind(&kinds)
                 .bind(&ids)
@@ -95,7 +103,7 @@ impl Batch {
     /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another
     /// looks for who mentions what it owns, and neither would see the other.
     pub async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
-        if keys.is_empty() {
+        if keys.is_empty() || self.looks_only {
             return Ok(());
         }
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
@@ -187,15 +195,23 @@ impl Batch {
     }
 }
 
-/// Locks in id order: two batches that share items cannot wait for each other in a ring.
-const LOCK: &str = "
+/// The items of these records and of these ids, in id order.
+macro_rules! wanted_items {
+    () => {
+        "
 with wanted as (
     select item from records
     join unnest($1::text[], $2::text[], $3::text[]) as named (system, kind, id) using (system, kind, id)
     union
     select unnest($4::uuid[])
 )
-select * from items where id in (select item from wanted) and ended_into is null order by id for update";
+select * from items where id in (select item from wanted) and ended_into is null order by id"
+    };
+}
+
+const LOOK: &str = wanted_items!();
+/// Locks in id order: two batches that share items cannot wait for each other in a ring.
+const LOCK: &str = concat!(wanted_items!(), " for update");
 
 /// A position as a column.
 fn position(position: Option<Position>) -> Option<i64> {

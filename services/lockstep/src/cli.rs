@@ -34,6 +34,8 @@ pub enum Task {
     Status(Status),
     /// Show every change as it happens, one line each
     Watch(Watch),
+    /// Read a system from its beginning, or from a moment on, and bring everything in step with it
+    Sync(Resync),
     /// Ask an address for its health: success when it answers 2xx
     Health(Health),
     /// Dead letters: messages that could not be understood or exhausted their attempts
@@ -127,6 +129,25 @@ pub struct Watch {
     /// Rooms: all, item:<id or key>, record:<system>/<kind>/<id>
     #[arg(default_value = "all")]
     pub rooms: Vec<String>,
+}
+
+/// A backfill. It speaks to NATS and to the system itself, with the configuration of the services.
+#[derive(Debug, Args)]
+pub struct Resync {
+    /// Which: linear, github or postgres
+    pub system: String,
+    /// Only what changed since: a time (2026-11-20T09:30:00Z), a day (2026-11-20), or a while ago (90m, 12h, 7d)
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Say what would change and what would be written, and change and write nothing
+    #[arg(long, conflicts_with = "fresh")]
+    pub dry_run: bool,
+    /// Begin at the beginning, whatever an interrupted run left
+    #[arg(long)]
+    pub fresh: bool,
+    /// Print each line as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A health check.

@@ -5,4 +5,5 @@ pub mod dead;
 pub mod health;
 pub mod postgres;
 pub mod status;
+pub mod sync;
 pub mod watch;

@@ -41,6 +41,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Task::Sandbox(task) => asynchronously(sandbox::run(task)),
         Task::Status(status) => asynchronously(command::status::run(status)),
         Task::Watch(watch) => asynchronously(command::watch::run(watch)),
+        Task::Sync(order) => asynchronously(command::sync::run(config.as_deref(), order)),
         Task::Health(health) => asynchronously(command::health::run(health)),
         Task::Dead(task) => asynchronously(command::dead::run(config.as_deref(), task)),
         Task::Postgres(task) => asynchronously(command::postgres::run(config.as_deref(), task)),

@@ -8,6 +8,7 @@ mod in_flight;
 mod input;
 pub mod ledger;
 mod partition;
+mod plan;
 mod publication;
 mod ties;
 mod trace;
@@ -22,6 +23,8 @@ use runtime::config::ConfigError;
 use runtime::{Process, Secret};
 use serde::Deserialize;
 use store::Store;
+
+pub use plan::{Planned, Planner, Write};
 
 /// The resolver's settings.
 #[derive(Debug, Clone, Deserialize)]

@@ -7,5 +7,6 @@ mod faces;
 mod hostile;
 mod outages;
 mod payloads;
+mod reconcile;
 mod repository;
 mod storm;
