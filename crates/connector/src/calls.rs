@@ -1,10 +1,14 @@
 //! HTTP calls to a system: with timeouts, a bound on how many at once, pacing by the system's limits, and a circuit breaker.
 //!
-//! Does not retry: a failure is returned, and the loop's table decides.
+//! All that use one credential stand in one line, the urgent before the others ([`asking`] says who asks). Does not retry: a
+//! failure is returned, and the loop's table decides.
 
+mod asking;
 mod breaker;
 pub mod limits;
+mod line;
 mod pacer;
+mod response;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,14 +18,17 @@ use http::{HeaderMap, StatusCode};
 use reqwest::{Client, RequestBuilder};
 use runtime::Process;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::Failure;
+use asking::Asking;
 use breaker::Breaker;
-use limits::Limits;
-use pacer::Pacer;
+use limits::{Limit, Limits};
+use line::{Credentials, Line, Place, Wants};
+use pacer::{Need, Pacer};
+
+pub use asking::asking;
+pub use response::Response;
 
 /// Timeouts and bounds of HTTP calls: the key `run.calls` of a connector's section.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -35,15 +42,26 @@ pub struct CallSettings {
     pub at_once: usize,
     /// The largest body that is taken, in bytes.
     pub body_bytes_max: usize,
+    /// How long after a write the next may follow, in place of what the system asks for.
+    pub writes_apart_ms: Option<u64>,
 }
+
+/// The classes of calls that write.
+const WRITES: [&str; 2] = ["write", "show"];
 
 impl Default for CallSettings {
     fn default() -> Self {
-        Self { connect_timeout_ms: 5_000, timeout_ms: 20_000, at_once: 8, body_bytes_max: 16 * 1024 * 1024 }
+        Self {
+            connect_timeout_ms: 5_000,
+            timeout_ms: 20_000,
+            at_once: 8,
+            body_bytes_max: 16 * 1024 * 1024,
+            writes_apart_ms: None,
+        }
     }
 }
 
-/// HTTP for one credential of one system. A clone shares its pace; [`Calls::scoped`] has one of its own.
+/// HTTP for one credential of one system. A clone shares its pace and its circuit breaker.
 #[derive(Clone)]
 pub struct Calls {
     client: Client,
@@ -51,29 +69,8 @@ pub struct Calls {
     limits: Limits,
     settings: Arc<CallSettings>,
     process: Process,
-    lane: Arc<Credential>,
-}
-
-struct Credential {
-    gate: Mutex<Gate>,
-    slots: Semaphore,
-}
-
-#[derive(Default)]
-struct Gate {
-    pacer: Pacer,
-    breaker: Breaker,
-}
-
-/// An answer that came: it may still say no.
-#[derive(Debug, Clone)]
-pub struct Response {
-    /// Its status; never a 5xx, and never one that the system's limits explain.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub bytes: Bytes,
+    line: Arc<Line>,
+    circuit: Arc<Mutex<Breaker>>,
 }
 
 impl Calls {
@@ -89,14 +86,38 @@ impl Calls {
             .redirect(reqwest::redirect::Policy::limited(3))
             .build()
             .map_err(|error| format!("the HTTP client cannot be made: {error}"))?;
-        let lane = Arc::new(Credential::new(&settings));
-        Ok(Self { client, system, limits, settings: Arc::new(settings), process, lane })
+        let limits = match settings.writes_apart_ms {
+            Some(apart) => Limits { writes_apart: Duration::from_millis(apart), ..limits },
+            None => limits,
+        };
+        let line = Line::new(system, process.metrics().clone(), Pacer::new(limits, settings.at_once));
+        Ok(Self { client, system, limits, settings: Arc::new(settings), process, line, circuit: Arc::default() })
     }
 
-    /// The same with a pace and a circuit breaker of its own: for another credential, or another address.
+    /// The same with a pace and a circuit breaker of its own: for another address.
     #[must_use]
     pub fn scoped(&self) -> Self {
-        Self { lane: Arc::new(Credential::new(&self.settings)), ..self.clone() }
+        Self { line: self.new_line(), circuit: Arc::default(), ..self.clone() }
+    }
+
+    /// The same at the pace of `credential`: whoever in this process calls this system with it shares that pace. At most as
+    /// many calls are under way at once as the first of them said.
+    #[must_use]
+    pub fn for_credential(&self, credential: &str) -> Self {
+        let lines = self.process.shared::<Credentials>();
+        let line = lines.line(self.system, credential, || self.new_line());
+        Self { line, circuit: Arc::default(), ..self.clone() }
+    }
+
+    /// The same for calls of the same credential that draw on other budgets, with a circuit breaker of their own.
+    #[must_use]
+    pub fn drawing_on(&self, budgets: &'static [&'static str]) -> Self {
+        Self { limits: Limits { budgets, ..self.limits }, circuit: Arc::default(), ..self.clone() }
+    }
+
+    fn new_line(&self) -> Arc<Line> {
+        let pacer = Pacer::new(self.limits, self.settings.at_once);
+        Line::new(self.system, self.process.metrics().clone(), pacer)
     }
 
     /// What requests are built with.
@@ -104,13 +125,30 @@ impl Calls {
         &self.client
     }
 
-    /// Sends a request and takes its whole answer. `class` names the kind of call in metrics: a constant, never an id.
+    /// Does `work`, which may write, when it has the turn to write: so what it reads first is not old when it writes. Where
+    /// the system does not want writes apart, that is at once.
+    pub async fn in_turn<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        if !self.line.has_turns() {
+            return work.await;
+        }
+        let asking = Asking::now();
+        let _turn = self.line.wait(self.need("write", &asking), Wants::Turn, &asking).await?;
+        asking::with_turn(work).await
+    }
+
+    /// Sends a request and takes its whole answer. `class` names the kind of call in metrics: a constant, never an id; `write`
+    /// and `show` are those that write.
     ///
     /// A 5xx and a broken connection come back as [`Failure::Unavailable`]; a limit, and a circuit that is open, as
     /// [`Failure::Limited`]. Every other answer is the caller's to judge; see [`Response::success`].
     pub async fn send(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {
+        let sent = self.send_in_turn(request, class);
+        if WRITES.contains(&class) && !Asking::now().turn { self.in_turn(sent).await } else { sent.await }
+    }
+
+    async fn send_in_turn(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {
         let timeout = Duration::from_millis(self.settings.timeout_ms);
-        let _slot = self.enter(timeout).await?;
+        let place = self.enter(class, timeout).await?;
         let answer = tokio::time::timeout(timeout, async {
             let response = request.timeout(timeout).send().await?;
             let (status, headers) = (response.status(), response.headers().clone());
@@ -127,54 +165,64 @@ impl Calls {
             let why = format!("the answer of {} is larger than {} bytes", self.system, self.settings.body_bytes_max);
             return Err(Failure::refused("answer_too_large", why));
         };
-        self.judge(class, status, &headers, &bytes)?;
+        self.judge(class, place, status, &headers, &bytes)?;
         Ok(Response { status, headers, bytes })
     }
 
     /// Sends a request and gives its answer as soon as the headers are there: for streams. The status is a success.
     pub async fn open(&self, request: RequestBuilder, class: &'static str) -> Result<reqwest::Response, Failure> {
         let timeout = Duration::from_millis(self.settings.timeout_ms);
-        let _slot = self.enter(timeout).await?;
+        let place = self.enter(class, timeout).await?;
         let response = match tokio::time::timeout(timeout, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.unanswered(class, &error)),
             Err(_) => return Err(self.timed_out(class, timeout)),
         };
         let (status, headers) = (response.status(), response.headers().clone());
-        self.judge(class, status, &headers, &[])?;
+        self.judge(class, place, status, &headers, &[])?;
         if !status.is_success() {
             return Err(Response { status, headers, bytes: Bytes::new() }.refusal(class));
         }
         Ok(response)
     }
 
-    async fn enter(&self, timeout: Duration) -> Result<tokio::sync::SemaphorePermit<'_>, Failure> {
-        let slot = self.lane.slots.acquire().await;
-        let slot = slot.map_err(|_| Failure::unavailable("the process is ending"))?;
-        let now = Instant::now();
-        let mut gate = self.gate();
-        if let Some(retry_after) = gate.pacer.wait(now) {
-            return Err(Failure::Limited { why: format!("{} asked us to wait", self.system), retry_after });
-        }
-        if let Err(retry_after) = gate.breaker.admit(now, timeout) {
-            let why = format!("{} keeps failing; calls to it are held back", self.system);
-            return Err(Failure::Limited { why, retry_after });
-        }
-        Ok(slot)
+    fn need(&self, class: &'static str, asking: &Asking) -> Need {
+        Need { lane: asking.lane, class, budgets: self.limits.budgets, writes: WRITES.contains(&class) }
     }
 
-    fn judge(&self, class: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Failure> {
-        let limit = (self.limits)(status, headers, body, self.process.now_ms());
-        let wait = self.gate().pacer.saw(&limit, Instant::now());
-        if let Some(retry_after) = wait {
+    /// Waits for a place in the line. A circuit that is open is not waited for.
+    async fn enter(&self, class: &'static str, timeout: Duration) -> Result<Place, Failure> {
+        let held_back = |retry_after| {
+            let why = format!("{} keeps failing; calls to it are held back", self.system);
+            Failure::Limited { why, retry_after }
+        };
+        if let Some(retry_after) = self.circuit().wait(Instant::now()) {
+            return Err(held_back(retry_after));
+        }
+        let asking = Asking::now();
+        let mut place = self.line.wait(self.need(class, &asking), Wants::Call, &asking).await?;
+        self.circuit().admit(Instant::now(), timeout).map_err(held_back)?;
+        place.sends();
+        Ok(place)
+    }
+
+    fn judge(
+        &self,
+        class: &'static str,
+        place: Place,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let limit: Limit = (self.limits.read)(status, headers, body, self.process.now_ms());
+        if let Some(retry_after) = place.answered(&limit) {
             self.settle(class, "limited", true);
             let why = format!("{} turned {class} away with {status}: too many calls", self.system);
             return Err(Failure::Limited { why, retry_after });
         }
         if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-            self.settle(class, "unavailable", false);
             let why = format!("{} answered {class} with {status}", self.system);
-            return Err(Failure::Unavailable { why, retry_after: limits::retry_after(headers) });
+            return Err(self.failed(class, why, limits::retry_after(headers)));
         }
         self.settle(class, if status.is_client_error() { "refused" } else { "ok" }, true);
         if !status.is_client_error() {
@@ -184,42 +232,46 @@ impl Calls {
     }
 
     fn unanswered(&self, class: &'static str, error: &reqwest::Error) -> Failure {
-        self.settle(class, "unavailable", false);
         // Not the error's own text: it holds the address.
         let what = match error {
             error if error.is_timeout() => "did not answer in time",
             error if error.is_connect() => "cannot be reached",
             error if error.is_builder() => {
+                self.settle(class, "unavailable", false);
                 return Failure::refused("bad_request", "the request cannot be built: check the address");
             }
             _ => "broke the connection",
         };
-        Failure::unavailable(format!("{} {what} ({class})", self.system))
+        self.failed(class, format!("{} {what} ({class})", self.system), None)
     }
 
     fn timed_out(&self, class: &'static str, timeout: Duration) -> Failure {
-        self.settle(class, "unavailable", false);
-        Failure::unavailable(format!("{} did not answer {class} within {timeout:?}", self.system))
+        self.failed(class, format!("{} did not answer {class} within {timeout:?}", self.system), None)
     }
 
-    fn settle(&self, class: &'static str, outcome: &str, answered: bool) {
-        self.process.metrics().connector_calls_total.with_label_values(&[self.system, class, outcome]).inc();
-        let mut gate = self.gate();
-        if answered {
-            gate.breaker.succeeded();
-        } else {
-            gate.breaker.failed(Instant::now());
+    /// A call failed that the system should have answered. While the circuit is open that says nothing of the call itself, and
+    /// is no attempt: a system that is away is waited for.
+    fn failed(&self, class: &'static str, why: String, retry_after: Option<Duration>) -> Failure {
+        match self.settle(class, "unavailable", false) {
+            Some(open) => Failure::Limited { why, retry_after: open.max(retry_after.unwrap_or_default()) },
+            None => Failure::Unavailable { why, retry_after },
         }
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.lane.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a call. How long the circuit stays open, when it was open already and the call failed.
+    fn settle(&self, class: &'static str, outcome: &str, answered: bool) -> Option<Duration> {
+        self.process.metrics().connector_calls_total.with_label_values(&[self.system, class, outcome]).inc();
+        let mut circuit = self.circuit();
+        if answered {
+            circuit.succeeded();
+            None
+        } else {
+            circuit.failed(Instant::now())
+        }
     }
-}
 
-impl Credential {
-    fn new(settings: &CallSettings) -> Self {
-        Self { gate: Mutex::default(), slots: Semaphore::new(settings.at_once) }
+    fn circuit(&self) -> MutexGuard<'_, Breaker> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -232,35 +284,4 @@ async fn body(mut response: reqwest::Response, limit: usize) -> Result<Option<By
         whole.extend_from_slice(&part);
     }
     Ok(Some(whole.freeze()))
-}
-
-impl Response {
-    /// The answer if it is a success; else the failure that its status stands for. `what` was asked for, for a person.
-    pub fn success(self, what: &str) -> Result<Self, Failure> {
-        if self.status.is_success() { Ok(self) } else { Err(self.refusal(what)) }
-    }
-
-    /// The body as JSON. A body that is not what it should be is refused: no attempt makes it right.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.bytes).map_err(|error| {
-            Failure::refused("unexpected_answer", format!("the answer is not what was expected: {error}"))
-        })
-    }
-
-    /// A header as text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The failure that a status which is no success stands for.
-    pub fn refusal(&self, what: &str) -> Failure {
-        let why = format!("{what}: answered with {}", self.status);
-        match self.status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => Failure::gone(why),
-            StatusCode::UNAUTHORIZED => Failure::refused("unauthorized", format!("{why}; check the credentials")),
-            StatusCode::FORBIDDEN => Failure::refused("forbidden", format!("{why}; the credentials lack a right")),
-            StatusCode::CONFLICT => Failure::unavailable(why),
-            _ => Failure::refused("rejected", why),
-        }
-    }
 }

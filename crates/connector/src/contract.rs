@@ -28,8 +28,8 @@ use crate::{Failure, Sink};
 pub trait Connector: Send + Sync + Sized + 'static {
     /// The system's name, as in [`RecordRef`].
     const SYSTEM: &'static str;
-    /// How the system speaks of its limits; see [`limits`].
-    const LIMITS: limits::Limits = limits::standard;
+    /// How the system limits its callers; see [`limits`].
+    const LIMITS: limits::Limits = limits::STANDARD;
     /// Webhooks of this system arrive on the bus.
     const HAS_WEBHOOKS: bool;
     /// It can be asked what changed.
@@ -46,6 +46,12 @@ pub trait Connector: Send + Sync + Sized + 'static {
 
     /// Takes its configuration. No I/O; a wrong setting is one clear sentence with the key's name.
     fn new(config: Self::Config, parts: Parts) -> Result<Self, String>;
+
+    /// The calls by which it writes: where the system wants writes apart, the loop takes the turn to write before it reads, so
+    /// that what it reads is not old when it writes. `None` where it writes otherwise.
+    fn calls(&self) -> Option<&Calls> {
+        None
+    }
 
     /// How long it is at most from the start of one sweep to the start of the next.
     fn sweep_every(&self) -> Duration {
@@ -127,7 +133,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
 pub struct Parts {
     /// The process, for its clock and its shutdown.
     pub process: Process,
-    /// HTTP with timeouts, pacing and a circuit breaker; [`Calls::scoped`] for a second credential or address.
+    /// HTTP with timeouts, pacing and a circuit breaker; [`Calls::for_credential`] where there is a credential,
+    /// [`Calls::scoped`] for a second address.
     pub calls: Calls,
     /// Whether the loop runs here: only then may the connector know what webhooks told.
     pub hears: bool,

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod compliance;
 mod contract;
 mod failure;
+mod lanes;
 mod registration;
 mod run;
 

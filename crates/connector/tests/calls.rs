@@ -46,7 +46,7 @@ const TOO_MANY: &str =
 #[tokio::test]
 async fn answers_are_told_apart() {
     let address = server(&[OK, BROKEN, MISSING]).await;
-    let (calls, process) = calls(limits::standard, CallSettings::default());
+    let (calls, process) = calls(limits::STANDARD, CallSettings::default());
     let answer = get(&calls, &address).await.unwrap().success("the thing").unwrap();
     assert_eq!(answer.json::<serde_json::Value>().unwrap(), serde_json::json!({}));
     assert!(process.last_success().contains_key("fake"));
@@ -64,7 +64,7 @@ async fn answers_are_told_apart() {
 #[tokio::test]
 async fn after_a_limit_nothing_is_sent_until_it_is_over() {
     let address = server(&[TOO_MANY, OK]).await;
-    let (calls, _) = calls(limits::standard, CallSettings::default());
+    let (calls, _) = calls(limits::STANDARD, CallSettings::default());
     for _ in 0..2 {
         let Err(Failure::Limited { retry_after, .. }) = get(&calls, &address).await else { panic!("not limited") };
         assert!(retry_after > Duration::from_secs(50));
@@ -74,9 +74,41 @@ async fn after_a_limit_nothing_is_sent_until_it_is_over() {
 }
 
 #[tokio::test]
+async fn whoever_has_the_same_credential_shares_its_limits() {
+    let address = server(&[TOO_MANY, OK]).await;
+    let process = Process::new("test", None);
+    // Two connectors, each with calls of its own.
+    let [one, two] =
+        [(); 2].map(|()| Calls::new("fake", limits::STANDARD, CallSettings::default(), process.clone()).unwrap());
+    assert!(matches!(get(&one.for_credential("ours"), &address).await, Err(Failure::Limited { .. })));
+    let shared = two.for_credential("ours");
+    assert!(get(&shared, &address).await.is_ok(), "a line that nobody stands in is forgotten");
+    let [first, second] = [one.for_credential("kept"), two.for_credential("kept")];
+    let address = server(&[TOO_MANY, OK]).await;
+    assert!(matches!(get(&first, &address).await, Err(Failure::Limited { .. })));
+    assert!(matches!(get(&second, &address).await, Err(Failure::Limited { .. })), "the second answer is still there");
+    assert!(matches!(get(&second.drawing_on(&["graphql"]), &address).await, Err(Failure::Limited { .. })));
+    assert!(get(&two.for_credential("theirs"), &address).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_fails_while_the_circuit_is_open_is_no_attempt() {
+    let address = server(&[BROKEN; 6]).await;
+    let (calls, _) = calls(limits::STANDARD, CallSettings::default());
+    for _ in 0..5 {
+        assert!(matches!(get(&calls, &address).await, Err(Failure::Unavailable { .. })));
+    }
+    tokio::time::sleep(Duration::from_millis(2_010)).await;
+    let Err(Failure::Limited { retry_after, .. }) = get(&calls, &address).await else {
+        panic!("the probe's failure says nothing of its own call")
+    };
+    assert!(retry_after > Duration::from_secs(3), "longer than the first time: {retry_after:?}");
+}
+
+#[tokio::test]
 async fn a_system_that_keeps_failing_is_left_alone() {
     let address = server(&[BROKEN; 6]).await;
-    let (calls, _) = calls(limits::standard, CallSettings::default());
+    let (calls, _) = calls(limits::STANDARD, CallSettings::default());
     for _ in 0..5 {
         assert!(matches!(get(&calls, &address).await, Err(Failure::Unavailable { .. })));
     }
@@ -88,13 +120,13 @@ async fn a_system_that_keeps_failing_is_left_alone() {
 async fn silence_ends_with_the_timeout() {
     let address = server(&[]).await;
     let settings = CallSettings { timeout_ms: 50, ..CallSettings::default() };
-    let (calls, _) = calls(limits::standard, settings);
+    let (calls, _) = calls(limits::STANDARD, settings);
     assert!(matches!(get(&calls, &address).await, Err(Failure::Unavailable { .. })));
 }
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_refused() {
     let address = server(&[OK]).await;
-    let (calls, _) = calls(limits::standard, CallSettings { body_bytes_max: 1, ..CallSettings::default() });
+    let (calls, _) = calls(limits::STANDARD, CallSettings { body_bytes_max: 1, ..CallSettings::default() });
     assert!(matches!(get(&calls, &address).await, Err(Failure::Refused { code: "answer_too_large", .. })));
 }

@@ -26,6 +26,12 @@ pub mod names {
     pub const CONSUMER_LAG: &str = "lockstep_consumer_lag";
     /// Calls of connectors to their systems.
     pub const CONNECTOR_CALLS: &str = "lockstep_connector_calls_total";
+    /// Calls of connectors that wait for a place in their credential's line.
+    pub const PACER_WAITING: &str = "lockstep_pacer_waiting";
+    /// Calls of connectors that were given their place.
+    pub const PACER_GRANTED: &str = "lockstep_pacer_granted_total";
+    /// Calls of connectors that the system turned away because of a limit.
+    pub const PACER_REFUSED: &str = "lockstep_pacer_refused_total";
     /// WebSocket clients connected now.
     pub const WEBSOCKET_CLIENTS: &str = "lockstep_websocket_clients";
     /// Messages sent to clients.
@@ -56,6 +62,12 @@ pub struct Metrics {
     pub consumer_lag: IntGaugeVec,
     /// `{system,call,outcome}`
     pub connector_calls_total: IntCounterVec,
+    /// `{system,lane}`
+    pub pacer_waiting: IntGaugeVec,
+    /// `{system,lane}`
+    pub pacer_granted_total: IntCounterVec,
+    /// `{system}`
+    pub pacer_refused_total: IntCounterVec,
     /// Without labels.
     pub websocket_clients: IntGauge,
     /// Without labels.
@@ -95,6 +107,12 @@ impl Metrics {
             IntGauge::new(names::WEBSOCKET_CLIENTS, "WebSocket clients connected now.").expect(FIXED);
         let broadcast_messages_total =
             IntCounter::new(names::BROADCAST_MESSAGES, "Messages sent to clients.").expect(FIXED);
+        let pacer_waiting = IntGaugeVec::new(
+            Opts::new(names::PACER_WAITING, "Calls of connectors that wait for a place in their credential's line."),
+            &["system", "lane"],
+        )
+        .expect(FIXED);
+        registry.register(Box::new(pacer_waiting.clone())).expect(FIXED);
         registry.register(Box::new(stage_duration_seconds.clone())).expect(FIXED);
         registry.register(Box::new(consumer_lag.clone())).expect(FIXED);
         registry.register(Box::new(websocket_clients.clone())).expect(FIXED);
@@ -116,6 +134,17 @@ impl Metrics {
                 names::CONNECTOR_CALLS,
                 "Calls of connectors to their systems.",
                 &["system", "call", "outcome"],
+            ),
+            pacer_waiting,
+            pacer_granted_total: counters(
+                names::PACER_GRANTED,
+                "Calls of connectors that were given their place.",
+                &["system", "lane"],
+            ),
+            pacer_refused_total: counters(
+                names::PACER_REFUSED,
+                "Calls of connectors that the system turned away because of a limit.",
+                &["system"],
             ),
             websocket_clients,
             broadcast_messages_total,

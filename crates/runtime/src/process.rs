@@ -7,7 +7,8 @@ mod listener;
 mod refusals;
 mod tasks;
 
-use std::collections::BTreeMap;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -42,6 +43,7 @@ struct State {
     ready: BTreeMap<Arc<str>, BTreeMap<String, Result<(), String>>>,
     succeeded: BTreeMap<String, i64>,
     addresses: BTreeMap<String, SocketAddr>,
+    shared: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 impl Process {
@@ -155,6 +157,14 @@ impl Process {
     /// The addresses bound so far, by service; the gateway's as `gateway`.
     pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
         self.state().addresses.clone()
+    }
+
+    /// The process's one value of this type, made when it is first asked for: what parts share that do not know each other.
+    pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut state = self.state();
+        let one = state.shared.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        // Under a type's id there is nothing but a value of that type.
+        Arc::clone(one).downcast().unwrap_or_default()
     }
 
     /// Runs a task until it ends. When it fails or panics the shutdown begins: no process lives on by half.

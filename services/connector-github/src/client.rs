@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector::calls::limits;
-use connector::{Connector, Decoded, Failure, Page, Parts, Reading, Redelivered, Unreadable, Webhook, Written};
+use connector::{Calls, Connector, Decoded, Failure, Page, Parts, Reading, Redelivered, Unreadable, Webhook, Written};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::StatusCode;
 use http::header::{ETAG, LINK};
@@ -41,7 +41,7 @@ pub struct Github {
 
 impl Connector for Github {
     const SYSTEM: &'static str = crate::SYSTEM;
-    const LIMITS: limits::Limits = limits::github;
+    const LIMITS: limits::Limits = limits::GITHUB;
     type Config = Config;
     const HAS_WEBHOOKS: bool = true;
     const HAS_SWEEP: bool = true;
@@ -66,6 +66,10 @@ impl Connector for Github {
             redeliver_every: Duration::from_secs(config.redeliver_s),
             hears: parts.hears,
         })
+    }
+
+    fn calls(&self) -> Option<&Calls> {
+        Some(self.api.calls())
     }
 
     fn sweep_every(&self) -> Duration {

@@ -2,6 +2,7 @@
 //!
 //! Pure. The clock is an argument, and whoever calls does the exchange.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -69,6 +70,14 @@ impl Credential {
             (token, Some(_), _) if given(token) => Err("token: give either token or app_id, not both".to_owned()),
             (_, Some(_), None) => Err("installation_id: a GitHub App needs the id of its installation".to_owned()),
             _ => Err("token: missing (or give app_id, installation_id and private_key)".to_owned()),
+        }
+    }
+
+    /// What tells it from others: everybody with the same one shares its limits. As secret as the credential itself.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Token(token) => token.expose().into(),
+            Self::App(app) => format!("{}/{}", app.id, app.installation).into(),
         }
     }
 }

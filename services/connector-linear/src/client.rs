@@ -36,7 +36,7 @@ pub struct Linear {
 
 impl Connector for Linear {
     const SYSTEM: &'static str = crate::SYSTEM;
-    const LIMITS: limits::Limits = limits::linear;
+    const LIMITS: limits::Limits = limits::LINEAR;
     type Config = Config;
     const HAS_WEBHOOKS: bool = true;
     const HAS_SWEEP: bool = true;
@@ -56,7 +56,7 @@ impl Connector for Linear {
         }
         Ok(Self {
             process: parts.process,
-            calls: parts.calls,
+            calls: parts.calls.for_credential(config.api_key.expose()),
             url,
             key: config.api_key,
             app_id: config.app_id,
@@ -65,6 +65,10 @@ impl Connector for Linear {
             us,
             known: Mutex::new(Teams::new(STATES_TTL_MS)),
         })
+    }
+
+    fn calls(&self) -> Option<&Calls> {
+        Some(&self.calls)
     }
 
     fn sweep_every(&self) -> Duration {

@@ -28,12 +28,17 @@ struct Open {
 }
 
 impl Breaker {
+    /// How long until a call may go; `None` for at once.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        self.open?.until.checked_duration_since(now).filter(|wait| !wait.is_zero())
+    }
+
     /// Whether a call may go; else how long until the next may. `probe_within` bounds a probe that never reports back.
     pub fn admit(&mut self, now: Instant, probe_within: Duration) -> Result<(), Duration> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        if let Some(wait) = open.until.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
+        if let Some(wait) = self.wait(now) {
             return Err(wait);
         }
+        let Some(open) = &mut self.open else { return Ok(()) };
         // This call is the probe: the next may go when it has reported, or never came back.
         open.until = now + probe_within;
         open.probing = true;
@@ -45,22 +50,22 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// A call was not answered, or with a 5xx.
-    pub fn failed(&mut self, now: Instant) {
-        match self.open {
-            None => {
-                self.failures += 1;
-                if self.failures >= FAILURES {
-                    self.open = Some(Open { until: now + FIRST, lasts: FIRST, probing: false });
-                }
+    /// A call was not answered, or with a 5xx. How long until the next may go, when it was open already: then the call was the
+    /// probe, or under way when it opened.
+    pub fn failed(&mut self, now: Instant) -> Option<Duration> {
+        let Some(open) = &mut self.open else {
+            self.failures += 1;
+            if self.failures >= FAILURES {
+                self.open = Some(Open { until: now + FIRST, lasts: FIRST, probing: false });
             }
-            Some(open) if open.probing => {
-                let lasts = (open.lasts * 2).min(LONGEST);
-                self.open = Some(Open { until: now + lasts, lasts, probing: false });
-            }
-            // A call that was under way when it opened says nothing new.
-            Some(_) => {}
+            return None;
+        };
+        // A call that was under way when it opened says nothing new.
+        if open.probing {
+            let lasts = (open.lasts * 2).min(LONGEST);
+            *open = Open { until: now + lasts, lasts, probing: false };
         }
+        Some(open.until.saturating_duration_since(now))
     }
 }
 
@@ -72,7 +77,7 @@ mod tests {
 
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
-        (0..FAILURES).for_each(|_| breaker.failed(now));
+        (0..FAILURES).for_each(|_| assert_eq!(breaker.failed(now), None));
         breaker
     }
 
@@ -80,9 +85,9 @@ mod tests {
     fn failures_in_a_row_open_it() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
-        (1..FAILURES).for_each(|_| breaker.failed(now));
+        (1..FAILURES).for_each(|_| assert_eq!(breaker.failed(now), None));
         assert_eq!(breaker.admit(now, PROBE), Ok(()));
-        breaker.failed(now);
+        assert_eq!(breaker.failed(now), None);
         assert_eq!(breaker.admit(now, PROBE), Err(FIRST));
     }
 
@@ -103,7 +108,24 @@ mod tests {
         let mut breaker = opened(now);
         let later = now + FIRST;
         assert_eq!(breaker.admit(later, PROBE), Ok(()));
-        breaker.failed(later);
+        assert_eq!(breaker.failed(later), Some(FIRST * 2));
         assert_eq!(breaker.admit(later, PROBE), Err(FIRST * 2));
+    }
+
+    #[test]
+    fn a_call_that_was_under_way_when_it_opened_does_not_keep_it_open_for_longer() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.failed(now), Some(FIRST));
+        assert_eq!(breaker.wait(now), Some(FIRST));
+    }
+
+    #[test]
+    fn a_probe_that_never_comes_back_is_followed_by_another() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let later = now + FIRST;
+        assert_eq!(breaker.admit(later, PROBE), Ok(()));
+        assert_eq!(breaker.admit(later + PROBE, PROBE), Ok(()));
     }
 }

@@ -21,7 +21,7 @@ use crate::{Config, answer};
 pub(super) struct Api {
     process: Process,
     rest: Calls,
-    /// GraphQL has a budget of its own.
+    /// GraphQL has a budget of its own; the secondary limits are about both.
     graphql: Calls,
     root: String,
     credential: Credential,
@@ -41,8 +41,14 @@ impl Api {
         if let Some(known) = config.bot_login.as_ref().filter(|login| !login.is_empty()) {
             login.get_or_init(|| known.clone());
         }
-        let (rest, graphql) = (parts.calls.clone(), parts.calls.scoped());
+        let rest = parts.calls.for_credential(&credential.name());
+        let graphql = rest.drawing_on(&["graphql"]);
         Ok(Self { process: parts.process.clone(), rest, graphql, root, credential, login, token: Mutex::new(None) })
+    }
+
+    /// What the connector writes with.
+    pub(super) fn calls(&self) -> &Calls {
+        &self.rest
     }
 
     /// The account that our writes are made by, where it is an app's or bot's and known.
