@@ -12,12 +12,15 @@ pub struct Settings {
     pub redeliver_s: u64,
     /// The pieces of work that are there before Lockstep starts, from `ENG-1` on: each a Linear issue, a GitHub issue and a task.
     pub pieces: usize,
+    /// How far apart writes to GitHub are, in milliseconds; `None` for as far as GitHub asks for.
+    pub writes_apart_ms: Option<u64>,
 }
 
 impl Default for Settings {
-    /// Sweeps, and asks for failed webhooks, so rarely that it does not happen in a test after the sweep at the start.
+    /// Sweeps, and asks for failed webhooks, so rarely that it does not happen in a test after the sweep at the start; writes
+    /// without a pause.
     fn default() -> Self {
-        Self { sweep_s: 3_600, redeliver_s: 3_600, pieces: 6 }
+        Self { sweep_s: 3_600, redeliver_s: 3_600, pieces: 6, writes_apart_ms: Some(0) }
     }
 }
 
@@ -94,5 +97,8 @@ agents = [{{ name = "agent-1", url = "{agent}" }}]
         linear_token = credentials::LINEAR_TOKEN,
         github_token = credentials::GITHUB_TOKEN,
     );
+    if let Some(apart) = settings.writes_apart_ms {
+        let _ = write!(text, "[connector.github.run.calls]\nwrites_apart_ms = {apart}\n");
+    }
     text
 }

@@ -43,6 +43,8 @@ pub mod headers {
     pub const ONLY_FOR: &str = "Lockstep-Only-For";
     /// What the last sequence on the subject must be, or JetStream refuses the message.
     pub(crate) const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
+    /// The lane of a command: its subject is the record's alone, so that the newest takes the place of the others.
+    pub const LANE: &str = "Lockstep-Lane";
     /// The id under which the message was published; JetStream drops a second one.
     pub const ID: &str = "Nats-Msg-Id";
     /// `application/json` for the JSON form; none for protobuf.
@@ -83,6 +85,13 @@ impl Outgoing {
         let id = format!("c:{record}:{}:{}:{}", command.version, command.cause, command.mode.code());
         let payload = proto::encode(&proto::command_to(command));
         Self::new(topology::command(&record.system, partition, record), id, payload)
+    }
+
+    /// The same in another lane than `normal`, for a message whose subject has none. [`Received::urgency`](crate::Received::urgency)
+    /// reads it.
+    #[must_use]
+    pub fn in_lane(self, lane: Lane) -> Self {
+        self.with_header(headers::LANE, lane.as_str().to_owned())
     }
 
     /// A change, under its own id. Fails when its lifecycle is no name; an item that is no id is the caller's mistake and goes

@@ -74,6 +74,11 @@ impl Received {
         pairs.filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
     }
 
+    /// The lane that its publisher put it in, where its subject has none: see [`Outgoing::in_lane`](crate::Outgoing::in_lane).
+    pub fn urgency(&self) -> Lane {
+        self.header(headers::LANE).and_then(Lane::named).unwrap_or(self.lane)
+    }
+
     /// The id under which it was published; for one that was replayed, the id that it had for the first time.
     pub fn id(&self) -> &str {
         self.header(headers::ORIGINAL_ID).or_else(|| self.header(headers::ID)).unwrap_or_default()

@@ -40,7 +40,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// How many records are worked on at once, in each partition.
     pub concurrency: usize,
-    /// How many commands of a partition are held at most, waiting ones included.
+    /// How many commands of a partition are held at most, waiting ones included. Among those that are held the urgent go
+    /// first; the others are read in the order of the stream.
     pub held_max: usize,
     /// How soon a sweep may follow another where no webhook tells of changes, in seconds; see the connector's own `sweep_s`.
     pub sweep_least_s: u64,
@@ -53,7 +54,7 @@ impl Default for Settings {
         Self {
             backoff: Backoff::default(),
             concurrency: 16,
-            held_max: 256,
+            held_max: 1_024,
             sweep_least_s: 15,
             calls: CallSettings::default(),
         }

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::{Bus, Outgoing, PublishError};
-use model::System;
+use model::{Lane, System};
 use runtime::Process;
 
+use crate::calls::asking;
 use crate::{Connector, Settings};
 
 pub use sink::{Sink, observation_id};
@@ -29,9 +30,10 @@ pub async fn run<C: Connector>(connector: C, settings: Settings, process: Proces
     let system = System::new(C::SYSTEM).context("the connector's name")?;
     let parts = Loop { connector: Arc::clone(&connector), settings: Arc::new(settings), process, bus, system };
     let process = parts.process.clone();
+    let stop = || process.shutdown().clone();
     if C::HAS_WEBHOOKS {
         let feed = parts.bus.webhooks(&parts.system).await?;
-        process.spawn("webhooks", webhooks::run(parts.clone(), feed));
+        process.spawn("webhooks", asking(Lane::High, stop(), webhooks::run(parts.clone(), feed)));
     }
     if C::HAS_COMMANDS {
         for partition in 0..parts.bus.partitions() {
@@ -43,12 +45,12 @@ pub async fn run<C: Connector>(connector: C, settings: Settings, process: Proces
         process.spawn("changes", changes::run(parts.clone(), feed));
     }
     if C::HAS_SWEEP {
-        process.spawn("sweep", sweep::run(parts.clone()));
+        process.spawn("sweep", asking(Lane::Low, stop(), sweep::run(parts.clone())));
     }
     if C::HAS_REDELIVERY {
-        process.spawn("redeliver", redeliver::run(parts.clone()));
+        process.spawn("redeliver", asking(Lane::Normal, stop(), redeliver::run(parts.clone())));
     }
-    process.spawn("watch", watch::run(parts.clone()));
+    process.spawn("watch", asking(Lane::High, stop(), watch::run(parts.clone())));
     parts.bus.keep_announcing(&process);
     Ok(connector)
 }

@@ -63,8 +63,13 @@ impl World {
         (message.lane, proto::decode(message.content_type(), &message.payload).unwrap())
     }
 
+    /// Sends a command that a person waits for.
     async fn send(&self, command: &Command) {
-        self.bus.publish(Outgoing::command(command, 1)).await.unwrap();
+        self.send_in(Lane::High, command).await;
+    }
+
+    async fn send_in(&self, lane: Lane, command: &Command) {
+        self.bus.publish(Outgoing::command(command, 1).in_lane(lane)).await.unwrap();
     }
 
     async fn webhook(&self, id: &str, body: &'static str) {
@@ -261,6 +266,53 @@ async fn records_are_worked_on_at_once_but_never_one_record_twice() {
         second += u64::from(world.delivery().await.version == 2);
     }
     assert_eq!(world.fake.overlaps(), (16, 0), "at most sixteen records, and no record twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_edit_does_not_wait_for_a_sweeps_repairs() {
+    let mut world = world(Fake::default()).await;
+    for id in 0..40 {
+        world.fake.set(&id.to_string(), "open");
+    }
+    world.fake.hold_writes();
+    for id in 0..30 {
+        world.send_in(Lane::Low, &command(&id.to_string(), "closed", "open", 1)).await;
+    }
+    tokio::time::timeout(DEADLINE, world.fake.writing(8)).await.expect("half of the places");
+    // The repairs have begun and cannot end: a system at its limit.
+    world.send(&command("39", "closed", "open", 1)).await;
+    tokio::time::timeout(DEADLINE, world.fake.writing(9)).await.expect("a place that was kept for it");
+    assert!(world.fake.is_writing("39"));
+    world.fake.release_writes();
+    for _ in 0..31 {
+        assert_eq!(world.delivery().await.outcome, "applied");
+    }
+    assert_eq!(world.fake.overlaps().1, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_more_urgent_command_of_a_record_makes_it_more_urgent() {
+    let mut world = world(Fake::default()).await;
+    for id in 0..40 {
+        world.fake.set(&id.to_string(), "open");
+    }
+    world.fake.hold_writes();
+    for id in 0..30 {
+        world.send_in(Lane::Low, &command(&id.to_string(), "closed", "open", 1)).await;
+    }
+    tokio::time::timeout(DEADLINE, world.fake.writing(8)).await.expect("half of the places");
+    world.send(&command("29", "closed", "open", 2)).await;
+    tokio::time::timeout(DEADLINE, world.fake.writing(9)).await.expect("a place that was kept for it");
+    assert!(world.fake.is_writing("29"));
+    world.fake.release_writes();
+    let mut applied = std::collections::BTreeMap::new();
+    while applied.len() < 30 {
+        let delivery = world.delivery().await;
+        if delivery.outcome == "applied" {
+            assert_eq!(applied.insert(delivery.record, delivery.version), None, "each record is written once");
+        }
+    }
+    assert_eq!(applied["fake/thing/29"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

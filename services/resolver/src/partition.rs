@@ -2,11 +2,12 @@
 //!
 //! One batch is published while the next is committed. Both happen in the order of the batches.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bus::{Bus, DeadLetter, Outgoing, Received};
-use model::{Backoff, Intent, Policy};
+use model::{Backoff, Command, Intent, Lane, Policy};
 use runtime::Process;
 use store::Store;
 use tokio::sync::mpsc;
@@ -196,8 +197,13 @@ impl Worker {
         }
         let mut outgoing = publication::changes(&rows, &closed.groups, &traces);
         outgoing.extend(publication::conflicts(&closed.save.conflicts, &closed.groups));
-        let told = |command| Outgoing::command(command, self.bus.partitions());
-        outgoing.extend(closed.commands.iter().map(|command| traces.continued(told(command), command.cause)));
+        let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
+        let told = |command: &Command| {
+            // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.
+            let lane = lanes.get(&command.cause).copied().unwrap_or_default();
+            traces.continued(Outgoing::command(command, self.bus.partitions()).in_lane(lane), command.cause)
+        };
+        outgoing.extend(closed.commands.iter().map(told));
         for conflict in &closed.save.conflicts {
             self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
         }

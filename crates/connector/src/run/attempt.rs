@@ -44,8 +44,9 @@ where
                 tracing::debug!(%failure, attempt, wait_ms = wait.as_millis(), "trying again");
                 let dropped = async {
                     tokio::select! {
-                        () = tokio::time::sleep(wait) => false,
+                        biased;
                         () = drop_it.cancelled() => true,
+                        () = tokio::time::sleep(wait) => false,
                     }
                 };
                 if in_progress(message, dropped).await {

@@ -1,14 +1,14 @@
 //! The commands of one partition: those of one record one after another, those of different records at once, and of a record's
-//! commands only the newest.
+//! commands only the newest. The urgent go before the others, as far as the partition holds them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bus::{DeadLetter, Feed, Received};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use model::{Command, RecordRef};
+use model::{Command, Lane, RecordRef};
 use proto::v1;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
@@ -16,6 +16,7 @@ use tracing::{Instrument, info_span};
 use super::deliver::{deliver, report_overtaken};
 use super::{FINISH, Loop};
 use crate::Connector;
+use crate::lanes::Lanes;
 
 /// Waiting commands say this often that they are not forgotten.
 const PROGRESS: Duration = Duration::from_secs(3);
@@ -31,7 +32,13 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>, partition: u32) -> anyhow:
         };
         let stop = lease.lost().child_token();
         let feed = parts.bus.commands(&parts.system, partition).await?;
-        let held = Partition { parts: parts.clone(), stop, records: HashMap::new(), queue: VecDeque::new() };
+        let held = Partition {
+            parts: parts.clone(),
+            stop,
+            records: HashMap::new(),
+            queue: Lanes::default(),
+            at_work: Vec::new(),
+        };
         held.run(feed).await?;
     }
     Ok(())
@@ -42,15 +49,19 @@ struct Partition<C> {
     /// Cancelled when somebody else may hold the partition, or the process ends.
     stop: CancellationToken,
     records: HashMap<RecordRef, Slot>,
-    /// Records whose command waits for a free place.
-    queue: VecDeque<RecordRef>,
+    /// Records whose command waits for a free place. One may stand in several lanes; it goes with the first.
+    queue: Lanes<(Lane, RecordRef)>,
+    /// The lanes of the commands that are being carried out.
+    at_work: Vec<Lane>,
 }
 
 /// What there is to do for one record.
 struct Slot {
-    /// The sequence of the command being carried out, and its end when a newer one comes.
-    running: Option<(u64, CancellationToken)>,
+    /// The sequence and lane of the command being carried out, and its end when a newer one comes.
+    running: Option<(u64, Lane, CancellationToken)>,
     waiting: Option<(Received, Command)>,
+    /// The lane of what waits: the most urgent of the commands that came to this one.
+    lane: Lane,
 }
 
 type Work = FuturesUnordered<BoxFuture<'static, RecordRef>>;
@@ -89,32 +100,43 @@ impl<C: Connector> Partition<C> {
                 return;
             }
         };
-        let slot = self.records.entry(command.record.clone()).or_insert(Slot { running: None, waiting: None });
+        let (record, lane) = (command.record.clone(), message.urgency());
+        let slot = self.records.entry(record.clone()).or_insert(Slot { running: None, waiting: None, lane });
         let newest = slot.waiting.as_ref().map(|(waiting, _)| waiting.sequence);
-        let newest = newest.max(slot.running.as_ref().map(|(sequence, _)| *sequence));
+        let newest = newest.max(slot.running.as_ref().map(|(sequence, ..)| *sequence));
         if newest.is_some_and(|newest| newest >= message.sequence) {
             // A copy of what is in hand, or older: the one in hand answers for it.
             return;
         }
-        if let Some((_, superseded)) = &slot.running {
+        let more_urgent = slot.waiting.is_none() || lane < slot.lane;
+        if more_urgent {
+            slot.lane = lane;
+        }
+        let is_running = slot.running.is_some();
+        if let Some((.., superseded)) = &slot.running {
             superseded.cancel();
         }
-        let record = command.record.clone();
-        match slot.waiting.replace((message, command)) {
-            Some((message, command)) => report_overtaken(&self.parts, &message, &command).await,
-            None if slot.running.is_none() => self.queue.push_back(record),
-            None => {}
+        let overtaken = slot.waiting.replace((message, command));
+        if more_urgent && !is_running {
+            self.queue.push(lane, (lane, record));
+        }
+        if let Some((message, command)) = overtaken {
+            report_overtaken(&self.parts, &message, &command).await;
         }
     }
 
     fn begin(&mut self, work: &mut Work) {
-        while work.len() < self.parts.settings.concurrency {
-            let Some(record) = self.queue.pop_front() else { return };
-            let Some(slot) = self.records.get_mut(&record) else { continue };
+        let places = self.parts.settings.concurrency;
+        while work.len() < places {
+            let Some((_, record)) = self.queue.pick(|(lane, _)| has_place(*lane, &self.at_work, places)) else {
+                return;
+            };
+            let Some(slot) = self.records.get_mut(&record).filter(|slot| slot.running.is_none()) else { continue };
             let Some((message, command)) = slot.waiting.take() else { continue };
             let superseded = CancellationToken::new();
-            slot.running = Some((message.sequence, superseded.clone()));
-            let (parts, stop) = (self.parts.clone(), self.stop.clone());
+            slot.running = Some((message.sequence, slot.lane, superseded.clone()));
+            self.at_work.push(slot.lane);
+            let (parts, stop, lane) = (self.parts.clone(), self.stop.clone(), slot.lane);
             let span = info_span!(
                 "command",
                 record = %command.record, item = %command.item, version = command.version.0, message.id = message.id()
@@ -122,7 +144,7 @@ impl<C: Connector> Partition<C> {
             message.continue_trace(&span);
             work.push(Box::pin(
                 async move {
-                    deliver(&parts, &message, &command, &superseded, &stop).await;
+                    deliver(&parts, lane, &message, &command, &superseded, &stop).await;
                     record
                 }
                 .instrument(span),
@@ -132,9 +154,13 @@ impl<C: Connector> Partition<C> {
 
     fn finished(&mut self, record: &RecordRef) {
         let Some(slot) = self.records.get_mut(record) else { return };
-        slot.running = None;
+        if let Some((_, lane, _)) = slot.running.take()
+            && let Some(at) = self.at_work.iter().position(|one| *one == lane)
+        {
+            self.at_work.swap_remove(at);
+        }
         if slot.waiting.is_some() {
-            self.queue.push_back(record.clone());
+            self.queue.push(slot.lane, (slot.lane, record.clone()));
         } else {
             self.records.remove(record);
         }
@@ -146,6 +172,17 @@ impl<C: Connector> Partition<C> {
             let _ = message.ack_progress().await;
         }
     }
+}
+
+/// Whether a command of this lane may be begun. Of the places, `low` commands have at most half and together with `normal` ones
+/// three quarters: the rest is kept for those that a person waits for, who then need not wait until a limit has an end.
+fn has_place(lane: Lane, at_work: &[Lane], places: usize) -> bool {
+    let most = match lane {
+        Lane::Critical | Lane::High => places,
+        Lane::Normal => places * 3 / 4,
+        Lane::Low => places / 2,
+    };
+    at_work.iter().filter(|one| **one >= lane).count() < most.max(1)
 }
 
 fn decode(message: &Received) -> Result<Command, String> {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Loop;
 use super::attempt::{End, attempts, in_progress};
+use crate::calls::asking;
 use crate::{Connector, Failure, Reading};
 
 /// What came of one attempt that did not fail.
@@ -32,6 +33,7 @@ struct Report {
 /// What is not reported when `stop` is cancelled comes again to the next holder.
 pub(super) async fn deliver<C: Connector>(
     parts: &Loop<C>,
+    lane: Lane,
     message: &Received,
     command: &Command,
     superseded: &CancellationToken,
@@ -41,8 +43,9 @@ pub(super) async fn deliver<C: Connector>(
     let drop_it = superseded.child_token();
     let watched = stop.clone();
     let (carried, tries) = {
-        let tried =
-            attempts(&parts.settings.backoff, message, &drop_it, || carry_out(parts, command, superseded, stop));
+        // The waits for a place among the calls are ended by it as well.
+        let act = || asking(lane, drop_it.clone(), in_turn(parts, command, superseded, stop));
+        let tried = attempts(&parts.settings.backoff, message, &drop_it, act);
         let mut tried = std::pin::pin!(tried);
         tokio::select! {
             done = &mut tried => done,
@@ -105,6 +108,20 @@ pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Re
     if parts.follow_up(message, vec![delivery]).await {
         parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
         parts.done(message).await;
+    }
+}
+
+/// Carries a command out when it is its turn to write, where writes go by turns.
+async fn in_turn<C: Connector>(
+    parts: &Loop<C>,
+    command: &Command,
+    superseded: &CancellationToken,
+    stop: &CancellationToken,
+) -> Result<Carried, Failure> {
+    let work = carry_out(parts, command, superseded, stop);
+    match parts.connector.calls() {
+        Some(calls) => calls.in_turn(work).await,
+        None => work.await,
     }
 }
 

@@ -148,6 +148,10 @@ impl Fake {
         (inside.most_writing, inside.doubled)
     }
 
+    pub fn is_writing(&self, id: &str) -> bool {
+        self.inside().writing.contains(id)
+    }
+
     pub async fn written(&self) {
         self.until(|inside| !inside.writes.is_empty()).await;
     }
