@@ -103,6 +103,17 @@ impl Lockstep {
             .context("wait")
     }
 
+    /// Its memory now and at its height, in kilobytes.
+    pub fn memory_kb(&self) -> anyhow::Result<(u64, u64)> {
+        let id = self.child.as_ref().and_then(Child::id).context("lockstep is not running")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.trim_start_matches(':').split_whitespace().next()?.parse().ok())
+        };
+        line("VmRSS").zip(line("VmHWM")).context("the kernel does not tell its memory")
+    }
+
     /// Whether it was started and has not been ended.
     pub fn is_running(&self) -> bool {
         self.child.is_some()

@@ -5,6 +5,7 @@ mod crash;
 mod edits;
 mod faces;
 mod hostile;
+mod limits;
 mod outages;
 mod payloads;
 mod reconcile;

@@ -28,12 +28,15 @@ struct Open {
 }
 
 impl Breaker {
-    /// How long until a call may go; `None` for at once.
+    /// How long to wait before asking again whether a call may go; `None` when one may go now.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        self.open?.until.checked_duration_since(now).filter(|wait| !wait.is_zero())
+        let open = self.open?;
+        let wait = open.until.checked_duration_since(now).filter(|wait| !wait.is_zero())?;
+        // A probe mostly ends long before it must have: whoever waits for it looks again soon.
+        Some(if open.probing { wait.min(FIRST) } else { wait })
     }
 
-    /// Whether a call may go; else how long until the next may. `probe_within` bounds a probe that never reports back.
+    /// Whether a call may go; else how long to wait before asking again. `probe_within` bounds a probe that never reports back.
     pub fn admit(&mut self, now: Instant, probe_within: Duration) -> Result<(), Duration> {
         if let Some(wait) = self.wait(now) {
             return Err(wait);
@@ -97,7 +100,8 @@ mod tests {
         let mut breaker = opened(now);
         let later = now + FIRST;
         assert_eq!(breaker.admit(later, PROBE), Ok(()));
-        assert_eq!(breaker.admit(later, PROBE), Err(PROBE));
+        assert_eq!(breaker.admit(later, PROBE), Err(FIRST), "to look again soon");
+        assert!(breaker.admit(later + PROBE - FIRST / 2, PROBE).is_err(), "while the probe may yet report");
         breaker.succeeded();
         assert_eq!(breaker.admit(later, PROBE), Ok(()));
     }
