@@ -14,7 +14,9 @@ use model::{Backoff, Lane, System, Timestamp};
 use runtime::Process;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
+use crate::calls::asking;
 use crate::{Action, Connector, Failure, Page, Unreadable};
 
 /// What reads a system, for those who do not know which one it is. Waits and attempts are the failure table's.
@@ -49,7 +51,8 @@ impl<C: Connector> Sweeper for Swept<C> {
     }
 
     fn page(&self, cursor: Option<Value>, next: Option<Value>) -> BoxFuture<'_, Result<Page, Failure>> {
-        async move { patiently(&self.backoff, || self.connector.sweep(cursor.clone(), next.clone())).await }.boxed()
+        let page = async move { patiently(&self.backoff, || self.connector.sweep(cursor.clone(), next.clone())).await };
+        asking(Lane::Low, CancellationToken::new(), page).boxed()
     }
 }
 
