@@ -50,6 +50,7 @@ pub(crate) struct Addresses<'a> {
 pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
     let Addresses { gateway, nats, database, linear, github, agent } = at;
     let Settings { sweep_s, redeliver_s, .. } = settings;
+    let apart = settings.writes_apart_ms.map(|apart| format!("writes_apart_ms = {apart}")).unwrap_or_default();
     let mut text = String::new();
     // One address for all: a service whose address is the gateway's has none of its own.
     for service in ["gateway", "admin", "ingest", "resolver", "broadcaster", "monitor"] {
@@ -82,7 +83,7 @@ bot_login = "lockstep[bot]"
 repositories = ["acme/web"]
 sweep_s = {sweep_s}
 redeliver_s = {redeliver_s}
-run = {{ sweep_least_s = {sweep_s} }}
+run = {{ sweep_least_s = {sweep_s}, calls = {{ {apart} }} }}
 [connector.postgres]
 url = "{database}"
 install = true
@@ -97,8 +98,5 @@ agents = [{{ name = "agent-1", url = "{agent}" }}]
         linear_token = credentials::LINEAR_TOKEN,
         github_token = credentials::GITHUB_TOKEN,
     );
-    if let Some(apart) = settings.writes_apart_ms {
-        let _ = write!(text, "[connector.github.run.calls]\nwrites_apart_ms = {apart}\n");
-    }
     text
 }
