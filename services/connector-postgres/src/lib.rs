@@ -43,7 +43,8 @@ impl Connector for Postgres {
 
     fn new(config: Config, parts: Parts) -> Result<Self, String> {
         config.check()?;
-        Ok(Self { client: Client::new(config, parts.process)? })
+        let client = Client::new(config, parts.process)?;
+        Ok(Self { client: if parts.hears { client } else { client.reading_only() } })
     }
 
     fn sweep_every(&self) -> Duration {
