@@ -73,6 +73,24 @@ impl DeadLetter {
         }
     }
 
+    /// The letter for a message that the bus would not take.
+    pub fn unsent(message: &Outgoing, reason: &'static str, detail: impl Into<String>, now_ms: i64) -> Self {
+        let headers = message.headers.iter().filter(|(name, _)| is_worth_keeping(name)).take(HEADERS_MAX.0);
+        let headers = headers.map(|(name, value)| (name.to_string(), value.chars().take(1_000).collect()));
+        let id = (headers::ID.to_owned(), message.id.chars().take(1_000).collect());
+        Self {
+            reason,
+            detail: detail.into(),
+            subject: message.subject.clone(),
+            sequence: 0,
+            attempts: 1,
+            earlier: 0,
+            first_at_ms: now_ms,
+            headers: headers.chain([id]).collect(),
+            payload: message.payload.clone(),
+        }
+    }
+
     /// The same after so many attempts.
     #[must_use]
     pub fn after(mut self, attempts: u64) -> Self {
@@ -82,7 +100,10 @@ impl DeadLetter {
 
     /// The letter as a message of at most `room` bytes.
     fn message(self, service: &str, now_ms: i64, room: usize) -> Outgoing {
-        let id = format!("dead:{service}:{}:{}", self.subject, self.sequence);
+        // One that was never stored has no sequence; its own id tells it from others.
+        let unsent = self.headers.iter().find(|(name, _)| self.sequence == 0 && name == headers::ID);
+        let unsent = unsent.map(|(_, id)| id.as_str()).unwrap_or_default();
+        let id = format!("dead:{service}:{}:{}{unsent}", self.subject, self.sequence);
         let mut message = Outgoing::new(topology::dead(service, self.reason), id, self.payload);
         let facts = [
             (headers::SERVICE, service.to_owned()),

@@ -136,8 +136,7 @@ pub struct Parts {
     /// HTTP with timeouts, pacing and a circuit breaker; [`Calls::for_credential`] where there is a credential,
     /// [`Calls::scoped`] for a second address.
     pub calls: Calls,
-    /// Whether the loop runs here. Without it the connector is only read from: it knows nothing of what webhooks told, and MUST
-    /// NOT change anything anywhere.
+    /// Whether the loop runs here: only then may the connector know what webhooks told.
     pub hears: bool,
 }
 

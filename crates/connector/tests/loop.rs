@@ -269,22 +269,6 @@ async fn records_are_worked_on_at_once_but_never_one_record_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_is_not_written_when_the_stream_holds_a_newer_one_that_was_not_read_yet() {
-    let fake = Fake::default();
-    fake.set("one", "open");
-    fake.fail(Part::Read, Failure::Limited { why: "an outage".into(), retry_after: Duration::from_secs(2) });
-    // One place, so that nothing more is read while the first is in hand.
-    let mut world = world_with(fake, Settings { concurrency: 1, held_max: 1, ..settings(3) }).await;
-    world.send(&command("one", "closed", "open", 1)).await;
-    tokio::time::timeout(DEADLINE, world.fake.failed()).await.unwrap();
-    world.send(&command("one", "done", "open", 2)).await;
-    let (older, newer) = (world.delivery().await, world.delivery().await);
-    assert_eq!((older.version, older.outcome.as_str()), (1, "overtaken"));
-    assert_eq!((newer.version, newer.outcome.as_str()), (2, "applied"));
-    assert_eq!(world.fake.writes(), ["one=done"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_persons_edit_does_not_wait_for_a_sweeps_repairs() {
     let mut world = world(Fake::default()).await;
     for id in 0..40 {

@@ -37,6 +37,13 @@ const WORDS_MAX: usize = 200;
 /// How many metadata entries one observation may bring.
 const METADATA_MAX: usize = 100;
 
+/// How long the value of one may be, in bytes.
+const METADATA_BYTES_MAX: usize = 4_096;
+/// How long an id may be, in bytes: that of a record, with what tells its edits apart.
+const ID_MAX: usize = 2_048;
+/// How much of an actor's name and id is kept, in characters.
+const ACTOR_MAX: usize = 256;
+
 /// An observation of the model from one of the bus.
 pub fn observation_from(message: v1::Observation) -> Result<Observation, Malformed> {
     let record: RecordRef = message.record.parse().map_err(wrong("record"))?;
@@ -59,6 +66,13 @@ pub fn observation_from(message: v1::Observation) -> Result<Observation, Malform
         Some(code) => Source::of_code(code)
             .ok_or_else(|| unknown("source", code, "webhook, sweep, poll, stream, api, delivery"))?,
     };
+    if message.id.len() > ID_MAX {
+        return Err(Malformed { field: "id", why: format!("is over {ID_MAX} bytes") });
+    }
+    if message.metadata.iter().any(|(key, value)| key.len() > 128 || value.len() > METADATA_BYTES_MAX) {
+        let why = format!("must have keys of at most 128 bytes and values of at most {METADATA_BYTES_MAX}");
+        return Err(Malformed { field: "metadata", why });
+    }
     bounded("keys", message.keys.len(), KEYS_MAX)?;
     bounded("mentions", message.mentions.len(), KEYS_MAX)?;
     bounded("vocabulary", message.vocabulary.len(), WORDS_MAX)?;
@@ -70,8 +84,8 @@ pub fn observation_from(message: v1::Observation) -> Result<Observation, Malform
         position: (message.position > 0).then_some(Position(message.position)),
         occurred_at: Timestamp(message.occurred_at),
         actor: message.actor.map(|actor| Actor {
-            name: actor.name,
-            id: some(&actor.id).map(str::to_owned),
+            name: actor.name.chars().take(ACTOR_MAX).collect(),
+            id: some(&actor.id).map(|id| id.chars().take(ACTOR_MAX).collect()),
             automation: actor.automation,
         }),
         origin,

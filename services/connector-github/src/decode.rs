@@ -238,7 +238,10 @@ pub fn observation(
 pub fn moment(updated_at: &str) -> Result<(Position, Timestamp), Failure> {
     let at = OffsetDateTime::parse(updated_at, &Rfc3339).map_err(|error| malformed(&format!("updated_at: {error}")))?;
     let ms = at.unix_timestamp() * 1_000;
-    Ok((Position(u64::try_from(ms).unwrap_or_default()), Timestamp(ms)))
+    // Before 1970 there is no position, and the record's edits would lose their order.
+    let position =
+        u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| malformed(&"updated_at: is before 1970"))?;
+    Ok((Position(position), Timestamp(ms)))
 }
 
 fn origin(sender: Option<&Sender>, login: Option<&str>) -> Origin {

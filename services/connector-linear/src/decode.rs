@@ -237,7 +237,10 @@ pub fn native(issue: &Issue) -> Result<Native, Failure> {
 pub fn moment(updated_at: &str) -> Result<(Position, Timestamp), Failure> {
     let at = OffsetDateTime::parse(updated_at, &Rfc3339).map_err(|error| malformed(&format!("updatedAt: {error}")))?;
     let ms = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
-    Ok((Position(u64::try_from(ms).unwrap_or_default()), Timestamp(ms)))
+    // Before 1970 there is no position, and the record's edits would lose their order.
+    let position =
+        u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| malformed(&"updatedAt: is before 1970"))?;
+    Ok((Position(position), Timestamp(ms)))
 }
 
 fn actor(sender: &Sender) -> Option<Actor> {

@@ -44,8 +44,6 @@ pub(crate) struct Client {
     usable: Mutex<BTreeMap<String, Arc<Statements>>>,
     /// One look at the tables at a time.
     looking: tokio::sync::Mutex<()>,
-    /// Nothing is installed, and a table that cannot be used is said to be so where it is asked for.
-    reads_only: bool,
 }
 
 impl Client {
@@ -59,16 +57,7 @@ impl Client {
             pool: OnceLock::new(),
             usable: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
-            reads_only: false,
         })
-    }
-
-    /// The same for one that is read from the outside, by nobody who could wait for a table to become usable.
-    #[must_use]
-    pub(crate) fn reading_only(mut self) -> Self {
-        self.reads_only = true;
-        self.config.install = false;
-        self
     }
 
     /// The configuration.

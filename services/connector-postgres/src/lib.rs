@@ -43,8 +43,7 @@ impl Connector for Postgres {
 
     fn new(config: Config, parts: Parts) -> Result<Self, String> {
         config.check()?;
-        let client = Client::new(config, parts.process)?;
-        Ok(Self { client: if parts.hears { client } else { client.reading_only() } })
+        Ok(Self { client: Client::new(config, parts.process)? })
     }
 
     fn sweep_every(&self) -> Duration {

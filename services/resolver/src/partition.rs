@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bus::{Bus, DeadLetter, Outgoing, Received};
+use bus::{Bus, DeadLetter, Outgoing, PublishError, Received};
 use model::{Backoff, Command, Intent, Lane, Policy};
 use runtime::Process;
 use store::Store;
@@ -237,7 +237,23 @@ impl Worker {
             let letter = DeadLetter::of(&committed.batch[*place], poison.reason, &poison.detail);
             self.bus.dead_letter(&self.process, letter).await?;
         }
-        self.bus.publish_all(committed.outgoing.clone()).await?;
+        match self.bus.publish_all(committed.outgoing.clone()).await {
+            Err(PublishError::TooLarge { .. }) => self.publish_what_fits(&committed.outgoing).await,
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// One message that the bus will never take must not hold up all that comes after it.
+    async fn publish_what_fits(&self, outgoing: &[Outgoing]) -> anyhow::Result<()> {
+        for message in outgoing {
+            match self.bus.publish(message.clone()).await {
+                Err(error @ PublishError::TooLarge { .. }) => {
+                    let letter = DeadLetter::unsent(message, "too_large", error.to_string(), self.process.now_ms());
+                    self.bus.dead_letter(&self.process, letter).await?;
+                }
+                other => drop(other?),
+            }
+        }
         Ok(())
     }
 }

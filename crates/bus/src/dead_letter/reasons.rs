@@ -94,7 +94,7 @@ pub const REASONS: &[Reason] = &[
     is(
         "too_large",
         "what followed from the message is larger than the bus takes",
-        "raise `max_payload` of the NATS server, then replay",
+        "raise `max_payload` of the NATS server, then replay; a letter that is cut and was never on a stream can only be discarded",
     ),
     is(
         "unauthorized",

@@ -105,8 +105,9 @@ impl Bus {
         let Some(length) = letter.cut else { return Ok(letter) };
         let stream = Stream::of_subject(&letter.subject);
         let original = match stream {
-            Some(stream) => self.peek(stream, letter.original_sequence).await?,
-            None => None,
+            // One that was never stored has no sequence.
+            Some(stream) if letter.original_sequence > 0 => self.peek(stream, letter.original_sequence).await?,
+            _ => None,
         };
         let original = original
             .filter(|found| found.subject == letter.subject && found.payload.len() == length)

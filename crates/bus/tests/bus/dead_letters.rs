@@ -164,3 +164,28 @@ async fn a_message_that_leaves_no_room_for_a_letter_is_cut_there_and_replayed_wh
     assert_eq!(world.bus.replay(1).await.unwrap(), bus::Replayed::Published);
     assert_eq!(take(&mut feed, 1).await[0].payload, body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_would_not_take_has_a_letter_of_its_own_each() {
+    let world = world(1).await;
+    for version in [1, 2] {
+        let change = v1::Change {
+            id: format!("item:{version}"),
+            item: record("one").own_item().to_string(),
+            lifecycle: "work".into(),
+            title: "x".repeat(1024 * 1024),
+            ..v1::Change::default()
+        };
+        let message = Outgoing::change(&change).unwrap();
+        let refused = world.bus.publish(message.clone()).await.unwrap_err();
+        assert!(matches!(refused, bus::PublishError::TooLarge { .. }), "{refused}");
+        let letter = DeadLetter::unsent(&message, "too_large", refused.to_string(), 7);
+        world.bus.dead_letter(&world.process, letter).await.unwrap();
+    }
+    let letters = world.bus.letters(&all(), 1, 10).await.unwrap();
+    let told: Vec<_> = letters.iter().map(|letter| letter.original_id.as_str()).collect();
+    assert_eq!(told, ["item:1", "item:2"]);
+    let refused = world.bus.replay(letters[0].sequence).await.unwrap_err();
+    assert!(refused.to_string().contains("no longer has it"), "{refused:#}");
+    assert_eq!(world.bus.letters(&all(), 1, 10).await.unwrap().len(), 2, "what is not replayed stays");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{DeadLetter, Outgoing, Received, Stream};
+use bus::{DeadLetter, Outgoing, Received};
 use model::{Command, CommandMode, DeliveryOutcome, Lane, Native, Observation, Position};
 use proto::v1;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +44,7 @@ pub(super) async fn deliver<C: Connector>(
     let watched = stop.clone();
     let (carried, tries) = {
         // The waits for a place among the calls are ended by it as well.
-        let act = || asking(lane, drop_it.clone(), in_turn(parts, message, command, superseded, stop));
+        let act = || asking(lane, drop_it.clone(), in_turn(parts, command, superseded, stop));
         let tried = attempts(&parts.settings.backoff, message, &drop_it, act);
         let mut tried = std::pin::pin!(tried);
         tokio::select! {
@@ -114,12 +114,11 @@ pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Re
 /// Carries a command out when it is its turn to write, where writes go by turns.
 async fn in_turn<C: Connector>(
     parts: &Loop<C>,
-    message: &Received,
     command: &Command,
     superseded: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<Carried, Failure> {
-    let work = carry_out(parts, message, command, superseded, stop);
+    let work = carry_out(parts, command, superseded, stop);
     match parts.connector.calls() {
         Some(calls) => calls.in_turn(work).await,
         None => work.await,
@@ -128,13 +127,12 @@ async fn in_turn<C: Connector>(
 
 async fn carry_out<C: Connector>(
     parts: &Loop<C>,
-    message: &Received,
     command: &Command,
     superseded: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<Carried, Failure> {
     let reading = parts.connector.read(&command.record).await?;
-    if superseded.is_cancelled() || is_overtaken(parts, message).await {
+    if superseded.is_cancelled() {
         return Ok(Carried::Overtaken);
     }
     if stop.is_cancelled() {
@@ -147,19 +145,6 @@ async fn carry_out<C: Connector>(
             parts.connector.show(command, &reading).await?;
             let Observation { native, position, .. } = reading.observation;
             Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native, position })
-        }
-    }
-}
-
-/// Whether the stream holds a newer command for the record, which may be far ahead of what was read: after an outage what was
-/// in hand then must not be written.
-async fn is_overtaken<C: Connector>(parts: &Loop<C>, message: &Received) -> bool {
-    match parts.bus.last_message(Stream::Commands, &message.subject).await {
-        Ok(newest) => newest.is_some_and(|newest| newest.sequence > message.sequence),
-        Err(error) => {
-            // The newer one will come and be carried out, too.
-            tracing::debug!(error = format!("{error:#}"), "the bus does not say whether the command is the newest");
-            false
         }
     }
 }

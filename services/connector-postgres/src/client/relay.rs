@@ -98,8 +98,17 @@ impl Client {
     fn observation(&self, entry: &Entry) -> Option<Observation> {
         let table = self.config.table(&entry.kind);
         let observation = table.ok_or("unknown_kind").and_then(|table| decode::entry(table, entry));
-        observation
-            .inspect_err(|why| tracing::debug!(kind = entry.kind, why, "an entry of the outbox tells nothing"))
-            .ok()
+        match observation {
+            Ok(observation) => Some(observation),
+            Err(why @ ("deleted" | "no_status")) => {
+                tracing::debug!(kind = entry.kind, why, "an entry of the outbox tells nothing");
+                None
+            }
+            // Somebody's edit that cannot be told further: a person must mend the row, and then the trigger tells again.
+            Err(why) => {
+                tracing::warn!(kind = entry.kind, key = entry.key, why, "an edit of a tracked row cannot be told");
+                None
+            }
+        }
     }
 }

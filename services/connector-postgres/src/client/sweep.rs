@@ -44,12 +44,8 @@ impl Client {
         let mut place = place.unwrap_or_else(|| self.begin(0, cursor.clone()));
         let Some(table) = self.config.tables.get(place.table) else { return Ok(end(place.done)) };
         let (mut observations, mut unreadable) = (Vec::new(), Vec::new());
-        let statements = self.statements(table).await;
-        if let (Err(failure), true) = (&statements, self.reads_only) {
-            return Err(Failure::refused("unreadable", failure.to_string()));
-        }
         // A table that cannot be used keeps its mark; readiness says why.
-        if let Ok(statements) = statements {
+        if let Ok(statements) = self.statements(table).await {
             let page = self.settle("sweep", self.page(table, &statements, &place).await)?;
             let is_last = page.len() < usize::try_from(self.config.batch).unwrap_or(usize::MAX);
             for row in &page {

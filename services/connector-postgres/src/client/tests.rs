@@ -144,18 +144,6 @@ async fn a_sweep_shows_every_row_and_the_next_one_only_what_changed() {
     database.drop().await;
 }
 
-#[tokio::test]
-async fn one_that_only_reads_installs_nothing_and_says_what_is_missing() {
-    let database = Database::new().await;
-    let client = database.client().reading_only();
-    let refused = client.sweep(None, None).await.unwrap_err().to_string();
-    assert!(refused.contains("lockstep postgres install"), "{refused}");
-    let outbox = sqlx::query_scalar("SELECT to_regnamespace('lockstep_outbox')::text");
-    let outbox: Option<String> = outbox.fetch_one(client.pool()).await.unwrap();
-    assert_eq!(outbox, None);
-    database.drop().await;
-}
-
 async fn sweep(client: &Client, cursor: Option<serde_json::Value>) -> (Vec<Observation>, serde_json::Value) {
     let (mut seen, mut next) = (Vec::new(), None);
     loop {
