@@ -4,7 +4,7 @@
 
 mod client;
 mod config;
-mod decode;
+pub mod decode;
 mod encode;
 mod watched;
 

@@ -7,6 +7,8 @@ mod config;
 mod recent;
 mod signature;
 mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod webhooks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

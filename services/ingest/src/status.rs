@@ -14,7 +14,8 @@ use tracing::Instrument;
 
 use crate::Ingest;
 use crate::body::want_json;
-use entry::{Context, Ready, Wrong};
+pub(crate) use entry::Context;
+use entry::{Ready, Wrong};
 
 /// How many statuses one request may bring.
 const STATUSES_MAX: usize = 500;
@@ -50,7 +51,7 @@ async fn accept(ingest: &Ingest, request: Request) -> Result<Response, Problem> 
 }
 
 /// The statuses of a body: one object, a list, or a list under `statuses`. At least one.
-fn statuses(body: &[u8]) -> Result<Vec<Value>, Problem> {
+pub(crate) fn statuses(body: &[u8]) -> Result<Vec<Value>, Problem> {
     let malformed = |detail: String| Problem::bad_request("body_malformed", detail);
     let body = serde_json::from_slice(body).map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
     let list = match body {
@@ -83,7 +84,7 @@ fn request_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
-fn all_ready(statuses: Vec<Value>, context: &Context<'_>) -> Result<Vec<Ready>, Problem> {
+pub(crate) fn all_ready(statuses: Vec<Value>, context: &Context<'_>) -> Result<Vec<Ready>, Problem> {
     let count = statuses.len();
     let mut ready: Vec<Ready> = Vec::with_capacity(count);
     let mut wrong: Vec<Value> = Vec::new();

@@ -90,7 +90,8 @@ fn every_crate_takes_the_workspace_s_lints() -> anyhow::Result<()> {
         let manifest: toml::Table = text.parse().with_context(|| format!("{}", path.display()))?;
         let inherits =
             manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&toml::Value::Boolean(true));
-        if manifest.contains_key("package") && !inherits {
+        // A workspace of its own has nothing to inherit.
+        if manifest.contains_key("package") && !manifest.contains_key("workspace") && !inherits {
             found.push(path.display().to_string());
         }
     }

@@ -58,21 +58,21 @@ struct Known {
 }
 
 /// What a status is judged by beside itself.
-pub(super) struct Context<'a> {
-    pub(super) now_ms: i64,
+pub(crate) struct Context<'a> {
+    pub(crate) now_ms: i64,
     /// The request's `Idempotency-Key`.
-    pub(super) request_key: Option<String>,
+    pub(crate) request_key: Option<String>,
     /// Which lifecycles there are.
-    pub(super) lifecycles: &'a Lifecycles,
+    pub(crate) lifecycles: &'a Lifecycles,
 }
 
 /// A status that can be stored.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     /// Its id, as its sender knows it.
     pub(super) id: String,
     pub(super) lane: Lane,
-    pub(super) observation: Observation,
+    pub(crate) observation: Observation,
 }
 
 /// What is wrong with a status.

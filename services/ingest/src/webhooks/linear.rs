@@ -40,7 +40,7 @@ async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal
 }
 
 /// Freshness is judged here and never again: what waits in the stream afterwards grows old honestly.
-fn fresh(body: &[u8], now_ms: i64, window_s: u64) -> Result<(), Refusal> {
+pub(crate) fn fresh(body: &[u8], now_ms: i64, window_s: u64) -> Result<(), Refusal> {
     let sent: Sent = serde_json::from_slice(body).map_err(|_| {
         let detail = "the body must be JSON with the number webhookTimestamp";
         ("malformed", Problem::bad_request("body_malformed", detail))

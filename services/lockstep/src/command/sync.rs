@@ -18,7 +18,6 @@ use model::{System, Timestamp};
 use resolver::Planner;
 use runtime::Process;
 use runtime::config::ConfigError;
-use runtime::telemetry::TelemetryConfig;
 use store::Store;
 use tokio::time::Instant;
 
@@ -32,8 +31,6 @@ use progress::Telling;
 const INCOMPLETE: u8 = 3;
 /// Interrupted, as shells have it.
 const INTERRUPTED: u8 = 130;
-/// What is logged beside what is printed: waits for the system, and dead letters. `RUST_LOG` wins over it.
-const LOG: &str = "warn,connector=info,runtime::process=error";
 /// How long what is in hand may take to end.
 const FINISH: Duration = Duration::from_secs(5);
 
@@ -45,8 +42,7 @@ pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode>
     if let Some(missing) = listed.missing(&section) {
         return Err(ConfigError::new(format!("connector.{}", order.system), missing).into());
     }
-    let telemetry = TelemetryConfig { level: LOG.to_owned(), ..settings.telemetry.clone() };
-    let _telemetry = runtime::telemetry::init(&telemetry, "sync")?;
+    let _telemetry = runtime::telemetry::init(&settings.telemetry, "sync")?;
     let process = Process::new("sync", None);
     process.watch_signals()?;
     let sweeper = (listed.registration.sweeper)(section, &process.of(&listed.service()));
