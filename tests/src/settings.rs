@@ -14,13 +14,25 @@ pub struct Settings {
     pub pieces: usize,
     /// How far apart writes to GitHub are, in milliseconds; `None` for as far as GitHub asks for.
     pub writes_apart_ms: Option<u64>,
+    /// So many conflicts hold an item for a person.
+    pub escalation_threshold: u32,
+    /// How conflicts are decided.
+    pub strategy: &'static str,
 }
 
 impl Default for Settings {
     /// Sweeps, and asks for failed webhooks, so rarely that it does not happen in a test after the sweep at the start; writes
-    /// without a pause.
+    /// without a pause. Edits of several systems at once are the test's people, not automations that fight: nothing waits
+    /// for a person.
     fn default() -> Self {
-        Self { sweep_s: 3_600, redeliver_s: 3_600, pieces: 6, writes_apart_ms: Some(0) }
+        Self {
+            sweep_s: 3_600,
+            redeliver_s: 3_600,
+            pieces: 6,
+            writes_apart_ms: Some(0),
+            escalation_threshold: 1_000_000,
+            strategy: "priority_based",
+        }
     }
 }
 
@@ -60,8 +72,8 @@ pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
         text,
         r#"
 [policy]
-# Edits of several systems at once are the test's people, not automations that fight: nothing waits for a person.
-escalation_threshold = 1000000
+strategy = "{strategy}"
+escalation_threshold = {threshold}
 [ingest.linear]
 secrets = ["{linear_secret}"]
 [ingest.github]
@@ -93,6 +105,8 @@ tables = [{{ table = "public.tasks", kind = "task", title = "title", mentions = 
 [connector.agentapi]
 agents = [{{ name = "agent-1", url = "{agent}" }}]
 "#,
+        strategy = settings.strategy,
+        threshold = settings.escalation_threshold,
         linear_secret = credentials::LINEAR_SECRET,
         github_secret = credentials::GITHUB_SECRET,
         linear_token = credentials::LINEAR_TOKEN,

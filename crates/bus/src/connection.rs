@@ -28,6 +28,19 @@ pub struct Bus {
     pub(crate) epoch: watch::Receiver<u64>,
 }
 
+/// How a NATS server stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its version.
+    pub version: String,
+    /// The bytes of its disk that are set aside or taken.
+    pub storage_reserved: u64,
+    /// The bytes of its disk that we may have, where that is bounded.
+    pub storage_max: Option<u64>,
+    /// The streams that are not there yet.
+    pub missing: Vec<&'static str>,
+}
+
 /// The oldest server that has all that the topology needs.
 const SERVER_MIN: (u32, u32) = (2, 12);
 const API_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,6 +105,24 @@ impl Bus {
             made.with_context(|| format!("the bucket {name} cannot be made or brought up to date"))?;
         }
         Ok(())
+    }
+
+    /// The server, and what it still has room for. Changes nothing.
+    pub async fn standing(&self) -> anyhow::Result<Standing> {
+        let account = self.jetstream.query_account().await?;
+        let mut missing = Vec::new();
+        for spec in STREAMS {
+            if self.jetstream.get_stream(spec.name).await.is_err() {
+                missing.push(spec.name);
+            }
+        }
+        let limit = account.limits.max_storage.and_then(|max| u64::try_from(max).ok()).filter(|max| *max > 0);
+        Ok(Standing {
+            version: self.client.server_info().version,
+            storage_reserved: account.reserved_storage.max(account.storage),
+            storage_max: limit,
+            missing,
+        })
     }
 
     /// Into how many partitions observations and commands are divided.

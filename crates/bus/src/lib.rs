@@ -18,7 +18,7 @@ pub mod testing;
 pub mod topology;
 
 pub use config::Config;
-pub use connection::Bus;
+pub use connection::{Bus, Standing};
 pub use dead_letter::{Content, DeadLetter, Filter, Letter, REASONS, Reason, Replayed, reason};
 pub use feed::{Feed, Listener, Tail};
 pub use lag::Lag;

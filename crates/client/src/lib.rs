@@ -26,6 +26,7 @@ pub use watch::{Change, Delivery, Message, Snapshot, Watch};
 use std::time::Duration;
 
 use reqwest::{RequestBuilder, Url};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// How long a call may take, from the first byte to the last.
@@ -72,8 +73,13 @@ impl Client {
     }
 
     /// The answer to `GET` of a path as it is: for whoever passes it on.
-    pub async fn json(&self, path: &[&str], query: &Query) -> Result<serde_json::Value, Error> {
+    pub async fn json(&self, path: &[&str], query: &impl Serialize) -> Result<serde_json::Value, Error> {
         self.call(self.http.get(self.at(path)?).query(query)).await
+    }
+
+    /// The answer to `POST` of a body to a path as it is.
+    pub async fn post(&self, path: &[&str], body: &serde_json::Value) -> Result<serde_json::Value, Error> {
+        self.call(self.http.post(self.at(path)?).json(body)).await
     }
 
     /// One item, by its id or its key.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::calls::{Calls, limits};
-use crate::{Failure, Sink};
+use crate::{Examined, Failure, Sink};
 
 /// A system that Lockstep keeps in step, both ways.
 ///
@@ -114,6 +114,12 @@ pub trait Connector: Send + Sync + Sized + 'static {
     fn watch(&self, sink: Sink) -> impl Future<Output = Result<(), Failure>> + Send {
         let _ = sink;
         pending()
+    }
+
+    /// Looks, without changing anything, whether the system can be worked with, and what in it will be in the way: the
+    /// credential and its rights, webhooks, the clock, other programs that write.
+    fn examine(&self) -> impl Future<Output = Examined> + Send {
+        ready(Examined::default())
     }
 
     /// An item changed; `records` are those of this system that belong to it. Called at least once for each change, in

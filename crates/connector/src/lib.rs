@@ -8,6 +8,7 @@ pub mod calls;
 pub mod compliance;
 mod contract;
 mod failure;
+mod finding;
 mod lanes;
 mod registration;
 mod run;
@@ -16,5 +17,6 @@ pub use backfill::{Backfill, BoxSweeper, Order, Progress, Step, Sweeper, Swept, 
 pub use calls::{Calls, Response};
 pub use contract::{Connector, Decoded, Page, Parts, Reading, Redelivered, Unreadable, Webhook, Written};
 pub use failure::{Action, Failure};
+pub use finding::{Examined, Finding, Severity, Words, clock_skew};
 pub use registration::{Registration, Settings, registration};
 pub use run::{Sink, observation_id, run};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::calls::{CallSettings, Calls};
-use crate::{BoxSweeper, Connector, Parts, Swept};
+use crate::{BoxSweeper, Connector, Examined, Parts, Swept};
 
 /// A connector as the list of connectors knows it.
 #[derive(Clone, Copy)]
@@ -25,11 +25,20 @@ pub struct Registration {
     pub sweeper: fn(Value, &Process) -> Result<BoxSweeper, String>,
     /// Whether its section could be run with, without I/O; else one sentence that names the key.
     pub check: fn(&Value) -> Result<(), String>,
+    /// Looks at the system with its section; see [`Connector::examine`]. A section that cannot be run with is one sentence.
+    pub examine: fn(Value, Process) -> BoxFuture<'static, Result<Examined, String>>,
 }
 
 /// The registration of connector `C` with its built-in mapping.
 pub const fn registration<C: Connector>(mapping: &'static str) -> Registration {
-    Registration { name: C::SYSTEM, mapping, run: start::<C>, sweeper: sweeper::<C>, check: check::<C> }
+    Registration {
+        name: C::SYSTEM,
+        mapping,
+        run: start::<C>,
+        sweeper: sweeper::<C>,
+        check: check::<C>,
+        examine: examine::<C>,
+    }
 }
 
 /// How the loop runs a connector: the key `run` of its section.
@@ -73,6 +82,14 @@ fn start<C: Connector>(section: Value, process: Process, bus: Bus) -> BoxFuture<
 fn check<C: Connector>(section: &Value) -> Result<(), String> {
     // A process that is only looked at by the connector's constructor, which does no I/O.
     build::<C>(section.clone(), &Process::new(C::SYSTEM, None), true).map(drop)
+}
+
+fn examine<C: Connector>(section: Value, process: Process) -> BoxFuture<'static, Result<Examined, String>> {
+    async move {
+        let (connector, _) = build::<C>(section, &process, false)?;
+        Ok(connector.examine().await)
+    }
+    .boxed()
 }
 
 fn sweeper<C: Connector>(section: Value, process: &Process) -> Result<BoxSweeper, String> {

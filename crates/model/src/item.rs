@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandMode, Conflict, ConflictId, ItemId, Key, LifecycleName, Native, Origin, Position, Receipt, RecordRef,
+    Actor, CommandMode, Conflict, ConflictId, ItemId, Key, LifecycleName, Native, Origin, Position, Receipt, RecordRef,
     Status, Timestamp, Version, Vocabulary,
 };
 
@@ -28,11 +28,16 @@ pub struct Item {
     pub version: Version,
     /// The record whose edit made the current version.
     pub changed_by: RecordRef,
+    /// Who made that edit, where it is known.
+    pub changed_by_actor: Option<Actor>,
+    /// The status before the current version's.
+    pub changed_from: Option<Status>,
     /// The last status that was not terminal: what `reopen = "previous"` returns to.
     pub last_open: Option<Status>,
     /// The conflict that a person must resolve before anything moves again.
     pub held: Option<ConflictId>,
-    /// When its recent conflicts were, within the escalation window.
+    /// When it was fought over, within the escalation window: its conflicts, and the changes by which one automation took
+    /// back what another had made of it.
     pub recent_conflicts: Vec<Timestamp>,
     /// Anything else worth keeping.
     pub metadata: BTreeMap<String, String>,

@@ -108,6 +108,8 @@ pub(crate) fn new_item(observation: &Observation, lifecycle: &Lifecycle, status:
         status_since: observation.occurred_at,
         version: Version(1),
         changed_by: observation.record.clone(),
+        changed_by_actor: observation.actor.clone(),
+        changed_from: None,
         held: None,
         recent_conflicts: vec![],
         metadata: observation.metadata.clone(),
@@ -251,6 +253,8 @@ impl<'a> Turn<'a> {
         item.status = to.clone();
         item.status_since = self.observation.occurred_at;
         item.changed_by = author;
+        item.changed_by_actor.clone_from(&self.observation.actor);
+        item.changed_from = Some(from.clone());
         if !self.lifecycle.is_terminal(to) {
             item.last_open = Some(to.clone());
         }

@@ -7,6 +7,7 @@
 
 mod drift;
 mod faults;
+mod fights;
 mod histories;
 mod laws;
 mod lifecycles;

@@ -177,6 +177,20 @@ impl GithubSandbox {
         done(self.hub.expire_tokens())
     }
 
+    /// The repositories that there are.
+    pub fn repositories(&self) -> Vec<String> {
+        self.hub.lock().repos.keys().cloned().collect()
+    }
+
+    /// Tells this address of a repository's pull requests for as long as the sandbox runs, without a secret.
+    pub fn add_pull_hook(&self, repo: &str, url: &str) {
+        let mut held = self.hub.lock();
+        let (id, created_at) = (held.fresh_id(), state::now());
+        let (repo, url, secret) = (repo.to_owned(), url.to_owned(), String::new());
+        let events = vec!["pull_request".to_owned()];
+        held.hooks.insert(id, record::Hook { id, repo, url, secret, events, active: true, created_at });
+    }
+
     /// Makes an empty repository, `owner/name`.
     pub fn create_repo(&self, repo: &str) -> anyhow::Result<()> {
         let (owner, name) = repo.split_once('/').ok_or_else(|| anyhow::anyhow!("{repo} is not owner/name"))?;

@@ -13,6 +13,7 @@ mod execute;
 mod filter;
 mod hooks;
 mod http;
+mod integration;
 mod mutation;
 mod paging;
 mod query;
@@ -33,7 +34,7 @@ use axum::{Router, routing::post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::{change::NewIssue, hooks::signature, schema::SDL};
+pub use self::{change::NewIssue, hooks::signature, integration::GitEvent, schema::SDL};
 use self::{
     document::Documents,
     hooks::Secrets,
@@ -211,6 +212,23 @@ impl LinearSandbox {
     /// Comments on an issue, as the person; answers the comment's id.
     pub fn comment(&self, identifier: &str, body: &str) -> anyhow::Result<String> {
         Ok(self.shared.comment(identifier, body)?)
+    }
+
+    /// Sets a team's git automation: the states that Linear's own GitHub integration moves issues to. None turns it off. It
+    /// hears of pull requests at [`github_hook_url`](Self::github_hook_url).
+    pub fn set_git_automation(&self, team: &str, states: &[(GitEvent, &str)]) -> anyhow::Result<()> {
+        let states = states.iter().map(|(event, state)| (*event, (*state).to_owned())).collect();
+        Ok(self.shared.set_git_automation(team, &states)?)
+    }
+
+    /// Where Linear's own GitHub integration takes GitHub's webhooks.
+    pub fn github_hook_url(&self) -> String {
+        format!("{}/sandbox/integrations/github", self.server.url())
+    }
+
+    /// Says of an issue that Linear itself keeps it in step with an issue on GitHub.
+    pub fn sync_with_github(&self, identifier: &str, owner: &str, repo: &str, number: u64) -> anyhow::Result<Issue> {
+        Ok(self.shared.sync_with_github(identifier, owner, repo, number)?)
     }
 
     /// An issue by id or identifier.

@@ -18,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 
 pub use batch::{Batch, Save};
-pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
+pub use query::{ConflictRow, HeldRow, HistoryEntry, ItemFilter, ItemRow};
 
 /// Where PostgreSQL is, and how much of it is used.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,6 +49,23 @@ impl Config {
         }
         PgConnectOptions::from_str(url).map(drop).map_err(|error| format!("is not a PostgreSQL address: {error}"))
     }
+}
+
+/// How a database stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The server's version as it counts it: 150004 is 15.4.
+    pub version: u32,
+    /// Whether we may make a schema.
+    pub may_create: bool,
+    /// Whether ours is there.
+    pub schema: bool,
+    /// How many migrations are still to come.
+    pub pending: usize,
+    /// The schema is of a newer version than this program.
+    pub newer: bool,
+    /// The server's clock, in milliseconds since 1970.
+    pub clock_ms: i64,
 }
 
 /// Lockstep's own tables, in the schema `lockstep`.
@@ -115,6 +132,39 @@ impl Store {
     /// Whether PostgreSQL answers.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         sqlx::query("select 1").execute(&self.pool).await.map(drop)
+    }
+
+    /// The server, what we may do there, and how far the schema is. Changes nothing.
+    pub async fn standing(&self) -> sqlx::Result<Standing> {
+        let (version, may_create, schema, clock_ms): (i32, bool, bool, i64) = sqlx::query_as(
+            "select current_setting('server_version_num')::int,
+                    has_database_privilege(current_database(), 'CREATE'),
+                    to_regnamespace('lockstep') is not null,
+                    (extract(epoch from clock_timestamp()) * 1000)::bigint",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let known: bool = sqlx::query_scalar("select to_regclass('lockstep._sqlx_migrations') is not null")
+            .fetch_one(&self.pool)
+            .await?;
+        let applied: Vec<i64> = if known {
+            sqlx::query_scalar("select version from lockstep._sqlx_migrations where success")
+                .fetch_all(&self.pool)
+                .await?
+        } else {
+            Vec::new()
+        };
+        let all: Vec<i64> = sqlx::migrate!().iter().map(|migration| migration.version).collect();
+        let pending = all.iter().filter(|version| !applied.contains(version)).count();
+        let newer = applied.iter().any(|version| !all.contains(version));
+        Ok(Standing {
+            version: u32::try_from(version).unwrap_or_default(),
+            may_create,
+            schema,
+            pending,
+            newer,
+            clock_ms,
+        })
     }
 
     /// Brings the schema up to date. Safe to run by many at once.

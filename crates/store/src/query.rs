@@ -1,6 +1,8 @@
 //! What people and the broadcaster ask for.
 
 use model::{Conflict, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow as _, Row as _};
 use uuid::Uuid;
 
 use crate::Store;
@@ -13,6 +15,17 @@ pub type ItemRow = Group;
 pub type HistoryEntry = HistoryRow;
 /// A conflict.
 pub type ConflictRow = Conflict;
+
+/// A conflict that holds an item, with what people call the item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldRow {
+    /// The conflict.
+    pub conflict: Conflict,
+    /// What people call the item for short.
+    pub key: Option<String>,
+    /// What people call the item.
+    pub title: Option<String>,
+}
 
 /// Which items.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +133,23 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// The conflicts that hold items, oldest first.
+    pub async fn held(&self, limit: u32) -> sqlx::Result<Vec<HeldRow>> {
+        let rows = sqlx::query(
+            "select conflicts.*, items.key as item_key, items.title as item_title
+             from conflicts join items on items.held = conflicts.id
+             where conflicts.resolved_at is null and items.ended_into is null order by conflicts.opened_at limit $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        let held = |row: &PgRow| {
+            let conflict = ConflictColumns::from_row(row)?.0;
+            Ok(HeldRow { conflict, key: row.try_get("item_key")?, title: row.try_get("item_title")? })
+        };
+        rows.iter().map(held).collect()
     }
 
     /// One conflict.

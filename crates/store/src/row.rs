@@ -62,6 +62,8 @@ impl FromRow<'_, PgRow> for ItemColumns {
             status_since: timestamp(row.try_get("status_since")?),
             version: Version(unsigned(row.try_get("version")?)),
             changed_by: named(row, "changed_by")?,
+            changed_by_actor: json(row, "changed_by_actor")?,
+            changed_from: named_if(row, "changed_from")?,
             last_open: named_if(row, "last_open")?,
             held: row.try_get::<Option<Uuid>, _>("held")?.map(ConflictId),
             recent_conflicts: json(row, "recent_conflicts")?,

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use connector::{Calls, Failure, Parts, Reading};
+use connector::{Calls, Failure, Finding, Parts, Reading, Severity};
 use model::{Actor, Intent, LifecycleName, Native, Observation, Origin, RecordRef, Source, Timestamp};
 use runtime::Process;
 
@@ -76,6 +76,20 @@ impl Client {
             vocabulary: None,
             metadata: std::collections::BTreeMap::new(),
         }
+    }
+
+    /// Whether each agent answers.
+    pub(crate) async fn examine(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for reached in &self.agents {
+            let about = format!("agentapi, {}", reached.agent.name);
+            findings.push(match status(&reached.agent, &reached.watch).await {
+                Ok(native) => Finding::new(Severity::Info, "reachable", about, format!("it is {native}"), ""),
+                // Agents come and go with their work; the connector waits for them.
+                Err(failure) => Finding { severity: Severity::Warning, ..Finding::failed(about, &failure) },
+            });
+        }
+        findings
     }
 
     /// What an agent shows now, in its server's own word.

@@ -8,7 +8,7 @@ pub mod decode;
 mod encode;
 mod watched;
 
-use connector::{Connector, Failure, Parts, Reading, Registration, Sink, Written, registration};
+use connector::{Connector, Examined, Failure, Parts, Reading, Registration, Sink, Written, registration};
 use model::{Command, RecordRef};
 use proto::v1::Change;
 
@@ -43,6 +43,10 @@ impl Connector for Agentapi {
 
     async fn write(&self, command: &Command, _: &Reading) -> Result<Written, Failure> {
         Err(Failure::refused("read_only", format!("{} cannot be told a status", command.record)))
+    }
+
+    async fn examine(&self) -> Examined {
+        Examined { findings: self.client.examine().await, words: Vec::new() }
     }
 
     async fn watch(&self, sink: Sink) -> Result<(), Failure> {

@@ -7,7 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector::calls::limits;
-use connector::{Calls, Connector, Decoded, Failure, Page, Parts, Reading, Redelivered, Unreadable, Webhook, Written};
+use connector::{
+    Calls, Connector, Decoded, Examined, Failure, Finding, Page, Parts, Reading, Redelivered, Unreadable, Webhook,
+    Written,
+};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::StatusCode;
 use http::header::{ETAG, LINK};
@@ -18,6 +21,8 @@ use serde_json::{Value, json};
 
 use crate::address::{Address, Of, is_repository};
 use crate::decode::{self, Issue, Terms, malformed};
+use crate::encode::Call;
+use crate::examine::{self, Repository, Snapshot};
 use crate::pull::{Pull, Standing};
 use crate::sights::{Sights, is_unsettled};
 use crate::walk::{self, Walk};
@@ -126,6 +131,14 @@ impl Connector for Github {
         Ok(())
     }
 
+    async fn examine(&self) -> Examined {
+        let findings = match self.snapshot().await {
+            Ok(snapshot) => examine::judged(&snapshot, self.sweep_every),
+            Err(failure) => vec![Finding::failed("github", &failure)],
+        };
+        Examined { findings, words: Vec::new() }
+    }
+
     async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
         let repositories = &self.terms.repositories;
         let walk = Walk::of(repositories, cursor, next)?;
@@ -175,6 +188,36 @@ impl Connector for Github {
 }
 
 impl Github {
+    /// Everything that an operator should know of the credential and the repositories.
+    async fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let first = self.api.send(&Call::get("/rate_limit"), None, "examine").await?;
+        let skew = connector::clock_skew("github", first.header("date"), self.process.now_ms());
+        let scopes = first.header("x-oauth-scopes").map(str::to_owned);
+        let login = match self.api.ask(&Call::get("/user"), "examine").await {
+            Ok(user) => json_of::<Value>(&user)?["login"].as_str().map(str::to_owned),
+            // An installation's token is nobody's.
+            Err(Failure::Refused { code: "forbidden", .. }) => None,
+            Err(failure) => return Err(failure),
+        };
+        let mut repositories = Vec::new();
+        for name in &self.terms.repositories {
+            let shown = self.api.ask(&Call::get(format!("/repos/{name}")), "examine").await;
+            let hooks = match self.api.ask(&Call::get(format!("/repos/{name}/hooks?per_page=100")), "examine").await {
+                Ok(hooks) => Some(json_of(&hooks)?),
+                Err(Failure::Refused { .. } | Failure::Gone { .. }) => None,
+                Err(failure) => return Err(failure),
+            };
+            let can_push = match shown {
+                Ok(shown) => Ok(json_of::<Value>(&shown)?["permissions"]["push"].as_bool()),
+                Err(failure @ (Failure::Refused { .. } | Failure::Gone { .. })) => Err(failure.to_string()),
+                Err(failure) => return Err(failure),
+            };
+            repositories.push(Repository { name: name.clone(), can_push, hooks });
+        }
+        let (app, bot) = (self.api.is_app(), self.api.login().map(str::to_owned));
+        Ok(Snapshot { app, bot, login, scopes, repositories, skew })
+    }
+
     fn sights(&self) -> MutexGuard<'_, Sights> {
         self.sights.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,7 @@ mod client;
 mod credential;
 pub mod decode;
 pub mod encode;
+pub mod examine;
 pub mod mention;
 pub mod pull;
 pub mod redelivery;

@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use connector::calls::limits;
-use connector::{Calls, Connector, Decoded, Failure, Page, Parts, Reading, Unreadable, Webhook, Written};
+use connector::{
+    Calls, Connector, Decoded, Examined, Failure, Finding, Page, Parts, Reading, Response, Unreadable, Webhook, Written,
+};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use model::{Command, Native, Observation, RecordRef, Source, Timestamp, Vocabulary};
@@ -14,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::decode::{self, Issue, Nodes, Us};
+use crate::examine::{self, Seen, Snapshot};
 use crate::sweep::Place;
 use crate::vocabulary::{self, State, Teams};
 use crate::{Config, answer, encode};
@@ -102,6 +105,17 @@ impl Connector for Linear {
             return Err(Failure::unavailable("Linear did not say that the update succeeded"));
         }
         Ok(Written { native: native.unwrap_or_else(|| command.native.clone()), position })
+    }
+
+    async fn examine(&self) -> Examined {
+        match self.snapshot().await {
+            Ok(snapshot) => {
+                let ours =
+                    examine::Ours { teams: &self.teams, app_id: self.app_id.as_deref(), sweep: self.sweep_every };
+                examine::judged(&snapshot, &ours)
+            }
+            Err(failure) => Examined { findings: vec![Finding::failed("linear", &failure)], words: Vec::new() },
+        }
     }
 
     async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
@@ -193,14 +207,39 @@ impl Linear {
     }
 
     async fn ask(&self, asked: &Value, class: &'static str) -> Result<Value, Failure> {
+        let answered = self.send(asked, class).await?;
+        answer::data(answered.status, &answered.bytes)
+    }
+
+    /// Everything that an operator should know of the workspace; what could not be asked is told as such.
+    async fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let first = self.send(&encode::examine(&self.teams, None), "examine").await?;
+        let skew = connector::clock_skew("linear", first.header("date"), self.process.now_ms());
+        let mut seen: Seen = part(&json!({"all": answer::data(first.status, &first.bytes)?}), "all")?;
+        let mut next = seen.teams.page_info.take().filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
+        for _ in 1..examine::PAGES_MAX {
+            let Some(after) = next else { break };
+            let page: Seen =
+                part(&json!({"all": self.ask(&encode::examine(&self.teams, Some(&after)), "examine").await?}), "all")?;
+            seen.teams.nodes.extend(page.teams.nodes);
+            next = page.teams.page_info.filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
+        }
+        let webhooks = match self.ask(&encode::webhooks(), "examine").await {
+            Ok(data) => Ok(part::<Nodes<examine::Hook>>(&data, "webhooks")?.nodes),
+            Err(failure) => Err(failure.to_string()),
+        };
+        let issues: Nodes<examine::Synced> = part(&self.ask(&encode::synced(&self.teams), "examine").await?, "issues")?;
+        Ok(Snapshot { seen, webhooks, issues: issues.nodes, more_teams: next.is_some(), skew })
+    }
+
+    async fn send(&self, asked: &Value, class: &'static str) -> Result<Response, Failure> {
         let key = self.key.expose();
         let authorization = if is_personal(&self.key) { key.to_owned() } else { format!("Bearer {key}") };
         let mut authorization = HeaderValue::from_str(&authorization)
             .map_err(|_| Failure::refused("unauthorized", "linear.api_key holds characters that no key has"))?;
         authorization.set_sensitive(true);
         let request = self.calls.client().post(self.url.clone()).header(AUTHORIZATION, authorization).json(asked);
-        let answered = self.calls.send(request, class).await?;
-        answer::data(answered.status, &answered.bytes)
+        self.calls.send(request, class).await
     }
 }
 

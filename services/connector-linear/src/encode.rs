@@ -12,7 +12,7 @@ use crate::vocabulary::State;
 pub const PAGE: u32 = 50;
 
 #[cfg(test)]
-const DOCUMENTS: [&str; 6] = [ISSUE, ISSUES, TEAM_STATES, TEAM_SIZES, ISSUE_UPDATE, VIEWER];
+const DOCUMENTS: [&str; 9] = [ISSUE, ISSUES, TEAM_STATES, TEAM_SIZES, ISSUE_UPDATE, VIEWER, EXAMINE, WEBHOOKS, SYNCED];
 
 const ISSUE: &str = include_str!("../graphql/issue.graphql");
 const ISSUES: &str = include_str!("../graphql/issues.graphql");
@@ -20,6 +20,9 @@ const TEAM_STATES: &str = include_str!("../graphql/team_states.graphql");
 const TEAM_SIZES: &str = include_str!("../graphql/team_sizes.graphql");
 const ISSUE_UPDATE: &str = include_str!("../graphql/issue_update.graphql");
 const VIEWER: &str = include_str!("../graphql/viewer.graphql");
+const EXAMINE: &str = include_str!("../graphql/examine.graphql");
+const WEBHOOKS: &str = include_str!("../graphql/webhooks.graphql");
+const SYNCED: &str = include_str!("../graphql/synced.graphql");
 
 /// Asks for one issue, with its team's states.
 pub fn issue(id: &str) -> Value {
@@ -51,6 +54,23 @@ pub fn team_sizes() -> Value {
 /// Asks who we are.
 pub fn viewer() -> Value {
     json!({"query": VIEWER})
+}
+
+/// Asks who we are, and for a page of the teams with their states and what moves their issues.
+pub fn examine(teams: &[String], after: Option<&str>) -> Value {
+    let filter = if teams.is_empty() { json!({}) } else { json!({"key": {"in": teams}}) };
+    json!({"query": EXAMINE, "variables": {"filter": filter, "after": after}})
+}
+
+/// Asks for the webhooks, which only an admin may see.
+pub fn webhooks() -> Value {
+    json!({"query": WEBHOOKS})
+}
+
+/// Asks for the issues that changed last, and what else keeps them in step.
+pub fn synced(teams: &[String]) -> Value {
+    let filter = if teams.is_empty() { json!({}) } else { json!({"team": {"key": {"in": teams}}}) };
+    json!({"query": SYNCED, "variables": {"filter": filter}})
 }
 
 /// Puts an issue into a state.

@@ -10,6 +10,7 @@ pub mod answer;
 mod client;
 pub mod decode;
 pub mod encode;
+pub mod examine;
 mod sweep;
 pub mod vocabulary;
 

@@ -152,8 +152,14 @@ fn actor(capture: &Capture, origin: Origin) -> Option<Actor> {
     let id = capture.actor.clone().filter(|actor| !actor.is_empty())?;
     let application = capture.application.as_deref().filter(|application| !application.is_empty());
     let name = application.map_or_else(|| id.clone(), |application| format!("{id} ({application})"));
-    Some(Actor { name, id: Some(id), automation: matches!(origin, Origin::Own(_)) })
+    let typed = application
+        .is_some_and(|application| PEOPLES_TOOLS.iter().any(|tool| application.to_ascii_lowercase().starts_with(tool)));
+    Some(Actor { name, id: Some(id), automation: matches!(origin, Origin::Own(_)) || !typed })
 }
+
+/// The tools that people type SQL into, by what they call themselves. What programs write through mostly has no name.
+const PEOPLES_TOOLS: [&str; 8] =
+    ["psql", "pgadmin", "dbeaver", "datagrip", "tableplus", "postico", "beekeeper", "navicat"];
 
 /// The identifiers in the values of the mention columns: strings, or lists of them, divided by commas or spaces.
 fn mentions(values: Option<&str>) -> Vec<Key> {

@@ -11,7 +11,7 @@ mod name;
 
 use std::time::Duration;
 
-use connector::{Connector, Failure, Page, Parts, Reading, Registration, Sink, Written, registration};
+use connector::{Connector, Examined, Failure, Page, Parts, Reading, Registration, Sink, Written, registration};
 use model::{Command, RecordRef, Timestamp};
 use serde_json::Value;
 
@@ -68,6 +68,10 @@ impl Connector for Postgres {
 
     async fn count(&self, cursor: Option<Value>) -> Result<Option<u64>, Failure> {
         self.client.count(cursor).await
+    }
+
+    async fn examine(&self) -> Examined {
+        Examined { findings: self.client.examine().await, words: Vec::new() }
     }
 
     async fn watch(&self, sink: Sink) -> Result<(), Failure> {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::command::conflicts::cli::Conflicts;
 pub use crate::command::dead::cli::Dead;
+pub use crate::command::doctor::cli::Doctor;
 pub use crate::sandbox::cli::SandboxTask;
 
 /// Keeps the status of a piece of work the same in Linear, GitHub, PostgreSQL and coding agents.
@@ -38,6 +40,11 @@ pub enum Task {
     Sync(Resync),
     /// Ask an address for its health: success when it answers 2xx
     Health(Health),
+    /// Conflicts that hold an item: see them, and end them
+    #[command(subcommand)]
+    Conflicts(Conflicts),
+    /// Look at everything that Lockstep works with, and say what is or will be wrong
+    Doctor(Doctor),
     /// Dead letters: messages that could not be understood or exhausted their attempts
     #[command(subcommand)]
     Dead(Dead),
@@ -101,6 +108,9 @@ pub struct At {
     /// The address of the gateway; without it that of `cargo xtask up`, else http://127.0.0.1:8080
     #[arg(long, env = "LOCKSTEP_URL", value_name = "URL")]
     pub url: Option<String>,
+    /// The key that it wants, where it wants one
+    #[arg(long, env = "LOCKSTEP_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub key: Option<String>,
 }
 
 /// Items, side by side.

@@ -1,7 +1,9 @@
 //! The operator's commands.
 
 pub mod check;
+pub mod conflicts;
 pub mod dead;
+pub mod doctor;
 pub mod health;
 pub mod postgres;
 pub mod status;

@@ -43,6 +43,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Task::Watch(watch) => asynchronously(command::watch::run(watch)),
         Task::Sync(order) => asynchronously(command::sync::run(config.as_deref(), order)),
         Task::Health(health) => asynchronously(command::health::run(health)),
+        Task::Conflicts(task) => asynchronously(command::conflicts::run(task)),
+        Task::Doctor(doctor) => asynchronously(command::doctor::run(config.as_deref(), doctor)),
         Task::Dead(task) => asynchronously(command::dead::run(config.as_deref(), task)),
         Task::Postgres(task) => asynchronously(command::postgres::run(config.as_deref(), task)),
     }

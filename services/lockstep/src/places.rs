@@ -19,6 +19,13 @@ pub fn gateway(at: &At) -> String {
     at.url.clone().or_else(|| written()?.get("url")?.as_str().map(str::to_owned)).unwrap_or_else(|| GATEWAY.to_owned())
 }
 
+/// A client of the gateway, with its address.
+pub fn client(at: &At) -> Result<(client::Client, String), client::Error> {
+    let url = gateway(at);
+    let client = client::Client::new(&url)?;
+    Ok((if let Some(key) = &at.key { client.with_key(key) } else { client }, url))
+}
+
 /// What a person should know when nothing answers there.
 pub fn hint(at: &str, error: client::Error) -> anyhow::Error {
     let away = matches!(error, client::Error::Unavailable { .. });

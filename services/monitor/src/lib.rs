@@ -2,6 +2,7 @@
 //!
 //! Looks, counts and judges; it changes nothing.
 
+mod alerts;
 mod config;
 mod counts;
 mod health;
@@ -13,16 +14,20 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use bus::Bus;
+use bus::{Bus, Stream};
 use http::StatusCode;
-use runtime::Process;
-use serde_json::{Value, json};
+use runtime::{Problem, Process};
 use store::Store;
+use tokio::time::timeout;
 
 pub use config::Config;
 
+use alerts::Alert;
 use counts::Counts;
 use health::{Health, Limits, Report, Seen};
+
+/// How many held items are told of at most.
+const HELD_MAX: u32 = 1_000;
 
 /// What the tasks and the handlers share.
 #[derive(Clone)]
@@ -53,7 +58,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store) -> an
         seen: Mutex::default(),
     }));
     monitor.watch().await?;
-    let router = Router::new().route("/health", get(health)).route("/alerts", get(alerts)).with_state(monitor);
+    let router = Router::new().route("/health", get(health)).route("/alerts", get(open_alerts)).with_state(monitor);
     process.serve(listen, router).await?;
     Ok(())
 }
@@ -85,9 +90,22 @@ async fn health(State(monitor): State<Monitor>) -> Response {
     (status, Json(report)).into_response()
 }
 
-/// The alerts that are open. There are no rules yet, so there are none.
-async fn alerts() -> Json<Value> {
-    Json(json!([]))
+/// The alerts that are open.
+async fn open_alerts(State(monitor): State<Monitor>) -> Result<Json<Vec<Alert>>, Problem> {
+    let shared = &monitor.0;
+    let looked = async {
+        let held = shared.store.held(HELD_MAX).await.map_err(|error| error.to_string())?;
+        let (letters, _) = shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
+        Ok::<_, String>(alerts::open(&held, letters))
+    };
+    let wait = shared.config.probe_wait();
+    let alerts =
+        timeout(wait, looked).await.unwrap_or_else(|_| Err(format!("no answer within {} ms", wait.as_millis())));
+    alerts.map(Json).map_err(|why| {
+        tracing::warn!(why, "the alerts cannot be told");
+        // An empty list would say that all is well.
+        Problem::unavailable("alerts_unknown", "PostgreSQL or NATS did not answer; see /health")
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod edits;
 mod faces;
+mod fights;
 mod hostile;
 mod limits;
 mod outages;

@@ -53,12 +53,7 @@ impl Turn<'_> {
     /// Both changed: decides by the strategy, and records the conflict whatever it decides.
     pub(super) fn clash(&mut self) -> Verdict {
         let meant = self.meant();
-        let now = self.receipt.received_at;
-        let window = self.policy.escalation_window_ms;
-        let recent = &mut self.group.item.recent_conflicts;
-        recent.retain(|at| now.apart_ms(*at) <= window);
-        recent.push(now);
-        if recent.len() >= self.policy.escalation_threshold {
+        if self.escalates() {
             self.hold(&meant, Reason::FlipFlop, true);
             return Verdict::FlipFlop;
         }
@@ -78,6 +73,29 @@ impl Turn<'_> {
             }
         }
         Verdict::Conflict
+    }
+
+    /// Counts one more time that the item was fought over, and says whether a person must end it.
+    pub(super) fn escalates(&mut self) -> bool {
+        let now = self.receipt.received_at;
+        let window = self.policy.escalation_window_ms;
+        let recent = &mut self.group.item.recent_conflicts;
+        recent.retain(|at| now.apart_ms(*at) <= window);
+        recent.push(now);
+        recent.len() >= self.policy.escalation_threshold
+    }
+
+    /// Whether one automation takes back what another program, or nobody knows who, has just made of the item. Two that do
+    /// so in turn may each have seen the other's change, so that none of it is a conflict. A person who changes the mind of
+    /// an automation, or an agent that reports what it does, is no fight.
+    pub(super) fn takes_back(&self, meant: &Status) -> bool {
+        let item = &self.group.item;
+        let actors = [item.changed_by_actor.as_ref(), self.observation.actor.as_ref()];
+        let programs = actors.iter().flatten().filter(|actor| actor.automation).count();
+        let no_person = programs == actors.iter().flatten().count();
+        let same = item.changed_by == self.observation.record && actors[0] == actors[1];
+        let back = item.changed_from.as_ref() == Some(meant);
+        back && !same && !self.lens.is_read_only() && programs > 0 && no_person
     }
 
     fn winner(&self, meant: &Status) -> Winner {
@@ -165,7 +183,7 @@ impl Turn<'_> {
             native: changed_by.unwrap_or(link).native.clone(),
             status: item.status.clone(),
             position: changed_by.and_then(|link| link.position),
-            actor: None,
+            actor: item.changed_by_actor.clone(),
             at: item.status_since,
         };
         let id = ConflictId::of(item.id, self.receipt.sequence);

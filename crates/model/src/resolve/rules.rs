@@ -239,6 +239,10 @@ pub(super) fn fast_forward(turn: &mut Turn) -> Option<Verdict> {
         return None;
     }
     let meant = turn.meant();
+    if turn.takes_back(&meant) && turn.escalates() {
+        turn.hold(&meant, Reason::FlipFlop, true);
+        return Some(Verdict::FlipFlop);
+    }
     turn.follow(&meant, Reason::Edited);
     Some(Verdict::FastForward)
 }

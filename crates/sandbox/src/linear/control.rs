@@ -1,6 +1,6 @@
 //! The Linear sandbox's own routes under `/sandbox/`: a person's edits by name, its budgets, and all it keeps.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::linear::{
     Issue, LinearLimits, NewIssue,
     error::ApiError,
+    integration::GitEvent,
     shared::{Shared, view},
     world::row,
 };
@@ -36,6 +37,9 @@ pub fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/sandbox/state", get(state))
         .route("/sandbox/limits", put(limits))
+        .route("/sandbox/integrations/github", post(github))
+        .route("/sandbox/teams/{team}/git-automation", put(git_automation))
+        .route("/sandbox/issues/{identifier}/synced", put(synced))
         .route("/sandbox/issues", post(create))
         .route("/sandbox/issues/{identifier}", get(issue).patch(edit).delete(remove))
         .route("/sandbox/issues/{identifier}/move", post(move_issue))
@@ -57,6 +61,41 @@ async fn limits(State(shared): State<Arc<Shared>>, Json(limits): Json<LinearLimi
 async fn issue(State(shared): State<Arc<Shared>>, Path(identifier): Path<String>) -> Response {
     let world = shared.world();
     answer(world.issue(&identifier).map(|row| view(&world, row)).ok_or_else(|| ApiError::not_found("Issue")))
+}
+
+/// A webhook of GitHub's, as Linear's integration takes them.
+async fn github(State(shared): State<Arc<Shared>>, Json(payload): Json<Value>) -> Response {
+    match shared.hear_github(&payload) {
+        Ok(moved) => Json(json!({"moved": moved})).into_response(),
+        Err(error) => answer(Err(error)),
+    }
+}
+
+async fn git_automation(
+    State(shared): State<Arc<Shared>>,
+    Path(team): Path<String>,
+    Json(states): Json<BTreeMap<GitEvent, String>>,
+) -> Response {
+    match shared.set_git_automation(&team, &states) {
+        Ok(()) => Json(json!(states)).into_response(),
+        Err(error) => answer(Err(error)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Synced {
+    owner: String,
+    repo: String,
+    number: u64,
+}
+
+async fn synced(
+    State(shared): State<Arc<Shared>>,
+    Path(identifier): Path<String>,
+    Json(with): Json<Synced>,
+) -> Response {
+    answer(shared.sync_with_github(&identifier, &with.owner, &with.repo, with.number))
 }
 
 async fn create(State(shared): State<Arc<Shared>>, Json(new): Json<NewIssue>) -> Response {

@@ -105,13 +105,13 @@ fn team_of(world: &World, kind: &str, entity: &Row) -> Option<String> {
 }
 
 fn sender(world: &World, actor: Actor) -> Value {
-    let user = world.get("User", &seed::user(actor));
-    let Some(user) = user else {
-        return Value::Null;
-    };
-    match actor {
-        Actor::App => json!({"id": user["id"], "name": user["name"], "type": "oauthClient"}),
-        Actor::Person => {
+    let id = seed::user(actor);
+    let user = world.get("User", &id);
+    match (actor, user) {
+        (Actor::Github, _) => json!({"id": id, "service": "github", "type": "integration"}),
+        (_, None) => Value::Null,
+        (Actor::App, Some(user)) => json!({"id": user["id"], "name": user["name"], "type": "oauthClient"}),
+        (Actor::Person, Some(user)) => {
             let mut person = pick(user, &["id", "name", "email", "url"]);
             person["type"] = json!("user");
             person

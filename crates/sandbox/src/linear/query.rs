@@ -57,7 +57,7 @@ fn found(issue: &Row, term: &str) -> bool {
 }
 
 /// The issue whose branch this is: by its branch name, or by an identifier in it.
-fn branch(world: &World, name: &str) -> Value {
+pub fn branch(world: &World, name: &str) -> Value {
     let lower = name.to_lowercase();
     let words: Vec<_> = lower.split(|letter: char| !letter.is_ascii_alphanumeric()).collect();
     let identifiers: Vec<_> = words.windows(2).map(|pair| format!("{}-{}", pair[0], pair[1])).collect();

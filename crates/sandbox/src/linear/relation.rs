@@ -19,7 +19,7 @@ pub fn listed<'w>(world: &'w World, owner_type: &str, owner: &Row, field: &str, 
         world.rows(kind).filter(|(_, row)| text(row, "id").is_some_and(|id| ids.contains(&id))).collect()
     };
     match (owner_type, field) {
-        ("Team", "issues" | "states" | "webhooks") => by("teamId"),
+        ("Team", "issues" | "states" | "webhooks" | "gitAutomationStates") => by("teamId"),
         ("Team", "labels") => {
             world.rows(kind).filter(|(_, row)| text(row, "teamId").is_none_or(|team| team == owner_id)).collect()
         }

@@ -78,6 +78,8 @@ pub fn user(actor: Actor) -> String {
     id(match actor {
         Actor::Person => "user/ada",
         Actor::App => "user/app",
+        // No user: a field that names one is empty.
+        Actor::Github => "integration/github",
     })
 }
 

@@ -84,7 +84,7 @@ impl Shared {
         Ok(text(&comment, "id").unwrap_or_default().to_owned())
     }
 
-    fn edit(&self, change: impl FnOnce(&mut World) -> Result<Row, ApiError>) -> Result<Issue, ApiError> {
+    pub fn edit(&self, change: impl FnOnce(&mut World) -> Result<Row, ApiError>) -> Result<Issue, ApiError> {
         let mut world = self.world();
         let row = change(&mut world)?;
         self.counters.edit();
@@ -94,7 +94,7 @@ impl Shared {
     pub fn budget(&self, actor: Actor) -> &Budgets {
         match actor {
             Actor::Person => &self.person,
-            Actor::App => &self.app,
+            Actor::App | Actor::Github => &self.app,
         }
     }
 

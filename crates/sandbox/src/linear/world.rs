@@ -18,8 +18,19 @@ use crate::{
 pub type Row = Map<String, Value>;
 
 /// The types of which entities are kept.
-pub const KEPT: [&str; 9] =
-    ["Organization", "User", "Team", "WorkflowState", "IssueLabel", "Issue", "IssueHistory", "Comment", "Webhook"];
+pub const KEPT: [&str; 11] = [
+    "Organization",
+    "User",
+    "Team",
+    "WorkflowState",
+    "IssueLabel",
+    "Issue",
+    "IssueHistory",
+    "Comment",
+    "Webhook",
+    "Integration",
+    "GitAutomationState",
+];
 
 /// Who does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +39,8 @@ pub enum Actor {
     Person,
     /// The application, with an OAuth token.
     App,
+    /// Linear's own GitHub integration, which moves issues when pull requests move. It never calls the API.
+    Github,
 }
 
 /// All entities, and where their changes go.

@@ -132,6 +132,8 @@ fn bind_items(statement: Statement, groups: &[Group]) -> Statement {
         .bind(items().map(|item| item.held.map(|id| id.0)).collect::<Vec<_>>())
         .bind(items().map(|item| some_list(&item.recent_conflicts)).collect::<Vec<_>>())
         .bind(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))).collect::<Vec<_>>())
+        .bind(items().map(|item| item.changed_by_actor.as_ref().map(Json)).collect::<Vec<_>>())
+        .bind(items().map(|item| item.changed_from.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
 }
 
 fn bind_links(statement: Statement, links: &[(ItemId, &Link)]) -> Statement {
@@ -183,24 +185,25 @@ static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
     let history = shifted(history::INSERT, ITEM_COLUMNS + RECORD_COLUMNS);
     format!("with old_items as ({UPDATE_ITEMS}), old_records as ({records}) {history}")
 });
-const ITEM_COLUMNS: usize = 12;
+const ITEM_COLUMNS: usize = 14;
 const RECORD_COLUMNS: usize = 22;
 
 const INSERT_ITEMS: &str = "
 insert into items (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held,
-                   recent_conflicts, metadata)
+                   recent_conflicts, metadata, changed_by_actor, changed_from)
 select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
-                     $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[])";
+                     $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[])";
 
 const UPDATE_ITEMS: &str = "
 update items set
     lifecycle = new.lifecycle, key = new.key, title = new.title, status = new.status, status_since = new.status_since,
     version = new.version, changed_by = new.changed_by, last_open = new.last_open, held = new.held,
-    recent_conflicts = new.recent_conflicts, metadata = new.metadata
+    recent_conflicts = new.recent_conflicts, metadata = new.metadata,
+    changed_by_actor = new.changed_by_actor, changed_from = new.changed_from
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
-            $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[])
+            $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[])
     as new (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held, recent_conflicts,
-            metadata)
+            metadata, changed_by_actor, changed_from)
 where items.id = new.id";
 
 const INSERT_RECORDS: &str = "

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connector::Failure;
+use connector::{Failure, Finding, Severity};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::catalog::{self, Capture};
@@ -45,6 +45,49 @@ impl Client {
         let statements = Arc::new(looked?);
         self.usable().insert(table.kind.to_string(), Arc::clone(&statements));
         Ok(statements)
+    }
+
+    /// What stands in the way of each table.
+    pub(crate) async fn examine(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for table in &self.config.tables {
+            let about = format!("postgres, {}", table.table);
+            let looked = catalog::statements(self.pool(), &self.config, table).await;
+            match self.settle("examine", looked) {
+                Err(failure) => {
+                    findings.push(Finding::failed("postgres", &failure));
+                    return findings;
+                }
+                Ok(Err(obstacle)) => {
+                    let action = "mend the table, or connector.postgres.tables";
+                    findings.push(Finding::new(Severity::Error, "table_unusable", about, obstacle, action));
+                    continue;
+                }
+                Ok(Ok(_)) => {}
+            }
+            let captured = catalog::capture(self.pool(), &self.config, table).await;
+            let (severity, code, message) = match self.settle("examine", captured) {
+                Err(failure) => {
+                    findings.push(Finding::failed(about, &failure));
+                    continue;
+                }
+                Ok(Capture::Current) => (Severity::Info, "captured", "its changes are captured"),
+                Ok(Capture::Missing) if self.config.install => (
+                    Severity::Info,
+                    "not_captured",
+                    "its changes are not captured yet; the connector's start sees to it",
+                ),
+                Ok(Capture::Missing) => {
+                    (Severity::Error, "not_captured", "its changes are not captured: Lockstep does not see them")
+                }
+                Ok(Capture::Other) => {
+                    (Severity::Warning, "captured_otherwise", "its capture is of another version or configuration")
+                }
+            };
+            let action = if severity == Severity::Info { "" } else { "run `lockstep postgres install --apply`" };
+            findings.push(Finding::new(severity, code, about, message, action));
+        }
+        findings
     }
 
     async fn look(&self, table: &Table) -> Result<Statements, Failure> {

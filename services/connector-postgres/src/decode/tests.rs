@@ -60,7 +60,8 @@ fn an_edit_is_somebody_elses_and_says_whose() {
     assert_eq!(seen.native.as_str(), "in_progress");
     assert_eq!(seen.position, Some(Position(2)));
     assert_eq!(seen.origin, Origin::Other);
-    assert_eq!(seen.actor.unwrap().name, "ada (psql)");
+    let person = Actor { name: "ada (psql)".to_owned(), id: Some("ada".to_owned()), automation: false };
+    assert_eq!(seen.actor, Some(person));
     assert_eq!(seen.title.as_deref(), Some("Mend the roof"));
     let mentions: Vec<_> = seen.mentions.iter().map(Key::as_str).collect();
     assert_eq!(mentions, ["ENG-1", "acme/web#7", "acme/web#8"]);

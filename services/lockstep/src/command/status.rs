@@ -4,7 +4,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use client::{Client, Item, Items, Query};
+use client::{Item, Items, Query};
 use serde_json::Value;
 
 use crate::cli::Status;
@@ -12,8 +12,7 @@ use crate::{output, places};
 
 /// Prints the items, or one.
 pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
-    let at = places::gateway(&status.at);
-    let client = Client::new(&at)?;
+    let (client, at) = places::client(&status.at)?;
     let path: Vec<&str> = ["v1", "items"].into_iter().chain(status.item.as_deref()).collect();
     let query = match status.item {
         Some(_) => Query::default(),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use client::{Change, Client, Delivery, Message};
+use client::{Change, Delivery, Message};
 use time::OffsetDateTime;
 
 use crate::cli::Watch;
@@ -11,8 +11,8 @@ use crate::{output, places};
 /// Prints until it is interrupted, or nobody reads any more.
 pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
     let rooms: Vec<&str> = watch.rooms.iter().map(String::as_str).collect();
-    let at = places::gateway(&watch.at);
-    let mut changes = Client::new(&at)?.watch(&rooms)?;
+    let (client, at) = places::client(&watch.at)?;
+    let mut changes = client.watch(&rooms)?;
     loop {
         let message = changes.next().await.map_err(|error| places::hint(&at, error))?;
         let line = if watch.json { Some(serde_json::to_string(&message)?) } else { line(&message) };

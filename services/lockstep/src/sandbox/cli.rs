@@ -92,6 +92,19 @@ pub enum LinearEdit {
         #[arg(long)]
         state: Option<String>,
     },
+    /// Let Linear's own GitHub integration move a team's issues: ENG review="In Progress" merge=Done; no rules turn it off
+    Automation {
+        /// The team's key
+        team: String,
+        /// What it waits for (start, draft, review, mergeable, merge), and the state that it moves issues to
+        #[arg(value_name = "EVENT=STATE", value_parser = rule)]
+        rules: Vec<(String, String)>,
+    },
+}
+
+fn rule(text: &str) -> Result<(String, String), String> {
+    let (event, state) = text.split_once('=').ok_or("write EVENT=STATE, such as merge=Done")?;
+    Ok((event.to_owned(), state.to_owned()))
 }
 
 /// What a person does on GitHub. References are owner/repository#number.

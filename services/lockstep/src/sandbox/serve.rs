@@ -43,6 +43,10 @@ pub async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         ..GithubOptions::default()
     })
     .await?;
+    // Linear's own integration hears of pull requests, and does nothing until a team has rules for it.
+    for repo in github.repositories() {
+        github.add_pull_hook(&repo, &linear.github_hook_url());
+    }
     let mut agents = Vec::new();
     for number in 0..serve.agents {
         let listen = above(serve.listen_agents, number);

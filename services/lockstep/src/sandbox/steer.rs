@@ -27,6 +27,13 @@ pub async fn linear(url: Option<&str>, edit: LinearEdit) -> anyhow::Result<ExitC
             }
             ask(&at, Method::POST, &["issues"], Some(new)).await?
         }
+        LinearEdit::Automation { team, rules } => {
+            let rules: serde_json::Map<String, Value> =
+                rules.into_iter().map(|(event, state)| (event, state.into())).collect();
+            let set = ask(&at, Method::PUT, &["teams", &team, "git-automation"], Some(rules.into())).await?;
+            output::line(&format!("the git automation of {team} is {set}"));
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let text = |name: &str| issue[name].as_str().unwrap_or("?").to_owned();
     output::line(&format!("{} is {}", text("identifier"), text("state")));

@@ -1,0 +1,98 @@
+//! How conflicts read on a terminal.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// One line for each conflict, under a heading.
+pub fn table(conflicts: &[Value]) -> Vec<String> {
+    if conflicts.is_empty() {
+        return Vec::new();
+    }
+    let heading = format!("{:<36}  {:<36}  {:<20}  WHO WANTS WHAT", "CONFLICT", "ITEM", "SINCE");
+    let line = |conflict: &Value| {
+        let text = |name: &str| conflict[name].as_str().unwrap_or("?").to_owned();
+        let sides: Vec<String> = candidates(conflict).iter().map(side).collect();
+        let end = if conflict["resolved_at"].is_null() { "" } else { ", resolved" };
+        let why = if conflict["escalated"] == true { " (automations fight)" } else { "" };
+        let since = moment(&conflict["opened_at"]);
+        format!("{:<36}  {:<36}  {since:<20}  {}{why}{end}", text("id"), text("item"), sides.join(" | "))
+    };
+    std::iter::once(heading).chain(conflicts.iter().map(line)).collect()
+}
+
+/// A conflict with all its candidates, and how to end it.
+pub fn whole(conflict: &Value, name: &str) -> Vec<String> {
+    let why = if conflict["escalated"] == true {
+        "automations keep taking each other's change back"
+    } else {
+        "a person must decide"
+    };
+    let mut lines = vec![format!("{name}: {why}, since {}", moment(&conflict["opened_at"]))];
+    for (number, candidate) in candidates(conflict).iter().enumerate() {
+        let winner = if conflict["winner"] == number { "  <- won" } else { "" };
+        let at = moment(&candidate["at"]);
+        lines.push(format!("  {number}  {}, shown as {:?}, {at}{winner}", side(candidate), text(candidate, "native")));
+    }
+    if conflict["resolved_at"].is_null() {
+        lines.push(format!("end it with: lockstep conflicts resolve {name} --pick N, or --status STATUS"));
+    } else {
+        lines.push(format!("resolved {}", moment(&conflict["resolved_at"])));
+    }
+    lines
+}
+
+fn candidates(conflict: &Value) -> &[Value] {
+    conflict["candidates"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What somebody wants, who, and by which record.
+fn side(candidate: &Value) -> String {
+    let actor = candidate["actor"]["name"].as_str().map(|name| {
+        let kind = if candidate["actor"]["automation"] == true { "automation " } else { "" };
+        format!("{kind}{name} in ")
+    });
+    format!("{} ({}{})", text(candidate, "status"), actor.unwrap_or_default(), text(candidate, "record"))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or("?")
+}
+
+fn moment(ms: &Value) -> String {
+    let nanos = ms.as_i64().map(|ms| i128::from(ms.div_euclid(1_000)) * 1_000_000_000);
+    let moment = nanos.and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok());
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "?".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_tells_who_wants_what_by_number_and_how_it_ends() {
+        let mut conflict = json!({
+            "id": "c", "item": "i", "escalated": true, "opened_at": 1_795_167_000_125_i64, "resolved_at": null, "winner": null,
+            "candidates": [
+                {"record": "linear/issue/a", "native": "In Progress", "status": "in_progress", "at": 1, "actor": {"name": "github", "automation": true}},
+                {"record": "postgres/task/1", "native": "in_review", "status": "in_review", "at": 1, "actor": null},
+            ],
+        });
+        let lines = whole(&conflict, "ENG-1").join("\n");
+        for part in [
+            "ENG-1: automations keep",
+            "0  in_progress (automation github in linear/issue/a)",
+            "1  in_review (postgres/task/1), shown as \"in_review\"",
+            "lockstep conflicts resolve ENG-1 --pick N",
+        ] {
+            assert!(lines.contains(part), "{part:?} is not in\n{lines}");
+        }
+        conflict["resolved_at"] = json!(1_795_167_000_125_i64);
+        conflict["winner"] = json!(1);
+        let lines = whole(&conflict, "ENG-1").join("\n");
+        assert!(lines.contains("<- won") && lines.contains("resolved 2026"), "{lines}");
+        assert!(table(&[conflict])[1].contains("(automations fight), resolved"));
+    }
+}

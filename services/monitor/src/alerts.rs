@@ -1,0 +1,173 @@
+//! Which alerts are open: what a person must see to, in a sentence each, and how.
+//!
+//! Pure. An alert follows from what is stored, so it is there exactly as long as its cause.
+
+use model::{Candidate, Timestamp};
+use serde::Serialize;
+use store::HeldRow;
+
+/// How urgent an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Somebody should see to it today.
+    Warning,
+    /// Somebody should see to it now.
+    Critical,
+}
+
+/// One alert.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alert {
+    /// Which kind: `flip_flop`, `conflict_held` or `dead_letters`.
+    pub code: &'static str,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// Since when, where it began at a moment that is known.
+    pub since: Option<Timestamp>,
+    /// What is wrong, for a person.
+    pub message: String,
+    /// What to do about it.
+    pub action: String,
+    /// The item that stands still, if it is about one.
+    #[serde(flatten)]
+    pub held: Option<Held>,
+}
+
+/// An item that stands still.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Held {
+    /// The item's id.
+    pub item: model::ItemId,
+    /// What people call it.
+    pub key: Option<String>,
+    /// The conflict that holds it.
+    pub conflict: model::ConflictId,
+    /// The two whose edits collided: who, by which record, and what each wants.
+    pub sides: Vec<Side>,
+}
+
+/// One of those whose edits collided.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Side {
+    /// The number by which it is picked.
+    pub candidate: usize,
+    /// Who made the edit; the record stands for whoever is not known.
+    pub actor: String,
+    /// Whether that is known to be a program.
+    pub automation: bool,
+    /// Where.
+    pub record: String,
+    /// What they want the item to be.
+    pub status: String,
+}
+
+/// The open alerts: the most urgent first, then the oldest.
+pub fn open(held: &[HeldRow], dead_letters: u64) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = held.iter().map(stands_still).collect();
+    if dead_letters > 0 {
+        let (letters, are) = if dead_letters == 1 { ("message", "was") } else { ("messages", "were") };
+        alerts.push(Alert {
+            code: "dead_letters",
+            severity: Severity::Warning,
+            since: None,
+            message: format!("{dead_letters} {letters} {are} given up"),
+            action: "see them with `lockstep dead list`; replay them once the cause is mended, or discard them"
+                .to_owned(),
+            held: None,
+        });
+    }
+    // Stable: those of one severity stay in their order.
+    alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity == Severity::Critical));
+    alerts
+}
+
+fn stands_still(row: &HeldRow) -> Alert {
+    let conflict = &row.conflict;
+    let name = row.key.clone().unwrap_or_else(|| conflict.item.to_string());
+    // Only the first two collided; the others came while it was held.
+    let sides: Vec<Side> = conflict.candidates.iter().take(2).enumerate().map(side).collect();
+    let who: Vec<String> =
+        sides.iter().map(|side| format!("{} in {} ({})", side.actor, side.record, side.status)).collect();
+    let who = who.join(" and ");
+    let (code, severity, message) = if conflict.escalated {
+        ("flip_flop", Severity::Critical, format!("{name} is held: {who} keep taking each other's change back"))
+    } else {
+        ("conflict_held", Severity::Warning, format!("{name} is held until somebody decides: {who}"))
+    };
+    let end = format!(
+        "`lockstep conflicts resolve {name} --pick N` or `--status S`, or POST /v1/conflicts/{}/pick",
+        conflict.id
+    );
+    let action = if conflict.escalated { format!("turn one of the two off, then {end}") } else { end };
+    let held = Held { item: conflict.item, key: row.key.clone(), conflict: conflict.id, sides };
+    Alert { code, severity, since: Some(conflict.opened_at), message, action, held: Some(held) }
+}
+
+fn side((number, candidate): (usize, &Candidate)) -> Side {
+    let system = candidate.record.system.as_str();
+    let unknown = || format!("somebody or something in {system}");
+    Side {
+        candidate: number,
+        actor: candidate.actor.as_ref().map_or_else(unknown, |actor| actor.name.clone()),
+        automation: candidate.actor.as_ref().is_some_and(|actor| actor.automation),
+        record: candidate.record.to_string(),
+        status: candidate.status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Actor, Conflict, ConflictId, ItemId, Native, Status, Strategy, Version};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn row(escalated: bool, number: u128) -> HeldRow {
+        let candidate = |record: &str, actor: Option<&str>| Candidate {
+            record: record.parse().unwrap(),
+            native: Native::new("x").unwrap(),
+            status: Status::new("done").unwrap(),
+            position: None,
+            actor: actor.map(|name| Actor { name: name.to_owned(), id: None, automation: true }),
+            at: Timestamp(1),
+        };
+        let conflict = Conflict {
+            id: ConflictId(Uuid::from_u128(number)),
+            item: ItemId(Uuid::from_u128(9)),
+            version: Version(3),
+            base: Native::new("x").unwrap(),
+            candidates: vec![
+                candidate("github/pull_request/acme/web#3", Some("merge-bot")),
+                candidate("linear/issue/a", None),
+                candidate("postgres/task/1", Some("late")),
+            ],
+            strategy: Strategy::PriorityBased,
+            escalated,
+            winner: None,
+            opened_at: Timestamp(7),
+            resolved_at: None,
+        };
+        HeldRow { conflict, key: Some("ENG-1".to_owned()), title: None }
+    }
+
+    #[test]
+    fn a_fight_names_both_sides_and_what_ends_it_and_comes_before_all_else() {
+        let alerts = open(&[row(false, 1), row(true, 2)], 1);
+        let codes: Vec<_> = alerts.iter().map(|alert| alert.code).collect();
+        assert_eq!(codes, ["flip_flop", "conflict_held", "dead_letters"]);
+        let fight = &alerts[0];
+        assert_eq!((fight.severity, fight.since), (Severity::Critical, Some(Timestamp(7))));
+        for part in ["ENG-1", "merge-bot in github/pull_request/acme/web#3", "somebody or something in linear"] {
+            assert!(fight.message.contains(part), "{part:?} is not in {:?}", fight.message);
+        }
+        assert!(!fight.message.contains("late"), "who came later is no side: {:?}", fight.message);
+        assert!(fight.action.contains("lockstep conflicts resolve ENG-1"), "{}", fight.action);
+        assert_eq!(serde_json::to_value(fight).unwrap()["sides"][0]["actor"], "merge-bot");
+    }
+
+    #[test]
+    fn where_nothing_waits_there_is_no_alert() {
+        assert!(open(&[], 0).is_empty());
+    }
+}
