@@ -32,11 +32,13 @@ pub fn adopt(
         group.links[place].take(receipt);
     }
     let first = group.links.len();
-    for (place, mut link) in incoming.links.into_iter().enumerate() {
+    // Untying leaves gaps: after the last, not as many as there are, or two would share a place.
+    let next = group.links.last().map_or(0, |link| link.order + 1);
+    for (order, mut link) in (next..).zip(incoming.links) {
         link.void();
         link.agreed = Version(0);
         link.shown = None;
-        link.order = u32::try_from(first + place).unwrap_or(u32::MAX);
+        link.order = order;
         group.links.push(link);
     }
     group.item.title = group.item.title.take().or(incoming.item.title);

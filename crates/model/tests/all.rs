@@ -12,3 +12,4 @@ mod histories;
 mod laws;
 mod lifecycles;
 mod scene;
+mod ties;
