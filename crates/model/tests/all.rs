@@ -12,4 +12,5 @@ mod histories;
 mod laws;
 mod lifecycles;
 mod scene;
+mod sends;
 mod ties;

@@ -95,19 +95,20 @@ impl Scene {
 
     /// A connector says what became of a command.
     pub fn report(&mut self, command: &Command, at: u64, outcome: DeliveryOutcome) -> Verdict {
+        let told = reported(command, at, outcome);
+        self.hear(&told)
+    }
+
+    /// A connector could not carry a command out.
+    pub fn fail(&mut self, command: &Command, outcome: DeliveryOutcome, reason: &str) -> Verdict {
+        let told =
+            Report { native: None, position: None, reason: Some(reason.to_owned()), ..reported(command, 0, outcome) };
+        self.hear(&told)
+    }
+
+    fn hear(&mut self, told: &Report) -> Verdict {
         let sequence = self.next();
-        let told = Report {
-            id: format!("d{sequence}"),
-            record: command.record.clone(),
-            version: command.version,
-            outcome,
-            mode: command.mode,
-            native: Some(command.native.clone()),
-            position: Some(Position(at)),
-            at: Timestamp(0),
-            reason: None,
-        };
-        let resolved = report(self.group.clone(), &told, receipt(sequence, 0), &self.policy);
+        let resolved = report(self.group.clone(), told, receipt(sequence, 0), &self.policy);
         self.take(resolved)
     }
 
@@ -127,6 +128,21 @@ impl Scene {
 
     pub fn status(&self) -> &str {
         self.group.item.status.as_str()
+    }
+}
+
+/// A connector's report that the record shows what it was told.
+pub fn reported(command: &Command, at: u64, outcome: DeliveryOutcome) -> Report {
+    Report {
+        id: format!("d:{}:{}:{}", command.record, command.version, command.cause),
+        record: command.record.clone(),
+        version: command.version,
+        outcome,
+        mode: command.mode,
+        native: Some(command.native.clone()),
+        position: Some(Position(at)),
+        at: Timestamp(0),
+        reason: None,
     }
 }
 

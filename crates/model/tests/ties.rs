@@ -6,7 +6,7 @@ use model::{
 };
 use proptest::prelude::*;
 
-use crate::scene::{policy, receipt, seen, status};
+use crate::scene::{policy, receipt, reported, seen, status};
 
 const ISSUE: &str = "linear/issue/a";
 const OTHER_ISSUE: &str = "linear/issue/b";
@@ -154,6 +154,26 @@ fn what_was_sent_for_the_former_item_is_void_and_still_known_as_ours() {
     let landed = ties.see(&group, &seen(TASK, "in_progress", 20, Origin::Unknown, 0));
     assert_eq!(landed.verdict, Verdict::LateEcho);
     assert_eq!(landed.group.link(&TASK.parse().unwrap()).unwrap().agreed, Version(0));
+}
+
+#[test]
+fn a_late_report_of_the_former_item_brings_out_again_what_the_new_one_asks() {
+    let mut ties = Ties::by(OnLink::Item);
+    let (issue, task, bug) = (ties.own(ISSUE, "Todo"), ties.own(TASK, "todo"), ties.own(BUG, "closed/completed"));
+    let former = ties.tied(&issue, &task);
+    let former = ties.edit(&former, ISSUE, "In Progress", 10);
+    let (_, alone) = ties.untie(&former.group, TASK).unwrap();
+    let adoption = ties.tie(&bug, &alone);
+    let (old, new) = (&former.commands[0], &adoption.resolved.commands[0]);
+    assert!(new.version < old.version && new.native.as_str() == "done");
+
+    // The newest command of a record takes the place of what the bus had: it may be the one that was reported.
+    let told = reported(old, 20, model::DeliveryOutcome::Applied);
+    let late = model::report(adoption.resolved.group.clone(), &told, ties.next(), &ties.policy);
+    assert_eq!((late.verdict, late.group.item.status.as_str()), (Verdict::OwnWrite, "done"));
+    let again = &late.commands[0];
+    assert_eq!((&again.record, &again.native, again.version), (&new.record, &new.native, new.version));
+    assert_ne!(again.cause, new.cause, "a message of its own, or the bus would drop it as a copy");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rules of the sync model, in order. Each either decides or leaves the observation to the next.
 
 use super::Turn;
-use crate::{CommandMode, Intent, Irregular, Origin, Reason, RowKind, Source, Verdict, commands_due};
+use crate::{CommandMode, Intent, Irregular, Link, Origin, Reason, RowKind, Source, Verdict, commands_due};
 
 /// One rule: its verdict, or `None` to pass the observation on.
 pub(super) type Rule = fn(&mut Turn) -> Option<Verdict>;
@@ -179,9 +179,11 @@ pub(super) fn no_news(turn: &mut Turn) -> Option<Verdict> {
         // The command that is on its way expects the other word, and would be taken for overtaken.
         turn.settle_own();
     }
-    if turn.observation.source == Source::Sweep {
-        // What did not take in a crowd of edits may take now; a sweep comes seldom enough to try again.
-        turn.link().resent = 0;
+    let link = &mut turn.group.links[turn.index];
+    if turn.observation.source == Source::Sweep && link.resent >= Link::RESENT_MAX {
+        // What did not take in a crowd of edits may take now; a sweep comes seldom enough to try once more.
+        link.resent = Link::RESENT_MAX - 1;
+        link.last_error = None;
     }
     turn.mend();
     Some(Verdict::NoNews)

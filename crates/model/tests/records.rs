@@ -1,0 +1,223 @@
+//! What records are to their item: who names it, who speaks for whom, and what is kept of what they say.
+
+use std::sync::Arc;
+
+use model::{
+    DeliveryOutcome, Fold, Key, Lens, LifecycleName, Native, Observation, Origin, RowKind, Step, Verdict, Vocabulary,
+    Word,
+};
+
+use crate::scene::{Scene, policy, seen};
+
+const ISSUE: &str = "linear/issue/a";
+const BUG: &str = "github/issue/acme/web#1";
+const PULLS: [&str; 2] = ["github/pull_request/w#1", "github/pull_request/w#2"];
+const TASK: &str = "postgres/task/1";
+const AGENT: &str = "agentapi/agent/x";
+
+fn titled(record: &str, native: &str, at: u64, keys: &[&str], title: Option<&str>) -> Observation {
+    let mut seen = seen(record, native, at, Origin::Other, 0);
+    seen.keys = keys.iter().map(|key| Key::new(key).unwrap()).collect();
+    seen.title = title.map(ToOwned::to_owned);
+    seen
+}
+
+/// What the item is called, for short and in full.
+fn called(scene: &Scene) -> (Option<&str>, Option<&str>) {
+    (scene.group.item.key.as_ref().map(Key::as_str), scene.group.item.title.as_deref())
+}
+
+#[test]
+fn the_item_is_called_what_its_most_important_record_with_an_identifier_is_called() {
+    let mut scene = Scene::new(policy(), &[(TASK, "todo"), (BUG, "open"), (ISSUE, "Todo"), (AGENT, "stable")]);
+    assert_eq!(called(&scene), (None, None));
+    scene.see(&titled(TASK, "todo", 10, &[], Some("row 1")));
+    assert_eq!(called(&scene), (None, Some("row 1")), "any name is better than none");
+    scene.see(&titled(AGENT, "stable", 10, &[], Some("agent x")));
+    assert_eq!(called(&scene), (None, Some("row 1")), "a record without an identifier takes nobody's name away");
+    scene.see(&titled(BUG, "open", 10, &["acme/web#1"], Some("It fails")));
+    assert_eq!(called(&scene), (Some("acme/web#1"), Some("It fails")));
+    scene.see(&titled(ISSUE, "Todo", 10, &["ENG-1", "ENG-old"], Some("Fix it")));
+    assert_eq!(called(&scene), (Some("ENG-1"), Some("Fix it")), "Linear comes before GitHub");
+    scene.see(&titled(BUG, "open", 11, &["acme/web#1"], Some("It still fails")));
+    assert_eq!(called(&scene), (Some("ENG-1"), Some("Fix it")));
+    scene.see(&titled(ISSUE, "Todo", 11, &["ENG-1"], Some("Fix it now")));
+    assert_eq!(called(&scene), (Some("ENG-1"), Some("Fix it now")));
+}
+
+#[test]
+fn what_an_observation_does_not_say_stays() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
+    let words = [("Todo", "unstarted"), ("Doing", "started"), ("Done", "completed"), ("Canceled", "canceled")];
+    let word = |(native, class): (&str, &str)| Word { native: Native::new(native).unwrap(), class: class.into() };
+    let mut full = titled(ISSUE, "Todo", 10, &["ENG-1"], Some("Fix it"));
+    full.mentions = vec![Key::new("acme/web#7").unwrap()];
+    full.url = Some("https://linear.example/ENG-1".into());
+    full.vocabulary = Some(Vocabulary(words.map(word).into()));
+    full.metadata.insert("priority".into(), "high".into());
+    scene.see(&full);
+    let told = scene.group.clone();
+    let link = told.link(&full.record).unwrap();
+    assert_eq!(
+        (&link.keys, &link.mentions, &link.url, &link.vocabulary),
+        (&full.keys, &full.mentions, &full.url, &full.vocabulary)
+    );
+    assert_eq!(told.item.metadata, full.metadata);
+
+    let mut scarce = seen(ISSUE, "Todo", 11, Origin::Other, 0);
+    scarce.metadata.insert("area".into(), "build".into());
+    scene.see(&scarce);
+    let link = scene.group.link(&full.record).unwrap();
+    assert_eq!(
+        (&link.keys, &link.mentions, &link.url, &link.vocabulary),
+        (&full.keys, &full.mentions, &full.url, &full.vocabulary)
+    );
+    assert_eq!(called(&scene), (Some("ENG-1"), Some("Fix it")));
+    assert_eq!(scene.group.item.metadata.len(), 2);
+
+    // What the team can show is known from then on.
+    scene.edit(TASK, "in_progress", 12);
+    assert_eq!(scene.commands(), [format!("{ISSUE} Doing")]);
+}
+
+#[test]
+fn several_records_of_a_kind_are_read_together_as_their_fold_says() {
+    let policy = policy();
+    let work = policy.lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap();
+    let lens = policy.lens(&PULLS[0].parse().unwrap(), None, work).unwrap();
+    for (fold, shown, speaks) in [
+        (Fold::AllDone, &["open", "merged", "draft"][..], Some("draft")),
+        (Fold::AllDone, &["merged", "closed"], Some("merged")),
+        (Fold::AnyOpen, &["draft", "open", "merged"], Some("open")),
+        (Fold::AnyOpen, &["merged", "draft"], Some("draft")),
+        (Fold::AnyOpen, &["closed", "merged"], Some("merged")),
+        (Fold::Primary, &["closed", "draft", "merged"], Some("closed")),
+        (Fold::AllDone, &[], None),
+        (Fold::AnyOpen, &[], None),
+        (Fold::Primary, &[], None),
+    ] {
+        let natives: Vec<Native> = shown.iter().map(|native| Native::new(native).unwrap()).collect();
+        let natives: Vec<&Native> = natives.iter().collect();
+        assert_eq!(fold.of(&lens, work, &natives).map(Native::as_str), speaks, "{fold:?} of {shown:?}");
+    }
+}
+
+#[test]
+fn a_mapping_says_how_its_records_are_folded_and_whether_a_status_is_shown_beside_them() {
+    let mut policy = policy();
+    let text = include_str!("../../../services/connector-github/mapping.toml");
+    policy.mappings.add_toml(&text.replace("\"all_done\"", "\"primary\""), &policy.lifecycles).unwrap();
+    let work = policy.lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap();
+    let of = |record: &str| policy.lens(&record.parse().unwrap(), None, work).unwrap();
+    assert_eq!((of(PULLS[0]).fold(), of(PULLS[0]).shows()), (Fold::Primary, true));
+    assert_eq!((of(BUG).fold(), of(BUG).shows()), (Fold::AllDone, false));
+    let mut scene = Scene::new(policy, &[(TASK, "in_review"), (PULLS[0], "open"), (PULLS[1], "open")]);
+    scene.edit(PULLS[0], "merged", 10);
+    assert_eq!(scene.status(), "done", "the first one speaks alone");
+}
+
+#[test]
+fn only_records_of_one_system_and_kind_are_read_together() {
+    let mut scene = Scene::new(policy(), &[(TASK, "in_review"), (BUG, "open"), (PULLS[0], "open")]);
+    assert_eq!(scene.edit(PULLS[0], "merged", 10), Verdict::FastForward, "GitHub's issue is open, and no pull request");
+    assert_eq!(scene.status(), "done");
+}
+
+#[test]
+fn an_edit_that_waits_for_the_others_of_its_kind_is_in_the_history_once() {
+    let mut scene = Scene::new(policy(), &[(TASK, "in_review"), (PULLS[0], "open"), (PULLS[1], "open")]);
+    let rows = |scene: &Scene| scene.last.as_ref().unwrap().rows.iter().map(|row| row.kind).collect::<Vec<_>>();
+    assert_eq!(scene.edit(PULLS[0], "approved", 9), Verdict::Agreed);
+    assert!(rows(&scene).is_empty(), "a review says nothing new of the item");
+    assert_eq!(scene.edit(PULLS[0], "merged", 10), Verdict::Agreed);
+    assert_eq!(rows(&scene), [RowKind::Folded]);
+    assert_eq!(scene.edit(PULLS[0], "merged", 11), Verdict::Agreed);
+    assert!(rows(&scene).is_empty());
+}
+
+#[test]
+fn a_record_that_no_longer_speaks_leaves_its_kind_to_say_what_it_shows() {
+    let records =
+        [(TASK, "in_progress"), (PULLS[0], "draft"), (PULLS[1], "open"), (BUG, "open"), (ISSUE, "In Progress")];
+    let mut scene = Scene::new(policy(), &records);
+    assert_eq!(scene.group.step(2, &scene.policy), Step::InStep, "the draft speaks for both");
+    // Two others are out of step for good: that is no business of a pull request.
+    scene.edit(TASK, "canceled", 10);
+    for command in scene.last.clone().unwrap().commands {
+        match command.record.to_string().as_str() {
+            BUG | ISSUE => scene.fail(&command, DeliveryOutcome::Rejected, "refused"),
+            _ => scene.carry_out(&command, 11),
+        };
+    }
+    scene.edit(TASK, "in_progress", 12);
+    scene.carry_out_all(13);
+    scene.edit(TASK, "canceled", 14);
+    for command in scene.last.clone().unwrap().commands {
+        match command.record.to_string().as_str() {
+            BUG | ISSUE => scene.fail(&command, DeliveryOutcome::Rejected, "refused"),
+            _ => scene.carry_out(&command, 15),
+        };
+    }
+    assert!(scene.group.links.iter().all(|link| link.sent.is_empty()));
+    // An issue of GitHub's shows nothing that is known: neither Linear's issue nor a pull request is told anything for it.
+    assert_eq!(scene.edit(BUG, "frobnicated", 20), Verdict::Unmapped);
+    assert!(scene.commands().is_empty());
+    assert_eq!(scene.edit(PULLS[0], "frobnicated", 20), Verdict::Unmapped);
+    assert!(scene.commands().is_empty());
+}
+
+#[test]
+fn kin_of_a_record_that_no_longer_speaks_is_told_what_it_should_show() {
+    let records = [(TASK, "in_progress"), (PULLS[0], "draft"), (PULLS[1], "open")];
+    let mut scene = Scene::new(policy(), &records);
+    assert_eq!(scene.edit(PULLS[0], "frobnicated", 10), Verdict::Unmapped);
+    assert_eq!(scene.commands(), [format!("{} draft", PULLS[1])]);
+}
+
+#[test]
+fn a_status_that_changes_nothing_is_in_the_history_once() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "In Progress"), (AGENT, "running")]);
+    for (at, rows) in [(10, 1), (11, 0)] {
+        assert_eq!(scene.edit(AGENT, "offline", at), Verdict::Ignored);
+        assert_eq!((scene.status(), scene.last.as_ref().unwrap().rows.len()), ("in_progress", rows));
+    }
+    assert_eq!(scene.edit(AGENT, "stable", 12), Verdict::FastForward, "it can be heard again");
+    assert_eq!(scene.status(), "in_review");
+}
+
+#[test]
+fn an_agent_takes_up_again_what_failed_because_the_lifecycle_allows_it() {
+    let mut scene = Scene::new(policy(), &[(TASK, "in_progress"), (AGENT, "running")]);
+    scene.edit(TASK, "failed", 10);
+    assert_eq!(scene.edit(AGENT, "stable", 11), Verdict::Agreed);
+    assert_eq!(scene.edit(AGENT, "running", 12), Verdict::FastForward);
+    assert_eq!(scene.status(), "in_progress");
+}
+
+#[test]
+fn a_lens_is_made_once_for_each_kind_of_record_and_team() {
+    let policy = policy();
+    let work = policy.lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap();
+    let lens = |record: &str| -> Arc<Lens> { policy.lens(&record.parse().unwrap(), None, work).unwrap() };
+    let (issue, bug) = (lens(ISSUE), lens(BUG));
+    assert!(Arc::ptr_eq(&issue, &lens(ISSUE)) && Arc::ptr_eq(&bug, &lens(BUG)));
+    assert!(Arc::ptr_eq(&bug, &lens("github/issue/acme/web#99")), "not for each record");
+}
+
+#[test]
+fn words_that_mean_the_same_are_the_same() {
+    let policy = policy();
+    let work = policy.lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap();
+    let lens = policy.lens(&PULLS[0].parse().unwrap(), None, work).unwrap();
+    for (one, other, same) in [
+        ("open", "approved", true),
+        ("approved", "queued", true),
+        ("open", "draft", false),
+        ("frobnicated", "frobnicated", true),
+        ("frobnicated", "open", false),
+        ("frobnicated", "snafu", false),
+    ] {
+        let of = |word| Native::new(word).unwrap();
+        assert_eq!(lens.same(&of(one), &of(other)), same, "{one} and {other}");
+    }
+}

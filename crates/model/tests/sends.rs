@@ -1,0 +1,318 @@
+//! What records are told: never the same twice while it is on its way, never without end, and nothing that is not needed.
+
+use model::CommandMode::{Show, Tell};
+use model::DeliveryOutcome::{Failed, Rejected};
+use model::{Command, Intent, Link, Native, Observation, Origin, Source, Step, Verdict, Version};
+
+use crate::scene::{Scene, policy, seen, status};
+
+const ISSUE: &str = "linear/issue/a";
+const PULL: &str = "github/pull_request/acme/web#2";
+const TASK: &str = "postgres/task/1";
+
+impl Scene {
+    /// The one command that the last step sent.
+    fn only(&self) -> Command {
+        let commands = &self.last.as_ref().unwrap().commands;
+        assert_eq!(commands.len(), 1, "{:?}", self.commands());
+        commands[0].clone()
+    }
+
+    fn linked(&self, record: &str) -> &Link {
+        self.group.link(&record.parse().unwrap()).unwrap()
+    }
+
+    fn step_of(&self, record: &str) -> Step {
+        self.group.step(self.group.index_of(&record.parse().unwrap()).unwrap(), &self.policy)
+    }
+
+    /// Nobody knows whose write it is.
+    fn echo(&mut self, record: &str, native: &str, at: u64) -> Verdict {
+        self.see(&seen(record, native, at, Origin::Unknown, 0))
+    }
+
+    fn sweep(&mut self, record: &str, native: &str, at: u64) -> Verdict {
+        self.see(&Observation { source: Source::Sweep, ..seen(record, native, at, Origin::Unknown, 0) })
+    }
+
+    /// Our app's webhook: our own write of a version.
+    fn own(&mut self, record: &str, native: &str, at: u64, version: Version) -> Verdict {
+        self.see(&seen(record, native, at, Origin::Own(Some(version)), 0))
+    }
+}
+
+fn table_and_issue() -> Scene {
+    Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")])
+}
+
+fn table_and_pull() -> Scene {
+    Scene::new(policy(), &[(TASK, "in_review"), (PULL, "open")])
+}
+
+#[test]
+fn a_command_on_its_way_is_not_sent_twice() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    assert_eq!(scene.commands(), [format!("{TASK} done")]);
+    assert_eq!(scene.echo(TASK, "todo", 11), Verdict::NoNews);
+    assert!(scene.commands().is_empty());
+    assert_eq!(scene.sweep(TASK, "todo", 12), Verdict::NoNews);
+    assert!(scene.commands().is_empty());
+}
+
+#[test]
+fn a_command_says_all_that_the_record_may_show_by_then_and_each_once() {
+    let mut scene = table_and_issue();
+    for (at, native) in (10..).zip(["In Progress", "In Review", "Todo", "In Review", "Done"]) {
+        scene.edit(ISSUE, native, at);
+    }
+    let expects: Vec<String> = scene.only().expects.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        expects,
+        ["todo", "in_progress", "in_review"],
+        "the shadow and what was told since, without what it is told now"
+    );
+}
+
+#[test]
+fn a_link_remembers_the_newest_commands_and_no_more() {
+    let mut scene = table_and_issue();
+    for at in 10..60 {
+        scene.edit(ISSUE, if at % 2 == 0 { "In Progress" } else { "Todo" }, at);
+    }
+    let versions: Vec<u64> = scene.linked(TASK).sent.iter().map(|sent| sent.version.0).collect();
+    let newest = scene.group.item.version.0;
+    assert_eq!(versions, (newest + 1 - Link::SENT_MAX as u64..=newest).collect::<Vec<_>>());
+}
+
+#[test]
+fn our_own_write_is_done_whoever_tells_of_it_first() {
+    for by_report in [true, false] {
+        let mut scene = table_and_issue();
+        scene.edit(ISSUE, "Done", 10);
+        let command = scene.only();
+        let verdict =
+            if by_report { scene.carry_out(&command, 11) } else { scene.own(TASK, "done", 11, command.version) };
+        assert_eq!(verdict, Verdict::OwnWrite);
+        assert!(scene.linked(TASK).sent.is_empty() && scene.commands().is_empty());
+        assert_eq!((scene.step_of(TASK), scene.linked(TASK).agreed), (Step::InStep, command.version));
+    }
+}
+
+#[test]
+fn an_own_write_of_a_version_that_the_item_has_not_reached_is_another_items() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    assert_eq!(scene.own(TASK, "blocked", 11, Version(9)), Verdict::OwnWrite);
+    assert_eq!(scene.linked(TASK).sent.len(), 1, "this item's command is still on its way");
+    assert_eq!(scene.status(), "done");
+}
+
+#[test]
+fn what_the_record_does_not_keep_is_sent_a_few_times_more_and_then_once_a_sweep() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    let version = scene.only().version;
+    let mut at = 11;
+    let mut sends = 1;
+    while !scene.commands().is_empty() && sends < 100 {
+        // What was written is gone again before anybody reads it.
+        assert_eq!(scene.own(TASK, "todo", at, version), Verdict::OwnWrite);
+        at += 1;
+        sends += scene.commands().len();
+    }
+    assert_eq!(sends, 1 + Link::RESENT_MAX as usize);
+    assert_eq!(scene.step_of(TASK), Step::Failed);
+    assert!(scene.linked(TASK).last_error.as_ref().unwrap().contains("did not keep"), "an operator is told why");
+    assert_eq!(scene.echo(TASK, "todo", at), Verdict::NoNews);
+    assert!(scene.commands().is_empty(), "news that is none changes nothing");
+
+    // What did not take in a crowd of edits may take now.
+    for _ in 0..3 {
+        at += 1;
+        assert_eq!(scene.sweep(TASK, "todo", at), Verdict::NoNews);
+        assert_eq!(scene.commands(), [format!("{TASK} done")], "once");
+        scene.own(TASK, "todo", at, version);
+        assert!(scene.commands().is_empty() && scene.step_of(TASK) == Step::Failed);
+    }
+    scene.sweep(TASK, "todo", at + 1);
+    scene.carry_out_all(at + 2);
+    assert_eq!(scene.step_of(TASK), Step::InStep);
+}
+
+#[test]
+fn a_new_version_is_told_however_often_the_last_one_did_not_take() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    for at in 11..30 {
+        scene.own(TASK, "todo", at, Version(2));
+    }
+    scene.edit(ISSUE, "Canceled", 30);
+    assert_eq!(scene.commands(), [format!("{TASK} canceled")]);
+    scene.own(TASK, "todo", 31, Version(3));
+    assert_eq!(scene.commands(), [format!("{TASK} canceled")], "and counted anew");
+}
+
+#[test]
+fn what_failed_for_good_is_not_sent_again_by_its_own_report() {
+    for outcome in [Failed, Rejected] {
+        let mut scene = table_and_issue();
+        scene.edit(ISSUE, "Done", 10);
+        let command = scene.only();
+        scene.fail(&command, outcome, "it is down");
+        assert!(scene.commands().is_empty(), "{outcome:?}");
+        assert_eq!(scene.step_of(TASK), Step::Failed);
+        assert_eq!(scene.linked(TASK).last_error.as_deref(), Some("it is down"));
+    }
+}
+
+#[test]
+fn a_failure_says_nothing_of_the_newer_command_that_is_on_its_way() {
+    for outcome in [Failed, Rejected] {
+        let mut scene = table_and_issue();
+        scene.edit(ISSUE, "In Progress", 10);
+        let older = scene.only();
+        scene.edit(ISSUE, "Done", 11);
+        scene.fail(&older, outcome, "it is down");
+        assert_eq!((scene.step_of(TASK), scene.linked(TASK).last_error.as_deref()), (Step::Pending, None));
+        // It may have taken the newer one's place on the bus.
+        assert_eq!((scene.only().native.as_str(), scene.only().version), ("done", scene.group.item.version));
+    }
+}
+
+#[test]
+fn what_cannot_be_told_is_shown_beside_the_record_once() {
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "done", 10);
+    let shown = scene.only();
+    assert_eq!((shown.mode, shown.status.as_str()), (Show, "done"));
+    scene.carry_out(&shown, 11);
+    assert!(scene.linked(PULL).sent.is_empty() && scene.commands().is_empty());
+    assert_eq!(scene.step_of(PULL), Step::AsClose);
+    scene.sweep(PULL, "open", 12);
+    assert!(scene.commands().is_empty());
+    scene.say(TASK, Intent::Force(status("done")));
+    assert!(!scene.commands().iter().any(|command| command.starts_with(PULL)), "it is there already");
+}
+
+#[test]
+fn a_record_that_can_be_told_is_shown_nothing_beside_it() {
+    let mut scene = table_and_pull();
+    for (at, word, native) in [(10, "in_progress", "draft"), (20, "in_review", "open")] {
+        scene.edit(TASK, word, at);
+        let told = scene.only();
+        assert_eq!((told.mode, told.native.as_str()), (Tell, native));
+        scene.carry_out(&told, at + 1);
+        assert!(scene.commands().is_empty());
+    }
+    // Its own people's edit neither.
+    assert_eq!(scene.edit(PULL, "draft", 30), Verdict::FastForward);
+    assert_eq!(scene.commands(), [format!("{TASK} in_progress")]);
+    assert_eq!(scene.sweep(PULL, "draft", 31), Verdict::Agreed);
+    assert!(scene.commands().is_empty());
+}
+
+#[test]
+fn what_was_shown_beside_a_record_is_put_right_once_it_shows_what_it_should() {
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "done", 10);
+    scene.carry_out_all(11);
+    scene.edit(TASK, "todo", 12);
+    let told = scene.only();
+    assert_eq!((told.mode, told.native.as_str()), (Tell, "draft"));
+    scene.carry_out(&told, 13);
+    let shown = scene.only();
+    assert_eq!((shown.mode, shown.status.as_str()), (Show, "todo"), "done stands beside it until then");
+    scene.carry_out(&shown, 14);
+    assert!(scene.commands().is_empty() && scene.linked(PULL).sent.is_empty());
+    scene.sweep(PULL, "draft", 15);
+    assert!(scene.commands().is_empty());
+}
+
+#[test]
+fn what_may_have_been_overtaken_before_it_was_shown_is_shown_again() {
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "done", 10);
+    scene.carry_out_all(11);
+    scene.edit(TASK, "in_review", 12);
+    let shown = scene.only();
+    assert_eq!((shown.mode, shown.status.as_str()), (Show, "in_review"));
+    // Before that is done a write of ours lands late, and the command that mends it takes the other's place on the bus.
+    scene.own(PULL, "draft", 20, Version(1));
+    let told = scene.only();
+    assert_eq!((told.mode, told.native.as_str(), told.version), (Tell, "open", shown.version));
+    scene.carry_out(&told, 21);
+    let again = scene.only();
+    assert_eq!((again.mode, again.status.as_str()), (Show, "in_review"));
+    scene.carry_out(&again, 22);
+    assert!(scene.commands().is_empty() && scene.linked(PULL).sent.is_empty());
+}
+
+#[test]
+fn a_report_on_what_was_shown_tells_nothing_of_a_write_that_may_land_yet() {
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "in_progress", 10);
+    assert_eq!(scene.only().mode, Tell);
+    scene.edit(TASK, "done", 11);
+    let shown = scene.only();
+    assert_eq!(shown.mode, Show);
+    scene.carry_out(&shown, 12);
+    assert_eq!(scene.linked(PULL).sent.len(), 1, "the write was not reported");
+    assert_eq!(scene.echo(PULL, "draft", 13), Verdict::LateEcho, "nobody's edit");
+    assert_eq!(scene.status(), "done");
+}
+
+#[test]
+fn a_report_brings_out_again_what_it_may_have_overtaken() {
+    // Of one version the record was shown something and then told something.
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "done", 10);
+    scene.carry_out_all(11);
+    scene.edit(TASK, "in_review", 12);
+    let shown = scene.only();
+    scene.own(PULL, "draft", 20, Version(1));
+    let told = scene.only();
+    scene.carry_out(&shown, 21);
+    let again = scene.only();
+    assert_eq!((again.mode, &again.native, again.version), (Tell, &told.native, told.version));
+    assert_ne!(again.cause, told.cause, "a message of its own, or the bus would drop it as a copy");
+
+    // An older status was shown over the current one: by a connector that came late.
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "done", 10);
+    let older = scene.only();
+    scene.edit(TASK, "canceled", 11);
+    let newer = scene.only();
+    scene.carry_out(&newer, 12);
+    assert!(scene.commands().is_empty());
+    scene.carry_out(&older, 13);
+    assert_eq!((scene.only().mode, scene.only().status.as_str()), (Show, "canceled"));
+}
+
+#[test]
+fn an_echo_of_the_last_write_there_will_be_is_its_report() {
+    // A newer write is on its way: its report will tell, and until then both are known as ours.
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "In Progress", 10);
+    scene.edit(ISSUE, "In Review", 11);
+    assert_eq!(scene.echo(TASK, "in_progress", 12), Verdict::LateEcho);
+    assert_eq!(scene.linked(TASK).sent.len(), 2);
+    // The record can be told nothing newer.
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "in_progress", 10);
+    scene.edit(TASK, "done", 11);
+    assert_eq!(scene.echo(PULL, "draft", 12), Verdict::LateEcho);
+    let left: Vec<_> = scene.linked(PULL).sent.iter().map(|sent| sent.mode).collect();
+    assert_eq!(left, [Show]);
+}
+
+#[test]
+fn another_word_for_the_same_is_no_news_and_the_command_learns_of_it() {
+    let mut scene = table_and_pull();
+    scene.edit(TASK, "in_progress", 10);
+    assert_eq!(scene.only().expects, [Native::new("open").unwrap()]);
+    assert_eq!(scene.edit(PULL, "approved", 11), Verdict::NoNews, "a review is no edit of the status");
+    assert_eq!(scene.only().native.as_str(), "draft");
+    assert!(scene.only().expects.contains(&Native::new("approved").unwrap()), "or it would count as overtaken");
+    assert_eq!(scene.status(), "in_progress");
+}
