@@ -5,12 +5,14 @@
     reason = "a test says what it expects by failing, and what it ran"
 )]
 
+mod conflicts;
 mod drift;
 mod faults;
 mod fights;
 mod histories;
 mod laws;
 mod lifecycles;
+mod records;
 mod scene;
 mod sends;
 mod ties;

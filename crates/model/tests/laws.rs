@@ -134,6 +134,44 @@ proptest! {
             prop_assert_eq!(lawful(&mapping.lens(work, None).unwrap(), work), Ok(()), "{}", text);
         }
     }
+
+    #[test]
+    fn an_item_that_shows_what_it_is_stays_and_one_that_opens_again_is_what_it_was(text in mappings()) {
+        let lifecycles = Lifecycles::built_in().unwrap();
+        let mut all = Mappings::default();
+        if all.add_toml(&text, &lifecycles).is_err() {
+            return Ok(());
+        }
+        let work = lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap();
+        let lens = all.iter().next().unwrap().lens(work, None).unwrap();
+        let previous = text.contains("reopen = \"previous\"");
+        for (canonical, open) in work.statuses().iter().flat_map(|one| work.statuses().iter().map(move |open| (one, open))) {
+            for (native, _) in lens.natives() {
+                let wanted = becomes(&lens, work, previous, canonical, native, open);
+                let put = lens.put(work, canonical, native, Some(open));
+                prop_assert_eq!(put, Some(wanted), "{} on {}, last open {}: {}", native, canonical, open, text);
+            }
+        }
+    }
+}
+
+/// What an item becomes, in the words of the sync model.
+fn becomes(
+    lens: &Lens,
+    work: &Lifecycle,
+    previous: bool,
+    canonical: &Status,
+    native: &Native,
+    open: &Status,
+) -> Status {
+    let normal = lens.normal(native).unwrap();
+    if lens.get(canonical) == normal {
+        return canonical.clone();
+    }
+    let preferred = lens.preferred(normal).unwrap().clone();
+    let opens_again = work.is_terminal(canonical) && !work.is_terminal(&preferred);
+    let as_before = opens_again && previous && lens.get(open) == normal;
+    if as_before { open.clone() } else { preferred }
 }
 
 fn refused(change: impl Fn(&str) -> String) -> MappingError {
@@ -151,6 +189,60 @@ fn a_mapping_that_breaks_a_law_is_refused_with_the_statuses_that_show_it() {
     let MappingError::PutGet { native, to, shown, .. } = &error else { panic!("{error}") };
     assert_eq!((native.as_str(), to.as_str(), shown.as_str()), ("shipped", "done", "done"));
     assert!(error.to_string().contains("PutGet") && error.to_string().contains("shipped"), "{error}");
+}
+
+#[test]
+fn a_mapping_that_puts_a_native_where_another_is_shown_is_refused() {
+    let error =
+        refused(|text| text.replacen("[mapping.put]\nbacklog = \"backlog\"", "[mapping.put]\nbacklog = \"todo\"", 1));
+    let MappingError::PutGet { mapping, native, to, shown, .. } = &error else { panic!("{error}") };
+    assert_eq!((native.as_str(), to.as_str(), shown.as_str()), ("backlog", "todo", "todo"));
+    assert_eq!(mapping, "postgres/task to work");
+}
+
+/// A mapping for teams that name their own states, and the lens for one team.
+fn team_lens(put: &str, words: &[(&str, &str)]) -> Lens {
+    let text = format!(
+        "[[mapping]]\nsystem = \"s\"\nkind = \"k\"\nlifecycle = \"work\"\n[mapping.get]\n\
+         backlog = [\"Backlog\", \"type:idea\"]\ntodo = [\"Todo\", \"type:idea\"]\n\
+         in_progress = [\"Doing\", \"type:active\"]\nblocked = [\"Doing\", \"type:active\"]\n\
+         in_review = [\"Review\", \"type:active\"]\n\
+         done = [\"Done\", \"type:ended\"]\ncanceled = [\"Done\", \"type:ended\"]\nfailed = [\"Done\", \"type:ended\"]\n\
+         [mapping.put]\n{put}"
+    );
+    let lifecycles = Lifecycles::built_in().unwrap();
+    let mut all = Mappings::default();
+    all.add_toml(&text, &lifecycles).unwrap();
+    let word = |(name, class): &(&str, &str)| Word { native: Native::new(name).unwrap(), class: (*class).into() };
+    let team = Vocabulary(words.iter().map(word).collect());
+    all.iter().next().unwrap().lens(lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap(), Some(&team)).unwrap()
+}
+
+#[test]
+fn where_one_state_of_a_team_stands_for_several_statuses_the_mapping_says_which_it_means() {
+    let states = [("Icebox", "idea"), ("Coding", "active"), ("Testing", "active"), ("Shipped", "ended")];
+    let means = |put: &str, native: &str| {
+        let lens = team_lens(put, &states);
+        let normal = lens.normal(&Native::new(native).unwrap()).unwrap().clone();
+        (normal.to_string(), lens.preferred(&normal).unwrap().to_string())
+    };
+    let of = |native: &str, status: &str| (native.to_owned(), status.to_owned());
+    let classes = "\"type:active\" = \"in_review\"\n\"type:ended\" = \"canceled\"\n";
+    assert_eq!(
+        means(classes, "Coding"),
+        of("Coding", "in_review"),
+        "by its class, though it shows in progress as well"
+    );
+    assert_eq!(means(classes, "Shipped"), of("Shipped", "canceled"));
+    assert_eq!(means(classes, "Icebox"), of("Icebox", "backlog"), "nothing is said: the first that shows as it");
+    assert_eq!(means(classes, "Testing"), of("Coding", "in_review"), "the team's second word for the same");
+    let nowhere = "\"type:active\" = \"done\"\n";
+    assert_eq!(means(nowhere, "Coding"), of("Coding", "in_progress"), "done shows as another state");
+
+    let states = [("Doing", "active"), ("Shipped", "ended")];
+    let lens = team_lens(&format!("{classes}Doing = \"blocked\"\n"), &states);
+    let preferred = lens.preferred(&Native::new("Doing").unwrap()).unwrap();
+    assert_eq!(preferred.as_str(), "blocked", "its name comes before its class");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Conflicts: who wins, and what becomes of the other.
 
+use std::cmp::Ordering;
+
 use super::Turn;
 use crate::{Candidate, Conflict, ConflictId, Reason, RowKind, Status, Strategy, Verdict};
 
@@ -28,26 +30,8 @@ impl Turn<'_> {
         let link = self.link();
         link.show(native, position);
         link.last_error = None;
-        let told = link.is_told();
         link.agree(next);
         self.change(meant, reason);
-        if told && self.link().sent.last().is_none_or(|newest| newest.version < next) {
-            // A command for an older version may still be waiting; only the newest for a record counts, so send one.
-            self.supersede_own();
-        }
-    }
-
-    fn supersede_own(&mut self) {
-        let (index, version, cause) = (self.index, self.group.item.version, self.receipt.sequence);
-        let Some(native) = self.group.wanted(index, self.policy) else { return };
-        if !self.lens.can_tell(&self.group.links[index].native, &native) {
-            return;
-        }
-        let mode = crate::CommandMode::Tell;
-        self.group.links[index].send(crate::Sent { version, native, mode, cause });
-        let due = crate::commands_due(&self.group);
-        let record = &self.observation.record;
-        self.commands.extend(due.into_iter().filter(|command| command.record == *record));
     }
 
     /// Both changed: decides by the strategy, and records the conflict whatever it decides.
@@ -106,13 +90,15 @@ impl Turn<'_> {
             Strategy::Manual => Winner::Nobody,
             Strategy::Merge => {
                 let both_end = self.lifecycle.is_terminal(meant) && self.lifecycle.is_terminal(&item.status);
-                let further = self.lifecycle.rank(meant) > self.lifecycle.rank(&item.status);
+                let (behind, ahead, further) = match self.lifecycle.rank(meant).cmp(&self.lifecycle.rank(&item.status))
+                {
+                    Ordering::Less => (meant, &item.status, Winner::Ours),
+                    Ordering::Equal | Ordering::Greater => (&item.status, meant, Winner::Theirs),
+                };
                 if both_end {
                     Winner::Nobody
-                } else if further && self.lifecycle.reaches(&item.status, meant) {
-                    Winner::Theirs
-                } else if !further && self.lifecycle.reaches(meant, &item.status) {
-                    Winner::Ours
+                } else if self.lifecycle.reaches(behind, ahead) {
+                    further
                 } else {
                     self.by_priority()
                 }
@@ -130,12 +116,11 @@ impl Turn<'_> {
 
     fn by_time(&self) -> Winner {
         let (ours, theirs) = (self.group.item.status_since, self.observation.occurred_at);
-        if ours.apart_ms(theirs) <= self.policy.clock_skew_ms {
-            self.by_priority()
-        } else if theirs > ours {
-            Winner::Theirs
-        } else {
-            Winner::Ours
+        let apart = ours.apart_ms(theirs) > self.policy.clock_skew_ms;
+        match theirs.cmp(&ours) {
+            Ordering::Greater if apart => Winner::Theirs,
+            Ordering::Less if apart => Winner::Ours,
+            _ => self.by_priority(),
         }
     }
 
