@@ -13,6 +13,7 @@ mod lease;
 mod outgoing;
 mod publish;
 mod received;
+mod share;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topology;
@@ -26,4 +27,5 @@ pub use lease::Lease;
 pub use outgoing::{Outgoing, headers};
 pub use publish::PublishError;
 pub use received::{Received, ack_all};
+pub use share::Share;
 pub use topology::Stream;

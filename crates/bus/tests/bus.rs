@@ -306,6 +306,34 @@ async fn a_lease_that_cannot_be_renewed_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_members_hold_half_of_the_partitions_each_and_the_one_that_is_left_holds_all() {
+    let world = world(4).await;
+    let alone = world.bus.share("observations", &world.process).await.unwrap();
+    let mut first = Vec::new();
+    for partition in 0..4 {
+        first.push(tokio::time::timeout(DEADLINE, alone.lease(partition)).await.unwrap().unwrap());
+    }
+    // The second is a process of its own, whose end leaves no sign of life.
+    let other = Process::new("test", None);
+    let bus = Bus::connect(&world.server.config(), &other).await.unwrap();
+    let joined = bus.share("observations", &other).await.unwrap();
+    for lease in &first[2..] {
+        tokio::time::timeout(DEADLINE, lease.lost().cancelled()).await.expect("what is too much is asked back");
+    }
+    assert!(!first[0].lost().is_cancelled() && !first[1].lost().is_cancelled(), "its own half stays");
+    first.truncate(2);
+    let mut second = Vec::new();
+    for partition in 2..4 {
+        second.push(tokio::time::timeout(DEADLINE, joined.lease(partition)).await.unwrap().unwrap());
+    }
+    drop(second);
+    other.shutdown().cancel();
+    for partition in 2..4 {
+        first.push(tokio::time::timeout(DEADLINE, alone.lease(partition)).await.unwrap().unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lag_is_told_for_each_reader_without_its_generation() {
     let world = world(1).await;
     world.bus.publish_all(numbered(0..3)).await.unwrap();

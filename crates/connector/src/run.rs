@@ -36,13 +36,15 @@ pub async fn run<C: Connector>(connector: C, settings: Settings, process: Proces
         process.spawn("webhooks", asking(Lane::High, stop(), webhooks::run(parts.clone(), feed)));
     }
     if C::HAS_COMMANDS {
+        let share = parts.bus.share(&format!("commands/{}", C::SYSTEM), &process).await?;
         for partition in 0..parts.bus.partitions() {
-            process.spawn("commands", commands::run(parts.clone(), partition));
+            process.spawn("commands", commands::run(parts.clone(), share.clone(), partition));
         }
     }
     if C::HAS_CHANGES {
-        let feed = parts.bus.changes(C::SYSTEM).await?;
-        process.spawn("changes", changes::run(parts.clone(), feed));
+        // Made at the start, because it begins with what is published from then on.
+        drop(parts.bus.changes(C::SYSTEM).await?);
+        process.spawn("changes", changes::run(parts.clone()));
     }
     if C::HAS_SWEEP {
         process.spawn("sweep", asking(Lane::Low, stop(), sweep::run(parts.clone())));

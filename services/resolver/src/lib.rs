@@ -64,12 +64,14 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
     store.enter_epoch("OBSERVATIONS", &epoch).await?;
     let in_flight = in_flight::InFlight::default();
+    let share = bus.share("observations", &process).await?;
     for partition in 0..bus.partitions() {
         let worker = partition::Worker {
             partition,
             batch: config.batch,
             process: process.clone(),
             bus: bus.clone(),
+            share: share.clone(),
             store: store.clone(),
             policy: policy.clone(),
             in_flight: in_flight.clone(),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bus::{Bus, DeadLetter, Outgoing, PublishError, Received};
+use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Share};
 use model::{Backoff, Command, Intent, Lane, Policy};
 use runtime::Process;
 use store::Store;
@@ -26,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) batch: usize,
     pub(crate) process: Process,
     pub(crate) bus: Bus,
+    pub(crate) share: Share,
     pub(crate) store: Store,
     pub(crate) policy: Arc<Policy>,
     pub(crate) in_flight: InFlight,
@@ -56,14 +57,18 @@ impl Worker {
     /// stream's, and the item rows' locks keep it safe whoever reads.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let shutdown = self.process.shutdown();
-        let name = format!("observations-{}", self.partition);
-        loop {
-            let Some(lease) = shutdown.run_until_cancelled(self.bus.lease(&name, &self.process)).await else { break };
-            let lease = lease?;
-            match self.hold(lease.lost()).await {
-                Ok(()) => break,
-                Err(error) => self.wait(1, "the partition is read anew", &error).await,
+        while !shutdown.is_cancelled() {
+            let lease = match self.share.lease(self.partition).await {
+                Ok(lease) => lease,
+                Err(_) if shutdown.is_cancelled() => break,
+                Err(error) => return Err(error),
             };
+            let ended = self.hold(lease.lost()).await;
+            // Before any wait: somebody else may be waiting for it.
+            drop(lease);
+            if let Err(error) = ended {
+                self.wait(1, "the partition is read anew", &error).await;
+            }
         }
         Ok(())
     }
@@ -71,7 +76,7 @@ impl Worker {
     /// Reads the partition for as long as the lease is held and the process goes on. What is committed is published.
     async fn hold(&self, lost: &CancellationToken) -> anyhow::Result<()> {
         let (committed, to_publish) = mpsc::channel(COMMITTED_MAX);
-        let (ended, ()) = tokio::join!(self.commit_all(lost, committed), self.publish_all(to_publish));
+        let (ended, ()) = tokio::join!(self.commit_all(lost, committed), self.publish_all(lost, to_publish));
         ended
     }
 
@@ -80,22 +85,22 @@ impl Worker {
         loop {
             let batch = tokio::select! {
                 batch = feed.next_batch(self.batch) => batch?,
-                () = lost.cancelled() => anyhow::bail!("the lease was lost"),
+                () = lost.cancelled() => return Ok(()),
                 () = self.process.shutdown().cancelled() => return Ok(()),
             };
-            self.carry_out(batch, &committed).await;
+            self.carry_out(batch, lost, &committed).await;
         }
     }
 
     /// Publishes and acknowledges what is committed, until there will be no more. Shutdown leaves the rest for a successor.
-    async fn publish_all(&self, mut committed: mpsc::Receiver<Committed>) {
+    async fn publish_all(&self, lost: &CancellationToken, mut committed: mpsc::Receiver<Committed>) {
         while let Some(committed) = committed.recv().await {
-            self.finish(committed).await;
+            self.finish(committed, lost).await;
         }
     }
 
-    /// Resolves a batch, however often that takes. Shutdown leaves it for a successor.
-    async fn carry_out(&self, batch: Vec<Received>, committed: &mpsc::Sender<Committed>) {
+    /// Resolves a batch, however often that takes. Shutdown and a lost lease leave it for a successor.
+    async fn carry_out(&self, batch: Vec<Received>, lost: &CancellationToken, committed: &mpsc::Sender<Committed>) {
         let inputs: Vec<Result<Input, Poison>> = batch.iter().map(Input::of).collect();
         let started = Instant::now();
         let mut attempt = 1;
@@ -108,10 +113,11 @@ impl Worker {
                     return;
                 }
                 Err(error) if attempt >= STORE_ATTEMPTS && is_about_the_data(&error) => {
-                    return Box::pin(self.narrow_down(batch, &error, committed)).await;
+                    return Box::pin(self.narrow_down(batch, &error, lost, committed)).await;
                 }
                 Err(error) => {
-                    if !self.wait(attempt, "a batch was not committed yet", &error.into()).await {
+                    if !self.wait(attempt, "a batch was not committed yet", &error.into()).await || lost.is_cancelled()
+                    {
                         return;
                     }
                     attempt += 1;
@@ -120,12 +126,13 @@ impl Worker {
         }
     }
 
-    /// Publishes what a batch led to, then acknowledges it.
-    async fn finish(&self, committed: Committed) {
+    /// Publishes what a batch led to, then acknowledges it. Without the lease a failed attempt is the last: a successor has the
+    /// batch again and publishes the same, and what came of ours later would come after what followed.
+    async fn finish(&self, committed: Committed, lost: &CancellationToken) {
         let started = Instant::now();
         let mut attempt = 1;
         while let Err(error) = self.publish(&committed).await {
-            if !self.wait(attempt, "a batch was not published yet", &error).await {
+            if lost.is_cancelled() || !self.wait(attempt, "a batch was not published yet", &error).await {
                 return;
             }
             attempt += 1;
@@ -138,7 +145,13 @@ impl Worker {
     }
 
     /// PostgreSQL refuses something in this batch: finds the message, so that it holds up no other.
-    async fn narrow_down(&self, mut batch: Vec<Received>, error: &sqlx::Error, committed: &mpsc::Sender<Committed>) {
+    async fn narrow_down(
+        &self,
+        mut batch: Vec<Received>,
+        error: &sqlx::Error,
+        lost: &CancellationToken,
+        committed: &mpsc::Sender<Committed>,
+    ) {
         if batch.len() == 1 {
             let detail = format!("PostgreSQL refuses it: {error}");
             let dead = vec![(0, Poison { reason: "unstorable", detail })];
@@ -147,8 +160,8 @@ impl Worker {
             return;
         }
         let other = batch.split_off(batch.len() / 2);
-        self.carry_out(batch, committed).await;
-        self.carry_out(other, committed).await;
+        self.carry_out(batch, lost, committed).await;
+        self.carry_out(other, lost, committed).await;
     }
 
     /// Waits before another attempt; `false` when the process ends first.

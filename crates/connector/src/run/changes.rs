@@ -1,6 +1,6 @@
-//! Changes of items, for connectors that want to hear of them, one after another.
+//! Changes of items, for connectors that want to hear of them, one after another. One process at a time.
 
-use bus::{DeadLetter, Feed, Received};
+use bus::{DeadLetter, Feed, Lease, Received};
 use model::RecordRef;
 use proto::v1;
 use tracing::{Instrument, info_span};
@@ -9,16 +9,32 @@ use super::Loop;
 use super::attempt::{End, attempts};
 use crate::Connector;
 
-pub(super) async fn run<C: Connector>(parts: Loop<C>, mut feed: Feed) -> anyhow::Result<()> {
+pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
     let shutdown = parts.process.shutdown().clone();
+    let name = format!("changes/{}", C::SYSTEM);
+    while !shutdown.is_cancelled() {
+        let lease = match parts.bus.lease(&name, &parts.process).await {
+            Ok(lease) => lease,
+            Err(_) if shutdown.is_cancelled() => break,
+            Err(error) => return Err(error),
+        };
+        let feed = parts.bus.changes(C::SYSTEM).await?;
+        hold(&parts, feed, &lease).await?;
+    }
+    Ok(())
+}
+
+/// Hears of changes for as long as the lease is held. The one in hand is finished.
+async fn hold<C: Connector>(parts: &Loop<C>, mut feed: Feed, lease: &Lease) -> anyhow::Result<()> {
     loop {
         let message = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
+            () = parts.process.shutdown().cancelled() => return Ok(()),
+            () = lease.lost().cancelled() => return Ok(()),
             message = feed.next() => message?,
         };
         let span = info_span!("change", system = C::SYSTEM, message.id = message.id());
         message.continue_trace(&span);
-        handle(&parts, &message).instrument(span).await;
+        handle(parts, &message).instrument(span).await;
     }
 }
 

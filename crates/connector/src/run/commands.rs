@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bus::{DeadLetter, Feed, Received};
+use bus::{DeadLetter, Feed, Received, Share};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -21,11 +21,11 @@ use crate::lanes::Lanes;
 /// Waiting commands say this often that they are not forgotten.
 const PROGRESS: Duration = Duration::from_secs(3);
 
-pub(super) async fn run<C: Connector>(parts: Loop<C>, partition: u32) -> anyhow::Result<()> {
+/// Carries the partition's commands out whenever it is held.
+pub(super) async fn run<C: Connector>(parts: Loop<C>, share: Share, partition: u32) -> anyhow::Result<()> {
     let shutdown = parts.process.shutdown().clone();
-    let name = format!("commands/{}/{partition}", C::SYSTEM);
     while !shutdown.is_cancelled() {
-        let lease = match parts.bus.lease(&name, &parts.process).await {
+        let lease = match share.lease(partition).await {
             Ok(lease) => lease,
             Err(_) if shutdown.is_cancelled() => break,
             Err(error) => return Err(error),

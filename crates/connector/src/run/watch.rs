@@ -1,4 +1,4 @@
-//! A connector's own source, begun again whenever it ends.
+//! A connector's own source, begun again whenever it ends. One process at a time: what a second one saw late would look new.
 
 use model::{Backoff, Lane};
 use std::time::Duration;
@@ -12,6 +12,24 @@ const HELD: Duration = Duration::from_secs(30);
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
     let shutdown = parts.process.shutdown().clone();
+    let name = format!("watch/{}", C::SYSTEM);
+    while !shutdown.is_cancelled() {
+        let lease = match parts.bus.lease(&name, &parts.process).await {
+            Ok(lease) => lease,
+            Err(_) if shutdown.is_cancelled() => break,
+            Err(error) => return Err(error),
+        };
+        tokio::select! {
+            () = lease.lost().cancelled() => {}
+            () = over_and_over(&parts) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns when the process ends.
+async fn over_and_over<C: Connector>(parts: &Loop<C>) {
+    let shutdown = parts.process.shutdown();
     let sink = Sink::new(parts.bus.clone(), Lane::High);
     // There is no last attempt: without its source a connector is of no use, and readiness says so.
     let backoff = Backoff { attempts: u32::MAX, ..parts.settings.backoff };
@@ -20,7 +38,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
         let began = Instant::now();
         let ended = tokio::select! {
             ended = parts.connector.watch(sink.clone()) => ended,
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return,
         };
         if began.elapsed() > HELD {
             attempt = 1;
@@ -33,7 +51,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
         attempt += 1;
         tracing::warn!(system = C::SYSTEM, %failure, wait_ms = wait.as_millis(), "the source broke; it begins again");
         if !parts.pause(wait).await {
-            return Ok(());
+            return;
         }
     }
 }

@@ -1,0 +1,199 @@
+//! A fair share of a group's leases: each of its live members holds at most its part, and gives back when somebody new comes.
+//!
+//! Members are counted in the bucket of leases, where each says every two seconds that it lives. A count that is off for a
+//! moment costs a partition's time, never its safety: each partition is still a lease of its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::bail;
+use async_nats::jetstream::kv::Store;
+use futures_util::TryStreamExt;
+use runtime::Process;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Bus;
+use crate::lease::{LOOK, Lease, RENEW, key, try_lease};
+
+/// One process's part in a group that divides partitions among its members.
+#[derive(Clone)]
+pub struct Share {
+    store: Store,
+    process: Process,
+    group: Arc<str>,
+    /// How many partitions it may hold; none until the members are counted.
+    quota: watch::Receiver<usize>,
+    held: Held,
+}
+
+/// The partitions that are held or being asked for, and what tells their holders to give them back.
+#[derive(Debug, Clone, Default)]
+struct Held(Arc<Mutex<BTreeMap<u32, CancellationToken>>>);
+
+/// A partition among those held, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    held: Held,
+    partition: u32,
+}
+
+impl Bus {
+    /// Joins a group that divides this bus's partitions; the membership ends with the process.
+    pub async fn share(&self, group: &str, process: &Process) -> anyhow::Result<Share> {
+        let store = self.leases().await?;
+        let (allow, quota) = watch::channel(0);
+        let held = Held::default();
+        let members = Members {
+            store: store.clone(),
+            prefix: key(&format!("member/{group}")),
+            instance: format!("{}-{}", process.instance(), uuid::Uuid::new_v4().simple()),
+            partitions: self.partitions(),
+        };
+        process.spawn("share", members.keep_counting(process.shutdown().clone(), allow, held.clone()));
+        Ok(Share { store, process: process.clone(), group: group.into(), quota, held })
+    }
+}
+
+impl Share {
+    /// Waits until the partition is held and within this member's part. An error when the process ends first.
+    ///
+    /// [`Lease::lost`] also says that the partition is wanted back: finish what is in hand, then drop the lease.
+    pub async fn lease(&self, partition: u32) -> anyhow::Result<Lease> {
+        let name = format!("{}/{partition}", self.group);
+        loop {
+            let quota = *self.quota.borrow();
+            if let Some((place, asked_back)) = self.held.take(partition, quota)
+                && let Some(lease) = try_lease(&self.store, &name, &self.process, asked_back).await
+            {
+                return Ok(lease.within(place));
+            }
+            let pause = LOOK + LOOK.mul_f64(runtime::jitter() / 2.0);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.process.shutdown().cancelled() => bail!("stopped while waiting for the lease {name}"),
+            }
+        }
+    }
+}
+
+/// How the members of one group are counted.
+struct Members {
+    store: Store,
+    prefix: String,
+    instance: String,
+    partitions: u32,
+}
+
+impl Members {
+    async fn keep_counting(
+        self,
+        shutdown: CancellationToken,
+        allow: watch::Sender<usize>,
+        held: Held,
+    ) -> anyhow::Result<()> {
+        loop {
+            match tokio::time::timeout(RENEW, self.count()).await {
+                Ok(Ok(members)) => {
+                    let quota = part(self.partitions, members);
+                    allow.send_replace(quota);
+                    held.give_back(quota);
+                }
+                // As many as were counted last: the leases themselves keep two from holding one partition.
+                Ok(Err(error)) => tracing::debug!(error = format!("{error:#}"), "the members were not counted"),
+                Err(_) => tracing::debug!("the members were not counted in time"),
+            }
+            let pause = RENEW.mul_f64(0.5 + runtime::jitter() / 2.0);
+            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                // If this fails the sign of life expires by itself.
+                let _ = tokio::time::timeout(RENEW, self.leave()).await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says that this one lives, and counts all that do.
+    async fn count(&self) -> anyhow::Result<usize> {
+        let alive = format!("{}.{}", self.prefix, self.instance);
+        self.store.put(&alive, "".into()).await?;
+        let all = format!("{}{}.*", self.store.prefix, self.prefix);
+        let living: Vec<_> = self.store.stream.info_with_subjects(all).await?.try_collect().await?;
+        Ok(living.len())
+    }
+
+    /// Takes the sign of life away, without a trace that would count as one.
+    async fn leave(&self) -> anyhow::Result<()> {
+        let ours = format!("{}{}.{}", self.store.prefix, self.prefix, self.instance);
+        self.store.stream.purge().filter(ours).await?;
+        Ok(())
+    }
+}
+
+/// How many partitions each of so many members may hold.
+fn part(partitions: u32, members: usize) -> usize {
+    usize::try_from(partitions).unwrap_or(usize::MAX).div_ceil(members.max(1))
+}
+
+impl Held {
+    /// Room for one more partition, unless there are as many as allowed.
+    fn take(&self, partition: u32, quota: usize) -> Option<(Place, CancellationToken)> {
+        let mut held = self.lock();
+        if held.len() >= quota || held.contains_key(&partition) {
+            return None;
+        }
+        let asked_back = CancellationToken::new();
+        held.insert(partition, asked_back.clone());
+        drop(held);
+        Some((Place { held: self.clone(), partition }, asked_back))
+    }
+
+    /// Asks for those back that are too many.
+    fn give_back(&self, quota: usize) {
+        for (partition, asked_back) in self.lock().iter().skip(quota) {
+            if !asked_back.is_cancelled() {
+                tracing::info!(partition, "the partition is given to another member");
+                asked_back.cancel();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.held.lock().remove(&self.partition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_all_partitions_and_differ_by_one_at_most() {
+        for partitions in 1..=64_u32 {
+            for members in 1..=70 {
+                let part = part(partitions, members);
+                assert!(part * members >= partitions as usize && (part - 1) * members < partitions as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_asked_back_and_its_place_is_free_when_it_is_dropped() {
+        let held = Held::default();
+        let (first, keeps) = held.take(0, 2).unwrap();
+        let (second, returns) = held.take(1, 2).unwrap();
+        assert!(held.take(2, 2).is_none(), "no more than allowed");
+        held.give_back(1);
+        assert!(!keeps.is_cancelled() && returns.is_cancelled());
+        assert!(held.take(2, 2).is_none(), "what is asked back is held until it is given");
+        drop(second);
+        assert!(held.take(2, 2).is_some());
+        drop(first);
+        assert!(held.take(0, 2).is_some());
+    }
+}
