@@ -26,7 +26,8 @@ pub struct Config {
     /// How many servers keep each stream: 1 or 3.
     pub replicas: usize,
     /// How many megabytes of the server's disk the streams may take together. JetStream sets them aside, so a server with less
-    /// refuses the streams; where more comes than fits, the oldest messages go first.
+    /// refuses the streams. Where more comes than fits, webhooks and observations are refused until what was read has made room;
+    /// of the others the oldest messages go first.
     pub storage_mb: u32,
     /// How long a publish may take, all attempts together.
     pub publish_timeout_ms: u64,

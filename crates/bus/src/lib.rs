@@ -13,6 +13,7 @@ mod lease;
 mod outgoing;
 mod publish;
 mod received;
+mod room;
 mod share;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -37,6 +37,11 @@ impl Server {
         format!("nats://{}", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A configuration that names it, with all else as usual.
     pub fn config(&self) -> Config {
         Config { url: self.url(), storage_mb: 256, ..Config::default() }

@@ -55,9 +55,11 @@ pub struct StreamSpec {
     pub max_age_s: u64,
     /// How many messages of one subject are kept; -1 for all.
     pub max_per_subject: i64,
-    /// How many percent of `nats.storage_mb` it may take, or of [`MEMORY_BYTES`] where it is kept in memory; then the oldest
-    /// go first.
+    /// How many percent of `nats.storage_mb` it may take, or of [`MEMORY_BYTES`] where it is kept in memory.
     pub share: u32,
+    /// When it is full, new messages are refused and nothing is thrown away that was accepted and nobody has read; see
+    /// [`Bus::make_room`](crate::Bus::make_room). Else the oldest go first.
+    pub refuses: bool,
     /// For how many seconds a second message with the same id vanishes. Costs about 260 bytes of memory an id.
     pub duplicate_window_s: u64,
     /// Who reads it.
@@ -76,6 +78,7 @@ pub const STREAMS: &[StreamSpec] = &[
         max_age_s: 7 * DAY,
         max_per_subject: -1,
         share: 15,
+        refuses: true,
         duplicate_window_s: 120,
         read_by: "that system's connector",
         why: "raw bytes first, meaning later: a decoder that was wrong is mended and replayed",
@@ -88,6 +91,7 @@ pub const STREAMS: &[StreamSpec] = &[
         max_age_s: 7 * DAY,
         max_per_subject: -1,
         share: 45,
+        refuses: true,
         duplicate_window_s: 120,
         read_by: "resolver; deliveries also monitor and broadcaster",
         why: "one ordered log of all that was seen, our own writes included",
@@ -100,6 +104,7 @@ pub const STREAMS: &[StreamSpec] = &[
         max_age_s: 0,
         max_per_subject: 1,
         share: 10,
+        refuses: false,
         duplicate_window_s: 120,
         read_by: "that system's connector, one reader for each partition",
         why: "the desired state, a table more than a queue: after an outage one command for each record is left",
@@ -112,6 +117,7 @@ pub const STREAMS: &[StreamSpec] = &[
         max_age_s: 7 * DAY,
         max_per_subject: -1,
         share: 25,
+        refuses: false,
         duplicate_window_s: 120,
         read_by: "broadcaster, anyone",
         why: "what people subscribe to",
@@ -124,6 +130,7 @@ pub const STREAMS: &[StreamSpec] = &[
         max_age_s: 600,
         max_per_subject: 100,
         share: 100,
+        refuses: false,
         duplicate_window_s: 60,
         read_by: "broadcaster, monitor",
         why: "telemetry that is worth seeing and not worth a disk",
@@ -136,6 +143,7 @@ pub const STREAMS: &[StreamSpec] = &[
         max_age_s: 30 * DAY,
         max_per_subject: -1,
         share: 5,
+        refuses: false,
         duplicate_window_s: 120,
         read_by: "monitor, operators",
         why: "nothing is thrown away because nobody could handle it",
@@ -200,7 +208,7 @@ impl StreamSpec {
             max_age: Duration::from_secs(self.max_age_s),
             max_messages_per_subject: self.max_per_subject,
             max_bytes: whole * i64::from(self.share) / 100,
-            discard: DiscardPolicy::Old,
+            discard: if self.refuses { DiscardPolicy::New } else { DiscardPolicy::Old },
             duplicate_window: Duration::from_secs(self.duplicate_window_s),
             num_replicas: bus.replicas,
             allow_direct: true,

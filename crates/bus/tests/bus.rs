@@ -315,7 +315,7 @@ async fn two_members_hold_half_of_the_partitions_each_and_the_one_that_is_left_h
     }
     // The second is a process of its own, whose end leaves no sign of life.
     let other = Process::new("test", None);
-    let bus = Bus::connect(&world.server.config(), &other).await.unwrap();
+    let bus = Bus::connect(&bus::Config { partitions: 4, ..world.server.config() }, &other).await.unwrap();
     let joined = bus.share("observations", &other).await.unwrap();
     for lease in &first[2..] {
         tokio::time::timeout(DEADLINE, lease.lost().cancelled()).await.expect("what is too much is asked back");
@@ -331,6 +331,38 @@ async fn two_members_hold_half_of_the_partitions_each_and_the_one_that_is_left_h
     for partition in 2..4 {
         first.push(tokio::time::timeout(DEADLINE, alone.lease(partition)).await.unwrap().unwrap());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_refuses_and_only_what_was_read_makes_room() {
+    let server = Server::start().unwrap();
+    let process = Process::new("test", None);
+    let config = bus::Config { partitions: 1, publish_timeout_ms: 300, storage_mb: 64, ..server.config() };
+    let bus = Bus::connect(&config, &process).await.unwrap();
+    bus.ensure_topology().await.unwrap();
+    let linear = System::new("linear").unwrap();
+    let mut feed = bus.webhooks(&linear).await.unwrap();
+    let webhook =
+        |number: u32| Outgoing::webhook(&linear, &number.to_string(), "Issue", vec![], vec![b'x'; 500_000].into());
+    let mut stored = 0;
+    while bus.publish(webhook(stored)).await.is_ok() {
+        stored += 1;
+    }
+    assert!((15..21).contains(&stored), "{stored} half megabytes are stored in 15 % of 64 MB");
+    assert_eq!(bus.make_room(Stream::Webhooks).await.unwrap(), 0, "nobody has read any");
+    for message in take(&mut feed, 5).await {
+        message.ack().await.unwrap();
+    }
+    bus.flush().await.unwrap();
+    let mut gone = 0;
+    // The server may need a moment for the acknowledgements.
+    while gone == 0 {
+        gone = bus.make_room(Stream::Webhooks).await.unwrap();
+    }
+    assert!(gone <= 5, "not more than was read: {gone}");
+    assert!(bus.publish(webhook(stored)).await.is_ok(), "there is room again");
+    let rest = take(&mut feed, usize::try_from(stored).unwrap() - 4).await;
+    assert_eq!(rest.last().unwrap().id(), format!("w:linear:{stored}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
     store.enter_epoch("OBSERVATIONS", &epoch).await?;
     let in_flight = in_flight::InFlight::default();
+    bus.keep_room(&process);
     let share = bus.share("observations", &process).await?;
     for partition in 0..bus.partitions() {
         let worker = partition::Worker {
