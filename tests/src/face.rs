@@ -10,7 +10,12 @@ use serde_json::{Value, json};
 #[derive(Clone)]
 pub struct Face {
     http: Client,
+    /// Ingest's, which is all of it where there is a gateway.
     url: String,
+    /// The resolver's.
+    items: String,
+    /// The broadcaster's.
+    told: String,
 }
 
 /// A status that was answered with 202.
@@ -23,9 +28,22 @@ pub struct Accepted {
 }
 
 impl Face {
+    /// One address for all.
     pub(crate) fn new(url: String) -> anyhow::Result<Self> {
+        Self::parts(url.clone(), url.clone(), url)
+    }
+
+    /// Ingest's, the resolver's and the broadcaster's own addresses.
+    pub(crate) fn parts(url: String, items: String, told: String) -> anyhow::Result<Self> {
         runtime::install_crypto();
-        Ok(Self { http: Client::builder().timeout(Duration::from_secs(10)).build()?, url })
+        // Without kept connections each request may go to another process.
+        let http = Client::builder().timeout(Duration::from_secs(10)).pool_max_idle_per_host(0).build()?;
+        Ok(Self { http, url, items, told })
+    }
+
+    /// Where watchers connect.
+    pub fn told(&self) -> &str {
+        &self.told
     }
 
     /// Its address.
@@ -35,7 +53,7 @@ impl Face {
 
     /// An item by id, key or record; `None` while there is none.
     pub async fn item(&self, name: &str) -> anyhow::Result<Option<Value>> {
-        let mut url = Url::parse(&self.url)?;
+        let mut url = Url::parse(&self.items)?;
         url.path_segments_mut().ok().context("the address has no path")?.extend(["v1", "items", name]);
         let response = self.http.get(url).send().await?;
         match response.status() {
@@ -52,7 +70,7 @@ impl Face {
     pub async fn items(&self) -> anyhow::Result<Vec<Value>> {
         let (mut all, mut after) = (Vec::new(), None::<String>);
         loop {
-            let mut request = self.http.get(format!("{}/v1/items?limit=500", self.url));
+            let mut request = self.http.get(format!("{}/v1/items?limit=500", self.items));
             if let Some(after) = &after {
                 request = request.query(&[("after", after)]);
             }
@@ -83,7 +101,7 @@ impl Face {
 
     /// Ties a record to an item.
     pub async fn link(&self, item: &str, record: &str) -> anyhow::Result<()> {
-        let url = format!("{}/v1/items/{item}/links", self.url);
+        let url = format!("{}/v1/items/{item}/links", self.items);
         let response = self.http.post(url).json(&json!({"record": record})).send().await?;
         let (status, body) = (response.status(), response.text().await?);
         ensure!(status == StatusCode::ACCEPTED, "link {record}: {status} {body}");

@@ -4,10 +4,14 @@
 //! each system is written down here a second time ([`oracle`]), so that a wrong mapping cannot agree with itself.
 
 pub mod database;
+pub mod edits;
 pub mod eventually;
 pub mod face;
+pub mod fleet;
 pub mod lockstep;
 pub mod oracle;
+pub mod postgres;
+pub mod proxy;
 pub mod settings;
 pub mod signature;
 pub mod table;

@@ -133,7 +133,8 @@ fn whole(ready: &Path) -> bool {
     std::fs::read(ready).is_ok_and(|text| serde_json::from_slice::<serde_json::Value>(&text).is_ok())
 }
 
-fn executable() -> anyhow::Result<PathBuf> {
+/// The built `lockstep`.
+pub(crate) fn executable() -> anyhow::Result<PathBuf> {
     let named = std::env::var_os("LOCKSTEP_TEST_EXECUTABLE")
         .map(PathBuf::from)
         .context("LOCKSTEP_TEST_EXECUTABLE is not set: it names the built `lockstep`, as `cargo xtask test` does")?;

@@ -18,6 +18,8 @@ pub struct Settings {
     pub escalation_threshold: u32,
     /// How conflicts are decided.
     pub strategy: &'static str,
+    /// A PostgreSQL server of the test's own, which it may kill.
+    pub own_postgres: bool,
 }
 
 impl Default for Settings {
@@ -32,6 +34,7 @@ impl Default for Settings {
             writes_apart_ms: Some(0),
             escalation_threshold: 1_000_000,
             strategy: "priority_based",
+            own_postgres: false,
         }
     }
 }

@@ -63,6 +63,18 @@ impl Watcher {
         };
         lock(&self.heard).iter().filter_map(|(at, message)| Some((*at, moved(message)?))).collect()
     }
+
+    /// The versions that the item with this key was heard to take, in the order of hearing.
+    pub fn versions(&self, key: &str) -> Vec<u64> {
+        let is_change = |message: &&(Instant, Value)| {
+            message.1["type"] == "change" && message.1["kind"] == "status_changed" && message.1["key"] == key
+        };
+        let version = |message: &Value| {
+            let version = &message["version"];
+            version.as_u64().or_else(|| version.as_str()?.parse().ok())
+        };
+        lock(&self.heard).iter().filter(is_change).filter_map(|(_, message)| version(message)).collect()
+    }
 }
 
 impl Drop for Watcher {

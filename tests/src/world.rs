@@ -13,9 +13,11 @@ use sandbox::linear::{LinearLimits, LinearOptions, LinearSandbox, NewIssue};
 use tempfile::TempDir;
 
 use crate::database::Database;
+use crate::edits::People;
 use crate::face::Face;
 use crate::lockstep::Lockstep;
 use crate::oracle::{self, Piece, REPO};
+use crate::postgres::Postgres;
 use crate::settings::{self, Addresses, Settings, credentials};
 use crate::table::Tasks;
 use crate::{DEADLINE, eventually};
@@ -45,6 +47,10 @@ pub struct World {
     pub pieces: Vec<Piece>,
     /// NATS.
     pub nats: Server,
+    /// PostgreSQL, where the test has its own.
+    pub postgres: Option<Postgres>,
+    /// What Lockstep was configured with.
+    pub configuration: String,
     _folder: TempDir,
 }
 
@@ -85,9 +91,18 @@ pub async fn with_world(
 }
 
 impl World {
-    async fn make(settings: &Settings) -> anyhow::Result<Self> {
-        let nats = Server::start()?;
-        let database = Database::create().await?;
+    /// Makes a world in which Lockstep does not run yet.
+    pub async fn make(settings: &Settings) -> anyhow::Result<Self> {
+        Self::make_on(Server::start()?, settings).await
+    }
+
+    /// The same with this NATS.
+    pub async fn make_on(nats: Server, settings: &Settings) -> anyhow::Result<Self> {
+        let postgres = if settings.own_postgres { Some(Postgres::start().await?) } else { None };
+        let database = match &postgres {
+            Some(postgres) => Database::create_on(postgres.url()).await?,
+            None => Database::create().await?,
+        };
         let tasks = Tasks::create(database.pool()).await?;
         let gateway = free_address()?;
         let linear = linear_sandbox().await?;
@@ -124,8 +139,21 @@ impl World {
             database,
             pieces,
             nats,
+            postgres,
+            configuration,
             _folder: folder,
         })
+    }
+
+    /// The people who edit in it.
+    pub fn people(&self) -> People<'_> {
+        People {
+            pieces: &self.pieces,
+            tasks: &self.tasks,
+            linear: &self.linear,
+            github: &self.github,
+            face: &self.face,
+        }
     }
 
     /// Waits until nothing is under way: every reader has read everything, no webhook waits to be sent, the outbox is
@@ -209,9 +237,16 @@ fn in_short(output: &str) -> String {
     wrong.chain(last).copied().collect::<Vec<_>>().join("\n")
 }
 
-/// A port that was free a moment ago: it must be known before the start, and stay the same after a restart.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+/// A port that was free a moment ago: it must be known before the start, and stay the same after a restart. It is below those
+/// that the system gives to connections, which would take it while its process is down.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    for _ in 0..100 {
+        let port = rand::random_range(15_000..30_000);
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    anyhow::bail!("no port is free")
 }
 
 async fn linear_sandbox() -> anyhow::Result<LinearSandbox> {

@@ -19,15 +19,27 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    data: TempDir,
+    data: PathBuf,
+    /// Where the data is, unless a test says where; removed at the end.
+    _folder: Option<TempDir>,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts one, and waits until it answers.
     pub fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        Self::with_data(folder.path().to_owned(), Some(folder))
+    }
+
+    /// The same with its data in this folder, whose disk may be full.
+    pub fn start_in(data: PathBuf) -> anyhow::Result<Self> {
+        Self::with_data(data, None)
+    }
+
+    fn with_data(data: PathBuf, folder: Option<TempDir>) -> anyhow::Result<Self> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut server = Self { address: free, data: tempfile::tempdir()?, child: None };
+        let mut server = Self { address: free, data, _folder: folder, child: None };
         server.spawn()?;
         Ok(server)
     }
@@ -66,7 +78,7 @@ impl Server {
         let program = executable();
         let child = Command::new(&program)
             .args(["-a", &self.address.ip().to_string(), "-p", &self.address.port().to_string(), "-js", "-sd"])
-            .arg(self.data.path())
+            .arg(&self.data)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -5,164 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
-use sqlx::PgPool;
+use system_tests::edits::{Edits, Order, history};
 use system_tests::face::Face;
-use system_tests::oracle::{self, REPO};
 use system_tests::settings::credentials;
 use system_tests::signature::signature;
-use system_tests::{DEADLINE, Settings, World, eventually, with_world};
+use system_tests::{DEADLINE, Settings, eventually, with_world};
 
-/// The last two end the work. A record that nobody can write does not open it again, so a job gets none of those: what it
-/// showed next would be noted and change nothing, and ending it once more would be no news.
-const STATUSES: [&str; 6] = ["backlog", "todo", "in_progress", "in_review", "done", "canceled"];
 const PIECES: usize = 40;
 const EDITS: usize = 1_000;
-const JOBS: usize = 40;
 /// It is killed at the end of each but the last.
 const LIVES: usize = 3;
-
-/// A row of history, as far as it is judged.
-#[derive(Debug, sqlx::FromRow)]
-struct Row {
-    record: String,
-    kind: String,
-    native: String,
-    cause_sequence: i64,
-}
-
-/// All history, in the order of the stream.
-async fn history(pool: &PgPool) -> anyhow::Result<Vec<Row>> {
-    let query = "select record, kind, native, cause_sequence from lockstep.history order by cause_sequence, ordinal";
-    Ok(sqlx::query_as(query).fetch_all(pool).await?)
-}
-
-/// Rows by record, without those that tell of ties: a tie is not an edit.
-fn by_record(rows: Vec<Row>) -> BTreeMap<String, Vec<Row>> {
-    let mut all: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-    for row in rows.into_iter().filter(|row| row.kind != "linked" && row.kind != "unlinked") {
-        all.entry(row.record.clone()).or_default().push(row);
-    }
-    all
-}
-
-/// Another status than the last one.
-fn next(random: &mut StdRng, among: &[&'static str], last: &str) -> &'static str {
-    let others: Vec<&str> = among.iter().copied().filter(|status| *status != last).collect();
-    others.choose(random).copied().unwrap_or("todo")
-}
-
-/// Every edit that was made, by record and in order.
-#[derive(Default)]
-struct Edits {
-    /// By id of the task: an UPDATE is an edit from its commit on.
-    tasks: BTreeMap<String, Vec<&'static str>>,
-    /// By record, each with its place on the stream: a status is an edit once it was answered with 202.
-    jobs: BTreeMap<String, Vec<(i64, &'static str)>>,
-    /// By key: Linear may be read only after the next edit has been made.
-    linear: BTreeMap<String, Vec<&'static str>>,
-    /// By number, in GitHub's words: GitHub as well.
-    github: BTreeMap<u64, Vec<&'static str>>,
-}
-
-impl Edits {
-    fn count(&self) -> usize {
-        let jobs: usize = self.jobs.values().map(Vec::len).sum();
-        let github: usize = self.github.values().map(Vec::len).sum();
-        jobs + github + [&self.tasks, &self.linear].into_iter().flat_map(BTreeMap::values).map(Vec::len).sum::<usize>()
-    }
-}
-
-/// One edit, in any system or through the status API. A status that was not accepted is no edit.
-async fn edit(world: &World, random: &mut StdRng, edits: &mut Edits) -> anyhow::Result<()> {
-    // Each piece is edited in one system only: where two edit one item, an edit may be no news.
-    let place = random.random_range(0..PIECES);
-    let piece = &world.pieces[place];
-    match (random.random_range(0..10), place % 4) {
-        (0..7, 0 | 1) => {
-            let made = edits.tasks.entry(piece.task.clone()).or_default();
-            let status = next(random, &STATUSES, made.last().copied().unwrap_or("todo"));
-            world.tasks.update(&piece.task, status).await?;
-            made.push(status);
-        }
-        (0..7, 2) => {
-            let made = edits.linear.entry(piece.key.clone()).or_default();
-            let status = next(random, &STATUSES, made.last().copied().unwrap_or("todo"));
-            world.linear.move_issue(&piece.key, oracle::linear(status).unwrap_or("Todo"))?;
-            made.push(status);
-        }
-        (0..7, _) => {
-            let made = edits.github.entry(piece.issue).or_default();
-            if made.last().is_some_and(|last| *last != "open") {
-                world.github.reopen_issue(REPO, piece.issue)?;
-                made.push("open");
-            } else {
-                let native = *["closed/completed", "closed/not_planned"].choose(random).unwrap_or(&"closed/completed");
-                world.github.close_issue(REPO, piece.issue, native.trim_start_matches("closed/"))?;
-                made.push(native);
-            }
-        }
-        _ => {
-            let record = format!("acme/job/{}", random.random_range(0..JOBS));
-            let made = edits.jobs.entry(record.clone()).or_default();
-            let status = next(random, &STATUSES[..4], made.last().map_or("", |(_, status)| status));
-            if let Ok(accepted) = world.face.publish(&[(record, status.to_owned())]).await {
-                made.extend(accepted.first().map(|accepted| (accepted.sequence, status)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Each edit of the table and of the status API is in the history, in order and once. Linear and GitHub say what they show,
-/// not what they showed: of a record's edits the last is in the history, and none that nobody made.
-fn check(edits: &Edits, world: &World, rows: &BTreeMap<String, Vec<Row>>) -> anyhow::Result<()> {
-    let none = Vec::new();
-    let told =
-        |record: &str| rows.get(record).unwrap_or(&none).iter().map(|row| row.native.as_str()).collect::<Vec<_>>();
-    for (task, made) in &edits.tasks {
-        // The first row is the task as it was found.
-        let told = told(&format!("postgres/task/{task}"));
-        ensure!(told.get(1..) == Some(&made[..]), "{task}: made {made:?}, told {told:?}");
-    }
-    for (record, made) in &edits.jobs {
-        // One whose answer was lost with the process may be there as well: nobody was told that it was not taken.
-        let told: Vec<_> =
-            rows.get(record).unwrap_or(&none).iter().map(|row| (row.cause_sequence, row.native.as_str())).collect();
-        let lost: Vec<_> = made.iter().filter(|edit| !told.contains(edit)).collect();
-        ensure!(lost.is_empty(), "{record}: lost {lost:?}; acknowledged {made:?}, told {told:?}");
-        ensure!(told.len() <= made.len() + 1, "{record}: acknowledged {made:?}, told {told:?}");
-    }
-    let took = |record: &str| -> Vec<&str> {
-        let rows = rows.get(record).unwrap_or(&none).iter().filter(|row| row.kind == "changed");
-        rows.map(|row| row.native.as_str()).collect()
-    };
-    for (key, made) in &edits.linear {
-        let took = took(&format!("linear/issue/{}", world.linear.issue(key)?.id));
-        let made: Vec<&str> = made.iter().filter_map(|status| oracle::linear(status)).collect();
-        let took = took.get(1..).unwrap_or_default();
-        ensure!(is_within(took, &made), "{key}: made {made:?}, took {took:?}");
-        ensure!(took.last() == made.last(), "{key}: made {made:?}, took {took:?}");
-    }
-    for (number, made) in &edits.github {
-        // Two edits may share a second, which is all that GitHub says of their order.
-        let took = took(&format!("github/issue/{REPO}#{number}"));
-        ensure!(
-            took.iter().all(|native| *native == "open" || made.contains(native)),
-            "#{number}: made {made:?}, took {took:?}"
-        );
-        ensure!(took.last() == made.last(), "#{number}: made {made:?}, took {took:?}");
-    }
-    Ok(())
-}
-
-/// Whether all of `part` come in `whole`, in that order.
-fn is_within(part: &[&str], whole: &[&str]) -> bool {
-    let mut whole = whole.iter();
-    part.iter().all(|wanted| whole.any(|one| one == wanted))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_kill_9_amid_a_thousand_edits_everything_agrees_and_every_edit_is_in_the_history() -> anyhow::Result<()> {
@@ -174,13 +28,13 @@ async fn after_kill_9_amid_a_thousand_edits_everything_agrees_and_every_edit_is_
         let mut edits = Edits::default();
         for life in 1..=LIVES {
             while edits.count() < EDITS * life / LIVES {
-                edit(world, &mut random, &mut edits).await?;
+                edits.make(&world.people(), &mut random).await?;
             }
             if life < LIVES {
                 world.lockstep.kill().await?;
                 // Edits go on while nobody listens; the webhooks of these are lost.
                 for _ in 0..EDITS / 20 {
-                    edit(world, &mut random, &mut edits).await?;
+                    edits.make(&world.people(), &mut random).await?;
                 }
                 world.lockstep.start().await?;
             }
@@ -188,11 +42,7 @@ async fn after_kill_9_amid_a_thousand_edits_everything_agrees_and_every_edit_is_
         let edited = Instant::now();
         world.agrees(DEADLINE * 2).await?;
         eprintln!("{} edits; everything agreed {:.1} s after the last", edits.count(), edited.elapsed().as_secs_f64());
-        for (task, made) in &edits.tasks {
-            let status = world.tasks.status(task).await?;
-            ensure!(made.last().copied() == Some(&status), "{task} is {status}, and was last set to {:?}", made.last());
-        }
-        check(&edits, world, &by_record(history(world.database.pool()).await?))
+        edits.check(world, Order::AsMade).await
     })
     .await
 }

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use sandbox::faults::Faults;
+use system_tests::edits::standing;
 use system_tests::oracle::REPO;
 use system_tests::{DEADLINE, Settings, World, with_world};
 
@@ -60,29 +61,6 @@ async fn edit(world: &World, place: usize, random: &mut StdRng) -> anyhow::Resul
             Ok(vec![status])
         }
     }
-}
-
-/// How often a piece has changed, and how often its records have been written.
-struct Standing {
-    version: u64,
-    writes: u64,
-}
-
-async fn standing(world: &World) -> anyhow::Result<Vec<Standing>> {
-    let updates = world.tasks.updates().await?;
-    let (linear, github) = (world.linear.counters().counts(), world.github.counters().counts());
-    let mut all = Vec::new();
-    for piece in &world.pieces {
-        let item = world.face.item(&piece.key).await?.unwrap_or_default();
-        let told = [
-            linear.writes_by_record.get(&piece.key),
-            github.writes_by_record.get(&format!("{REPO}#{}", piece.issue)),
-            updates.get(&piece.task),
-        ];
-        let writes = told.into_iter().flatten().sum();
-        all.push(Standing { version: item["version"].as_u64().unwrap_or_default(), writes });
-    }
-    Ok(all)
 }
 
 #[tokio::test(flavor = "multi_thread")]
