@@ -38,6 +38,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
     const HAS_COMMANDS: bool;
     /// It sends a webhook again when it is asked to, and does not do so by itself.
     const HAS_REDELIVERY: bool = false;
+    /// Whether only one process at a time may watch: what a second one saw late would look new.
+    const WATCHES_ALONE: bool = false;
     /// It wants to hear of changes of the items that its records belong to.
     const HAS_CHANGES: bool = false;
     /// Its section of the configuration, with unknown keys denied. The key `run` of the section is the loop's own

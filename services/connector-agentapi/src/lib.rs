@@ -29,6 +29,7 @@ impl Connector for Agentapi {
     const HAS_WEBHOOKS: bool = false;
     const HAS_SWEEP: bool = false;
     const HAS_COMMANDS: bool = false;
+    const WATCHES_ALONE: bool = true;
     const HAS_CHANGES: bool = true;
     type Config = Config;
 

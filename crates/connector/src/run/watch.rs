@@ -1,4 +1,4 @@
-//! A connector's own source, begun again whenever it ends. One process at a time: what a second one saw late would look new.
+//! A connector's own source, begun again whenever it ends; by one process at a time where the connector wants that.
 
 use model::{Backoff, Lane};
 use std::time::Duration;
@@ -12,6 +12,10 @@ const HELD: Duration = Duration::from_secs(30);
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
     let shutdown = parts.process.shutdown().clone();
+    if !C::WATCHES_ALONE {
+        over_and_over(&parts).await;
+        return Ok(());
+    }
     let name = format!("watch/{}", C::SYSTEM);
     while !shutdown.is_cancelled() {
         let lease = match parts.bus.lease(&name, &parts.process).await {
