@@ -73,6 +73,20 @@ fn one_automation_that_goes_to_and_fro_by_itself_is_no_fight() {
 }
 
 #[test]
+fn two_automations_fight_over_one_record_and_one_automation_over_two() {
+    let mut one_record = scene();
+    let turns = [("in_progress", "ci"), ("in_review", "nightly"), ("in_progress", "ci"), ("in_review", "nightly")];
+    let verdicts = (100..)
+        .step_by(10)
+        .zip(turns)
+        .map(|(at, (native, by))| edit(&mut one_record, TASK, native, at, Some(&program(by))));
+    assert_eq!(verdicts.collect::<Vec<_>>(), [FastForward, FastForward, FastForward, FlipFlop]);
+    let sync = program("sync");
+    let verdicts = in_turn(&mut scene(), 2, Some(&sync), Some(&sync));
+    assert_eq!(verdicts, [FastForward, FastForward, FastForward, FlipFlop]);
+}
+
+#[test]
 fn changes_that_lead_on_are_no_fight_however_many_automations_make_them() {
     let mut scene = Scene::new(policy(), &[(ISSUE, "Backlog"), (TASK, "pending")]);
     let steps = [(ISSUE, "Todo"), (TASK, "in_progress"), (ISSUE, "In Review"), (TASK, "done")];

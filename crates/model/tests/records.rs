@@ -112,7 +112,10 @@ fn a_mapping_says_how_its_records_are_folded_and_whether_a_status_is_shown_besid
     assert_eq!((of(PULLS[0]).fold(), of(PULLS[0]).shows()), (Fold::Primary, true));
     assert_eq!((of(BUG).fold(), of(BUG).shows()), (Fold::AllDone, false));
     let mut scene = Scene::new(policy, &[(TASK, "in_review"), (PULLS[0], "open"), (PULLS[1], "open")]);
-    scene.edit(PULLS[0], "merged", 10);
+    scene.edit(PULLS[0], "frobnicated", 10);
+    assert_eq!(scene.edit(PULLS[1], "draft", 11), Verdict::FastForward);
+    assert_eq!(scene.status(), "in_progress", "what nobody knows is no word");
+    scene.edit(PULLS[0], "merged", 12);
     assert_eq!(scene.status(), "done", "the first one speaks alone");
 }
 

@@ -54,6 +54,7 @@ fn a_command_on_its_way_is_not_sent_twice() {
     let mut scene = table_and_issue();
     scene.edit(ISSUE, "Done", 10);
     assert_eq!(scene.commands(), [format!("{TASK} done")]);
+    assert_eq!(scene.group.wanted(1, &scene.policy), Some(Native::new("done").unwrap()));
     assert_eq!(scene.echo(TASK, "todo", 11), Verdict::NoNews);
     assert!(scene.commands().is_empty());
     assert_eq!(scene.sweep(TASK, "todo", 12), Verdict::NoNews);
@@ -238,7 +239,7 @@ fn what_may_have_been_overtaken_before_it_was_shown_is_shown_again() {
     let shown = scene.only();
     assert_eq!((shown.mode, shown.status.as_str()), (Show, "in_review"));
     // Before that is done a write of ours lands late, and the command that mends it takes the other's place on the bus.
-    scene.own(PULL, "draft", 20, Version(1));
+    scene.see(&seen(PULL, "draft", 20, Origin::Own(None), 0));
     let told = scene.only();
     assert_eq!((told.mode, told.native.as_str(), told.version), (Tell, "open", shown.version));
     scene.carry_out(&told, 21);
