@@ -151,6 +151,36 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_for_a_limit_comes_back_after_it_and_not_all_at_once() {
+        for (asked_s, jitter, wait_ms) in
+            [(10, 0.0, 10_000), (10, 1.0, 11_000), (10, 0.5, 10_500), (60, 1.0, 65_000), (3_600, 1.0, 3_605_000)]
+        {
+            let limited = Failure::Limited { why: "hourly budget".into(), retry_after: Duration::from_secs(asked_s) };
+            let wait = Duration::from_millis(wait_ms);
+            assert_eq!(
+                limited.action(&BACKOFF, 1, jitter),
+                Action::Wait { wait, counts: false },
+                "{asked_s} s, {jitter}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_a_word_and_tells_an_operator_what_to_do() {
+        let limited = Failure::Limited { why: "hourly budget".into(), retry_after: Duration::ZERO };
+        for (failure, code, to_do) in [
+            (Failure::unavailable("connection reset"), "unavailable", "replay the dead letter"),
+            (limited, "limited", "goes on by itself"),
+            (Failure::refused("unauthorized", "the token was revoked"), "unauthorized", "mend the cause"),
+            (Failure::gone("issue 7"), "gone", "unlink the record"),
+        ] {
+            assert_eq!(failure.code(), code);
+            let advice = failure.advice();
+            assert!(advice.starts_with(&failure.to_string()) && advice.contains(to_do), "{advice}");
+        }
+    }
+
+    #[test]
     fn a_systems_own_wait_is_never_undercut() {
         let retry_after = Some(Duration::from_secs(30));
         for jitter in [0.0, 0.5, 1.0] {

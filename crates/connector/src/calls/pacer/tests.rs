@@ -180,3 +180,27 @@ fn points_that_no_header_tells_of_are_counted_here() {
     pacer.begin(&urgent(), at);
     assert_eq!(pacer.wait(&urgent(), at), Some(58 * SECOND));
 }
+
+#[test]
+fn writes_take_turns_only_where_the_system_wants_them_apart() {
+    let now = Instant::now();
+    for (limits, apart) in [(limits::STANDARD, false), (limits::LINEAR, false), (limits::GITHUB, true)] {
+        let mut pacer = Pacer::new(limits, 8);
+        assert_eq!(pacer.spaces_writes(), apart);
+        let write = need(Lane::Critical, "write");
+        let drawn = pacer.begin(&write, now);
+        pacer.end(&drawn, Ended::Unanswered, now);
+        assert_eq!(pacer.wait_to_write(now).is_some(), apart);
+        assert_eq!(pacer.wait(&urgent(), now), None, "a read needs not wait for it");
+    }
+}
+
+#[test]
+fn it_is_full_while_as_many_calls_are_under_way_as_may_be() {
+    let (mut pacer, now) = (Pacer::new(limits::STANDARD, 2), Instant::now());
+    assert!(!pacer.is_full());
+    let drawn: Vec<_> = (0..2).map(|_| pacer.begin(&urgent(), now)).collect();
+    assert!(pacer.is_full());
+    pacer.end(&drawn[0], Ended::Unsent, now);
+    assert!(!pacer.is_full());
+}
