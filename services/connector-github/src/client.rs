@@ -243,7 +243,8 @@ impl Github {
             match one {
                 // A page is a moment old. Of a second that is not over it says nothing where a webhook did, or may have; the
                 // next sweep reads it again.
-                Ok(one) if is_unsettled(one.occurred_at, now) && (!self.hears || sights.was_told(&one)) => {}
+                Ok(one) if sights.is_better_known(&one, now) => {}
+                Ok(one) if !self.hears && is_unsettled(one.occurred_at, now) => {}
                 Ok(one) => seen.push(one),
                 Err(one) => unreadable.push(one),
             }
@@ -301,8 +302,9 @@ impl Github {
         if seen.native.as_str() == "merged" {
             return Err(Failure::refused("merged", format!("{at} is merged, which cannot be undone")));
         }
+        let mut reopened: Option<Value> = None;
         if seen.native.as_str() == "closed" {
-            self.api.ask(&encode::reopen_pull(at), "write").await?;
+            reopened = Some(json_of(&self.api.ask(&encode::reopen_pull(at), "write").await?)?);
         }
         if reading.extra["draft"] != draft {
             let node = reading.extra["node"].as_str().unwrap_or_default();
@@ -313,10 +315,10 @@ impl Github {
             let position = shown["updatedAt"].as_str().map(decode::moment).transpose()?.map(|(position, _)| position);
             return Ok(Written { native: standing.native(), position });
         }
-        if seen.native.as_str() == "closed" {
-            let pull = self.pull(at, "read").await?;
-            let (position, _) = decode::moment(&pull.updated_at)?;
-            return Ok(Written { native: pull.standing.native(), position: Some(position) });
+        if let Some(answer) = reopened {
+            // What the answer says and not what it shows by now: that may be somebody's next edit, and would be taken for ours.
+            let position = answer["updated_at"].as_str().map(decode::moment).transpose()?.map(|(position, _)| position);
+            return Ok(Written { native: wanted.clone(), position });
         }
         Ok(Written { native: seen.native.clone(), position: seen.position })
     }

@@ -18,7 +18,7 @@ pub mod examine;
 pub mod mention;
 pub mod pull;
 pub mod redelivery;
-mod sights;
+pub mod sights;
 mod walk;
 
 pub use address::{Address, Of};

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use model::{Native, Observation, Position, RecordRef, Source, Timestamp};
 
-/// How long after a second has begun another edit may still turn up in it, by our clock.
+/// How long after a second has begun another edit may still turn up in it, and how long after it was first seen: GitHub's
+/// clock and ours may differ by minutes.
 const UNSETTLED_MS: i64 = 5_000;
 /// How many records are remembered; past it all are forgotten, which costs copies and nothing else.
 const RECORDS_MAX: usize = 10_000;
@@ -31,8 +32,12 @@ struct Last {
     position: Position,
     native: Native,
     id: String,
+    /// When this position was first seen, by our clock.
+    since_ms: i64,
     /// How many statuses in a row were seen at this position.
     turns: u32,
+    /// How many of them when its second was over.
+    late: u32,
     /// Something else than a sweep told of this position.
     told: bool,
 }
@@ -43,26 +48,31 @@ impl Sights {
         Self { born_ms, turns: 0, known: HashMap::new() }
     }
 
-    /// Whether anything but a sweep told of this position of the record.
-    pub fn was_told(&self, seen: &Observation) -> bool {
-        self.known.get(&seen.record).is_some_and(|last| last.told && Some(last.position) == seen.position)
+    /// Whether another edit may yet turn up in the second of this one, and something else than a sweep told of it: then what a
+    /// sweep reads may be older than that.
+    pub fn is_better_known(&self, seen: &Observation, now_ms: i64) -> bool {
+        let last = self.known.get(&seen.record).filter(|last| Some(last.position) == seen.position);
+        last.is_some_and(|last| last.told && now_ms - last.since_ms < UNSETTLED_MS)
     }
 
     /// Gives an observation, whose id says only what it shows and where, the id that it goes by.
     pub fn name(&mut self, seen: &mut Observation, now_ms: i64) {
         let Some(position) = seen.position else { return };
-        let unsettled = is_unsettled(seen.occurred_at, now_ms);
-        let (mut turns, mut told) = (1, seen.source != Source::Sweep);
+        let mut unsettled = is_unsettled(seen.occurred_at, now_ms);
+        let (mut turns, mut late, mut told, mut since_ms) = (1, 0, seen.source != Source::Sweep, now_ms);
         match self.known.get_mut(&seen.record) {
             // It is stale, and will be taken for that whatever its name.
             Some(last) if last.position > position => return,
             Some(last) if last.position == position => {
+                unsettled = now_ms - last.since_ms < UNSETTLED_MS;
+                since_ms = last.since_ms;
                 last.told |= told;
-                if last.native == seen.native && (unsettled || last.turns == 1) {
+                if last.native == seen.native && (unsettled || last.turns == 1 || last.late > 0) {
                     seen.id.clone_from(&last.id);
                     return;
                 }
                 turns += last.turns;
+                late = last.late;
                 told = last.told;
             }
             // What is over has one name, and nothing to be told apart from.
@@ -72,11 +82,17 @@ impl Sights {
         if unsettled {
             self.turns += 1;
             seen.id = format!("{}~{}.{}", seen.id, self.born_ms, self.turns);
+        } else {
+            late += 1;
+            // A webhook was so late that it came after what the second had ended with: that is told again.
+            if late > 1 && seen.source != Source::Webhook {
+                seen.id = format!("{}~{}.late{late}", seen.id, self.born_ms);
+            }
         }
         if self.known.len() >= RECORDS_MAX && !self.known.contains_key(&seen.record) {
             self.known.clear();
         }
-        let last = Last { position, native: seen.native.clone(), id: seen.id.clone(), turns, told };
+        let last = Last { position, native: seen.native.clone(), id: seen.id.clone(), since_ms, turns, late, told };
         self.known.insert(seen.record.clone(), last);
     }
 }
@@ -139,6 +155,35 @@ mod tests {
         let over = id(&mut Sights::new(2), "open", LATER);
         assert_ne!(over, told);
         assert_eq!(over, id(&mut Sights::new(3), "open", LATER), "what is over has one name");
+    }
+
+    #[test]
+    fn a_webhook_that_comes_when_all_is_over_does_not_have_the_last_word() {
+        let mut sights = Sights::new(1);
+        for native in ["open", "closed/completed"] {
+            id(&mut sights, native, SOON);
+        }
+        let read = |sights: &mut Sights| {
+            let mut seen = Observation { source: Source::Sweep, ..seen("open", AT) };
+            sights.name(&mut seen, LATER);
+            seen.id
+        };
+        let over = read(&mut sights);
+        id(&mut sights, "closed/completed", LATER);
+        let again = read(&mut sights);
+        assert_ne!(again, over);
+        assert_eq!(read(&mut sights), again);
+    }
+
+    #[test]
+    fn a_second_is_over_though_our_clock_is_minutes_behind() {
+        let (mut sights, behind) = (Sights::new(1), SOON - 180_000);
+        let ids = ["open", "closed/completed"].map(|native| id(&mut sights, native, behind));
+        assert!(sights.is_better_known(&seen("open", AT), behind + 1_000));
+        assert!(!sights.is_better_known(&seen("open", AT), behind + UNSETTLED_MS));
+        let over = id(&mut sights, "open", behind + UNSETTLED_MS);
+        assert!(!ids.contains(&over));
+        assert_eq!(over, observation_id(&seen("open", AT).record, &seen("open", AT).native, 1_795_167_000_000));
     }
 
     #[test]
