@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use async_nats::jetstream::{self, kv};
-use async_nats::{Client, ConnectOptions, Event};
-use runtime::Process;
-use tokio::sync::watch;
+use async_nats::{ConnectOptions, Event};
+use runtime::{Count, Counter, Process};
 use tokio::time::Instant;
 
+use crate::server::{Client, Nats, Server};
 use crate::topology::{self, STREAMS};
 use crate::{Config, Stream};
 
@@ -17,15 +17,12 @@ use crate::{Config, Stream};
 #[derive(Clone)]
 pub struct Bus {
     pub(crate) client: Client,
-    /// For requests to JetStream's API.
-    pub(crate) jetstream: jetstream::Context,
-    /// For publishing, with a timeout for each attempt.
-    pub(crate) publisher: jetstream::Context,
+    pub(crate) server: Server,
     /// How long one attempt at a publish waits for its acknowledgement.
     pub(crate) attempt: Duration,
     pub(crate) config: Arc<Config>,
     /// Counts how often the connection was made; readers begin anew with each.
-    pub(crate) epoch: watch::Receiver<u64>,
+    pub(crate) epoch: Count,
 }
 
 /// How a NATS server stands.
@@ -54,11 +51,12 @@ impl Bus {
     pub async fn connect(config: &Config, process: &Process) -> anyhow::Result<Self> {
         config.check().map_err(anyhow::Error::msg)?;
         runtime::install_crypto();
-        let (epoch, mut watched) = watch::channel(0);
+        let epoch = Counter::default();
+        let mut watched = epoch.watch();
         let client = dial(config, process, &Arc::new(epoch)).await?;
         // The first connection's event comes a moment later; readers must not take it for a second connection.
-        let heard = tokio::time::timeout(API_TIMEOUT, watched.wait_for(|count| *count > 0)).await;
-        drop(heard.context("the NATS client does not report its connection")??);
+        let heard = tokio::time::timeout(API_TIMEOUT, watched.changed()).await;
+        heard.context("the NATS client does not report its connection")??;
         check_version(&client.server_info().version)?;
         let jetstream = jetstream::ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
         let attempt = Duration::from_millis(config.publish_timeout_ms / 2).min(Duration::from_secs(2));
@@ -67,10 +65,12 @@ impl Bus {
             .ack_timeout(attempt)
             .max_ack_inflight(IN_FLIGHT_MAX)
             .build(client.clone());
-        let bus = Self { client, jetstream, publisher, attempt, config: Arc::new(config.clone()), epoch: watched };
-        bus.jetstream.query_account().await.with_context(|| {
+        jetstream.query_account().await.with_context(|| {
             format!("the NATS server at {} has no JetStream for us: start it with -js", config.shown_url())
         })?;
+        let server = Server::Nats(Box::new(Nats { jetstream, publisher }));
+        let config = Arc::new(config.clone());
+        let bus = Self { client: Client::Nats(client), server, attempt, config, epoch: watched };
         process.ready("nats", Ok(()));
         process.spawn("topology", keep_topology(bus.clone(), process.clone()));
         Ok(bus)
@@ -78,9 +78,10 @@ impl Bus {
 
     /// Makes the streams and buckets that are missing, and brings those that differ up to date.
     pub async fn ensure_topology(&self) -> anyhow::Result<()> {
+        let jetstream = self.server.nats()?;
         for spec in STREAMS {
             let config = spec.config(&self.config);
-            let made = self.jetstream.create_or_update_stream(config).await;
+            let made = jetstream.create_or_update_stream(config).await;
             made.with_context(|| {
                 format!(
                     "the stream {} cannot be made or brought up to date (nats.storage_mb bounds what it takes)",
@@ -101,7 +102,7 @@ impl Bus {
             bucket(topology::CURSORS, Duration::ZERO, 64 * 1024 * 1024),
         ] {
             let name = config.bucket.clone();
-            let made = self.jetstream.create_or_update_key_value(config).await;
+            let made = jetstream.create_or_update_key_value(config).await;
             made.with_context(|| format!("the bucket {name} cannot be made or brought up to date"))?;
         }
         Ok(())
@@ -109,16 +110,16 @@ impl Bus {
 
     /// The server, and what it still has room for. Changes nothing.
     pub async fn standing(&self) -> anyhow::Result<Standing> {
-        let account = self.jetstream.query_account().await?;
+        let account = self.server.nats()?.query_account().await?;
         let mut missing = Vec::new();
         for spec in STREAMS {
-            if self.jetstream.get_stream(spec.name).await.is_err() {
+            if self.server.nats()?.get_stream(spec.name).await.is_err() {
                 missing.push(spec.name);
             }
         }
         let limit = account.limits.max_storage.and_then(|max| u64::try_from(max).ok()).filter(|max| *max > 0);
         Ok(Standing {
-            version: self.client.server_info().version,
+            version: self.server.nats()?.client().server_info().version,
             storage_reserved: account.reserved_storage.max(account.storage),
             storage_max: limit,
             missing,
@@ -132,22 +133,22 @@ impl Bus {
 
     /// The most bytes that the server takes as one message, its headers included.
     pub fn message_bytes_max(&self) -> usize {
-        self.client.server_info().max_payload
+        self.client.payload_max()
     }
 
     /// Empties a stream, for tests and for starting over.
     pub async fn purge(&self, stream: Stream) -> anyhow::Result<()> {
-        self.jetstream.get_stream_no_info(stream.name()).await?.purge().await?;
+        self.server.nats()?.get_stream_no_info(stream.name()).await?.purge().await?;
         Ok(())
     }
 
     /// Waits until everything handed to the connection has been written to it.
     pub async fn flush(&self) -> anyhow::Result<()> {
-        Ok(self.client.flush().await?)
+        Ok(self.server.nats()?.client().flush().await?)
     }
 }
 
-async fn dial(config: &Config, process: &Process, epoch: &Arc<watch::Sender<u64>>) -> anyhow::Result<Client> {
+async fn dial(config: &Config, process: &Process, epoch: &Arc<Counter>) -> anyhow::Result<async_nats::Client> {
     let deadline = Instant::now() + Duration::from_millis(config.connect_timeout_ms);
     let addresses: Vec<String> = config.url.split(',').map(|url| url.trim().to_owned()).collect();
     let mut wait = Duration::from_millis(50);
@@ -176,7 +177,7 @@ async fn dial(config: &Config, process: &Process, epoch: &Arc<watch::Sender<u64>
     }
 }
 
-async fn options(config: &Config, process: &Process, epoch: Arc<watch::Sender<u64>>) -> anyhow::Result<ConnectOptions> {
+async fn options(config: &Config, process: &Process, epoch: Arc<Counter>) -> anyhow::Result<ConnectOptions> {
     let watched = process.clone();
     let mut options = ConnectOptions::new()
         .name(format!("lockstep-{}", process.service()))
@@ -207,7 +208,7 @@ async fn options(config: &Config, process: &Process, epoch: Arc<watch::Sender<u6
 /// A server that was restarted has lost what it kept in memory only.
 async fn keep_topology(bus: Bus, process: Process) -> anyhow::Result<()> {
     let mut epoch = bus.epoch.clone();
-    epoch.mark_unchanged();
+    epoch.look();
     while let Some(Ok(())) = process.shutdown().run_until_cancelled(epoch.changed()).await {
         let made = process.shutdown().run_until_cancelled(Box::pin(bus.ensure_topology())).await;
         if let Some(Err(error)) = made {
@@ -217,10 +218,10 @@ async fn keep_topology(bus: Bus, process: Process) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn heard(event: &Event, process: &Process, epoch: &watch::Sender<u64>) {
+fn heard(event: &Event, process: &Process, epoch: &Counter) {
     match event {
         Event::Connected => {
-            epoch.send_modify(|count| *count += 1);
+            epoch.add();
             process.ready("nats", Ok(()));
         }
         Event::Disconnected | Event::Closed => process.ready("nats", Err("the connection to NATS is broken".into())),

@@ -1,25 +1,24 @@
 //! Small values that survive a restart: where a sweep begins next time.
 
-use anyhow::Context;
-use async_nats::jetstream::kv::Store;
 use bytes::Bytes;
 
+use crate::server::Keys;
 use crate::{Bus, topology};
 
 impl Bus {
     /// The value stored under a name.
     pub async fn cursor(&self, name: &str) -> anyhow::Result<Option<Bytes>> {
-        Ok(self.cursors().await?.get(key(name)).await?)
+        Ok(self.cursors().await?.entry(&key(name)).await?.map(|entry| entry.value))
     }
 
     /// Stores a value under a name, and waits until it is stored.
     pub async fn store_cursor(&self, name: &str, value: Bytes) -> anyhow::Result<()> {
-        self.cursors().await?.put(key(name), value).await?;
+        self.cursors().await?.put(&key(name), value).await?;
         Ok(())
     }
 
-    async fn cursors(&self) -> anyhow::Result<Store> {
-        self.jetstream.get_key_value(topology::CURSORS).await.context("the bucket of cursors is missing")
+    async fn cursors(&self) -> anyhow::Result<Keys> {
+        self.server.keys(topology::CURSORS).await
     }
 }
 

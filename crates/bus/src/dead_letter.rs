@@ -147,7 +147,7 @@ impl Bus {
     pub async fn dead_letter(&self, process: &Process, letter: DeadLetter) -> anyhow::Result<()> {
         let (service, reason, detail) = (process.service(), letter.reason, letter.detail.clone());
         let (subject, sequence) = (letter.subject.clone(), letter.sequence);
-        let message = letter.message(service, process.now_ms(), self.client.server_info().max_payload);
+        let message = letter.message(service, process.now_ms(), self.client.payload_max());
         self.publish(message).await.context("a dead letter could not be stored")?;
         process.metrics().dead_letters_total.with_label_values(&[service, reason]).inc();
         tracing::warn!(service, reason, detail, subject, sequence, "dead letter");

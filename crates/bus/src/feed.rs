@@ -14,7 +14,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use model::{Lane, System};
-use tokio::sync::watch;
+use runtime::Count;
 
 use crate::{Bus, Received, Stream, topology};
 
@@ -28,7 +28,7 @@ use reader::Reader;
 /// at once then after 10 s; those of [`Bus::observations`] come in order, and only after [`Feed::rewind`] or in another feed.
 pub struct Feed {
     readers: Vec<Reader>,
-    epoch: watch::Receiver<u64>,
+    epoch: Count,
 }
 
 /// Where a tail begins.
@@ -45,7 +45,7 @@ pub enum Tail {
 impl Feed {
     fn new(bus: &Bus, readers: Vec<Reader>) -> Self {
         let mut epoch = bus.epoch.clone();
-        epoch.mark_unchanged();
+        epoch.look();
         Self { readers, epoch }
     }
 
@@ -146,7 +146,7 @@ impl Bus {
 
     /// What is announced on a subject, which may have wildcards, from now on. What comes while the connection is broken is lost.
     pub async fn listen(&self, subject: &str) -> anyhow::Result<Listener> {
-        Ok(Listener(self.client.subscribe(subject.to_owned()).await?))
+        Ok(Listener(self.server.nats()?.client().subscribe(subject.to_owned()).await?))
     }
 }
 

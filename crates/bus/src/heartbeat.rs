@@ -19,8 +19,9 @@ impl Bus {
                 // Nobody misses one that is lost.
                 let _ = bus.announce(subject.clone(), proto::encode(&heartbeat(&process)).into()).await;
                 tokio::select! {
-                    () = tokio::time::sleep(EVERY) => {}
+                    biased;
                     () = process.shutdown().cancelled() => return Ok(()),
+                    () = tokio::time::sleep(EVERY) => {}
                 }
             }
         });

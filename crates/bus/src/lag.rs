@@ -29,7 +29,7 @@ impl Bus {
     pub async fn consumer_lag(&self) -> anyhow::Result<Vec<Lag>> {
         let mut lags = Vec::new();
         for spec in STREAMS {
-            let stream = self.jetstream.get_stream_no_info(spec.name).await?;
+            let stream = self.server.nats()?.get_stream_no_info(spec.name).await?;
             let consumers: Vec<_> =
                 stream.consumers().try_collect().await.with_context(|| format!("{}: its readers", spec.name))?;
             let mut by_name: BTreeMap<String, (u64, Lag)> = BTreeMap::new();
@@ -54,19 +54,18 @@ impl Bus {
 
     /// Which life of a stream this is: a stream that was deleted and made again counts its sequences anew.
     pub async fn stream_epoch(&self, stream: Stream) -> anyhow::Result<String> {
-        let info = self.jetstream.get_stream_no_info(stream.name()).await?.get_info().await?;
-        Ok(info.created.unix_timestamp_nanos().to_string())
+        Ok(self.server.about(stream).await?.epoch)
     }
 
     /// How many messages a stream holds, and the sequence of its last.
     pub async fn stream_info(&self, stream: Stream) -> anyhow::Result<(u64, u64)> {
-        let state = self.jetstream.get_stream_no_info(stream.name()).await?.get_info().await?.state;
-        Ok((state.messages, state.last_sequence))
+        let about = self.server.about(stream).await?;
+        Ok((about.messages, about.last))
     }
 
     /// The last message on a subject, which may have wildcards. Nothing to acknowledge.
     pub async fn last_message(&self, stream: Stream, subject: &str) -> anyhow::Result<Option<Received>> {
-        let handle = self.jetstream.get_stream_no_info(stream.name()).await?;
+        let handle = self.server.nats()?.get_stream_no_info(stream.name()).await?;
         match handle.direct_get_last_for_subject(subject).await {
             Ok(message) => Ok(Some(stored(message))),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
@@ -76,7 +75,7 @@ impl Bus {
 
     /// The message with a sequence, if it is still there. Nothing to acknowledge.
     pub async fn peek(&self, stream: Stream, sequence: u64) -> anyhow::Result<Option<Received>> {
-        let handle = self.jetstream.get_stream_no_info(stream.name()).await?;
+        let handle = self.server.nats()?.get_stream_no_info(stream.name()).await?;
         match handle.direct_get(sequence).await {
             Ok(message) => Ok(Some(stored(message))),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),

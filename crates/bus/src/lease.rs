@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use async_nats::jetstream::kv::Store;
+use anyhow::bail;
 use runtime::Process;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::server::Keys;
 use crate::share::Place;
 use crate::{Bus, topology};
 
@@ -52,37 +52,38 @@ impl Drop for Lease {
 impl Bus {
     /// Waits until the lease is held. An error when the process ends first.
     pub async fn lease(&self, name: &str, process: &Process) -> anyhow::Result<Lease> {
-        let store = self.leases().await?;
+        let keys = self.leases().await?;
         loop {
-            if let Some(lease) = try_lease(&store, name, process, CancellationToken::new()).await {
+            if let Some(lease) = try_lease(&keys, name, process, CancellationToken::new()).await {
                 return Ok(lease);
             }
             let pause = LOOK + LOOK.mul_f64(runtime::jitter() / 2.0);
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = process.shutdown().cancelled() => bail!("stopped while waiting for the lease {name}"),
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     /// The bucket of leases.
-    pub(crate) async fn leases(&self) -> anyhow::Result<Store> {
-        self.jetstream.get_key_value(topology::LEASES).await.context("the bucket of leases is missing")
+    pub(crate) async fn leases(&self) -> anyhow::Result<Keys> {
+        self.server.keys(topology::LEASES).await
     }
 }
 
 /// The lease, unless somebody holds it or the bus does not answer. `lost` is cancelled when it is lost.
-pub(crate) async fn try_lease(store: &Store, name: &str, process: &Process, lost: CancellationToken) -> Option<Lease> {
+pub(crate) async fn try_lease(keys: &Keys, name: &str, process: &Process, lost: CancellationToken) -> Option<Lease> {
     let key = key(name);
     // Another lease of this process is another holder.
-    let holder = format!("{}/{}/{}", process.instance(), process.service(), uuid::Uuid::new_v4());
+    let holder = format!("{}/{}/{}", process.instance(), process.service(), runtime::unique());
     let since = Instant::now();
     // An error is a holder, or an outage: either way look again.
-    let revision = store.create(&key, holder.clone().into()).await.ok()?;
+    let revision = keys.create(&key, holder.clone().into()).await.ok()?;
     let lease = Lease { lost, released: CancellationToken::new(), place: None };
-    let (lost, released, name, store) = (lease.lost.clone(), lease.released.clone(), name.to_owned(), store.clone());
+    let (lost, released, name, keys) = (lease.lost.clone(), lease.released.clone(), name.to_owned(), keys.clone());
     process.spawn("lease", async move {
-        if !keep(&store, &key, holder, revision, since, &released).await {
+        if !keep(&keys, &key, holder, revision, since, &released).await {
             tracing::warn!(lease.name = name, "lease lost");
             lost.cancel();
         }
@@ -98,7 +99,7 @@ pub(crate) fn key(name: &str) -> String {
 
 /// Renews until the lease is given back; `false` when it is lost before.
 async fn keep(
-    store: &Store,
+    keys: &Keys,
     key: &str,
     holder: String,
     mut revision: u64,
@@ -108,23 +109,24 @@ async fn keep(
     let mut pause = RENEW;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            biased;
             () = released.cancelled() => {
                 // If this fails the lease expires by itself.
-                let give_back = store.delete_expect_revision(key, Some(revision));
+                let give_back = keys.delete(key, revision);
                 let _ = tokio::time::timeout(RENEW, give_back).await;
                 return true;
             }
+            () = tokio::time::sleep(pause) => {}
         }
         let began = Instant::now();
         let left = BELIEVED.saturating_sub(since.elapsed());
-        match tokio::time::timeout(left, store.update(key, holder.clone().into(), revision)).await {
+        match tokio::time::timeout(left, keys.update(key, holder.clone().into(), revision)).await {
             Ok(Ok(renewed)) => (revision, since, pause) = (renewed, began, RENEW),
             _ if since.elapsed() >= BELIEVED => return false,
             // It may have been renewed, and only the answer lost: then the revision is another now, and ours by its value.
             _ => {
                 pause = LOOK;
-                if let Ok(Ok(Some(entry))) = tokio::time::timeout(left, store.entry(key)).await {
+                if let Ok(Ok(Some(entry))) = tokio::time::timeout(left, keys.entry(key)).await {
                     if entry.value != holder.as_bytes() {
                         return false;
                     }

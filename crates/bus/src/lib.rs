@@ -14,7 +14,10 @@ mod outgoing;
 mod publish;
 mod received;
 mod room;
+mod server;
 mod share;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topology;

@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::server::{Acknowledgement, Refusal};
 use crate::{Bus, Outgoing, headers};
 
 /// A message that was not stored, as far as is known: it may have been, and its acknowledgement lost.
@@ -76,19 +75,20 @@ impl Bus {
         sequences: &mut [u64],
     ) -> Result<(Vec<usize>, String), PublishError> {
         let patience = self.attempt;
-        let mut waiting: VecDeque<(usize, Instant, PublishAckFuture)> = VecDeque::with_capacity(due.len().min(WINDOW));
+        let mut waiting: VecDeque<(usize, Instant, Acknowledgement)> = VecDeque::with_capacity(due.len().min(WINDOW));
         let (mut failed, mut last) = (Vec::new(), String::new());
         let mut due = due.iter().copied();
         loop {
             let next = if waiting.len() < WINDOW { due.next() } else { None };
             if let Some(at) = next {
-                match self.publisher.send_publish(messages[at].subject.clone(), prepared(&messages[at], trace)).await {
+                let (subject, headers) = (messages[at].subject.clone(), prepared(&messages[at], trace));
+                match self.server.send_publish(subject, headers, messages[at].payload.clone()).await {
                     Ok(acknowledgement) => waiting.push_back((at, Instant::now() + patience, acknowledgement)),
-                    Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                    Err(Refusal::TooLarge) => {
                         return Err(PublishError::TooLarge { subject: messages[at].subject.clone() });
                     }
-                    Err(error) => {
-                        last = error.to_string();
+                    Err(refusal) => {
+                        last = refusal.to_string();
                         failed.push(at);
                     }
                 }
@@ -96,16 +96,16 @@ impl Bus {
                 // Acknowledgements come in the order of the messages, so waiting for the oldest holds nothing up.
                 let Some((at, until, acknowledgement)) = waiting.pop_front() else { break };
                 // Each has its time from when it was sent: a thousand lost ones are noticed together.
-                let answer = tokio::time::timeout_at(until, acknowledgement.into_future()).await;
+                let answer = tokio::time::timeout_at(until, acknowledgement.stored()).await;
                 match answer {
-                    Ok(Ok(stored)) => {
-                        sequences[at] = stored.sequence;
+                    Ok(Ok(sequence)) => {
+                        sequences[at] = sequence;
                         continue;
                     }
-                    Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                    Ok(Err(Refusal::Overtaken)) => {
                         return Err(PublishError::Overtaken { subject: messages[at].subject.clone() });
                     }
-                    Ok(Err(error)) => last = error.to_string(),
+                    Ok(Err(refusal)) => last = refusal.to_string(),
                     Err(_) => last = format!("no answer within {patience:?}"),
                 }
                 failed.push(at);
@@ -117,7 +117,7 @@ impl Bus {
 
     /// Publishes without JetStream, for signs of life: nobody learns whether it arrived.
     pub async fn announce(&self, subject: String, payload: Bytes) -> anyhow::Result<()> {
-        Ok(self.client.publish(subject, payload).await?)
+        self.client.publish(subject.into(), payload).await
     }
 }
 
@@ -128,7 +128,7 @@ fn trace() -> Vec<(String, String)> {
     headers
 }
 
-fn prepared(message: &Outgoing, trace: &[(String, String)]) -> PublishMessage {
+fn prepared(message: &Outgoing, trace: &[(String, String)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     if !message.id.is_empty() {
         map.insert(headers::ID, one_line(&message.id));
@@ -139,7 +139,7 @@ fn prepared(message: &Outgoing, trace: &[(String, String)]) -> PublishMessage {
     for (name, value) in trace {
         map.insert(name.as_str(), value.as_str());
     }
-    PublishMessage::build().payload(message.payload.clone()).headers(map)
+    map
 }
 
 /// A header's value must not hold line ends; ids come from outside too.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use async_nats::{Client, HeaderMap, Subject};
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use model::Lane;
 use tracing::Span;
 
 use crate::feed::Held;
 use crate::headers;
+use crate::server::Client;
 
 /// A message that was read. Until it is acknowledged it is somebody's duty.
 #[derive(Debug, Clone)]
@@ -176,5 +177,5 @@ pub async fn ack_all(messages: Vec<Received>) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn send(client: &Client, reply: Subject, kind: AckKind) -> anyhow::Result<()> {
-    Ok(client.publish(reply, kind.into()).await?)
+    client.publish(reply, kind.into()).await
 }

@@ -39,7 +39,7 @@ impl Bus {
     /// Where a stream is nearly full: deletes its older half, as far as those whose duty it is have acknowledged it (deliveries
     /// are only watched by the others). How many messages went.
     pub async fn make_room(&self, stream: Stream) -> anyhow::Result<u64> {
-        let handle = self.jetstream.get_stream(stream.name()).await?;
+        let handle = self.server.nats()?.get_stream(stream.name()).await?;
         let info = handle.cached_info();
         let max = u64::try_from(info.config.max_bytes).unwrap_or(0);
         if max == 0 || info.state.bytes < max / 100 * FULL_PERCENT {

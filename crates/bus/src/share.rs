@@ -7,19 +7,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::bail;
-use async_nats::jetstream::kv::Store;
-use futures_util::TryStreamExt;
 use runtime::Process;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Bus;
 use crate::lease::{LOOK, Lease, RENEW, key, try_lease};
+use crate::server::Keys;
 
 /// One process's part in a group that divides partitions among its members.
 #[derive(Clone)]
 pub struct Share {
-    store: Store,
+    keys: Keys,
     process: Process,
     group: Arc<str>,
     /// How many partitions it may hold; none until the members are counted.
@@ -41,17 +40,17 @@ pub(crate) struct Place {
 impl Bus {
     /// Joins a group that divides this bus's partitions; the membership ends with the process.
     pub async fn share(&self, group: &str, process: &Process) -> anyhow::Result<Share> {
-        let store = self.leases().await?;
+        let keys = self.leases().await?;
         let (allow, quota) = watch::channel(0);
         let held = Held::default();
         let members = Members {
-            store: store.clone(),
+            keys: keys.clone(),
             prefix: key(&format!("member/{group}")),
-            instance: format!("{}-{}", process.instance(), uuid::Uuid::new_v4().simple()),
+            instance: format!("{}-{}", process.instance(), runtime::unique().simple()),
             partitions: self.partitions(),
         };
         process.spawn("share", members.keep_counting(process.shutdown().clone(), allow, held.clone()));
-        Ok(Share { store, process: process.clone(), group: group.into(), quota, held })
+        Ok(Share { keys, process: process.clone(), group: group.into(), quota, held })
     }
 }
 
@@ -64,14 +63,15 @@ impl Share {
         loop {
             let quota = *self.quota.borrow();
             if let Some((place, asked_back)) = self.held.take(partition, quota)
-                && let Some(lease) = try_lease(&self.store, &name, &self.process, asked_back).await
+                && let Some(lease) = try_lease(&self.keys, &name, &self.process, asked_back).await
             {
                 return Ok(lease.within(place));
             }
             let pause = LOOK + LOOK.mul_f64(runtime::jitter() / 2.0);
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = self.process.shutdown().cancelled() => bail!("stopped while waiting for the lease {name}"),
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -79,7 +79,7 @@ impl Share {
 
 /// How the members of one group are counted.
 struct Members {
-    store: Store,
+    keys: Keys,
     prefix: String,
     instance: String,
     partitions: u32,
@@ -115,17 +115,13 @@ impl Members {
     /// Says that this one lives, and counts all that do.
     async fn count(&self) -> anyhow::Result<usize> {
         let alive = format!("{}.{}", self.prefix, self.instance);
-        self.store.put(&alive, "".into()).await?;
-        let all = format!("{}{}.*", self.store.prefix, self.prefix);
-        let living: Vec<_> = self.store.stream.info_with_subjects(all).await?.try_collect().await?;
-        Ok(living.len())
+        self.keys.put(&alive, "".into()).await?;
+        self.keys.count(&self.prefix).await
     }
 
     /// Takes the sign of life away, without a trace that would count as one.
     async fn leave(&self) -> anyhow::Result<()> {
-        let ours = format!("{}{}.{}", self.store.prefix, self.prefix, self.instance);
-        self.store.stream.purge().filter(ours).await?;
-        Ok(())
+        self.keys.purge(&format!("{}.{}", self.prefix, self.instance)).await
     }
 }
 

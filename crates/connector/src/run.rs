@@ -132,8 +132,9 @@ impl<C: Connector> Loop<C> {
     /// Waits; `false` when the process ends meanwhile.
     async fn pause(&self, wait: Duration) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(wait) => true,
+            biased;
             () = self.process.shutdown().cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
         }
     }
 

@@ -3,23 +3,24 @@
 //! Knows nothing of items, records or the bus.
 
 pub mod access;
+mod chance;
 pub mod config;
+mod count;
 pub mod http;
 pub mod metrics;
 mod process;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod telemetry;
 
+pub use chance::{jitter, unique};
 pub use config::{EXIT_CONFIG, Secret};
+pub use count::{Closed, Count, Counter};
 pub use http::Problem;
 pub use metrics::Metrics;
 pub use process::Process;
 
 use std::sync::Once;
-
-/// A random number from `0.0..1.0`, for the decisions that take jitter as an argument.
-pub fn jitter() -> f64 {
-    rand::random::<f64>()
-}
 
 /// Makes ring the process's provider of cryptography. TLS calls panic when there is none; a second call does nothing.
 pub fn install_crypto() {

@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 
 use model::{Conflict, Group, HistoryRow, ItemId, Key, Position, RecordRef, Status, Version};
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::Store;
 use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups};
 
 mod history;
@@ -41,19 +40,6 @@ pub struct Save {
     pub keys: Vec<(Key, RecordRef)>,
 }
 
-impl Store {
-    /// Opens a batch.
-    pub async fn batch(&self) -> sqlx::Result<Batch> {
-        Ok(Batch { tx: self.pool.begin().await?, looks_only: false })
-    }
-
-    /// Opens a batch that shows what there is, as of one moment, and holds nobody up. PostgreSQL itself refuses to write in it.
-    pub async fn look(&self) -> sqlx::Result<Batch> {
-        let begin = "begin transaction isolation level repeatable read, read only";
-        Ok(Batch { tx: self.pool.begin_with(begin).await?, looks_only: true })
-    }
-}
-
 /// The columns of three arrays that name records.
 fn by_parts<'a>(records: impl IntoIterator<Item = &'a RecordRef>) -> [Vec<String>; 3] {
     let mut parts = [vec![], vec![], vec![]];
@@ -68,6 +54,17 @@ fn by_parts<'a>(records: impl IntoIterator<Item = &'a RecordRef>) -> [Vec<String
 impl Batch {
     /// How often a load starts over because a record changed its item meanwhile.
     const LOADS_MAX: usize = 8;
+
+    /// Opens a batch.
+    pub(crate) async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
+        Ok(Self { tx: pool.begin().await?, looks_only: false })
+    }
+
+    /// Opens one that writes nothing and locks nothing.
+    pub(crate) async fn look(pool: &PgPool) -> sqlx::Result<Self> {
+        let begin = "begin transaction isolation level repeatable read, read only";
+        Ok(Self { tx: pool.begin_with(begin).await?, looks_only: true })
+    }
 
     /// Loads and locks, in id order, the items of these records.
     pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {

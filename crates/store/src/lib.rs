@@ -6,6 +6,9 @@ mod batch;
 mod partitions;
 mod query;
 mod row;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+mod transaction;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,8 +20,9 @@ use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 
-pub use batch::{Batch, Save};
+pub use batch::Save;
 pub use query::{ConflictRow, HeldRow, HistoryEntry, ItemFilter, ItemRow};
+pub use transaction::Batch;
 
 /// Where PostgreSQL is, and how much of it is used.
 #[derive(Debug, Clone, Deserialize)]
@@ -71,8 +75,16 @@ pub struct Standing {
 /// Lockstep's own tables, in the schema `lockstep`.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    base: Base,
     history_months: u32,
+}
+
+/// What lies under the store.
+#[derive(Debug, Clone)]
+enum Base {
+    Postgres(PgPool),
+    #[cfg(feature = "simulation")]
+    Simulated(simulation::Client),
 }
 
 /// How long a connection that was not used counts as alive.
@@ -106,7 +118,7 @@ impl Store {
                 })
             })
             .connect_lazy_with(options);
-        let store = Self { pool, history_months: config.history_months };
+        let store = Self { base: Base::Postgres(pool), history_months: config.history_months };
         store.await_server(process).await?;
         process.ready("postgres", Ok(()));
         Ok(store)
@@ -129,9 +141,19 @@ impl Store {
         }
     }
 
+    /// PostgreSQL, for what a simulation has no need of: what people ask.
+    #[cfg_attr(not(feature = "simulation"), expect(clippy::unnecessary_wraps, reason = "a simulation has none"))]
+    fn pool(&self) -> sqlx::Result<&PgPool> {
+        match &self.base {
+            Base::Postgres(pool) => Ok(pool),
+            #[cfg(feature = "simulation")]
+            Base::Simulated(_) => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
     /// Whether PostgreSQL answers.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("select 1").execute(&self.pool).await.map(drop)
+        sqlx::query("select 1").execute(self.pool()?).await.map(drop)
     }
 
     /// The server, what we may do there, and how far the schema is. Changes nothing.
@@ -142,14 +164,14 @@ impl Store {
                     to_regnamespace('lockstep') is not null,
                     (extract(epoch from clock_timestamp()) * 1000)::bigint",
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.pool()?)
         .await?;
         let known: bool = sqlx::query_scalar("select to_regclass('lockstep._sqlx_migrations') is not null")
-            .fetch_one(&self.pool)
+            .fetch_one(self.pool()?)
             .await?;
         let applied: Vec<i64> = if known {
             sqlx::query_scalar("select version from lockstep._sqlx_migrations where success")
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool()?)
                 .await?
         } else {
             Vec::new()
@@ -169,15 +191,23 @@ impl Store {
 
     /// Brings the schema up to date. Safe to run by many at once.
     pub async fn migrate(&self) -> anyhow::Result<()> {
-        sqlx::query("create schema if not exists lockstep").execute(&self.pool).await.or_else(already_there)?;
-        sqlx::migrate!().run(&self.pool).await.context("bringing the schema `lockstep` up to date")?;
+        #[cfg(feature = "simulation")]
+        if let Base::Simulated(_) = self.base {
+            return Ok(());
+        }
+        sqlx::query("create schema if not exists lockstep").execute(self.pool()?).await.or_else(already_there)?;
+        sqlx::migrate!().run(self.pool()?).await.context("bringing the schema `lockstep` up to date")?;
         self.maintain_partitions().await
     }
 
     /// Notes which life of the observation stream is read. Sequences begin anew in a new stream; were those of the old
     /// one kept, everything in the new would look like a redelivery.
     pub async fn enter_epoch(&self, stream: &str, epoch: &str) -> anyhow::Result<()> {
-        let mut tx = self.pool.begin().await?;
+        #[cfg(feature = "simulation")]
+        if let Base::Simulated(client) = &self.base {
+            return client.enter_epoch(stream, epoch).await;
+        }
+        let mut tx = self.pool()?.begin().await?;
         let known: Option<String> = sqlx::query_scalar("select epoch from streams where name = $1 for update")
             .bind(stream)
             .fetch_optional(&mut *tx)

@@ -8,7 +8,7 @@ impl Store {
     /// Makes the partitions that will be needed, and drops those that are older than `history_months`.
     pub async fn maintain_partitions(&self) -> anyhow::Result<()> {
         // One at a time, whoever it is: two processes that start together would both create.
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.pool()?.begin().await?;
         sqlx::query("select pg_advisory_xact_lock(hashtext('lockstep.history'))").execute(&mut *tx).await?;
         let this = first_of_month(OffsetDateTime::now_utc().date());
         for month in [this, following(this)] {

@@ -52,7 +52,7 @@ impl Store {
         .bind(&filter.text)
         .bind(filter.lifecycle.as_ref().map(LifecycleName::as_str))
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool()?)
         .await?;
         self.with_links(found).await
     }
@@ -71,7 +71,7 @@ impl Store {
              select items.* from items join way using (id) where items.ended_into is null",
         )
         .bind(id)
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool()?)
         .await?;
         Ok(self.with_links(found).await?.pop())
     }
@@ -85,14 +85,14 @@ impl Store {
             return Ok(Some(id));
         }
         let owned = "select item from keys join records using (system, kind, id) where key = $1";
-        let by_key: Option<Uuid> = sqlx::query_scalar(owned).bind(name).fetch_optional(&self.pool).await?;
+        let by_key: Option<Uuid> = sqlx::query_scalar(owned).bind(name).fetch_optional(self.pool()?).await?;
         match (by_key, name.parse::<RecordRef>()) {
             (None, Ok(record)) => {
                 sqlx::query_scalar("select item from records where system = $1 and kind = $2 and id = $3")
                     .bind(record.system.as_str())
                     .bind(record.kind.as_str())
                     .bind(record.id())
-                    .fetch_optional(&self.pool)
+                    .fetch_optional(self.pool()?)
                     .await
             }
             (by_key, _) => Ok(by_key),
@@ -102,10 +102,10 @@ impl Store {
     async fn with_links(&self, items: Vec<ItemColumns>) -> sqlx::Result<Vec<ItemRow>> {
         let ids: Vec<Uuid> = items.iter().map(|item| item.0.id.0).collect();
         let links: Vec<LinkColumns> =
-            sqlx::query_as("select * from records where item = any($1)").bind(&ids).fetch_all(&self.pool).await?;
+            sqlx::query_as("select * from records where item = any($1)").bind(&ids).fetch_all(self.pool()?).await?;
         let held: Vec<Uuid> = items.iter().filter_map(|item| item.0.held.map(|id| id.0)).collect();
         let conflicts: Vec<ConflictColumns> =
-            sqlx::query_as("select * from conflicts where id = any($1)").bind(held).fetch_all(&self.pool).await?;
+            sqlx::query_as("select * from conflicts where id = any($1)").bind(held).fetch_all(self.pool()?).await?;
         Ok(groups(items, links, conflicts))
     }
 
@@ -118,7 +118,7 @@ impl Store {
         .bind(item.0)
         .bind(before.map(signed))
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool()?)
         .await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
@@ -130,7 +130,7 @@ impl Store {
         )
         .bind(open_only)
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool()?)
         .await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
@@ -143,7 +143,7 @@ impl Store {
              where conflicts.resolved_at is null and items.ended_into is null order by conflicts.opened_at limit $1",
         )
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool()?)
         .await?;
         let held = |row: &PgRow| {
             let conflict = ConflictColumns::from_row(row)?.0;
@@ -155,7 +155,7 @@ impl Store {
     /// One conflict.
     pub async fn conflict(&self, id: model::ConflictId) -> sqlx::Result<Option<ConflictRow>> {
         let row: Option<ConflictColumns> =
-            sqlx::query_as("select * from conflicts where id = $1").bind(id.0).fetch_optional(&self.pool).await?;
+            sqlx::query_as("select * from conflicts where id = $1").bind(id.0).fetch_optional(self.pool()?).await?;
         Ok(row.map(|row| row.0))
     }
 
@@ -163,7 +163,7 @@ impl Store {
     pub async fn owner(&self, key: &Key) -> sqlx::Result<Option<RecordRef>> {
         let row: Option<(String, String, String)> = sqlx::query_as("select system, kind, id from keys where key = $1")
             .bind(key.as_str())
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool()?)
             .await?;
         let parse = |(system, kind, id): (String, String, String)| format!("{system}/{kind}/{id}").parse();
         row.map(|row| parse(row).map_err(|error| crate::row::corrupt("keys", error))).transpose()

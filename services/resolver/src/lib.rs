@@ -60,16 +60,31 @@ impl Config {
 /// Starts the resolver: a task for each partition of the observations, and the HTTP API.
 pub async fn run(config: Config, process: Process, bus: Bus, store: Store, policy: Arc<Policy>) -> anyhow::Result<()> {
     config.check(process.gateway())?;
+    bus.keep_room(&process);
+    resolve(config.batch, &process, &bus, &store, &policy).await?;
+    let router = api::router(api::State { bus, store, policy, process: process.clone() }, Keys::new(&config.api_keys));
+    process.serve(config.listen, router).await?;
+    Ok(())
+}
+
+/// The resolver without its HTTP API: a task for each partition of the observations. `batch` is the most messages that are
+/// taken into one transaction.
+pub async fn resolve(
+    batch: usize,
+    process: &Process,
+    bus: &Bus,
+    store: &Store,
+    policy: &Arc<Policy>,
+) -> anyhow::Result<()> {
     store.migrate().await?;
     let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
     store.enter_epoch("OBSERVATIONS", &epoch).await?;
     let in_flight = in_flight::InFlight::default();
-    bus.keep_room(&process);
-    let share = bus.share("observations", &process).await?;
+    let share = bus.share("observations", process).await?;
     for partition in 0..bus.partitions() {
         let worker = partition::Worker {
             partition,
-            batch: config.batch,
+            batch,
             process: process.clone(),
             bus: bus.clone(),
             share: share.clone(),
@@ -80,8 +95,6 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
         process.spawn("resolver partition", worker.run());
     }
     process.spawn("history partitions", maintain(store.clone(), process.clone()));
-    let router = api::router(api::State { bus, store, policy, process: process.clone() }, Keys::new(&config.api_keys));
-    process.serve(config.listen, router).await?;
     Ok(())
 }
 

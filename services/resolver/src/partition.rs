@@ -84,9 +84,10 @@ impl Worker {
         let mut feed = self.bus.observations(self.partition).await?;
         loop {
             let batch = tokio::select! {
-                batch = feed.next_batch(self.batch) => batch?,
-                () = lost.cancelled() => return Ok(()),
+                biased;
                 () = self.process.shutdown().cancelled() => return Ok(()),
+                () = lost.cancelled() => return Ok(()),
+                batch = feed.next_batch(self.batch) => batch?,
             };
             self.carry_out(batch, lost, &committed).await;
         }

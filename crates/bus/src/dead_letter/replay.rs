@@ -35,7 +35,7 @@ impl Bus {
             num_replicas: 1,
             ..pull::Config::default()
         };
-        let consumer = self.jetstream.create_consumer_on_stream(config, Stream::DeadLetters.name()).await?;
+        let consumer = self.server.nats()?.create_consumer_on_stream(config, Stream::DeadLetters.name()).await?;
         while found.len() < max {
             let mut batch = consumer.fetch().max_messages(BATCH).messages().await?;
             let mut came = false;
@@ -91,7 +91,7 @@ impl Bus {
 
     /// Takes a letter away for good; `false` when it was not there.
     pub async fn discard(&self, sequence: u64) -> anyhow::Result<bool> {
-        let stream = self.jetstream.get_stream_no_info(Stream::DeadLetters.name()).await?;
+        let stream = self.server.nats()?.get_stream_no_info(Stream::DeadLetters.name()).await?;
         match stream.delete_message(sequence).await {
             Ok(deleted) => Ok(deleted),
             // The server's word for "not there" is an error.

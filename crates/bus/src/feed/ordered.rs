@@ -5,11 +5,10 @@
 //! begins after the old one's acknowledgement floor gives everything once more, at once and in order; and a reader whose
 //! consumer has been replaced learns that it is no longer the reader.
 
-use async_nats::jetstream::consumer::pull;
-use futures_util::TryStreamExt;
 use model::Lane;
 
-use super::open::{OpenError, messages};
+use super::open::OpenError;
+use crate::server::Messages;
 use crate::{Bus, Stream, topology};
 
 /// How many messages of a lane wait in this process, at most one and a half times this.
@@ -34,15 +33,13 @@ pub(super) async fn replace(
     partition: u32,
     lane: Lane,
     mine: Option<Generation>,
-) -> Result<(pull::Stream, Generation), OpenError> {
+) -> Result<(Messages, Generation), OpenError> {
     let name = topology::lane_consumer(partition, lane);
-    let stream = bus.jetstream.get_stream_no_info(Stream::Observations.name()).await;
-    let stream = stream.map_err(OpenError::unavailable)?;
-    let known: Vec<_> = stream.consumers().try_collect().await.map_err(OpenError::unavailable)?;
+    let known = bus.server.consumers(Stream::Observations).await.map_err(OpenError::Unavailable)?;
     let mut older: Vec<Generation> = known
         .iter()
         .filter_map(|info| match generation_of(&info.name) {
-            (lane, number) if lane == name => Some(Generation { number, floor: info.ack_floor.stream_sequence }),
+            (lane, number) if lane == name => Some(Generation { number, floor: info.floor }),
             _ => None,
         })
         .collect();
@@ -57,13 +54,12 @@ pub(super) async fn replace(
     let floor = newest.map_or(0, |newest| newest.floor).max(mine.map_or(0, |mine| mine.floor));
     let number = newest.map_or(0, |newest| newest.number).max(mine.map_or(0, |mine| mine.number)) + 1;
     // The description differs for each attempt, so that two readers cannot make the same generation both.
-    let owner = format!("{name}, read by {}", uuid::Uuid::new_v4());
+    let owner = format!("{name}, read by {}", runtime::unique());
     let config = topology::ordered(format!("{name}-g{number}"), owner, partition, lane, floor + 1);
-    let consumer = stream.create_consumer_strict(config).await.map_err(OpenError::unavailable)?;
-    let opened = messages(&consumer, PREFETCH).await?;
+    let opened = bus.server.open_new(Stream::Observations, config, PREFETCH).await.map_err(OpenError::Unavailable)?;
     for old in older {
         // One that cannot be deleted now is deleted by the next reader; nobody reads it.
-        let _ = stream.delete_consumer(&format!("{name}-g{}", old.number)).await;
+        let _ = bus.server.delete_consumer(Stream::Observations, &format!("{name}-g{}", old.number)).await;
     }
     Ok((opened, Generation { number, floor }))
 }

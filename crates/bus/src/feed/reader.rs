@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt};
 use model::Lane;
 
 use super::held::{Held, Offer};
 use super::open::{OpenError, patiently, pull_stream};
 use super::ordered::{Generation, replace};
 use crate::received::{Duty, send};
+use crate::server::{Client, Delivered, Messages};
 use crate::{Bus, Received, Stream, lag, topology};
 
 pub(super) struct Reader {
@@ -32,10 +33,10 @@ enum Kind {
 }
 
 /// What comes of opening: the messages, and for a lane its new generation.
-pub(super) type Opened = (pull::Stream, Option<Generation>);
+pub(super) type Opened = (Messages, Option<Generation>);
 
 enum Source {
-    Open(Box<pull::Stream>),
+    Open(Messages),
     Opening(BoxFuture<'static, Result<Opened, OpenError>>),
 }
 
@@ -44,13 +45,13 @@ impl Reader {
         let (stream, generation) = replace(bus, partition, lane, None).await?;
         let held = Arc::new(Held::after(generation.floor));
         let kind = Kind::Ordered { partition, lane, generation, held };
-        Ok(Self { bus: bus.clone(), kind, source: Source::Open(Box::new(stream)), counted: 0 })
+        Ok(Self { bus: bus.clone(), kind, source: Source::Open(stream), counted: 0 })
     }
 
     pub(super) async fn shared(bus: &Bus, stream: Stream, config: pull::Config) -> anyhow::Result<Self> {
         let messages = pull_stream(bus, stream, config.clone()).await?;
         let kind = Kind::Shared { stream, config: Box::new(config) };
-        Ok(Self { bus: bus.clone(), kind, source: Source::Open(Box::new(messages)), counted: 0 })
+        Ok(Self { bus: bus.clone(), kind, source: Source::Open(messages), counted: 0 })
     }
 
     pub(super) async fn tail(
@@ -68,7 +69,7 @@ impl Reader {
         };
         let messages = pull_stream(bus, stream, topology::tail(subjects.clone(), policy)).await?;
         let kind = Kind::Tail { stream, subjects, policy, last: 0 };
-        Ok(Self { bus: bus.clone(), kind, source: Source::Open(Box::new(messages)), counted: 0 })
+        Ok(Self { bus: bus.clone(), kind, source: Source::Open(messages), counted: 0 })
     }
 
     /// Begins again with what has not been handed out.
@@ -127,7 +128,7 @@ impl Reader {
                         if let (Kind::Ordered { generation, .. }, Some(opened)) = (&mut self.kind, opened) {
                             *generation = opened;
                         }
-                        self.source = Source::Open(Box::new(stream));
+                        self.source = Source::Open(stream);
                         continue;
                     }
                     Err(error) => {
@@ -136,7 +137,7 @@ impl Reader {
                         return Poll::Ready(Err(anyhow::anyhow!(shown)));
                     }
                 },
-                Source::Open(stream) => std::task::ready!(stream.poll_next_unpin(cx)),
+                Source::Open(stream) => std::task::ready!(stream.poll_next(cx)),
             };
             match message {
                 Some(Ok(message)) => {
@@ -145,7 +146,7 @@ impl Reader {
                     }
                 }
                 Some(Err(error)) => {
-                    tracing::debug!(%error, "a feed broke; it begins again");
+                    tracing::debug!(error, "a feed broke; it begins again");
                     self.reopen();
                 }
                 None => self.reopen(),
@@ -154,15 +155,9 @@ impl Reader {
     }
 
     /// A message to hand out; `None` for a copy, and when a gap shows that the reader must begin again.
-    fn take(&mut self, message: async_nats::jetstream::Message) -> Option<Received> {
-        let (sequence, count, delivered, published) = {
-            // A message that is not JetStream's own is nobody's: the inbox is ours alone.
-            let info = message.info().ok()?;
-            (info.stream_sequence, info.consumer_sequence, info.delivered, info.published)
-        };
+    fn take(&mut self, message: Delivered) -> Option<Received> {
+        let Delivered { stream_sequence: sequence, consumer_sequence: count, times: delivered, reply, .. } = message;
         let client = self.bus.client.clone();
-        let async_nats::Message { subject, reply, payload, headers, .. } = message.message;
-        let reply = reply?;
         if !matches!(self.kind, Kind::Shared { .. }) {
             if count != self.counted + 1 && delivered <= 1 {
                 tracing::debug!(expected = self.counted + 1, count, "a feed has a gap; it begins again");
@@ -187,21 +182,20 @@ impl Reader {
                 }
             },
         };
-        let subject = subject.to_string();
         Some(Received {
-            lane: lag::lane_of(&subject),
-            subject,
-            payload,
+            lane: lag::lane_of(&message.subject),
+            subject: message.subject,
+            payload: message.payload,
             sequence,
             delivered: u64::try_from(delivered).unwrap_or(1),
-            published_at_ms: i64::try_from(published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-            headers,
+            published_at_ms: message.published_at_ms,
+            headers: message.headers,
             duty,
         })
     }
 }
 
 /// Only after a reconnection, and best effort: an acknowledgement that is lost brings a copy, which is left out again.
-fn acknowledge_later(client: async_nats::Client, reply: async_nats::Subject) {
+fn acknowledge_later(client: Client, reply: async_nats::Subject) {
     tokio::spawn(async move { send(&client, reply, async_nats::jetstream::AckKind::Ack).await });
 }

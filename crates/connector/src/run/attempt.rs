@@ -63,6 +63,7 @@ pub(super) async fn in_progress<T>(message: &Received, work: impl Future<Output 
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
+            biased;
             done = &mut work => return done,
             () = tokio::time::sleep(PROGRESS) => {
                 // If this is lost the message comes again, which does no harm.

@@ -28,6 +28,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
 async fn hold<C: Connector>(parts: &Loop<C>, mut feed: Feed, lease: &Lease) -> anyhow::Result<()> {
     loop {
         let message = tokio::select! {
+            biased;
             () = parts.process.shutdown().cancelled() => return Ok(()),
             () = lease.lost().cancelled() => return Ok(()),
             message = feed.next() => message?,

@@ -1,7 +1,7 @@
 //! The commands of one partition: those of one record one after another, those of different records at once, and of a record's
 //! commands only the newest. The urgent go before the others, as far as the partition holds them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::{DeadLetter, Feed, Received, Share};
@@ -35,7 +35,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>, share: Share, partition: u
         let held = Partition {
             parts: parts.clone(),
             stop,
-            records: HashMap::new(),
+            records: BTreeMap::new(),
             queue: Lanes::default(),
             at_work: Vec::new(),
         };
@@ -48,7 +48,7 @@ struct Partition<C> {
     parts: Loop<C>,
     /// Cancelled when somebody else may hold the partition, or the process ends.
     stop: CancellationToken,
-    records: HashMap<RecordRef, Slot>,
+    records: BTreeMap<RecordRef, Slot>,
     /// Records whose command waits for a free place. One may stand in several lanes; it goes with the first.
     queue: Lanes<(Lane, RecordRef)>,
     /// The lanes of the commands that are being carried out.

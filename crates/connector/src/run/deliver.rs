@@ -48,6 +48,7 @@ pub(super) async fn deliver<C: Connector>(
         let tried = attempts(&parts.settings.backoff, message, &drop_it, act);
         let mut tried = std::pin::pin!(tried);
         tokio::select! {
+            biased;
             done = &mut tried => done,
             () = watched.cancelled() => {
                 drop_it.cancel();

@@ -29,6 +29,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         };
         tokio::select! {
+            biased;
             () = lease.lost().cancelled() => {}
             () = shutdown.cancelled() => {}
             () = over_and_over(&parts) => {}

@@ -41,8 +41,9 @@ async fn over_and_over<C: Connector>(parts: &Loop<C>) {
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
-            ended = parts.connector.watch(sink.clone()) => ended,
+            biased;
             () = shutdown.cancelled() => return,
+            ended = parts.connector.watch(sink.clone()) => ended,
         };
         if began.elapsed() > HELD {
             attempt = 1;

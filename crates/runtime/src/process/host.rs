@@ -9,7 +9,7 @@ pub(super) fn instance() -> String {
     let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     let host: String = host.trim().chars().take(40).map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     let host = if host.is_empty() { "host" } else { &host };
-    format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>())
+    format!("{host}-{}-{:08x}", std::process::id(), crate::chance::random() >> 32)
 }
 
 pub(super) fn watch_signals(shutdown: CancellationToken) -> std::io::Result<()> {

@@ -12,6 +12,8 @@ use tokio_util::task::TaskTracker;
 pub(super) struct Tasks {
     tracker: TaskTracker,
     failed: Arc<Mutex<Option<anyhow::Error>>>,
+    #[cfg(feature = "simulation")]
+    simulated: crate::simulation::Tasks,
 }
 
 impl Tasks {
@@ -21,6 +23,8 @@ impl Tasks {
     {
         let failed = Arc::clone(&self.failed);
         let inner = tokio::spawn(task);
+        #[cfg(feature = "simulation")]
+        self.simulated.note(inner.abort_handle());
         self.tracker.spawn(async move {
             let ended = match inner.await {
                 Ok(ended) => ended,
@@ -41,6 +45,21 @@ impl Tasks {
                 shutdown.cancel();
             }
         });
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(super) fn abort(&self) {
+        self.simulated.abort();
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(super) fn skew(&self, milliseconds: i64) {
+        self.simulated.skew(milliseconds);
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(super) fn skew_ms(&self) -> i64 {
+        self.simulated.skew_ms()
     }
 
     pub(super) async fn finished(&self, deadline: Duration) -> anyhow::Result<()> {

@@ -1,0 +1,157 @@
+//! JetStream as the bus asks for it: NATS itself, or with the feature `simulation` one in memory. All above is the same code.
+
+mod consumers;
+mod keys;
+
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::{HeaderMap, Subject, jetstream};
+use bytes::Bytes;
+
+use crate::Stream;
+#[cfg(feature = "simulation")]
+use crate::simulation::{Answer, Connection};
+
+pub(crate) use consumers::{Delivered, Messages};
+pub(crate) use keys::Keys;
+
+/// The connection, for what is sent without an answer: acknowledgements of what was read, and announcements.
+#[derive(Debug, Clone)]
+pub(crate) enum Client {
+    Nats(async_nats::Client),
+    #[cfg(feature = "simulation")]
+    Simulated(Connection),
+}
+
+impl Client {
+    /// The most bytes that the server takes as one message.
+    pub(crate) fn payload_max(&self) -> usize {
+        match self {
+            Self::Nats(client) => client.server_info().max_payload,
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => 1024 * 1024,
+        }
+    }
+
+    pub(crate) async fn publish(&self, subject: Subject, payload: Bytes) -> anyhow::Result<()> {
+        match self {
+            Self::Nats(client) => Ok(client.publish(subject, payload).await?),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => {
+                connection.send(subject, payload);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// JetStream's API.
+#[derive(Clone)]
+pub(crate) enum Server {
+    Nats(Box<Nats>),
+    #[cfg(feature = "simulation")]
+    Simulated(Connection),
+}
+
+/// NATS as we speak to it.
+#[derive(Clone)]
+pub(crate) struct Nats {
+    /// For requests to JetStream's API.
+    pub(crate) jetstream: jetstream::Context,
+    /// For publishing, with a timeout for each attempt.
+    pub(crate) publisher: jetstream::Context,
+}
+
+/// Why a message is not stored, as far as is known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("it is too large")]
+    TooLarge,
+    /// Another message came first on its subject.
+    #[error("another message came first")]
+    Overtaken,
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The answer to a publication that is under way.
+pub(crate) enum Acknowledgement {
+    Nats(PublishAckFuture),
+    #[cfg(feature = "simulation")]
+    Simulated(Answer<u64>),
+}
+
+impl Acknowledgement {
+    /// The sequence under which it was stored.
+    pub(crate) async fn stored(self) -> Result<u64, Refusal> {
+        match self {
+            Self::Nats(answer) => answer.await.map(|stored| stored.sequence).map_err(refusal),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(answer) => answer.of_server().await.map_err(Refusal::Unavailable),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
+fn refusal(error: PublishError) -> Refusal {
+    match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded => Refusal::TooLarge,
+        PublishErrorKind::WrongLastSequence => Refusal::Overtaken,
+        _ => Refusal::Unavailable(error.to_string()),
+    }
+}
+
+/// What a stream says of itself.
+pub(crate) struct About {
+    /// Which life of it this is.
+    pub(crate) epoch: String,
+    pub(crate) messages: u64,
+    pub(crate) last: u64,
+}
+
+impl Server {
+    /// NATS, for what a simulation has no need of: monitoring, and looking at single messages.
+    #[cfg_attr(not(feature = "simulation"), expect(clippy::unnecessary_wraps, reason = "a simulation has none"))]
+    pub(crate) fn nats(&self) -> anyhow::Result<&jetstream::Context> {
+        match self {
+            Self::Nats(nats) => Ok(&nats.jetstream),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => Err(anyhow::anyhow!("a simulated bus does not answer this")),
+        }
+    }
+
+    /// Sends a message; whether it is stored, its acknowledgement tells.
+    pub(crate) async fn send_publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Acknowledgement, Refusal> {
+        match self {
+            Self::Nats(nats) => {
+                let message = PublishMessage::build().payload(payload).headers(headers);
+                let sent = nats.publisher.send_publish(subject, message).await;
+                sent.map(Acknowledgement::Nats).map_err(refusal)
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => {
+                Ok(Acknowledgement::Simulated(connection.publish(subject, headers, payload)))
+            }
+        }
+    }
+
+    pub(crate) async fn about(&self, stream: Stream) -> anyhow::Result<About> {
+        match self {
+            Self::Nats(nats) => {
+                let info = nats.jetstream.get_stream_no_info(stream.name()).await?.get_info().await?;
+                let epoch = info.created.unix_timestamp_nanos().to_string();
+                Ok(About { epoch, messages: info.state.messages, last: info.state.last_sequence })
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => {
+                let (epoch, messages, last) = connection.about(stream.name()).await.map_err(anyhow::Error::msg)?;
+                Ok(About { epoch, messages, last })
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Key-value buckets.
+
+use anyhow::Context;
+use async_nats::jetstream::kv;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+use super::Server;
+#[cfg(feature = "simulation")]
+use crate::simulation::{Change, Connection};
+
+/// A bucket.
+#[derive(Clone)]
+pub(crate) enum Keys {
+    Nats(Box<kv::Store>),
+    #[cfg(feature = "simulation")]
+    Simulated(Connection, &'static str),
+}
+
+/// A value and its revision.
+pub(crate) struct Entry {
+    pub(crate) value: Bytes,
+    pub(crate) revision: u64,
+}
+
+impl Server {
+    pub(crate) async fn keys(&self, bucket: &'static str) -> anyhow::Result<Keys> {
+        match self {
+            Self::Nats(nats) => {
+                let store = nats.jetstream.get_key_value(bucket).await;
+                let store = store.with_context(|| format!("the bucket {bucket} is missing"))?;
+                Ok(Keys::Nats(Box::new(store)))
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => Ok(Keys::Simulated(connection.clone(), bucket)),
+        }
+    }
+}
+
+impl Keys {
+    /// Stores a value where there is none. Its revision.
+    pub(crate) async fn create(&self, key: &str, value: Bytes) -> anyhow::Result<u64> {
+        match self {
+            Self::Nats(store) => Ok(store.create(key, value).await?),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => connection.change(bucket, key, Change::Create(value)).await,
+        }
+    }
+
+    /// Replaces the value of this revision. The new one's.
+    pub(crate) async fn update(&self, key: &str, value: Bytes, revision: u64) -> anyhow::Result<u64> {
+        match self {
+            Self::Nats(store) => Ok(store.update(key, value, revision).await?),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => {
+                connection.change(bucket, key, Change::Update(value, revision)).await
+            }
+        }
+    }
+
+    /// Stores a value whatever was there.
+    pub(crate) async fn put(&self, key: &str, value: Bytes) -> anyhow::Result<u64> {
+        match self {
+            Self::Nats(store) => Ok(store.put(key, value).await?),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => connection.change(bucket, key, Change::Put(value)).await,
+        }
+    }
+
+    /// Deletes the value of this revision.
+    pub(crate) async fn delete(&self, key: &str, revision: u64) -> anyhow::Result<()> {
+        match self {
+            Self::Nats(store) => Ok(store.delete_expect_revision(key, Some(revision)).await?),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => {
+                connection.change(bucket, key, Change::Delete(revision)).await.map(drop)
+            }
+        }
+    }
+
+    /// How many keys `<prefix>.<one word>` there are.
+    pub(crate) async fn count(&self, prefix: &str) -> anyhow::Result<usize> {
+        match self {
+            Self::Nats(store) => {
+                let all = format!("{}{prefix}.*", store.prefix);
+                let living: Vec<_> = store.stream.info_with_subjects(all).await?.try_collect().await?;
+                Ok(living.len())
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => connection.count(bucket, prefix).await.map_err(anyhow::Error::msg),
+        }
+    }
+
+    /// Takes a key away without a trace that would count as one.
+    pub(crate) async fn purge(&self, key: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Nats(store) => {
+                store.stream.purge().filter(format!("{}{key}", store.prefix)).await?;
+                Ok(())
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => connection.change(bucket, key, Change::Purge).await.map(drop),
+        }
+    }
+
+    pub(crate) async fn entry(&self, key: &str) -> anyhow::Result<Option<Entry>> {
+        match self {
+            Self::Nats(store) => {
+                let found = store.entry(key).await?;
+                let put = found.filter(|entry| entry.operation == kv::Operation::Put);
+                Ok(put.map(|entry| Entry { value: entry.value, revision: entry.revision }))
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => {
+                let found = connection.value(bucket, key).await.map_err(anyhow::Error::msg)?;
+                Ok(found.map(|(value, revision)| Entry { value, revision }))
+            }
+        }
+    }
+}

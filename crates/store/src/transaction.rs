@@ -1,0 +1,88 @@
+//! The resolver's transaction as it asks for it: PostgreSQL's, or with the feature `simulation` one in memory.
+
+use std::collections::BTreeSet;
+
+use model::{Group, HistoryRow, ItemId, Key, RecordRef, Status, Version};
+
+use crate::{Base, Save, Store, batch};
+
+/// A transaction over the items that one batch of messages touches.
+#[derive(Debug)]
+pub struct Batch(Under);
+
+#[derive(Debug)]
+enum Under {
+    Postgres(batch::Batch),
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulation::Batch),
+}
+
+impl Store {
+    /// Opens a batch.
+    pub async fn batch(&self) -> sqlx::Result<Batch> {
+        match &self.base {
+            Base::Postgres(pool) => Ok(Batch(Under::Postgres(batch::Batch::begin(pool).await?))),
+            #[cfg(feature = "simulation")]
+            Base::Simulated(client) => Ok(Batch(Under::Simulated(client.begin().await?))),
+        }
+    }
+
+    /// Opens a batch that shows what there is, as of one moment, and holds nobody up. PostgreSQL itself refuses to write in it.
+    pub async fn look(&self) -> sqlx::Result<Batch> {
+        Ok(Batch(Under::Postgres(batch::Batch::look(self.pool()?).await?)))
+    }
+}
+
+/// Asks whatever lies under it.
+macro_rules! ask {
+    ($batch:expr, $under:ident => $answer:expr) => {
+        match $batch {
+            Under::Postgres($under) => $answer.await,
+            #[cfg(feature = "simulation")]
+            Under::Simulated($under) => $answer.await,
+        }
+    };
+}
+
+impl Batch {
+    /// Loads and locks, in id order, the items of these records.
+    pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
+        ask!(&mut self.0, batch => batch.load(wanted))
+    }
+
+    /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another
+    /// looks for who mentions what it owns, and neither would see the other.
+    pub async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
+        ask!(&mut self.0, batch => batch.lock_keys(keys))
+    }
+
+    /// Which records own these identifiers.
+    pub async fn owners(&mut self, keys: &[Key]) -> sqlx::Result<Vec<(Key, RecordRef)>> {
+        ask!(&mut self.0, batch => batch.owners(keys))
+    }
+
+    /// Records that mention one of these identifiers.
+    pub async fn mentioning(&mut self, keys: &[Key]) -> sqlx::Result<Vec<RecordRef>> {
+        ask!(&mut self.0, batch => batch.mentioning(keys))
+    }
+
+    /// The status that an item had at a version.
+    pub async fn status_at(&mut self, item: ItemId, version: Version) -> sqlx::Result<Option<Status>> {
+        ask!(&mut self.0, batch => batch.status_at(item, version))
+    }
+
+    /// The rows of these items that these messages caused: what a redelivered input publishes again.
+    pub async fn rows_caused_by(&mut self, items: &[ItemId], causes: &[u64]) -> sqlx::Result<Vec<HistoryRow>> {
+        ask!(&mut self.0, batch => batch.rows_caused_by(items, causes))
+    }
+
+    /// Writes it all. Nothing is visible before [`Batch::commit`].
+    pub async fn save(&mut self, save: &Save) -> sqlx::Result<()> {
+        ask!(&mut self.0, batch => batch.save(save))
+    }
+
+    /// Makes it durable.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        ask!(self.0, batch => batch.commit())
+    }
+}
