@@ -9,6 +9,7 @@ mod say;
 mod servers;
 mod setting;
 mod signals;
+mod simulate;
 mod state;
 mod test;
 mod tools;
@@ -37,6 +38,8 @@ enum Task {
     Test(test::Options),
     /// Measure against baselines taken in the same run
     Bench(bench::Options),
+    /// Run simulated worlds, each on its seed: the whole system with everything that can go wrong
+    Simulate(simulate::Options),
     /// What a machine runs before a change is taken: the same as `test`
     Ci,
     /// Check the dependencies' advisories, licences and sources; installs cargo-deny where it is missing
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Up(options) => up::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Ci => test::run(&test::Options::default()),
         Task::Deny => deny::run(),
         Task::Install => tools::install(),
