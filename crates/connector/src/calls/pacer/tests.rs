@@ -204,3 +204,16 @@ fn it_is_full_while_as_many_calls_are_under_way_as_may_be() {
     pacer.end(&drawn[0], Ended::Unsent, now);
     assert!(!pacer.is_full());
 }
+
+#[test]
+fn the_last_point_of_a_span_may_be_spent_and_the_next_comes_when_the_oldest_is_over() {
+    let (mut pacer, now) = (Pacer::new(limits::GITHUB, 1_000), Instant::now());
+    for spent in 0..900 {
+        let at = now + SECOND * (spent / 450);
+        assert_eq!(pacer.wait(&urgent(), at), None, "after {spent} points");
+        let drawn = pacer.begin(&urgent(), at);
+        pacer.end(&drawn, Ended::Unanswered, at);
+    }
+    assert_eq!(pacer.wait(&urgent(), now + SECOND), Some(59 * SECOND));
+    assert_eq!(pacer.wait(&urgent(), now + 60 * SECOND), None);
+}
