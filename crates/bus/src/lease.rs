@@ -17,6 +17,8 @@ pub(crate) const EXPIRES: Duration = Duration::from_secs(6);
 pub(crate) const RENEW: Duration = Duration::from_secs(2);
 /// A holder believes itself no longer than this after its last renewal began.
 const BELIEVED: Duration = Duration::from_secs(5);
+/// How long one attempt at a renewal waits for its answer: one that is lost must not cost the lease.
+const ATTEMPT: Duration = Duration::from_secs(1);
 /// How often a waiting one looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
 
@@ -119,7 +121,7 @@ async fn keep(
             () = tokio::time::sleep(pause) => {}
         }
         let began = Instant::now();
-        let left = BELIEVED.saturating_sub(since.elapsed());
+        let left = BELIEVED.saturating_sub(since.elapsed()).min(ATTEMPT);
         match tokio::time::timeout(left, keys.update(key, holder.clone().into(), revision)).await {
             Ok(Ok(renewed)) => (revision, since, pause) = (renewed, began, RENEW),
             _ if since.elapsed() >= BELIEVED => return false,
