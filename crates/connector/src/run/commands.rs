@@ -14,34 +14,41 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use super::deliver::{deliver, report_overtaken};
-use super::{FINISH, Loop};
+use super::{BUS_PAUSE, FINISH, Loop};
 use crate::Connector;
 use crate::lanes::Lanes;
 
 /// Waiting commands say this often that they are not forgotten.
 const PROGRESS: Duration = Duration::from_secs(3);
 
-/// Carries the partition's commands out whenever it is held.
+/// Carries the partition's commands out whenever it is held. A bus that is away comes back: until then it is tried again.
 pub(super) async fn run<C: Connector>(parts: Loop<C>, share: Share, partition: u32) -> anyhow::Result<()> {
-    let shutdown = parts.process.shutdown().clone();
-    while !shutdown.is_cancelled() {
-        let lease = match share.lease(partition).await {
-            Ok(lease) => lease,
-            Err(_) if shutdown.is_cancelled() => break,
-            Err(error) => return Err(error),
-        };
-        let stop = lease.lost().child_token();
-        let feed = parts.bus.commands(&parts.system, partition).await?;
-        let held = Partition {
-            parts: parts.clone(),
-            stop,
-            records: BTreeMap::new(),
-            queue: Lanes::default(),
-            at_work: Vec::new(),
-        };
-        held.run(feed).await?;
+    while !parts.process.shutdown().is_cancelled() {
+        if let Err(error) = hold(&parts, &share, partition).await {
+            tracing::warn!(partition, error = format!("{error:#}"), "the commands are read anew");
+            parts.pause(BUS_PAUSE).await;
+        }
     }
     Ok(())
+}
+
+/// Waits for the partition, and carries its commands out for as long as it is held.
+async fn hold<C: Connector>(parts: &Loop<C>, share: &Share, partition: u32) -> anyhow::Result<()> {
+    let lease = match share.lease(partition).await {
+        Ok(lease) => lease,
+        Err(_) if parts.process.shutdown().is_cancelled() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let stop = lease.lost().child_token();
+    let feed = parts.bus.commands(&parts.system, partition).await?;
+    let held = Partition {
+        parts: parts.clone(),
+        stop,
+        records: BTreeMap::new(),
+        queue: Lanes::default(),
+        at_work: Vec::new(),
+    };
+    held.run(feed).await
 }
 
 struct Partition<C> {
