@@ -2,7 +2,8 @@
 //!
 //! Pure. Within one second an issue can be closed, opened and closed again, and all three look like two. What was last seen of
 //! a record is remembered for as long as another edit may share its second: the same again is a copy, anything else a turn.
-//! Without the memory, after a restart, turns have names that no earlier process gave.
+//! Without the memory, after a restart, turns have names that no earlier process gave. What the second ended with is told once
+//! more when it is over: another process may have told a turn in between that this one never saw.
 
 use std::collections::HashMap;
 
@@ -34,9 +35,7 @@ struct Last {
     id: String,
     /// When this position was first seen, by our clock.
     since_ms: i64,
-    /// How many statuses in a row were seen at this position.
-    turns: u32,
-    /// How many of them when its second was over.
+    /// How many statuses in a row were seen at this position when its second was over.
     late: u32,
     /// Something else than a sweep told of this position.
     told: bool,
@@ -59,7 +58,7 @@ impl Sights {
     pub fn name(&mut self, seen: &mut Observation, now_ms: i64) {
         let Some(position) = seen.position else { return };
         let mut unsettled = is_unsettled(seen.occurred_at, now_ms);
-        let (mut turns, mut late, mut told, mut since_ms) = (1, 0, seen.source != Source::Sweep, now_ms);
+        let (mut late, mut told, mut since_ms) = (0, seen.source != Source::Sweep, now_ms);
         match self.known.get_mut(&seen.record) {
             // It is stale, and will be taken for that whatever its name.
             Some(last) if last.position > position => return,
@@ -67,11 +66,10 @@ impl Sights {
                 unsettled = now_ms - last.since_ms < UNSETTLED_MS;
                 since_ms = last.since_ms;
                 last.told |= told;
-                if last.native == seen.native && (unsettled || last.turns == 1 || last.late > 0) {
+                if last.native == seen.native && (unsettled || last.late > 0) {
                     seen.id.clone_from(&last.id);
                     return;
                 }
-                turns += last.turns;
                 late = last.late;
                 told = last.told;
             }
@@ -92,7 +90,7 @@ impl Sights {
         if self.known.len() >= RECORDS_MAX && !self.known.contains_key(&seen.record) {
             self.known.clear();
         }
-        let last = Last { position, native: seen.native.clone(), id: seen.id.clone(), since_ms, turns, late, told };
+        let last = Last { position, native: seen.native.clone(), id: seen.id.clone(), since_ms, late, told };
         self.known.insert(seen.record.clone(), last);
     }
 }
@@ -126,7 +124,20 @@ mod tests {
         let mut sights = Sights::new(1);
         let first = id(&mut sights, "open", SOON);
         assert_eq!(id(&mut sights, "open", SOON), first);
-        assert_eq!(id(&mut sights, "open", LATER), first, "nothing else was ever seen in its second");
+        let over = id(&mut sights, "open", LATER);
+        assert_ne!(over, first, "another process may have told something else of its second");
+        assert_eq!(id(&mut sights, "open", LATER), over);
+    }
+
+    #[test]
+    fn what_returns_behind_another_processs_back_is_told_when_its_second_is_over() {
+        let (mut one, mut other) = (Sights::new(1), Sights::new(2));
+        let told = [id(&mut one, "open", SOON), id(&mut other, "closed/completed", SOON), id(&mut one, "open", SOON)];
+        assert_eq!(told[0], told[2], "one process cannot know that it was closed in between");
+        assert!(
+            !told.contains(&id(&mut one, "open", LATER)),
+            "the sweep's sight must not vanish as a copy of the first"
+        );
     }
 
     #[test]
