@@ -2,10 +2,10 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=../../proto");
-    let files = protox::compile(["lockstep/v1/lockstep.proto"], ["../../proto"])?;
+    let files = protox::compile(["lockstep/v1/watch.proto"], ["../../proto"])?;
     prost_build::Config::new()
         .type_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")
-        .type_attribute(".", "#[serde(default, deny_unknown_fields)]")
+        .message_attribute(".", "#[serde(default, deny_unknown_fields)]")
         .btree_map(["."])
         .compile_fds(files)?;
     Ok(())

@@ -13,7 +13,7 @@ use model::{Lane, System};
 use crate::Config;
 
 pub use subjects::{
-    change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, swept, system_of,
+    alert, change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, swept, system_of,
     token, untoken, webhook,
 };
 
@@ -36,6 +36,8 @@ pub enum Stream {
     Changes,
     /// Telemetry that is worth seeing and not worth a disk.
     Live,
+    /// What a person should know: the newest of each alert.
+    Alerts,
     /// What nobody could handle.
     DeadLetters,
 }
@@ -116,7 +118,7 @@ pub const STREAMS: &[StreamSpec] = &[
         memory: false,
         max_age_s: 7 * DAY,
         max_per_subject: -1,
-        share: 25,
+        share: 24,
         refuses: false,
         duplicate_window_s: 120,
         read_by: "broadcaster, anyone",
@@ -134,6 +136,19 @@ pub const STREAMS: &[StreamSpec] = &[
         duplicate_window_s: 60,
         read_by: "broadcaster, monitor",
         why: "telemetry that is worth seeing and not worth a disk",
+    },
+    StreamSpec {
+        stream: Stream::Alerts,
+        name: "ALERTS",
+        subjects: &["lockstep.alert.*.*"],
+        memory: false,
+        max_age_s: 7 * DAY,
+        max_per_subject: 1,
+        share: 1,
+        refuses: false,
+        duplicate_window_s: 120,
+        read_by: "broadcaster, anyone",
+        why: "whoever was away must still learn of a critical alert that nobody has seen to",
     },
     StreamSpec {
         stream: Stream::DeadLetters,
@@ -164,7 +179,8 @@ impl Stream {
             Stream::Commands => 2,
             Stream::Changes => 3,
             Stream::Live => 4,
-            Stream::DeadLetters => 5,
+            Stream::Alerts => 5,
+            Stream::DeadLetters => 6,
         };
         &STREAMS[at]
     }
@@ -182,6 +198,7 @@ impl Stream {
             "command" => Some(Self::Commands),
             "change" => Some(Self::Changes),
             "live" => Some(Self::Live),
+            "alert" => Some(Self::Alerts),
             "dead" => Some(Self::DeadLetters),
             _ => None,
         }

@@ -32,6 +32,11 @@ pub fn live(kind: &str, key: &str) -> String {
     format!("lockstep.live.{}.{}", token(kind), token(key))
 }
 
+/// Where an alert is published.
+pub fn alert(severity: &str, id: &str) -> String {
+    format!("lockstep.alert.{}.{}", token(severity), token(id))
+}
+
 /// Where what nobody could handle is published.
 pub fn dead(service: &str, reason: &str) -> String {
     format!("lockstep.dead.{}.{}", token(service), token(reason))
