@@ -1,7 +1,7 @@
 //! An item as people and programs see it.
 
-use model::{Group, Policy, Step};
-use serde_json::{Value, json};
+use model::{Group, Lane, Policy, Step};
+use serde_json::{Map, Value, json};
 
 /// The JSON form of an item with its records side by side.
 pub(super) fn item(group: &Group, policy: &Policy) -> Value {
@@ -27,6 +27,9 @@ pub(super) fn item(group: &Group, policy: &Policy) -> Value {
 
 fn record(group: &Group, place: usize, policy: &Policy) -> Value {
     let link = &group.links[place];
+    // Whoever published a status can tell by it whether its turn has come, even if it changed nothing.
+    let taken: Map<String, Value> =
+        Lane::ALL.iter().map(|lane| (lane.as_str().to_owned(), link.sequences[*lane as usize].into())).collect();
     json!({
         "record": link.record,
         "keys": link.keys,
@@ -37,5 +40,6 @@ fn record(group: &Group, place: usize, policy: &Policy) -> Value {
         "position": link.position,
         "url": link.url,
         "last_error": link.last_error,
+        "taken": taken,
     })
 }
