@@ -5,9 +5,12 @@ use std::io::Write;
 use connector::Decoded;
 use connector_github::decode::Terms;
 use connector_linear::decode::Us;
+use intake::telemetry::Telemetry;
+use intake::{Context, Refused};
 use model::{Lifecycles, Mappings, Native, RecordRef, Vocabulary, Word};
 use proto::v1;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::onward;
 
@@ -22,6 +25,7 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "agent_events", run: agent_events },
     Target { name: "configuration", run: configuration },
     Target { name: "github_webhook", run: github_webhook },
     Target { name: "linear_webhook", run: linear_webhook },
@@ -30,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "signature", run: signature },
     Target { name: "sse", run: sse },
     Target { name: "status", run: status },
+    Target { name: "telemetry", run: telemetry },
 ];
 
 /// A moment soon after those in the corpus: what is older is read again instead of believed.
@@ -75,14 +80,59 @@ fn signature(data: &[u8]) {
 }
 
 fn status(data: &[u8]) {
-    match ingest::testing::statuses(data, NOW_MS, onward::lifecycles()) {
-        Ok(taken) => taken.iter().for_each(onward::crosses_the_bus),
-        Err(problem) => {
-            assert!(problem.status.is_client_error(), "{problem}");
-            // The answer goes to whoever sent it, and a stranger must not make it long.
-            assert!(problem.detail.len() < 8 * 1024, "{} bytes of detail", problem.detail.len());
+    let Ok(body) = serde_json::from_slice(data) else { return };
+    match intake::statuses(body).and_then(|list| intake::ready(list, &context())) {
+        Ok(taken) => taken.iter().for_each(|ready| onward::crosses_the_bus(&ready.observation)),
+        Err(refused) => is_short(&refused),
+    }
+}
+
+fn agent_events(data: &[u8]) {
+    let Ok(body) = serde_json::from_slice(data) else { return };
+    match intake::agent_events::events(body).and_then(|list| intake::agent_events::ready(list, &context())) {
+        Ok(taken) => taken.iter().for_each(|ready| onward::crosses_the_bus(&ready.observation)),
+        Err(refused) => are_short(&refused),
+    }
+}
+
+/// As a request, and as any client may have put it onto the bus: what was taken is read back as it was.
+fn telemetry(data: &[u8]) {
+    for (subject, kind) in [("lockstep.live.agent_state.a", None), ("lockstep.alert.info.a", Some(proto::JSON))] {
+        if let Err(wrong) = intake::telemetry::from_bus(subject, kind, data, NOW_MS, onward::lifecycles()) {
+            assert!(wrong.to_string().len() < 8 * 1024, "{} bytes", wrong.to_string().len());
         }
     }
+    let Ok(body) = serde_json::from_slice(data) else { return };
+    match intake::telemetry::messages(body).and_then(|list| intake::telemetry::ready(list, &context())) {
+        Ok(taken) => taken.iter().for_each(|ready| is_read_back(&ready.telemetry)),
+        Err(refused) => are_short(&refused),
+    }
+}
+
+fn is_read_back(telemetry: &Telemetry) {
+    let subject = match telemetry {
+        Telemetry::SystemAlert(alert) => bus::topology::alert(&alert.severity, &alert.id),
+        other => bus::topology::live(other.kind(), other.key()),
+    };
+    let read = intake::telemetry::from_bus(&subject, None, &telemetry.encode(), NOW_MS, onward::lifecycles());
+    assert_eq!(read.as_ref(), Ok(telemetry), "{subject}");
+}
+
+/// So are its parts, of which a request can have as many as it has messages.
+fn are_short(refused: &Refused) {
+    is_short(refused);
+    for error in &refused.errors {
+        assert!(error.to_string().len() < 8 * 1024, "{} bytes of an error", error.to_string().len());
+    }
+}
+
+fn context() -> Context<'static> {
+    Context { now_ms: NOW_MS, request_key: Some("key".into()), lifecycles: onward::lifecycles(), fresh_id: Uuid::nil }
+}
+
+/// The answer goes to whoever sent it, and a stranger must not make it long.
+fn is_short(refused: &Refused) {
+    assert!(refused.detail.len() < 8 * 1024, "{} bytes of detail", refused.detail.len());
 }
 
 /// The first byte says whether the rest is protobuf or JSON.

@@ -52,6 +52,7 @@ mod fuzzed {
     use super::*;
 
     targets! {
+        any_event_of_an_agent_is_taken_or_refused = "agent_events";
         any_configuration_is_taken_or_refused = "configuration";
         any_body_from_github_is_taken_or_refused = "github_webhook";
         any_body_from_linear_is_taken_or_refused = "linear_webhook";
@@ -60,5 +61,6 @@ mod fuzzed {
         no_header_is_a_signature = "signature";
         any_stream_of_an_agent_is_the_same_however_it_is_cut = "sse";
         any_status_is_taken_or_refused = "status";
+        any_telemetry_is_taken_or_refused = "telemetry";
     }
 }

@@ -1,9 +1,11 @@
 //! The messages that cross the bus, their JSON form, and their conversions to the model.
 
 mod convert;
+mod token;
 mod wire;
 
 pub use convert::{Malformed, actor_to, command_from, command_to, observation_from, observation_to, report_from};
+pub use token::{token, untoken};
 pub use wire::{DecodeError, JSON, PROTOBUF, decode, encode, encode_json};
 
 /// The generated messages.

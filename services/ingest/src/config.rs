@@ -13,11 +13,11 @@ use serde::Deserialize;
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The keys of which `/v1/status` wants one. Without any it is open, and then the address must be a local one.
+    /// The keys of which `/v1/status`, `/v1/telemetry` and `/v1/agent-events` want one. Without any it is open, and then the address must be a local one.
     pub api_keys: Vec<Secret>,
-    /// Lets everyone who can reach the address post statuses without a key.
+    /// Lets everyone who can reach the address post to those without a key.
     pub allow_anonymous: bool,
-    /// How large the body of a status request may be.
+    /// How large the body of one of their requests may be.
     pub body_max_bytes: usize,
     /// How long a request's body may take to arrive.
     pub body_wait_ms: u64,

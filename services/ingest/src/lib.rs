@@ -1,12 +1,15 @@
-//! Takes webhooks and statuses over HTTP and answers only after JetStream stored them.
+//! Takes webhooks, statuses and telemetry over HTTP and answers only after JetStream stored them.
 //!
 //! Knows who may speak and whether the form is right; what a status means is decided by the resolver.
 
+mod agent_events;
+mod asked;
 mod body;
 mod config;
 mod recent;
 mod signature;
 mod status;
+mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod webhooks;
@@ -93,6 +96,8 @@ fn router(ingest: Ingest) -> Router {
         .route("/webhooks/linear", post(linear::receive))
         .route("/webhooks/github", post(github::receive))
         .route("/v1/status", post(status::receive))
+        .route("/v1/agent-events", post(agent_events::receive))
+        .route("/v1/telemetry", post(telemetry::receive))
         // Each face has a limit of its own, which `body::read` keeps.
         .layer(DefaultBodyLimit::disable())
         .with_state(ingest)

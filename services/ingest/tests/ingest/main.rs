@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod agent_events;
 mod status;
+mod telemetry;
 mod webhooks;
 mod world;

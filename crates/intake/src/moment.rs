@@ -1,0 +1,33 @@
+//! Reads a moment as people and programs write it.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Below this a number of milliseconds lies before 1974 and is surely one of seconds.
+const MS_MIN: i64 = 100_000_000_000;
+/// The end of the year 9999.
+const MS_MAX: i64 = 253_402_300_799_999;
+
+const FORMS: &str = "must be a moment such as \"2026-01-31T12:00:00Z\" (RFC 3339), or milliseconds since 1970";
+
+/// Milliseconds since 1970, from RFC 3339 or from a number of them.
+pub(crate) fn read(value: &Value) -> Result<i64, String> {
+    let ms = match value {
+        Value::String(text) => {
+            let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| FORMS.to_owned())?;
+            i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).map_err(|_| FORMS.to_owned())?
+        }
+        Value::Number(number) => number.as_i64().ok_or(FORMS)?,
+        _ => return Err(FORMS.into()),
+    };
+    of_our_time(ms)
+}
+
+/// The same milliseconds, unless they are no moment of our time.
+pub(crate) fn of_our_time(ms: i64) -> Result<i64, String> {
+    if (MS_MIN..=MS_MAX).contains(&ms) {
+        return Ok(ms);
+    }
+    Err(format!("{FORMS}; {ms} ms is not a moment of our time"))
+}
