@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use async_nats::jetstream::stream::StorageType;
 use async_nats::jetstream::{self, kv};
 use async_nats::{ConnectOptions, Event};
 use runtime::{Count, Counter, Process};
@@ -68,7 +69,7 @@ impl Bus {
         jetstream.query_account().await.with_context(|| {
             format!("the NATS server at {} has no JetStream for us: start it with -js", config.shown_url())
         })?;
-        let server = Server::Nats(Box::new(Nats { jetstream, publisher }));
+        let server = Server::Nats(Box::new(Nats { jetstream, publisher, tickets: Arc::default() }));
         let config = Arc::new(config.clone());
         let bus = Self { client: Client::Nats(client), server, attempt, config, epoch: watched };
         process.ready("nats", Ok(()));
@@ -97,9 +98,15 @@ impl Bus {
             num_replicas: self.config.replicas,
             ..kv::Config::default()
         };
+        // A ticket is worth nothing after a restart, and no disk.
+        let tickets = kv::Config {
+            storage: StorageType::Memory,
+            ..bucket(topology::TICKETS, crate::ticket::EXPIRES, 16 * 1024 * 1024)
+        };
         for config in [
             bucket(topology::LEASES, crate::lease::EXPIRES, 16 * 1024 * 1024),
             bucket(topology::CURSORS, Duration::ZERO, 64 * 1024 * 1024),
+            tickets,
         ] {
             let name = config.bucket.clone();
             let made = jetstream.create_or_update_key_value(config).await;

@@ -81,6 +81,12 @@ impl Feed {
         }
     }
 
+    /// Of a tail: which life of its stream the messages of the last batch are of. A stream that was deleted and made again
+    /// counts its sequences anew, and is read from its beginning.
+    pub fn stream_epoch(&self) -> Option<&str> {
+        self.readers.first().and_then(Reader::epoch)
+    }
+
     /// In an ordered feed: hands out again, in order, all that is not acknowledged. In another feed it does nothing.
     pub fn rewind(&mut self) {
         self.readers.iter_mut().for_each(Reader::rewind);

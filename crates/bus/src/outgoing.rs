@@ -109,9 +109,14 @@ impl Outgoing {
         Self { subject: topology::webhook(system), id: format!("w:{system}:{id}"), payload: body, headers }
     }
 
-    /// Telemetry as JSON.
-    pub fn live(kind: &str, key: &str, id: String, json: Vec<u8>) -> Self {
-        Self::new(topology::live(kind, key), id, json).with_header(headers::CONTENT_TYPE, proto::JSON.to_owned())
+    /// Telemetry as protobuf: `key` is the agent, metric, workflow, target or operation that it is about.
+    pub fn live(kind: &str, key: &str, id: String, protobuf: Vec<u8>) -> Self {
+        Self::new(topology::live(kind, key), id, protobuf)
+    }
+
+    /// An alert as protobuf, which takes the place of an earlier one of its severity and id. `message_id` is the message's.
+    pub fn alert(severity: &str, id: &str, message_id: String, protobuf: Vec<u8>) -> Self {
+        Self::new(topology::alert(severity, id), message_id, protobuf)
     }
 
     /// A message by its parts.

@@ -65,6 +65,7 @@ impl Jetstream {
         let buckets = BTreeMap::from([
             (crate::topology::LEASES, Bucket::new(Some(crate::lease::EXPIRES))),
             (crate::topology::CURSORS, Bucket::new(None)),
+            (crate::topology::TICKETS, Bucket::new(Some(crate::ticket::EXPIRES))),
         ]);
         Self(Arc::new(Mutex::new(State { left_out: None, logs, buckets, faults: Faults::default() })))
     }

@@ -13,8 +13,8 @@ use model::{Lane, System};
 use crate::Config;
 
 pub use subjects::{
-    alert, change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, swept, system_of,
-    token, untoken, webhook,
+    alert, change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, swept,
+    system_of, token, untoken, webhook,
 };
 
 const HOUR: u64 = 3_600;
@@ -169,10 +169,12 @@ pub const STREAMS: &[StreamSpec] = &[
 pub(crate) const LEASES: &str = "LEASES";
 /// The key-value bucket of sweep cursors.
 pub(crate) const CURSORS: &str = "CURSORS";
+/// The key-value bucket of tickets.
+pub(crate) const TICKETS: &str = "TICKETS";
 
 impl Stream {
     /// How it is kept.
-    pub fn spec(self) -> &'static StreamSpec {
+    pub const fn spec(self) -> &'static StreamSpec {
         let at = match self {
             Stream::Webhooks => 0,
             Stream::Observations => 1,

@@ -4,6 +4,8 @@
 
 #[path = "bus/dead_letters.rs"]
 mod dead_letters;
+#[path = "bus/tickets.rs"]
+mod tickets;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

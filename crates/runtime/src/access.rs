@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::ConfigError;
 use crate::{Problem, Secret};
@@ -27,9 +27,18 @@ impl Keys {
         let Some(given) = given(headers) else {
             return Err(Problem::unauthorized("key_missing", "send a key as Authorization: Bearer … or X-API-Key"));
         };
+        let known = self.position(given);
+        known.map(drop).ok_or_else(|| Problem::unauthorized("key_unknown", "the key is not one of ours"))
+    }
+
+    /// Which of the keys this is, in the order of [`new`](Self::new). Takes equally long whichever it is, or none.
+    pub fn position(&self, given: &[u8]) -> Option<usize> {
         let given: [u8; 32] = Sha256::digest(given).into();
-        let known = self.0.iter().fold(Choice::from(0), |known, key| known | key.ct_eq(&given));
-        if bool::from(known) { Ok(()) } else { Err(Problem::unauthorized("key_unknown", "the key is not one of ours")) }
+        let mut found = 0;
+        for (at, key) in (1_u64..).zip(&self.0) {
+            found.conditional_assign(&at, key.ct_eq(&given));
+        }
+        usize::try_from(found).ok()?.checked_sub(1)
     }
 }
 
@@ -41,16 +50,28 @@ pub fn check(
     allow_anonymous: bool,
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> Result<(), ConfigError> {
-    let refused = |key: &str, why: String| Err(ConfigError::new(format!("{section}.{key}"), why));
     if api_keys.iter().any(Secret::is_empty) {
-        return refused("api_keys", "holds an empty entry, which anybody could guess; leave it out".into());
+        let why = "holds an empty entry, which anybody could guess; leave it out";
+        return Err(ConfigError::new(format!("{section}.api_keys"), why));
     }
-    if !api_keys.is_empty() && allow_anonymous {
-        return refused("allow_anonymous", format!("is true while {section}.api_keys has keys; choose one"));
-    }
-    let open = addresses.into_iter().find(|address| !address.ip().is_loopback());
-    match open {
-        Some(address) if api_keys.is_empty() && !allow_anonymous => refused(
+    let guard = (!api_keys.is_empty()).then_some("api_keys has keys");
+    check_open(section, guard, allow_anonymous, addresses)
+}
+
+/// The rule of [`check`] for a section that may be guarded by other means than `api_keys` too. `guard` is what guards it, to be
+/// read after the section's name and a dot.
+pub fn check_open(
+    section: &str,
+    guard: Option<&str>,
+    allow_anonymous: bool,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<(), ConfigError> {
+    let refused = |key: &str, why: String| Err(ConfigError::new(format!("{section}.{key}"), why));
+    match (guard, addresses.into_iter().find(|address| !address.ip().is_loopback())) {
+        (Some(guard), _) if allow_anonymous => {
+            refused("allow_anonymous", format!("is true while {section}.{guard}; choose one"))
+        }
+        (None, Some(address)) if !allow_anonymous => refused(
             "api_keys",
             format!(
                 "is empty while {address} can be reached from other machines; set a key, or {section}.allow_anonymous = true"
@@ -60,7 +81,8 @@ pub fn check(
     }
 }
 
-fn given(headers: &HeaderMap) -> Option<&[u8]> {
+/// The key that a request brings, as `X-API-Key` or `Authorization: Bearer`. It may be empty.
+pub fn given(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(key) = headers.get("x-api-key") {
         return Some(key.as_bytes());
     }
@@ -90,5 +112,14 @@ mod tests {
         }
         assert_eq!(answer(&keys, "x-api-key", "tw"), 401);
         assert_eq!(answer(&[], "accept", "*/*"), 200);
+    }
+
+    #[test]
+    fn a_key_is_told_from_the_others() {
+        let keys = Keys::new(&["one".into(), "two".into(), "three".into()]);
+        let found: Vec<_> =
+            ["three", "one", "two", "four", ""].iter().map(|key| keys.position(key.as_bytes())).collect();
+        assert_eq!(found, [Some(2), Some(0), Some(1), None, None]);
+        assert_eq!(Keys::new(&[]).position(b"one"), None);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 /// A refusal, answered as `application/problem+json`.
@@ -19,7 +19,8 @@ pub struct Problem {
     /// What is wrong with this request, and what would be right.
     pub detail: String,
     more: Map<String, Value>,
-    retry_after: Option<Duration>,
+    /// Boxed, because most have none and every refusal is handed about.
+    headers: Option<Box<HeaderMap>>,
 }
 
 macro_rules! problems {
@@ -34,7 +35,7 @@ macro_rules! problems {
 impl Problem {
     /// A problem of any status.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), more: Map::new(), retry_after: None }
+        Self { status, code, title, detail: detail.into(), more: Map::new(), headers: None }
     }
 
     problems! {
@@ -71,11 +72,17 @@ impl Problem {
         self
     }
 
+    /// Adds a header to the answer, such as the version that would be right.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.headers.get_or_insert_default().insert(name, value.into());
+        self
+    }
+
     /// Adds a `Retry-After`, in whole seconds, at least one.
     #[must_use]
-    pub fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
-        self
+    pub fn retry_after(self, wait: Duration) -> Self {
+        self.with_header(header::RETRY_AFTER, wait.as_secs().max(1))
     }
 }
 
@@ -98,9 +105,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(Value::Object(body))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(wait) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-        }
+        headers.extend(self.headers.map(|headers| *headers).unwrap_or_default());
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -2,9 +2,7 @@
 //!
 //! Names and labels stand here and nowhere else. No label ever carries the id of an item or a record.
 
-use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// The names of the families.
 pub mod names {
@@ -32,10 +30,6 @@ pub mod names {
     pub const PACER_GRANTED: &str = "lockstep_pacer_granted_total";
     /// Calls of connectors that the system turned away because of a limit.
     pub const PACER_REFUSED: &str = "lockstep_pacer_refused_total";
-    /// WebSocket clients connected now.
-    pub const WEBSOCKET_CLIENTS: &str = "lockstep_websocket_clients";
-    /// Messages sent to clients.
-    pub const BROADCAST_MESSAGES: &str = "lockstep_broadcast_messages_total";
     /// Differences that only a sweep found.
     pub const DRIFT_FOUND: &str = "lockstep_drift_found_total";
 }
@@ -68,10 +62,6 @@ pub struct Metrics {
     pub pacer_granted_total: IntCounterVec,
     /// `{system}`
     pub pacer_refused_total: IntCounterVec,
-    /// Without labels.
-    pub websocket_clients: IntGauge,
-    /// Without labels.
-    pub broadcast_messages_total: IntCounter,
     /// `{system}`
     pub drift_found_total: IntCounterVec,
 }
@@ -103,10 +93,6 @@ impl Metrics {
             &["stream", "consumer"],
         )
         .expect(FIXED);
-        let websocket_clients =
-            IntGauge::new(names::WEBSOCKET_CLIENTS, "WebSocket clients connected now.").expect(FIXED);
-        let broadcast_messages_total =
-            IntCounter::new(names::BROADCAST_MESSAGES, "Messages sent to clients.").expect(FIXED);
         let pacer_waiting = IntGaugeVec::new(
             Opts::new(names::PACER_WAITING, "Calls of connectors that wait for a place in their credential's line."),
             &["system", "lane"],
@@ -115,8 +101,6 @@ impl Metrics {
         registry.register(Box::new(pacer_waiting.clone())).expect(FIXED);
         registry.register(Box::new(stage_duration_seconds.clone())).expect(FIXED);
         registry.register(Box::new(consumer_lag.clone())).expect(FIXED);
-        registry.register(Box::new(websocket_clients.clone())).expect(FIXED);
-        registry.register(Box::new(broadcast_messages_total.clone())).expect(FIXED);
         Self {
             deliveries_total: counters(names::DELIVERIES, "What became of commands.", &["system", "outcome"]),
             observations_total: counters(names::OBSERVATIONS, "What was found about observations.", &["verdict"]),
@@ -146,8 +130,6 @@ impl Metrics {
                 "Calls of connectors that the system turned away because of a limit.",
                 &["system"],
             ),
-            websocket_clients,
-            broadcast_messages_total,
             drift_found_total: counters(names::DRIFT_FOUND, "Differences that only a sweep found.", &["system"]),
             registry,
         }

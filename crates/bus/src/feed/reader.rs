@@ -28,12 +28,24 @@ enum Kind {
     Ordered { partition: u32, lane: Lane, generation: Generation, held: Arc<Held> },
     /// A durable consumer whose messages are acknowledged one by one.
     Shared { stream: Stream, config: Box<pull::Config> },
-    /// A consumer that comes and goes.
-    Tail { stream: Stream, subjects: Vec<String>, policy: DeliverPolicy, last: u64 },
+    /// A consumer that comes and goes. `epoch` is the life of the stream that is read.
+    Tail { stream: Stream, subjects: Vec<String>, policy: DeliverPolicy, last: u64, epoch: String },
 }
 
-/// What comes of opening: the messages, and for a lane its new generation.
-pub(super) type Opened = (Messages, Option<Generation>);
+/// What comes of opening.
+pub(super) struct Opened {
+    messages: Messages,
+    /// Of a lane.
+    generation: Option<Generation>,
+    /// Of a tail: which life of the stream it reads.
+    epoch: Option<String>,
+}
+
+impl Opened {
+    fn plain(messages: Messages) -> Self {
+        Self { messages, generation: None, epoch: None }
+    }
+}
 
 enum Source {
     Open(Messages),
@@ -60,15 +72,14 @@ impl Reader {
         subjects: Vec<String>,
         policy: DeliverPolicy,
     ) -> anyhow::Result<Self> {
+        let about = bus.server.about(stream).await?;
         // "From now on" must mean the same moment after a restart, even when nothing has come yet.
         let policy = match policy {
-            DeliverPolicy::New => {
-                DeliverPolicy::ByStartSequence { start_sequence: bus.stream_info(stream).await?.1 + 1 }
-            }
+            DeliverPolicy::New => DeliverPolicy::ByStartSequence { start_sequence: about.last + 1 },
             policy => policy,
         };
         let messages = pull_stream(bus, stream, topology::tail(subjects.clone(), policy)).await?;
-        let kind = Kind::Tail { stream, subjects, policy, last: 0 };
+        let kind = Kind::Tail { stream, subjects, policy, last: 0, epoch: about.epoch };
         Ok(Self { bus: bus.clone(), kind, source: Source::Open(messages), counted: 0 })
     }
 
@@ -83,8 +94,8 @@ impl Reader {
                 patiently(move || {
                     let bus = bus.clone();
                     async move {
-                        let (stream, generation) = replace(&bus, partition, lane, Some(mine)).await?;
-                        Ok((stream, Some(generation)))
+                        let (messages, generation) = replace(&bus, partition, lane, Some(mine)).await?;
+                        Ok(Opened { generation: Some(generation), ..Opened::plain(messages) })
                     }
                 })
                 .boxed()
@@ -93,19 +104,26 @@ impl Reader {
                 let (stream, config) = (*stream, (**config).clone());
                 patiently(move || {
                     let (bus, config) = (bus.clone(), config.clone());
-                    async move { Ok((pull_stream(&bus, stream, config).await?, None)) }
+                    async move { Ok(Opened::plain(pull_stream(&bus, stream, config).await?)) }
                 })
                 .boxed()
             }
-            Kind::Tail { stream, subjects, policy, last } => {
-                let (stream, subjects) = (*stream, subjects.clone());
+            Kind::Tail { stream, subjects, policy, last, epoch } => {
+                let (stream, subjects, epoch) = (*stream, subjects.clone(), epoch.clone());
                 let policy = match *last {
                     0 => *policy,
                     last => DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
                 };
                 patiently(move || {
-                    let (bus, subjects) = (bus.clone(), subjects.clone());
-                    async move { Ok((pull_stream(&bus, stream, topology::tail(subjects, policy)).await?, None)) }
+                    let (bus, subjects, known) = (bus.clone(), subjects.clone(), epoch.clone());
+                    async move {
+                        let about = bus.server.about(stream).await;
+                        let epoch = about.map_err(|error| OpenError::Unavailable(error.to_string()))?.epoch;
+                        // A stream that was made again counts from 1, and all in it is new.
+                        let policy = if epoch == known { policy } else { DeliverPolicy::All };
+                        let messages = pull_stream(&bus, stream, topology::tail(subjects, policy)).await?;
+                        Ok(Opened { epoch: Some(epoch), ..Opened::plain(messages) })
+                    }
                 })
                 .boxed()
             }
@@ -124,11 +142,8 @@ impl Reader {
         loop {
             let message = match &mut self.source {
                 Source::Opening(opening) => match std::task::ready!(opening.poll_unpin(cx)) {
-                    Ok((stream, opened)) => {
-                        if let (Kind::Ordered { generation, .. }, Some(opened)) = (&mut self.kind, opened) {
-                            *generation = opened;
-                        }
-                        self.source = Source::Open(stream);
+                    Ok(opened) => {
+                        self.opened(opened);
                         continue;
                     }
                     Err(error) => {
@@ -151,6 +166,25 @@ impl Reader {
                 }
                 None => self.reopen(),
             }
+        }
+    }
+
+    fn opened(&mut self, opened: Opened) {
+        match (&mut self.kind, opened.generation, opened.epoch) {
+            (Kind::Ordered { generation, .. }, Some(new), _) => *generation = new,
+            (Kind::Tail { epoch, policy, last, .. }, _, Some(new)) if *epoch != new => {
+                (*epoch, *policy, *last) = (new, DeliverPolicy::All, 0);
+            }
+            _ => {}
+        }
+        self.source = Source::Open(opened.messages);
+    }
+
+    /// Of a tail: which life of the stream it reads.
+    pub(super) fn epoch(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Tail { epoch, .. } => Some(epoch),
+            _ => None,
         }
     }
 

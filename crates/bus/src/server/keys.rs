@@ -2,12 +2,14 @@
 
 use anyhow::Context;
 use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
 use super::Server;
 #[cfg(feature = "simulation")]
 use crate::simulation::{Change, Connection};
+use crate::topology;
 
 /// A bucket.
 #[derive(Clone)]
@@ -33,6 +35,20 @@ impl Server {
             }
             #[cfg(feature = "simulation")]
             Self::Simulated(connection) => Ok(Keys::Simulated(connection.clone(), bucket)),
+        }
+    }
+
+    /// The bucket of tickets, looked up once for all.
+    pub(crate) async fn tickets(&self) -> anyhow::Result<Keys> {
+        match self {
+            Self::Nats(nats) => {
+                let look = || nats.jetstream.get_key_value(topology::TICKETS);
+                let store = nats.tickets.get_or_try_init(look).await;
+                let store = store.with_context(|| format!("the bucket {} is missing", topology::TICKETS))?;
+                Ok(Keys::Nats(Box::new(store.clone())))
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => Ok(Keys::Simulated(connection.clone(), topology::TICKETS)),
         }
     }
 }
@@ -74,6 +90,40 @@ impl Keys {
             #[cfg(feature = "simulation")]
             Self::Simulated(connection, bucket) => {
                 connection.change(bucket, key, Change::Delete(revision)).await.map(drop)
+            }
+        }
+    }
+
+    /// Takes a value that is not empty away: of several who take it at once one has it, and the others nothing.
+    pub(crate) async fn take(&self, key: &str) -> anyhow::Result<Option<Bytes>> {
+        match self {
+            Self::Nats(store) => {
+                // The leader is asked: a replica may not have heard yet of a value that was stored a moment ago.
+                let asked = store.stream.get_last_raw_message_by_subject(&format!("{}{key}", store.prefix)).await;
+                let found = match asked {
+                    Ok(found) => found,
+                    Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
+                    Err(error) => return Err(error.into()),
+                };
+                // The trace of one that was taken.
+                if found.payload.is_empty() {
+                    return Ok(None);
+                }
+                match store.delete_expect_revision(key, Some(found.sequence)).await {
+                    Ok(()) => Ok(Some(found.payload)),
+                    Err(error) if error.kind() == kv::DeleteErrorKind::WrongLastRevision => Ok(None),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => {
+                let found = connection.value(bucket, key).await.map_err(anyhow::Error::msg)?;
+                let Some((value, revision)) = found else { return Ok(None) };
+                match connection.change(bucket, key, Change::Delete(revision)).await {
+                    Ok(_) => Ok(Some(value)),
+                    Err(error) if error.to_string().starts_with("wrong last sequence") => Ok(None),
+                    Err(error) => Err(error),
+                }
             }
         }
     }

@@ -10,8 +10,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +31,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const BUFFER: usize = 64 * 1024;
 /// How many connections one listener holds.
 const CONNECTIONS: usize = 16_384;
+/// How many requests one connection of HTTP/2 may have open at once.
+const STREAMS: u32 = 100;
 /// The pause after the system had no file for another connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -131,12 +133,71 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
     });
     // Small answers must not wait for more to send.
     let _ = stream.set_nodelay(true);
+    if speaks_http2(&stream).await {
+        return connection_http2(stream, service, shutdown).await;
+    }
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(DRAIN, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// How a client begins that speaks HTTP/2 without having asked (RFC 9113, section 3.4), as far as it must be seen: no method of
+/// HTTP/1.1 begins so.
+const PREFACE: &[u8] = b"PRI ";
+/// How often it is looked again whether a client that sends its first bytes one by one speaks it.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Whether a client speaks HTTP/2. Takes nothing of what it sent; one that is slow is taken for one that does not.
+async fn speaks_http2(stream: &TcpStream) -> bool {
+    let mut first = [0; PREFACE.len()];
+    for _ in 0..LOOKS {
+        let seen = match tokio::time::timeout(HEAD, stream.peek(&mut first)).await {
+            Ok(Ok(seen)) => &first[..seen],
+            Ok(Err(_)) | Err(_) => return false,
+        };
+        if seen.is_empty() || !PREFACE.starts_with(seen) {
+            return false;
+        }
+        if seen == PREFACE {
+            return true;
+        }
+        // What is there already would be seen again at once.
+        tokio::time::sleep(LOOK).await;
+    }
+    false
+}
+
+async fn connection_http2<S>(stream: TcpStream, service: S, shutdown: CancellationToken)
+where
+    S: tower::Service<http::Request<Incoming>, Response = Response, Error = std::convert::Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let serving = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(HEAD))
+        .max_concurrent_streams(STREAMS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
