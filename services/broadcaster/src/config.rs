@@ -6,24 +6,42 @@ use std::time::Duration;
 use runtime::config::ConfigError;
 use serde::Deserialize;
 
+use crate::auth;
+
 /// The section `[broadcaster]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// How many threads look after the clients: one serves ten thousand of them.
+    pub threads: usize,
     /// How many clients are served at once; one more is told to come back later.
     pub clients_max: usize,
+    /// How many of them may have come with the same key, or with tokens of one subject.
+    pub clients_max_of_key: usize,
     /// How many rooms one client may be in.
     pub rooms_max: usize,
-    /// How large a client's frame may be.
-    pub frame_max_bytes: usize,
-    /// How many frames a client may send in a minute.
-    pub frames_per_minute: u32,
-    /// How many messages may wait for one client; one that falls further behind is closed with 1013.
-    pub waiting_max: usize,
-    /// How many bytes of messages may wait for one client.
-    pub waiting_max_bytes: usize,
+    /// How large a client's message may be.
+    pub message_max_bytes: usize,
+    /// How many messages a client may send in a second, for long.
+    pub messages_per_s: u32,
+    /// How many it may send at once. One that goes on sending twice as many is closed.
+    pub messages_burst: u32,
+    /// How many events are remembered for clients that come back or read slowly.
+    pub history_max: usize,
+    /// How much memory those may take, roughly.
+    pub history_max_bytes: usize,
+    /// A client that is so many events behind is told only the newest of each level.
+    pub conflate_over: usize,
+    /// How many states of agents, workflows, health and alerts are shown to new clients.
+    pub standing_max: usize,
+    /// For how long such a state is shown after it was told.
+    pub standing_ms: u64,
+    /// How many measurements are told together.
+    pub metrics_batch: usize,
+    /// How long a measurement waits for others.
+    pub metrics_wait_ms: u64,
     /// How many items a snapshot of `all` holds.
     pub snapshot_max: usize,
     /// How many items one snapshot message holds.
@@ -32,60 +50,87 @@ pub struct Config {
     pub snapshot_wait_ms: u64,
     /// How often a quiet client is asked for a sign of life.
     pub ping_ms: u64,
-    /// How long it may take to give one, and how long a write to it may stand still.
+    /// How long it may take to give one, and to close a connection that we close.
     pub patience_ms: u64,
+    /// A client that takes nothing for so long is closed.
+    pub stall_ms: u64,
+    /// How long a client may take to say who it is.
+    pub auth_ms: u64,
+    /// How long before its token expires a client is told so.
+    pub expiry_warning_ms: u64,
+    /// Within how long clients are let go, one after another, when the broadcaster stops.
+    pub drain_ms: u64,
     /// The origins, beside our own address, whose pages may connect: `https://status.example.com`.
     pub origins: Vec<String>,
+    /// The section `[broadcaster.auth]`.
+    pub auth: auth::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
+            threads: 1,
             clients_max: 10_000,
+            clients_max_of_key: 10_000,
             rooms_max: 100,
-            frame_max_bytes: 64 * 1024,
-            frames_per_minute: 600,
-            waiting_max: 20_000,
-            waiting_max_bytes: 16 * 1024 * 1024,
+            message_max_bytes: 64 * 1024,
+            messages_per_s: 20,
+            messages_burst: 200,
+            history_max: 20_000,
+            history_max_bytes: 64 * 1024 * 1024,
+            conflate_over: 5_000,
+            standing_max: 10_000,
+            standing_ms: 600_000,
+            metrics_batch: 50,
+            metrics_wait_ms: 1_000,
             snapshot_max: 1_000,
             snapshot_page: 250,
             snapshot_wait_ms: 5_000,
             ping_ms: 30_000,
             patience_ms: 10_000,
+            stall_ms: 30_000,
+            auth_ms: 10_000,
+            expiry_warning_ms: 60_000,
+            drain_ms: 10_000,
             origins: Vec::new(),
+            auth: auth::Config::default(),
         }
     }
 }
 
 impl Config {
-    /// Refuses what cannot work.
+    /// Refuses what cannot work or would be open by accident.
     pub fn check(&self) -> Result<(), ConfigError> {
         let amounts = [
+            ("threads", self.threads as u64),
             ("clients_max", self.clients_max as u64),
+            ("clients_max_of_key", self.clients_max_of_key as u64),
             ("rooms_max", self.rooms_max as u64),
-            ("frame_max_bytes", self.frame_max_bytes as u64),
-            ("frames_per_minute", u64::from(self.frames_per_minute)),
-            ("waiting_max", self.waiting_max as u64),
-            ("waiting_max_bytes", self.waiting_max_bytes as u64),
+            ("message_max_bytes", self.message_max_bytes as u64),
+            ("messages_per_s", u64::from(self.messages_per_s)),
+            ("messages_burst", u64::from(self.messages_burst)),
+            ("history_max", self.history_max as u64),
+            ("history_max_bytes", self.history_max_bytes as u64),
+            ("conflate_over", self.conflate_over as u64),
+            ("standing_max", self.standing_max as u64),
+            ("metrics_batch", self.metrics_batch as u64),
             ("snapshot_max", self.snapshot_max as u64),
             ("snapshot_page", self.snapshot_page as u64),
             ("snapshot_wait_ms", self.snapshot_wait_ms),
             ("ping_ms", self.ping_ms),
             ("patience_ms", self.patience_ms),
+            ("stall_ms", self.stall_ms),
+            ("auth_ms", self.auth_ms),
         ];
         match amounts.iter().find(|(_, amount)| *amount == 0) {
             Some((key, _)) => Err(ConfigError::new(format!("broadcaster.{key}"), "must be above 0")),
-            None => Ok(()),
+            None => self.auth.check([self.listen]),
         }
     }
 
     pub(crate) fn ping(&self) -> Duration {
         Duration::from_millis(self.ping_ms)
-    }
-
-    pub(crate) fn patience(&self) -> Duration {
-        Duration::from_millis(self.patience_ms)
     }
 
     pub(crate) fn snapshot_wait(&self) -> Duration {

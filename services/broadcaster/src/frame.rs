@@ -1,29 +1,70 @@
 //! What clients say, and what they are answered. Pure.
 
-use axum::extract::ws::Utf8Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// A client's frame.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+use crate::filter::Filter;
+
+/// A client's message.
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Frame {
+    /// This is who I am.
+    Auth {
+        /// A key, a JWT, or a ticket.
+        token: String,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+    },
     /// Follow these rooms.
     Subscribe {
         /// Their names.
         rooms: Vec<String>,
+        /// What of them.
+        #[serde(default)]
+        filter: Filter,
+        /// Go on from here.
+        position: Option<String>,
+        /// Whether to say first how things stand.
+        snapshot: Option<bool>,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
     },
     /// Do not follow these rooms any more.
     Unsubscribe {
         /// Their names.
         rooms: Vec<String>,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+    },
+    /// Records show these statuses.
+    StatusUpdate {
+        /// As `POST /v1/status` takes them.
+        statuses: Value,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+    },
+    /// Somebody has seen to an alert.
+    Acknowledge {
+        /// Its id.
+        alert: String,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
     },
     /// Is anybody there?
-    Ping {},
+    Ping {
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+    },
 }
 
-/// Why a frame or a room was refused: a code for programs, a sentence for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The types of a client's messages.
+const TYPES: [&str; 6] = ["auth", "subscribe", "unsubscribe", "status_update", "acknowledge", "ping"];
+/// How long a `ref` may be, in characters.
+const REFERENCE_MAX: usize = 64;
+
+/// Why something was not done: a code for programs, a sentence for people.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     /// One word that never changes its meaning.
     pub code: &'static str,
@@ -31,12 +72,14 @@ pub struct Refusal {
     pub reason: String,
     /// The room it is about.
     pub room: Option<String>,
+    /// What is wrong with each of several parts.
+    pub errors: Option<Value>,
 }
 
 impl Refusal {
-    /// A refusal of a frame.
+    /// A refusal.
     pub fn new(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), room: None }
+        Self { code, reason: reason.into(), room: None, errors: None }
     }
 
     /// A refusal of one room.
@@ -45,42 +88,60 @@ impl Refusal {
     }
 
     /// As a message to the client.
-    pub fn message(&self) -> Utf8Bytes {
+    pub fn message(&self, reference: Option<&str>) -> Value {
         let mut message = json!({"type": "error", "code": self.code, "reason": self.reason});
         if let Some(room) = &self.room {
             message["room"] = json!(room);
         }
-        text(&message)
+        if let Some(errors) = &self.errors {
+            message["errors"] = errors.clone();
+        }
+        with_reference(message, reference)
     }
 }
 
-/// What a text frame says.
-pub fn read(text: &str) -> Result<Frame, Refusal> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| Refusal::new("malformed", format!("the frame is not JSON: {error}")))?;
-    if !value.is_object() {
-        return Err(Refusal::new("malformed", "the frame must be a JSON object with a type"));
+/// The same message with the reference that came with what it answers.
+pub fn with_reference(mut message: Value, reference: Option<&str>) -> Value {
+    if let Some(reference) = reference {
+        message["ref"] = json!(reference);
     }
-    match value.get("type").and_then(Value::as_str) {
-        Some("subscribe" | "unsubscribe" | "ping") => serde_json::from_value(value)
-            .map_err(|error| Refusal::new("malformed", format!("the frame has the wrong members: {error}"))),
-        Some(_) => Err(Refusal::new("unknown_type", "types are subscribe, unsubscribe and ping")),
-        None => Err(Refusal::new("malformed", "the frame must have a type: subscribe, unsubscribe or ping")),
+    message
+}
+
+/// What a text says, or why it cannot be read, with the reference if it has one.
+pub fn read(text: &str) -> Result<Frame, (Refusal, Option<String>)> {
+    let malformed = |reason: String| (Refusal::new("malformed", reason), None);
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| malformed(format!("the message is not JSON: {error}")))?;
+    let Value::Object(object) = value else {
+        return Err(malformed("the message must be a JSON object with a type".into()));
+    };
+    let reference = reference_of(&object).map_err(malformed)?;
+    let refused = |code, reason: String| (Refusal::new(code, reason), reference.clone());
+    let known = TYPES.join(", ");
+    match object.get("type").and_then(Value::as_str) {
+        Some(name) if TYPES.contains(&name) => serde_json::from_value(Value::Object(object))
+            .map_err(|error| refused("malformed", format!("the message has the wrong members: {error}"))),
+        Some(_) => Err(refused("unknown_type", format!("types are {known}"))),
+        None => Err(refused("malformed", format!("the message must have a type: {known}"))),
     }
 }
 
-/// The answer to `subscribe` or `unsubscribe`, with the rooms it was done for.
-pub fn done(kind: &str, rooms: &[String]) -> Utf8Bytes {
-    text(&json!({"type": kind, "rooms": rooms}))
+fn reference_of(object: &Map<String, Value>) -> Result<Option<String>, String> {
+    match object.get("ref") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(reference)) if reference.chars().count() <= REFERENCE_MAX => Ok(Some(reference.clone())),
+        Some(_) => Err(format!("ref must be a text of at most {REFERENCE_MAX} characters")),
+    }
 }
 
-/// The answer to `ping`.
-pub fn pong(now_ms: i64) -> Utf8Bytes {
-    text(&json!({"type": "pong", "at": now_ms}))
-}
-
-pub(crate) fn text(message: &Value) -> Utf8Bytes {
-    Utf8Bytes::from(message.to_string())
+/// The answer to `ping`: where the client is, when it has been told all that happened so far.
+pub fn pong(now_ms: i64, position: Option<String>) -> Value {
+    let mut message = json!({"type": "pong", "at": now_ms});
+    if let Some(position) = position {
+        message["position"] = json!(position);
+    }
+    message
 }
 
 #[cfg(test)]
@@ -88,11 +149,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_read_by_their_type() {
-        let rooms = vec!["all".to_owned()];
-        assert_eq!(read(r#"{"type":"subscribe","rooms":["all"]}"#), Ok(Frame::Subscribe { rooms: rooms.clone() }));
-        assert_eq!(read(r#"{"rooms":["all"],"type":"unsubscribe"}"#), Ok(Frame::Unsubscribe { rooms }));
-        assert_eq!(read(r#"{"type":"ping"}"#), Ok(Frame::Ping {}));
+    fn messages_are_read_by_their_type() {
+        let text = r#"{"rooms":["all"],"type":"subscribe","filter":{"on":["recovery"]},"ref":"1"}"#;
+        let Ok(Frame::Subscribe { rooms, filter, position: None, snapshot: None, reference }) = read(text) else {
+            panic!("{:?}", read(text))
+        };
+        assert_eq!((rooms, filter.on.len(), reference.as_deref()), (vec!["all".to_owned()], 1, Some("1")));
+        assert_eq!(read(r#"{"type":"ping"}"#), Ok(Frame::Ping { reference: None }));
+        let text = r#"{"type":"acknowledge","alert":"a"}"#;
+        assert_eq!(read(text), Ok(Frame::Acknowledge { alert: "a".into(), reference: None }));
     }
 
     #[test]
@@ -107,10 +172,14 @@ mod tests {
             ("{\"type\":\"subscribe\",\"rooms\":null}", "malformed"),
             ("{\"type\":\"subscribe\",\"rooms\":[1]}", "malformed"),
             ("{\"type\":\"subscribe\",\"rooms\":[],\"room\":\"all\"}", "malformed"),
-            ("{\"type\":\"auth\"}", "unknown_type"),
+            ("{\"type\":\"subscribe\",\"rooms\":[],\"filter\":{\"x\":[]}}", "malformed"),
+            ("{\"type\":\"ping\",\"ref\":7}", "malformed"),
+            ("{\"type\":\"join\"}", "unknown_type"),
         ];
         for (frame, code) in cases {
-            assert_eq!(read(frame).unwrap_err().code, code, "{frame}");
+            assert_eq!(read(frame).unwrap_err().0.code, code, "{frame}");
         }
+        let reference = read(r#"{"type":"join","ref":"r"}"#).unwrap_err().1;
+        assert_eq!(reference.as_deref(), Some("r"), "a refusal says what it is about");
     }
 }

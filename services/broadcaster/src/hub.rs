@@ -1,195 +1,259 @@
-//! Who is in which room, and the handing of events to all who are.
+//! Everyone who watches, and the handing of events to all of them.
+//!
+//! A hub is one or a few threads. Each owns its clients alone, sockets included, so nothing of a client is locked; what the threads
+//! share is the history. What must be waited for (the database, the bus, a ticket) is done on the process's runtime, and
+//! comes back as an order.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod admission;
+mod bucket;
+mod client;
+mod close;
+mod dispatch;
+mod drive;
+mod flow;
+mod index;
+mod mailbox;
+mod outbox;
+mod rooms;
+mod session;
+mod shard;
+mod tick;
 
-use crate::event::Event;
-use crate::inbox::Inbox;
-use crate::room::Room;
+use std::net;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// All rooms.
-#[derive(Debug, Default)]
-pub struct Hub {
-    rooms: Mutex<Rooms>,
-    clients: AtomicUsize,
-}
+use anyhow::Context;
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, oneshot};
 
-#[derive(Debug, Default)]
-struct Rooms {
-    all: Vec<Arc<Inbox>>,
-    items: HashMap<Arc<str>, Vec<Arc<Inbox>>>,
-    records: HashMap<Arc<str>, Vec<Arc<Inbox>>>,
-    /// Counts events handed out: tells an inbox that it has one already.
-    number: u64,
-    /// The newest position on the stream of changes.
-    position: u64,
-}
+pub use admission::{Admission, Permit};
+pub use client::TRANSPORTS;
+pub use close::Close;
+pub use flow::Versions;
+pub use mailbox::Mailbox;
 
-/// A client's place; given back when it is dropped.
+use crate::Shared;
+use crate::auth::{Denied, Rights};
+use crate::event::{Draft, Form};
+use crate::filter::Filter;
+use crate::history::Progress;
+use crate::position::{Feed, Place, Position};
+use crate::room::{Kind, Room};
+use crate::snapshot::Snapshot;
+use crate::wire::Deflate;
+
+/// Somebody who has just come.
 #[derive(Debug)]
-pub struct Place {
-    hub: Arc<Hub>,
-    inbox: Arc<Inbox>,
-    rooms: Vec<Room>,
+pub struct Newcomer {
+    /// Tells it from every other.
+    pub serial: u64,
+    /// What carries its messages.
+    pub by: Carrier,
+    /// In which form it is told events.
+    pub form: Form,
+    /// What it may, where that is known already.
+    pub rights: Option<Arc<Rights>>,
+    /// Its place.
+    pub permit: Permit,
+    /// The rooms that its address named.
+    pub rooms: Vec<Room>,
+    /// What of them.
+    pub filter: Filter,
+    /// Where it goes on.
+    pub position: Option<Position>,
+}
+
+/// What carries a newcomer's messages.
+#[derive(Debug)]
+pub enum Carrier {
+    /// A WebSocket after its handshake, with what of its first message came with that.
+    Socket(net::TcpStream, Bytes, Option<Deflate>),
+    /// A response that the HTTP server writes.
+    Events(Arc<Mailbox>),
+}
+
+/// What the hub's threads are told to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Take somebody in.
+    Admit(Box<Newcomer>),
+    /// It is known who a client is, or that it is nobody.
+    Known {
+        /// Which client.
+        serial: u64,
+        /// What it may.
+        rights: Result<Arc<Rights>, Denied>,
+        /// What the answer refers to.
+        reference: Option<String>,
+    },
+    /// How rooms stand is there.
+    Read {
+        /// Which client.
+        serial: u64,
+        /// Whether it is shown; else only the items' ids are wanted.
+        show: bool,
+        /// From which event on the rooms were joined.
+        from: u64,
+        /// By room.
+        found: Vec<(Room, Result<Arc<Snapshot>, String>)>,
+    },
+    /// What a client has read elsewhere was told here, too, or was waited for in vain: it can come back to its rooms.
+    Resume {
+        /// Which client.
+        serial: u64,
+        /// What it wants.
+        wish: Box<rooms::Wish>,
+    },
+    /// Answer something that was waited for.
+    Answer(u64, Value),
+    /// A client takes more again.
+    Writable(u64),
+    /// A client is gone.
+    Gone(u64),
+    /// Let everyone go, one after another, within so many milliseconds; then end.
+    Drain(u64),
+}
+
+/// How one thread stands.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Clients by transport.
+    pub clients: [usize; TRANSPORTS.len()],
+    /// Clients that are not live.
+    pub behind: usize,
+    /// Clients that take nothing now.
+    pub blocked: usize,
+    /// Subscriptions by kind of room.
+    pub rooms: [usize; Kind::ALL.len()],
+    /// Events handed to clients since the start, by transport.
+    pub told: [u64; TRANSPORTS.len()],
+    /// Events handed to clients in a second, lately.
+    pub per_second: u64,
+    /// Of how many events, and when, that rate was last counted.
+    counted: u64,
+    counted_at: i64,
+}
+
+/// Where the threads are reached.
+#[derive(Debug)]
+pub struct Hub {
+    shards: Vec<Handle>,
+    serial: AtomicU64,
+    /// Rings whenever a thread has read on.
+    read_on: Notify,
+    /// How far ahead of the slowest thread events may be told.
+    lead: u64,
+}
+
+#[derive(Debug)]
+struct Handle {
+    orders: UnboundedSender<Order>,
+    progress: Progress,
+    standing: Mutex<Standing>,
 }
 
 impl Hub {
-    /// A place for one more client, unless `max` are here already.
-    pub fn admit(self: &Arc<Self>, inbox: Inbox, max: usize) -> Option<Place> {
-        let taken =
-            self.clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < max).then_some(now + 1));
-        taken.ok().map(|_| Place { hub: Arc::clone(self), inbox: Arc::new(inbox), rooms: Vec::new() })
+    /// A hub of so many threads, not started yet; and what each is told.
+    pub fn new(threads: usize, lead: u64) -> (Self, Vec<shard::Orders>) {
+        let (shards, orders) = (0..threads.max(1))
+            .map(|_| {
+                let (orders, told) = unbounded_channel();
+                (Handle { orders, progress: Progress::default(), standing: Mutex::default() }, told)
+            })
+            .unzip();
+        let lead = lead.max(1);
+        let hub = Self { shards, serial: AtomicU64::new(1), read_on: Notify::new(), lead };
+        (hub, orders)
     }
 
-    #[cfg(test)]
-    pub(crate) fn clients(&self) -> usize {
-        self.clients.load(Ordering::Acquire)
+    /// Starts the threads. They end after [`Hub::drain`], or with the process.
+    pub fn start(shared: &Arc<Shared>, orders: Vec<shard::Orders>) -> anyhow::Result<()> {
+        let mut ends = Vec::new();
+        for (index, orders) in orders.into_iter().enumerate() {
+            let (ended, end) = oneshot::channel();
+            let (of, main) = (Arc::clone(shared), tokio::runtime::Handle::current());
+            let run = move || {
+                // Nobody waits for it any more when the process ends early.
+                let _ = ended.send(shard::run(of, index, orders, main));
+            };
+            std::thread::Builder::new()
+                .name(format!("hub-{index}"))
+                .spawn(run)
+                .context("a thread cannot be started")?;
+            ends.push(async { end.await.unwrap_or_else(|_| anyhow::bail!("a hub's thread panicked")) });
+        }
+        let drained = shared.drained.clone();
+        shared.process.spawn("hub", async move {
+            let ended = try_join_all(ends).await;
+            drained.cancel();
+            ended.map(drop)
+        });
+        Ok(())
     }
 
-    /// Whether anyone follows single items or records.
-    pub fn has_single_rooms(&self) -> bool {
-        let rooms = self.rooms();
-        !(rooms.items.is_empty() && rooms.records.is_empty())
+    /// A number that tells a client from every other, and the mailbox of one whose bytes the HTTP server writes.
+    pub fn serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Hands events, in order, to all who are in a room of theirs.
-    pub fn hand_out(&self, events: Vec<Event>, position: Option<u64>) {
-        let mut rooms = self.rooms();
-        for event in events {
-            let event = Arc::new(event);
-            rooms.number += 1;
-            let number = rooms.number;
-            let all = if event.to_all { rooms.all.as_slice() } else { &[] };
-            let items = event.items.iter().filter_map(|item| rooms.items.get(item.as_str())).flatten();
-            let records = event.records.iter().filter_map(|record| rooms.records.get(record.as_str())).flatten();
-            for inbox in all.iter().chain(items).chain(records) {
-                inbox.put(&event, number);
+    /// Where the client with this number is looked after.
+    pub fn orders(&self, serial: u64) -> &UnboundedSender<Order> {
+        let index = usize::try_from(serial).unwrap_or(0) % self.shards.len();
+        &self.shards[index].orders
+    }
+
+    /// Takes somebody in.
+    pub fn admit(&self, newcomer: Newcomer) {
+        // A thread that has ended takes nobody in, and dropping the newcomer closes its connection.
+        let _ = self.orders(newcomer.serial).send(Order::Admit(Box::new(newcomer)));
+    }
+
+    /// Lets everyone go within so many milliseconds.
+    pub fn drain(&self, within_ms: u64) {
+        for shard in &self.shards {
+            let _ = shard.orders.send(Order::Drain(within_ms));
+        }
+    }
+
+    /// How each thread stands.
+    pub fn standing(&self) -> Vec<Standing> {
+        let of = |shard: &Handle| shard.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.shards.iter().map(of).collect()
+    }
+
+    /// Tells what a feed brought, when the threads are not too far behind: what they have not read must not be forgotten.
+    pub async fn tell(&self, shared: &Shared, drafts: Vec<Draft>, feed: Feed, upto: Option<Place>) {
+        let mut rest = drafts.into_iter();
+        loop {
+            let some: Vec<Draft> = rest.by_ref().take(usize::try_from(self.lead).unwrap_or(usize::MAX)).collect();
+            let whole = rest.len() == 0;
+            if self.caught_up(shared).await.is_err() {
+                return;
+            }
+            shared.history.tell(some, feed, upto.filter(|_| whole));
+            if whole {
+                return;
             }
         }
-        rooms.position = position.unwrap_or(rooms.position);
     }
 
-    fn rooms(&self) -> MutexGuard<'_, Rooms> {
-        // A panic elsewhere leaves lists that are still whole.
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Rooms {
-    fn of(&mut self, room: &Room) -> &mut Vec<Arc<Inbox>> {
-        match room {
-            Room::All => &mut self.all,
-            Room::Item(item) => self.items.entry(Arc::clone(item)).or_default(),
-            Room::Record(record) => self.records.entry(Arc::clone(record)).or_default(),
-        }
-    }
-
-    fn leave(&mut self, room: &Room, inbox: &Arc<Inbox>) {
-        let inside = self.of(room);
-        inside.retain(|other| !Arc::ptr_eq(other, inbox));
-        if inside.is_empty() {
-            match room {
-                Room::All => {}
-                Room::Item(item) => drop(self.items.remove(item)),
-                Room::Record(record) => drop(self.records.remove(record)),
+    /// Waits until no thread is further behind than may be; an `Err` when they have all ended.
+    async fn caught_up(&self, shared: &Shared) -> Result<(), ()> {
+        loop {
+            let read_on = self.read_on.notified();
+            let slowest = self.shards.iter().map(|shard| shard.progress.get()).min().unwrap_or(u64::MAX);
+            if shared.history.last() <= slowest.saturating_add(self.lead) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = read_on => {}
+                // The threads end before what feeds them.
+                () = shared.drained.cancelled() => return Err(()),
             }
         }
-    }
-}
-
-impl Place {
-    /// Enters a room; from now on its events come. The newest position before that.
-    pub fn join(&mut self, room: &Room) -> u64 {
-        let mut rooms = self.hub.rooms();
-        if !self.rooms.contains(room) {
-            rooms.of(room).push(Arc::clone(&self.inbox));
-            self.rooms.push(room.clone());
-        }
-        rooms.position
-    }
-
-    /// Leaves a room; false when the client was not in it.
-    pub fn leave(&mut self, room: &Room) -> bool {
-        let Some(index) = self.rooms.iter().position(|inside| inside == room) else { return false };
-        self.rooms.swap_remove(index);
-        self.hub.rooms().leave(room, &self.inbox);
-        true
-    }
-
-    /// What waits for the client.
-    pub fn inbox(&self) -> &Arc<Inbox> {
-        &self.inbox
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut rooms = self.hub.rooms();
-        for room in &self.rooms {
-            rooms.leave(room, &self.inbox);
-        }
-        drop(rooms);
-        self.hub.clients.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proto::v1;
-
-    use super::*;
-
-    fn place(hub: &Arc<Hub>, rooms: &[&str]) -> Place {
-        let mut place = hub.admit(Inbox::new(100, 100_000), 10).unwrap();
-        for room in rooms {
-            place.join(&Room::named(room).unwrap());
-        }
-        place
-    }
-
-    fn change(key: &str, record: &str) -> Event {
-        let change = v1::Change { key: key.into(), record: record.into(), ..v1::Change::default() };
-        Event::change(change, 1, None).unwrap()
-    }
-
-    #[test]
-    fn an_event_reaches_each_client_of_its_rooms_once() {
-        let hub = Arc::new(Hub::default());
-        let both = place(&hub, &["all", "item:ENG-1", "record:linear/issue/a"]);
-        let one = place(&hub, &["item:ENG-2"]);
-        hub.hand_out(vec![change("ENG-1", "linear/issue/a"), change("ENG-2", "linear/issue/b")], Some(2));
-        assert_eq!((both.inbox().take(9).len(), one.inbox().take(9).len()), (2, 1));
-    }
-
-    #[test]
-    fn deliveries_go_to_the_rooms_of_their_record_and_item_only() {
-        let hub = Arc::new(Hub::default());
-        let all = place(&hub, &["all"]);
-        assert!(!hub.has_single_rooms());
-        let record = place(&hub, &["record:linear/issue/a"]);
-        assert!(hub.has_single_rooms());
-        let delivery = v1::Delivery { record: "linear/issue/a".into(), ..v1::Delivery::default() };
-        hub.hand_out(vec![Event::delivery(delivery, 1, None).unwrap()], None);
-        assert_eq!((all.inbox().take(9).len(), record.inbox().take(9).len()), (0, 1));
-    }
-
-    #[test]
-    fn a_place_that_is_dropped_leaves_nothing_behind() {
-        let hub = Arc::new(Hub::default());
-        let mut first = place(&hub, &["all", "item:ENG-1"]);
-        let second = place(&hub, &["item:ENG-1"]);
-        assert!(first.leave(&Room::All) && !first.leave(&Room::All));
-        assert_eq!(hub.clients(), 2);
-        drop((first, second));
-        assert_eq!(hub.clients(), 0);
-        assert!(hub.rooms().all.is_empty() && hub.rooms().items.is_empty());
-    }
-
-    #[test]
-    fn one_client_more_than_there_are_places_is_not_admitted() {
-        let hub = Arc::new(Hub::default());
-        let places: Vec<_> = (0..3).filter_map(|_| hub.admit(Inbox::new(1, 1), 2)).collect();
-        assert_eq!(places.len(), 2);
     }
 }

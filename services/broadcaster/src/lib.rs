@@ -1,101 +1,144 @@
-//! Tells everyone who watches, as it happens: WebSocket and SSE.
+//! Tells everyone who watches, as it happens: WebSocket and SSE. The protocol is `docs/realtime.md`.
 //!
 //! Knows rooms and clients; what a change means it does not ask.
 
+mod asked;
+mod auth;
 mod config;
+mod counts;
 mod event;
+mod face;
+mod filter;
 mod frame;
+mod handshake;
+mod history;
 mod hub;
-mod inbox;
+mod message;
+mod position;
+mod requests;
 mod room;
-mod session;
 mod snapshot;
 mod source;
 mod sse;
 mod standing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod wire;
 mod ws;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use bus::Bus;
 use model::Policy;
-use runtime::Process;
-use serde::Deserialize;
+use runtime::{Problem, Process};
 use store::Store;
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
+pub use auth::{Config as AuthConfig, JwtConfig, KeyConfig};
 pub use config::Config;
 
-use hub::{Hub, Place};
-use inbox::Inbox;
-use snapshot::Snapshots;
-use standing::Standing;
+use auth::Access;
+use counts::Counts;
+use history::{Bounds, History};
+use hub::{Admission, Close, Hub};
+use snapshot::{Desk, Snapshots};
+use standing::FromStore;
 
-/// What the handlers share.
-#[derive(Clone)]
-pub(crate) struct Broadcaster(Arc<Shared>);
-
+/// What all parts share.
 pub(crate) struct Shared {
     config: Config,
     process: Process,
-    hub: Arc<Hub>,
-    snapshots: Box<dyn Snapshots>,
-    /// The WebSocket clients: an upgraded connection is no longer the listener's.
-    clients: TaskTracker,
+    bus: Bus,
+    policy: Arc<Policy>,
+    access: Access,
+    history: History,
+    hub: Hub,
+    admission: Arc<Admission>,
+    snapshots: Desk,
+    counts: Counts,
+    /// Cancelled when the last client is gone at the end.
+    drained: CancellationToken,
 }
 
-/// How long the clients may take to hear that we go down.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// What the handlers are given.
+pub(crate) type Broadcaster = Arc<Shared>;
 
-/// Starts the service; returns when it listens. It goes on until the process's shutdown.
+/// Starts the service; returns when it listens. It goes on until the process's shutdown, and then until its clients are gone.
 pub async fn run(config: Config, process: Process, bus: Bus, store: Store, policy: Arc<Policy>) -> anyhow::Result<()> {
+    let snapshots = Box::new(FromStore::new(store, Arc::clone(&policy)));
+    start(config, process, bus, policy, snapshots).await.map(drop)
+}
+
+async fn start(
+    config: Config,
+    process: Process,
+    bus: Bus,
+    policy: Arc<Policy>,
+    snapshots: Box<dyn Snapshots>,
+) -> anyhow::Result<SocketAddr> {
     let process = process.of("broadcaster");
     config.check()?;
+    config.auth.check(std::iter::once(config.listen).chain(process.gateway()))?;
     let listen = config.listen;
-    let hub = Arc::new(Hub::default());
-    source::start(&process, &bus, &hub).await?;
-    let broadcaster = Broadcaster::new(config, process.clone(), hub, Box::new(Standing::new(store, policy)));
-    process.serve(listen, router(broadcaster)).await?;
+    let (hub, orders) = Hub::new(config.threads, config.history_max as u64 / 2);
+    let shared = Arc::new(Shared {
+        access: Access::new(&config.auth, &process, &bus).await?,
+        history: History::new(Bounds {
+            count: config.history_max,
+            bytes: config.history_max_bytes,
+            standing: config.standing_max,
+            standing_ms: i64::try_from(config.standing_ms).unwrap_or(i64::MAX),
+        }),
+        admission: Admission::new(config.clients_max, config.clients_max_of_key),
+        snapshots: Desk::new(snapshots, config.snapshot_max, config.snapshot_page, config.snapshot_wait()),
+        counts: Counts::new(process.metrics())?,
+        drained: CancellationToken::new(),
+        config,
+        process: process.clone(),
+        bus,
+        policy,
+        hub,
+    });
+    source::start(&shared).await?;
+    Hub::start(&shared, orders)?;
+    process.spawn("drain", drain(Arc::clone(&shared)));
+    process.serve(listen, router(shared)).await
+}
+
+/// A client is let go every so often at the least, when fewer are here than the time allows.
+const GOES_MS: u64 = 2;
+
+/// At the shutdown clients are let go one after another, so that they do not all come to another broadcaster at once.
+async fn drain(shared: Broadcaster) -> anyhow::Result<()> {
+    shared.process.shutdown().cancelled().await;
+    let clients = shared.admission.clients() as u64;
+    let within = shared.config.drain_ms.min(clients.saturating_mul(GOES_MS));
+    if clients > 0 {
+        tracing::info!(clients, within_ms = within, "clients are let go");
+    }
+    shared.hub.drain(within);
     Ok(())
 }
 
-impl Broadcaster {
-    fn new(config: Config, process: Process, hub: Arc<Hub>, snapshots: Box<dyn Snapshots>) -> Self {
-        let clients = TaskTracker::new();
-        let (leaving, shutdown) = (clients.clone(), process.shutdown().clone());
-        process.spawn("clients", async move {
-            shutdown.cancelled().await;
-            leaving.close();
-            // Whoever does not listen is left.
-            let _ = tokio::time::timeout(FAREWELL, leaving.wait()).await;
-            Ok(())
-        });
-        Self(Arc::new(Shared { config, process, hub, snapshots, clients }))
-    }
-
-    /// A place for one more client, unless there are as many as are served.
-    fn admit(&self) -> Option<Place> {
-        let config = &self.0.config;
-        self.0.hub.admit(Inbox::new(config.waiting_max, config.waiting_max_bytes), config.clients_max)
-    }
-}
-
-/// The rooms named in an address: `?room=all&room=item:ENG-1`.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Rooms(Vec<(String, String)>);
-
-impl Rooms {
-    fn names(self) -> Vec<String> {
-        self.0.into_iter().filter(|(name, _)| name == "room").map(|(_, room)| room).collect()
-    }
+/// The answer to whoever cannot be taken in.
+pub(crate) fn full(close: Close) -> Problem {
+    Problem::unavailable(close.word, close.sentence).retry_after(std::time::Duration::from_secs(5))
 }
 
 fn router(broadcaster: Broadcaster) -> Router {
-    Router::new().route("/v1/ws", get(ws::connect)).route("/v1/sse", get(sse::connect)).with_state(broadcaster)
+    let cors = handshake::cors(&broadcaster.config.origins);
+    Router::new()
+        .route("/v1/ws", get(ws::connect))
+        .route("/v1/sse", get(sse::connect))
+        .route("/v1/tickets", post(face::ticket))
+        .route("/api/v1/websocket/status", get(face::status))
+        .route("/api/v1/websocket/broadcast/test", post(face::test))
+        .route("/api/v1/health", get(face::health))
+        .layer(cors)
+        .with_state(broadcaster)
 }
 
 #[cfg(test)]

@@ -1,18 +1,23 @@
-//! How things stand: what a client is told before the changes come.
+//! How things stand: what a client is told before the changes come. Read once for all who ask at the same time.
 
-use axum::extract::ws::Utf8Bytes;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
-use crate::frame::text;
+use crate::hub::Versions;
 use crate::room::Room;
 
-/// The items of a room at one moment.
+/// The items of a room at one moment, as they were read.
 #[derive(Debug, Default)]
-pub struct Snapshot {
+pub struct Items {
     /// As the API shows them.
-    pub items: Vec<Value>,
+    pub shown: Vec<Value>,
     /// Which version of which item that is: changes up to it are contained.
     pub versions: Vec<(Uuid, u64)>,
     /// There are more items than a snapshot holds.
@@ -22,48 +27,214 @@ pub struct Snapshot {
 /// Where snapshots come from.
 pub trait Snapshots: Send + Sync + 'static {
     /// The items of a room, at most `max`. An `Err` is a sentence for the log.
-    fn read<'a>(&'a self, room: &'a Room, max: usize) -> BoxFuture<'a, Result<Snapshot, String>>;
+    fn read<'a>(&'a self, room: &'a Room, max: usize) -> BoxFuture<'a, Result<Items, String>>;
+}
+
+/// The items of a room at one moment, ready to be shown.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Lists of items as JSON; none for a room without items.
+    pages: Vec<String>,
+    /// By item the version that is shown.
+    pub versions: Arc<Versions>,
+    /// The one item's id, where there is only one.
+    pub id: Option<String>,
+    truncated: bool,
 }
 
 impl Snapshot {
-    /// The messages that tell it: at least one, each with at most `page` items; all but the last say that more follows.
-    pub fn messages(&self, room: &Room, position: u64, page: usize) -> Vec<Utf8Bytes> {
-        let room = room.to_string();
-        let pages = self.items.chunks(page.max(1));
-        let count = pages.len().max(1);
-        let items = pages.chain(self.items.is_empty().then_some(&[][..]));
-        items
-            .enumerate()
-            .map(|(index, items)| {
-                text(&json!({
-                    "type": "snapshot",
-                    "room": room,
-                    "position": position,
-                    "items": items,
-                    "more": index + 1 < count,
-                    "truncated": self.truncated,
-                }))
-            })
-            .collect()
+    fn of(items: Items, page: usize) -> Self {
+        let written = |items: &[Value]| serde_json::to_string(items).unwrap_or_else(|_| "[]".into());
+        let id = match items.versions.as_slice() {
+            [(id, _)] => Some(id.to_string()),
+            _ => None,
+        };
+        Self {
+            pages: items.shown.chunks(page.max(1)).map(written).collect(),
+            versions: Arc::new(items.versions.into_iter().map(|(id, version)| (id.to_string(), version)).collect()),
+            id,
+            truncated: items.truncated,
+        }
+    }
+
+    /// The messages that show it, with what else stands in the room: at least one; all but the last say that more follows.
+    pub fn messages<'a>(
+        &'a self,
+        room: &'a Room,
+        position: &'a str,
+        standing: &'a [String],
+    ) -> impl Iterator<Item = String> + 'a {
+        let name = Value::from(room.to_string());
+        let count = self.pages.len().max(1);
+        (0..count).map(move |index| {
+            let items = self.pages.get(index).map_or("[]", String::as_str);
+            let size = items.len() + if index == 0 { standing.iter().map(String::len).sum() } else { 0 };
+            let mut text = String::with_capacity(size + 256);
+            // Writing to a string does not fail.
+            let _ = write!(
+                text,
+                "{{\"type\":\"snapshot\",\"room\":{name},\"position\":\"{position}\",\"items\":{items},\"messages\":["
+            );
+            if index == 0 {
+                text.push_str(&standing.join(","));
+            }
+            let _ = write!(text, "],\"more\":{},\"truncated\":{}}}", index + 1 < count, self.truncated);
+            text
+        })
+    }
+}
+
+/// How many reads of the database may go on at once.
+const AT_ONCE: usize = 4;
+
+/// Reads each room once for all who ask for it at the same time: whoever asks while a read is under way, which may have missed
+/// what they must see, shares the next one.
+pub struct Desk(Arc<Inside>);
+
+struct Inside {
+    source: Box<dyn Snapshots>,
+    max: usize,
+    page: usize,
+    wait: Duration,
+    at_once: Semaphore,
+    /// Who waits for the next read of a room. A room that is here is being read.
+    waiting: Mutex<HashMap<Room, Vec<Answer>>>,
+}
+
+type Answer = oneshot::Sender<Result<Arc<Snapshot>, String>>;
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+impl Desk {
+    /// Reads from a source at most `max` items, in pages, within `wait`.
+    pub fn new(source: Box<dyn Snapshots>, max: usize, page: usize, wait: Duration) -> Self {
+        let (at_once, waiting) = (Semaphore::new(AT_ONCE), Mutex::default());
+        Self(Arc::new(Inside { source, max, page, wait, at_once, waiting }))
+    }
+
+    /// How a room stands, not earlier than now.
+    pub async fn read(&self, room: &Room) -> Result<Arc<Snapshot>, String> {
+        let (answer, answered) = oneshot::channel();
+        let begins = {
+            let mut waiting = self.0.waiting();
+            let begins = !waiting.contains_key(room);
+            waiting.entry(room.clone()).or_default().push(answer);
+            begins
+        };
+        if begins {
+            tokio::spawn(serve(Arc::clone(&self.0), room.clone()));
+        }
+        answered.await.unwrap_or_else(|_| Err("the reading was given up".into()))
+    }
+}
+
+impl Inside {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Room, Vec<Answer>>> {
+        // A panic elsewhere leaves a list that is still whole.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn once(&self, room: &Room) -> Result<Arc<Snapshot>, String> {
+        match tokio::time::timeout(self.wait, self.source.read(room, self.max)).await {
+            Ok(read) => read.map(|items| Arc::new(Snapshot::of(items, self.page))),
+            Err(_) => Err(format!("no answer within {} ms", self.wait.as_millis())),
+        }
+    }
+}
+
+/// Reads a room as long as somebody waits for it.
+async fn serve(desk: Arc<Inside>, room: Room) {
+    // It is never closed.
+    let _place = desk.at_once.acquire().await;
+    loop {
+        let those = {
+            let mut waiting = desk.waiting();
+            let those = waiting.get_mut(&room).map(std::mem::take).unwrap_or_default();
+            if those.is_empty() {
+                waiting.remove(&room);
+                return;
+            }
+            those
+        };
+        let read = desk.once(&room).await;
+        for answer in those {
+            // Whoever is gone meanwhile does not wait any more.
+            let _ = answer.send(read.clone());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn pages(count: usize) -> Vec<Value> {
-        let snapshot = Snapshot { items: vec![json!({"id": "x"}); count], ..Snapshot::default() };
-        let messages = snapshot.messages(&Room::All, 5, 2);
-        messages.iter().map(|message| serde_json::from_str(message).unwrap()).collect()
+    use serde_json::json;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::room::Kind;
+
+    fn pages(count: usize, standing: &[String]) -> Vec<Value> {
+        let items = Items { shown: vec![json!({"id": "x"}); count], ..Items::default() };
+        let snapshot = Snapshot::of(items, 2);
+        let room = Room::named("item:\"").unwrap_or_else(|_| Room::of(Kind::All));
+        snapshot.messages(&room, "p", standing).map(|text| serde_json::from_str(&text).unwrap()).collect()
     }
 
     #[test]
     fn a_snapshot_is_at_least_one_message_and_only_the_last_says_that_it_is_whole() {
-        let more = |count| pages(count).iter().map(|page| page["more"] == true).collect::<Vec<_>>();
+        let more = |count| pages(count, &[]).iter().map(|page| page["more"] == true).collect::<Vec<_>>();
         assert_eq!(more(0), [false]);
         assert_eq!(more(2), [false]);
         assert_eq!(more(3), [true, false]);
-        assert_eq!(pages(3)[1]["items"].as_array().map(Vec::len), Some(1));
+        assert_eq!(pages(3, &[])[1]["items"].as_array().map(Vec::len), Some(1));
+        let standing = ["{\"a\":1}".to_owned(), "{\"a\":2}".to_owned()];
+        assert_eq!(pages(3, &standing)[0]["messages"], json!([{"a": 1}, {"a": 2}]));
+        assert_eq!(pages(3, &standing)[1]["messages"], json!([]));
+    }
+
+    /// Counts its reads, each of which goes on until it is let go.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<(AtomicUsize, Notify)>);
+
+    impl Snapshots for Slow {
+        fn read<'a>(&'a self, _: &'a Room, _: usize) -> BoxFuture<'a, Result<Items, String>> {
+            Box::pin(async move {
+                let number = self.0.0.fetch_add(1, Ordering::AcqRel) + 1;
+                self.0.1.notified().await;
+                Ok(Items { versions: vec![(Uuid::nil(), number as u64)], ..Items::default() })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_while_a_read_is_under_way_share_the_next_one() {
+        let source = Slow::default();
+        let desk = Arc::new(Desk::new(Box::new(source.clone()), 10, 10, Duration::from_secs(10)));
+        let ask = || {
+            let desk = Arc::clone(&desk);
+            tokio::spawn(
+                async move { desk.read(&Room::of(Kind::All)).await.unwrap().versions.values().copied().next() },
+            )
+        };
+        let first = ask();
+        while source.0.0.load(Ordering::Acquire) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let others: Vec<_> = (0..100).map(|_| ask()).collect();
+        while desk.0.waiting().values().map(Vec::len).sum::<usize>() < 100 {
+            tokio::task::yield_now().await;
+        }
+        source.0.1.notify_one();
+        assert_eq!(first.await.unwrap(), Some(1));
+        source.0.1.notify_one();
+        for other in others {
+            assert_eq!(other.await.unwrap(), Some(2));
+        }
+        assert_eq!(source.0.0.load(Ordering::Acquire), 2);
     }
 }

@@ -1,70 +1,169 @@
-//! Brings what happens from the bus to the hub.
+//! Brings what happens from the bus to the history, which tells it to everyone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bus::{Bus, Feed, Received, Stream, Tail};
+use bus::{Received, Stream, Tail};
+use intake::telemetry::{self, Telemetry};
 use proto::v1;
-use runtime::Process;
+use tokio::time::{Instant, sleep_until};
 
-use crate::event::Event;
-use crate::hub::Hub;
+use crate::Shared;
+use crate::event::Draft;
+use crate::message::Message;
+use crate::position::{self, Feed, Place};
 
-/// How many messages are handed out at once.
+/// How many messages are taken at once.
 const BATCH: usize = 500;
+/// The kind of telemetry that is told in batches.
+const METRIC: &str = "performance_metric";
 
-/// Starts following changes and deliveries. What happens after this returns reaches the hub.
-pub async fn start(process: &Process, bus: &Bus, hub: &Arc<Hub>) -> anyhow::Result<()> {
-    let changes = bus.tail(Stream::Changes, &["lockstep.change.>".to_owned()], Tail::New).await?;
-    let deliveries = bus.tail(Stream::Observations, &["lockstep.delivery.>".to_owned()], Tail::New).await?;
-    process.spawn("changes", follow(process.clone(), changes, Arc::clone(hub), hand_out_changes));
-    process.spawn("deliveries", follow(process.clone(), deliveries, Arc::clone(hub), hand_out_deliveries));
+/// Starts following everything. What happens after this returns is told; of what happened before, as much as is remembered.
+pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
+    let live = telemetry::KINDS.iter().filter(|kind| **kind != METRIC && **kind != "system_alert");
+    let live = live.map(|kind| format!("lockstep.live.{kind}.*")).collect();
+    let feeds = [
+        (Feed::Changes, Stream::Changes, vec!["lockstep.change.>".to_owned()]),
+        (Feed::Deliveries, Stream::Observations, vec!["lockstep.delivery.>".to_owned()]),
+        (Feed::Alerts, Stream::Alerts, vec!["lockstep.alert.>".to_owned()]),
+        (Feed::Live, Stream::Live, live),
+        (Feed::Metrics, Stream::Live, vec![format!("lockstep.live.{METRIC}.*")]),
+    ];
+    for (feed, stream, subjects) in feeds {
+        let last = shared.bus.stream_info(stream).await?.1;
+        let remembered = shared.config.history_max as u64;
+        let before = if feed == Feed::Alerts { 0 } else { last.saturating_sub(remembered) };
+        let tail = shared.bus.tail(stream, &subjects, Tail::Sequence(before + 1)).await?;
+        let epoch = position::epoch(tail.stream_epoch().unwrap_or_default());
+        shared.history.begin(feed, Place { epoch, sequence: before });
+        shared.process.spawn("feed", follow(Arc::clone(shared), feed, tail));
+    }
     Ok(())
 }
 
-async fn follow(
-    process: Process,
-    mut feed: Feed,
-    hub: Arc<Hub>,
-    hand_out: fn(&Hub, &[Received]),
-) -> anyhow::Result<()> {
+async fn follow(shared: Arc<Shared>, feed: Feed, mut tail: bus::Feed) -> anyhow::Result<()> {
+    let mut metrics = Metrics::default();
     loop {
         tokio::select! {
-            () = process.shutdown().cancelled() => return Ok(()),
-            batch = feed.next_batch(BATCH) => hand_out(&hub, &batch?),
+            // Clients are told what happens for as long as they are here.
+            () = shared.drained.cancelled() => return Ok(()),
+            () = sleep_until(metrics.due), if metrics.waits() => metrics.tell(&shared).await,
+            batch = tail.next_batch(BATCH) => {
+                let batch = batch?;
+                let epoch = position::epoch(tail.stream_epoch().unwrap_or_default());
+                if feed == Feed::Metrics {
+                    metrics.take(&shared, &batch, epoch).await;
+                } else {
+                    tell(&shared, feed, &batch, epoch).await;
+                }
+            }
         }
     }
 }
 
-fn hand_out_changes(hub: &Hub, batch: &[Received]) {
-    let event = |message: &Received| {
-        if !message.is_for("broadcaster") {
-            return None;
-        }
-        let change: v1::Change = noted(message, proto::decode(message.content_type(), &message.payload))?;
-        noted(message, Event::change(change, message.sequence, message.header("traceparent")))
+async fn tell(shared: &Shared, feed: Feed, batch: &[Received], epoch: u32) {
+    let draft = |received: &Received| {
+        let message = message(shared, feed, received)?;
+        let place = Place { epoch, sequence: received.sequence };
+        let trace = received.header("traceparent").map(str::to_owned);
+        Some(Draft { message, feed, place, trace, at_ms: received.published_at_ms })
     };
-    hub.hand_out(batch.iter().filter_map(event).collect(), batch.last().map(|message| message.sequence));
+    let drafts = batch.iter().filter_map(draft).collect();
+    let upto = batch.last().map(|last| Place { epoch, sequence: last.sequence });
+    shared.hub.tell(shared, drafts, feed, upto).await;
 }
 
-fn hand_out_deliveries(hub: &Hub, batch: &[Received]) {
-    // Deliveries are as many as records; where nobody follows a single one they are not even decoded.
-    if !hub.has_single_rooms() {
-        return;
+/// What a message of the bus says. One that cannot be read is logged, counted and passed over: whoever owns the stream deals with it.
+fn message(shared: &Shared, feed: Feed, received: &Received) -> Option<Message> {
+    if !received.is_for("broadcaster") {
+        return None;
     }
-    let event = |message: &Received| {
-        let delivery: v1::Delivery = noted(message, proto::decode(message.content_type(), &message.payload))?;
-        noted(message, Event::delivery(delivery, message.sequence, message.header("traceparent")))
+    let read = match feed {
+        Feed::Changes => proto::decode::<v1::Change>(received.content_type(), &received.payload)
+            .map(Message::Change)
+            .map_err(|e| e.to_string()),
+        Feed::Deliveries => {
+            let read = proto::decode::<v1::Delivery>(received.content_type(), &received.payload);
+            read.map(Message::Delivery).map_err(|error| error.to_string())
+        }
+        Feed::Alerts | Feed::Live | Feed::Metrics => telemetry_of(shared, received),
     };
-    hub.hand_out(batch.iter().filter_map(event).collect(), None);
-}
-
-/// A message that cannot be read is logged and passed over: whoever owns the stream deals with it.
-fn noted<T>(message: &Received, read: Result<T, impl std::fmt::Display>) -> Option<T> {
     match read {
-        Ok(value) => Some(value),
+        Ok(message) => Some(message),
         Err(error) => {
-            tracing::warn!(subject = message.subject, sequence = message.sequence, %error, "a message cannot be shown");
+            let stream = if feed == Feed::Changes { "CHANGES" } else { "LIVE" };
+            shared.counts.unreadable.with_label_values(&[stream]).inc();
+            tracing::warn!(
+                subject = received.subject,
+                sequence = received.sequence,
+                error,
+                "a message cannot be shown"
+            );
             None
         }
+    }
+}
+
+fn telemetry_of(shared: &Shared, received: &Received) -> Result<Message, String> {
+    let (subject, stored) = (&received.subject, received.published_at_ms);
+    let read =
+        telemetry::from_bus(subject, received.content_type(), &received.payload, stored, &shared.policy.lifecycles);
+    Ok(match read.map_err(|error| error.to_string())? {
+        Telemetry::AgentState(state) => Message::AgentState(state),
+        Telemetry::PerformanceMetric(metric) => {
+            Message::Metrics(metric.category.clone(), vec![(received.sequence, metric)])
+        }
+        Telemetry::WorkflowExecution(execution) => Message::WorkflowExecution(execution),
+        Telemetry::MemoryTimeline(event) => Message::MemoryTimeline(event),
+        Telemetry::SystemAlert(alert) => Message::SystemAlert(alert),
+        Telemetry::HealthChanged(health) => Message::HealthChanged(health),
+        Telemetry::OperationStep(step) => Message::OperationStep(step),
+    })
+}
+
+/// Measurements that wait to be told together, in the order of the bus.
+struct Metrics {
+    waiting: Vec<(u64, v1::PerformanceMetric)>,
+    epoch: u32,
+    due: Instant,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), epoch: 0, due: Instant::now() }
+    }
+}
+
+impl Metrics {
+    fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    async fn take(&mut self, shared: &Shared, batch: &[Received], epoch: u32) {
+        if epoch != self.epoch {
+            self.tell(shared).await;
+            self.epoch = epoch;
+        }
+        for received in batch {
+            let Some(Message::Metrics(_, metrics)) = message(shared, Feed::Metrics, received) else { continue };
+            if !self.waits() {
+                self.due = Instant::now() + Duration::from_millis(shared.config.metrics_wait_ms);
+            }
+            self.waiting.extend(metrics);
+            if self.waiting.len() >= shared.config.metrics_batch {
+                self.tell(shared).await;
+            }
+        }
+    }
+
+    async fn tell(&mut self, shared: &Shared) {
+        let Some((sequence, last)) = self.waiting.last() else { return };
+        // A batch is of one category or of several; then it is sorted under none.
+        let one = self.waiting.iter().all(|(_, metric)| metric.category == last.category);
+        let category = if one { last.category.clone() } else { String::new() };
+        let place = Place { epoch: self.epoch, sequence: *sequence };
+        let message = Message::Metrics(category, std::mem::take(&mut self.waiting));
+        let draft = Draft { message, feed: Feed::Metrics, place, trace: None, at_ms: shared.process.now_ms() };
+        shared.hub.tell(shared, vec![draft], Feed::Metrics, None).await;
     }
 }

@@ -3,44 +3,74 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use model::{Group, Policy, Step};
+use model::{Group, LifecycleName, Policy, Step};
 use serde_json::{Value, json};
 use store::{ItemFilter, Store};
 
-use crate::room::Room;
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::message::{AGENT, project_of};
+use crate::room::{Kind, Room};
+use crate::snapshot::{Items, Snapshots};
 
 /// Snapshots from the database.
-pub struct Standing {
+pub struct FromStore {
     store: Store,
     policy: Arc<Policy>,
 }
 
-impl Standing {
+impl FromStore {
     /// From this database; the policy says what a record should show.
     pub fn new(store: Store, policy: Arc<Policy>) -> Self {
         Self { store, policy }
     }
 }
 
-impl Snapshots for Standing {
-    fn read<'a>(&'a self, room: &'a Room, max: usize) -> BoxFuture<'a, Result<Snapshot, String>> {
+impl Snapshots for FromStore {
+    fn read<'a>(&'a self, room: &'a Room, max: usize) -> BoxFuture<'a, Result<Items, String>> {
         Box::pin(async move {
-            let found = match room {
-                Room::All => {
-                    let one_more = u32::try_from(max).unwrap_or(u32::MAX).saturating_add(1);
-                    self.store.items(&ItemFilter::default(), one_more).await
-                }
-                Room::Item(name) | Room::Record(name) => self.store.item(name).await.map(Vec::from_iter),
-            };
-            let mut groups = found.map_err(|error| error.to_string())?;
+            let mut groups = self.groups(room, max).await.map_err(|error| format!("{error:#}"))?;
             let truncated = groups.len() > max;
             groups.truncate(max);
-            Ok(Snapshot {
-                items: groups.iter().map(|group| shown(group, &self.policy)).collect(),
+            Ok(Items {
+                shown: groups.iter().map(|group| shown(group, &self.policy)).collect(),
                 versions: groups.iter().map(|group| (group.item.id.0, group.item.version.0)).collect(),
                 truncated,
             })
+        })
+    }
+}
+
+impl FromStore {
+    /// The items of a room, one more than `max` where there are more. All rooms of a kind together have no snapshot.
+    async fn groups(&self, room: &Room, max: usize) -> anyhow::Result<Vec<Group>> {
+        if room.wildcard {
+            return Ok(Vec::new());
+        }
+        let one_more = u32::try_from(max).unwrap_or(u32::MAX).saturating_add(1);
+        let of =
+            |lifecycle: &str| ItemFilter { lifecycle: LifecycleName::new(lifecycle).ok(), ..ItemFilter::default() };
+        Ok(match room.kind {
+            Kind::All => self.store.items(&ItemFilter::default(), one_more).await?,
+            Kind::Lifecycle => self.store.items(&of(&room.name), one_more).await?,
+            Kind::AgentStates => self.store.items(&of("agent"), one_more).await?,
+            Kind::WorkflowExecutions => self.store.items(&of("workflow"), one_more).await?,
+            Kind::Project => {
+                let filter = ItemFilter { text: Some(room.name.to_string()), ..ItemFilter::default() };
+                let mut groups = self.store.items(&filter, one_more).await?;
+                groups.retain(|group| {
+                    group.item.key.as_ref().is_some_and(|key| project_of(key.as_str()) == Some(&*room.name))
+                });
+                groups
+            }
+            Kind::Item | Kind::Record => Vec::from_iter(self.store.item(&room.name).await?),
+            Kind::Agent => Vec::from_iter(self.store.item(&format!("{AGENT}{}", room.name)).await?),
+            Kind::Conflicts => {
+                let mut groups = Vec::new();
+                for row in self.store.held(one_more).await? {
+                    groups.extend(self.store.item(&row.conflict.item.to_string()).await?);
+                }
+                groups
+            }
+            _ => Vec::new(),
         })
     }
 }

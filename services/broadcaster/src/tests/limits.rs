@@ -1,134 +1,116 @@
-//! What the server does to those who want too much, and how much it can do.
+//! What the server does to those who want too much.
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_closed_with_1013_and_the_others_go_on() {
-    let world = World::start(|config| config.waiting_max_bytes = 1024 * 1024).await;
-    let (mut slow, mut good) = (world.socket().await, world.socket().await);
-    for client in [&mut slow, &mut good] {
-        client.subscribe(&["all"]).await;
-        client.skip(2).await;
-    }
-    // Until the kernel's buffers and the inbox are full, in pieces that a reader keeps up with.
+    let (world, running) = world(|config| (config.history_max, config.stall_ms) = (2_000, 60_000)).await;
+    let (mut slow, mut good) = (Client::to(&running).await, Client::to(&running).await);
+    slow.subscribe(&["all"]).await;
+    good.subscribe(&["all"]).await;
+    // Until the kernel's buffers are full and the history has gone on, in pieces that a reader keeps up with.
     let mut version = 0;
-    while world.hub.clients() == 2 {
-        assert!(version < 1_000_000, "the slow client was not cut off");
-        let events = (0..500).map(|offset| event(1, version + offset + 1)).collect();
+    while ask(&running, "GET", "/api/v1/websocket/status", &[]).await.1["clients_blocked"] != 1 {
+        assert!(version < 1_000_000, "the slow client was never blocked");
+        world.announce_all(1, version + 1..=version + 500).await;
         version += 500;
-        world.hub.hand_out(events, Some(version));
         while good.hear().await["version"] != version {}
     }
-    let (code, reason) = slow.close().await;
+    world.announce_all(1, version + 1..=version + 4_000).await;
+    while good.hear().await["version"] != version + 4_000 {}
+    let mut last = 0;
+    let (code, reason) = loop {
+        match slow.raw().await {
+            Message::Text(text) => {
+                let heard: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(heard["version"], last + 1, "what is told is told in order and without a gap");
+                last += 1;
+            }
+            Message::Close(Some(frame)) => break (u16::from(frame.code), frame.reason.to_string()),
+            _ => {}
+        }
+    };
     assert_eq!(code, 1013);
-    assert!(reason.contains("slowly"), "{reason}");
+    assert!(reason.starts_with("too_slow: "), "{reason}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_for_long_is_closed() {
+    let (world, running) = world(|config| (config.stall_ms, config.patience_ms) = (200, 200)).await;
+    let mut dead = Client::to(&running).await;
+    dead.subscribe(&["all"]).await;
+    let mut version = 0;
+    while ask(&running, "GET", "/api/v1/health", &[]).await.1["clients"] == 1 {
+        assert!(version < 1_000_000, "the client was never blocked");
+        world.announce_all(1, version + 1..=version + 500).await;
+        version += 500;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_client_too_many_is_told_so() {
-    let world = World::start(|config| config.clients_max = 1).await;
-    let mut first = world.socket().await;
-    first.say(r#"{"type":"ping"}"#).await;
-    first.hear().await;
-    assert_eq!(world.socket().await.close().await.0, 1013);
-    let sse = reqwest_get(&world, "/v1/sse").await;
-    assert_eq!(sse.status(), 503);
+    let (_world, running) = world(|config| config.clients_max = 1).await;
+    let _first = Client::to(&running).await;
+    let (status, problem) = Client::with(&running, "", &[]).await.err().unwrap();
+    assert_eq!((status, problem["code"].as_str()), (503, Some("too_many_clients")));
+    assert_eq!(ask(&running, "GET", "/v1/sse", &[]).await.0, 503);
 }
 
-#[tokio::test]
-async fn one_room_or_frame_too_many_is_answered() {
-    let world = World::start(|config| (config.rooms_max, config.frames_per_minute) = (2, 3)).await;
-    let mut client = world.socket().await;
+#[tokio::test(flavor = "multi_thread")]
+async fn one_room_or_message_too_many_is_answered() {
+    let limits = |config: &mut Config| {
+        (config.rooms_max, config.messages_per_s, config.messages_burst) = (2, 1, 4);
+    };
+    let (_world, running) = world(limits).await;
+    let mut client = Client::to(&running).await;
     client.subscribe(&["item:A", "item:B"]).await;
-    for _ in 0..3 {
-        client.hear().await;
-    }
-    client.subscribe(&["item:C"]).await;
+    client.say(json!({"type": "subscribe", "rooms": ["item:C"]})).await;
     assert_eq!(client.hear().await["code"], "too_many_rooms");
-    client.say("null").await;
-    assert_eq!(client.hear().await["code"], "malformed");
-    for _ in 0..3 {
-        client.say("null").await;
-        assert_eq!(client.hear().await["code"], "too_many_frames");
+    let mut refused = 0;
+    for _ in 0..20 {
+        // After the last one nobody listens any more.
+        let _ = client.0.send(Message::text("null")).await;
     }
-    client.say("null").await;
-    assert_eq!(client.close().await.0, 1008);
+    let end = loop {
+        match client.raw().await {
+            Message::Text(text) => refused += u32::from(text.contains("too_many_messages")),
+            Message::Close(Some(frame)) => break frame,
+            _ => {}
+        }
+    };
+    assert!(refused >= 4, "{refused}");
+    assert_eq!(u16::from(end.code), 1008);
+    assert!(end.reason.starts_with("too_many_messages: "), "{}", end.reason);
 }
 
-#[tokio::test]
-async fn a_frame_that_is_too_large_closes_with_1009() {
-    let world = World::start(|config| config.frame_max_bytes = 100).await;
-    let mut client = world.socket().await;
-    client.say(&"x".repeat(200)).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_closes_with_1009() {
+    let (_world, running) = world(|config| config.message_max_bytes = 200).await;
+    let mut client = Client::to(&running).await;
+    client.text(&"x".repeat(300)).await;
     assert_eq!(client.close().await.0, 1009);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_without_a_sign_of_life_is_closed_with_1001() {
-    let world = World::start(|config| (config.ping_ms, config.patience_ms) = (50, 50)).await;
-    let mut client = world.socket().await;
+    let (_world, running) = world(|config| (config.ping_ms, config.patience_ms) = (50, 50)).await;
+    let mut client = Client::to(&running).await;
     // A client that reads answers pings by itself, so the first one is only noticed: nothing is read until the end.
     assert!(matches!(client.raw().await, Message::Ping(_)));
-    let hub = Arc::clone(&world.hub);
-    let gone = async {
-        while hub.clients() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_secs(10), gone).await.unwrap();
-    assert_eq!(client.close().await.0, 1001);
-}
-
-#[tokio::test]
-async fn a_server_that_goes_down_says_so() {
-    let world = World::start(|_| ()).await;
-    let mut client = world.socket().await;
-    world.process.shutdown().cancel();
-    assert_eq!(client.close().await.0, 1001);
-    world.process.finished(Duration::from_secs(15)).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_thousand_changes_a_second_reach_a_client_in_order() {
-    const COUNT: u64 = 60_000;
-    let world = World::start(|_| ()).await;
-    let mut client = world.socket().await;
-    client.subscribe(&["all"]).await;
-    client.skip(2).await;
-    let events = (1..=COUNT).map(|version| event(1, version)).collect::<Vec<_>>();
-    let hub = Arc::clone(&world.hub);
-    let started = std::time::Instant::now();
-    let mut events = events.into_iter();
-    let mut read = 0;
-    while read < COUNT {
-        let batch: Vec<_> = events.by_ref().take(500).collect();
-        let target = read + batch.len() as u64;
-        hub.hand_out(batch, Some(target));
-        while read < target {
-            let Message::Text(text) = client.raw().await else { panic!("not a text") };
-            read += 1;
-            assert!(text.starts_with(&format!("{{\"type\":\"change\",\"position\":{read},")), "{text}");
-        }
-    }
-    let rate = u128::from(COUNT) * 1_000 / started.elapsed().as_millis().max(1);
-    println!("{rate} changes/s");
-    assert!(rate >= 20_000, "{rate} changes/s");
-}
-
-async fn reqwest_get(world: &World, path: &str) -> reqwest::Response {
-    runtime::install_crypto();
-    reqwest::get(format!("http://{}{path}", world.url)).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_frame_that_calls_itself_text_and_is_none_ends_the_connection_with_its_reason() {
-    use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-    let world = World::start(|_| ()).await;
-    let mut client = world.socket().await;
-    let frame = Frame::message(vec![b'"', 0xff, b'"'], OpCode::Data(Data::Text), true);
-    client.0.send(Message::Frame(frame)).await.unwrap();
+    until_clients(&running, 0).await;
     let (code, reason) = client.close().await;
-    assert_eq!(code, 1007, "{reason}");
-    assert_eq!(reqwest_get(&world, "/v1/ws").await.headers()["content-type"], "application/problem+json");
+    assert_eq!(code, 1001);
+    assert!(reason.starts_with("no_sign_of_life: "), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_answers_pings_stays() {
+    let (_world, running) = world(|config| (config.ping_ms, config.patience_ms) = (50, 100)).await;
+    let mut client = Client::to(&running).await;
+    for _ in 0..10 {
+        assert!(matches!(client.raw().await, Message::Ping(_)));
+        // Reading on sends the answer.
+        client.say(json!({"type": "ping"})).await;
+        while !matches!(client.raw().await, Message::Text(_)) {}
+    }
 }

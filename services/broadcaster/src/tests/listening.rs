@@ -6,65 +6,106 @@ use super::*;
 async fn read_until(response: &mut reqwest::Response, wanted: &str) -> String {
     let mut text = String::new();
     while !text.contains(wanted) {
-        let chunk = timeout(Duration::from_secs(10), response.chunk()).await.unwrap().unwrap();
+        let chunk = timeout(DEADLINE, response.chunk()).await.unwrap().unwrap();
         text.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).unwrap());
     }
     text
 }
 
-async fn listen(world: &World, query: &str) -> reqwest::Response {
+async fn listen(running: &Running, query: &str, headers: &[(&'static str, &str)]) -> reqwest::Response {
     runtime::install_crypto();
-    reqwest::get(format!("http://{}/v1/sse{query}", world.url)).await.unwrap()
+    let mut request = reqwest::Client::new().get(format!("http://{}/v1/sse{query}", running.address));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
 }
 
-#[tokio::test]
+fn ids(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_gets_the_snapshot_and_then_changes_with_ids() {
-    let world = World::start(|_| ()).await;
-    world.commit(1, 1);
-    let mut response = listen(&world, "").await;
+    let (world, running) = world(|_| ()).await;
+    world.rows.commit(1, 1);
+    let mut response = listen(&running, "", &[]).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let first = read_until(&mut response, "\"truncated\":false").await;
-    assert!(first.contains("event: snapshot\ndata: {"), "{first}");
-    world.announce(1, 1);
-    world.announce(1, 2);
-    let change = read_until(&mut response, "\n\n").await;
-    assert!(change.contains("id: 2\nevent: change\ndata: {\"type\":\"change\",\"position\":2,"), "{change}");
-    assert!(!change.contains("id: 1\n"), "{change}");
+    assert!(first.starts_with("retry: ") && first.contains("event: snapshot\ndata: {"), "{first}");
+    world.announce_all(1, 1..=2).await;
+    let change = read_until(&mut response, "\"version\":2").await;
+    assert!(change.contains("event: status_changed\ndata: {\"type\":\"status_changed\",\"position\":\""), "{change}");
+    assert_eq!(ids(&change).len(), 1, "what the snapshot told is not told again: {change}");
 }
 
-#[tokio::test]
-async fn a_listener_can_name_rooms_and_is_told_which_are_wrong() {
-    let world = World::start(|_| ()).await;
-    let mut response = listen(&world, "?room=item:K1&room=item:K2").await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_comes_back_is_told_what_it_missed() {
+    let (world, running) = world(|_| ()).await;
+    let mut response = listen(&running, "?room=all", &[]).await;
+    read_until(&mut response, "\"truncated\":false").await;
+    world.announce(1, 1).await;
+    let heard = read_until(&mut response, "\"version\":1").await;
+    let last = ids(&heard)[0].to_owned();
+    drop(response);
+    world.announce_all(1, 2..=4).await;
+    let mut again = listen(&running, "?room=all", &[("last-event-id", &last)]).await;
+    let heard = read_until(&mut again, "\"version\":4").await;
+    assert!(heard.contains("\"resumed\":true") && !heard.contains("snapshot"), "{heard}");
+    assert_eq!(ids(&heard).len(), 3, "{heard}");
+    assert_eq!(listen(&running, "", &[("last-event-id", "nonsense")]).await.status(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_can_name_rooms_and_a_filter_and_is_told_which_are_wrong() {
+    let (world, running) = world(|_| ()).await;
+    let mut response = listen(&running, "?room=item:K1&room=item:K2&status=done", &[]).await;
     read_until(&mut response, "\"room\":\"item:K2\"").await;
     for id in 1..=3 {
-        world.announce(id, id.try_into().unwrap());
+        world.announce(id, 1).await;
     }
     let told = read_until(&mut response, "\"key\":\"K2\"").await;
     assert!(told.contains("\"key\":\"K1\"") && !told.contains("K3"));
-    assert_eq!(listen(&world, "?room=nowhere").await.status(), 400);
+    assert_eq!(listen(&running, "?room=nowhere", &[]).await.status(), 400);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
+async fn listeners_share_one_connection_of_http_2() {
+    runtime::install_crypto();
+    let (world, running) = world(|_| ()).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let mut listeners = Vec::new();
+    for _ in 0..3 {
+        let response = client.get(format!("http://{}/v1/sse?room=all", running.address)).send().await.unwrap();
+        assert_eq!((response.version(), response.status().as_u16()), (reqwest::Version::HTTP_2, 200));
+        listeners.push(response);
+    }
+    for listener in &mut listeners {
+        read_until(listener, "\"truncated\":false").await;
+    }
+    world.announce(1, 1).await;
+    for listener in &mut listeners {
+        read_until(listener, "event: status_changed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_goes_gives_its_place_back() {
-    let world = World::start(|_| ()).await;
-    let response = listen(&world, "").await;
-    assert_eq!(world.hub.clients(), 1);
+    let (_world, running) = world(|_| ()).await;
+    let response = listen(&running, "", &[]).await;
+    until_clients(&running, 1).await;
     drop(response);
-    let gone = async {
-        while world.hub.clients() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_secs(10), gone).await.unwrap();
+    until_clients(&running, 0).await;
 }
 
-#[tokio::test]
-async fn a_page_of_another_origin_is_kept_out() {
-    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-    let world = World::start(|_| ()).await;
-    let mut request = format!("ws://{}/v1/ws", world.url).into_client_request().unwrap();
-    request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
-    let refused = connect_async(request).await.unwrap_err().to_string();
-    assert!(refused.contains("403"), "{refused}");
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_are_kept_out_unless_they_are_named() {
+    let (_world, running) = world(|config| config.origins = vec!["https://good.example".into()]).await;
+    let origin = |origin: &'static str| [("origin", origin)];
+    let refused = Client::with(&running, "", &origin("https://evil.example")).await.err().unwrap();
+    assert_eq!((refused.0, refused.1["code"].as_str()), (403, Some("origin_not_allowed")));
+    assert!(Client::with(&running, "", &origin("https://good.example")).await.is_ok());
+    let allowed = |response: &reqwest::Response| response.headers().get("access-control-allow-origin").cloned();
+    assert_eq!(allowed(&listen(&running, "", &origin("https://evil.example")).await), None);
+    assert_eq!(allowed(&listen(&running, "", &origin("https://good.example")).await).unwrap(), "https://good.example");
 }

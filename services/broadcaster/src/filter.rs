@@ -1,0 +1,132 @@
+//! Which messages of a room a client wants. Pure.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::message::{Message, on};
+
+/// How many words one list may have.
+const WORDS_MAX: usize = 100;
+/// How long a word may be, in bytes.
+const WORD_MAX: usize = 1_024;
+
+/// A filter as a client writes it: a message passes when each list that is given has one of its words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// What happened: see [`on::NAMES`].
+    pub on: BTreeSet<String>,
+    /// Items, records, agents, workflows, operations, targets or alerts of these names.
+    pub ids: BTreeSet<String>,
+    /// The status it has now.
+    pub statuses: BTreeSet<String>,
+    /// The health level it has now.
+    pub health: BTreeSet<String>,
+    /// The system of the record whose edit or delivery it was.
+    pub systems: BTreeSet<String>,
+    /// The lifecycle its status belongs to.
+    pub lifecycles: BTreeSet<String>,
+}
+
+impl Filter {
+    /// Refuses words that would never let anything pass.
+    pub fn check(&self) -> Result<(), String> {
+        let lists = [&self.on, &self.ids, &self.statuses, &self.health, &self.systems, &self.lifecycles];
+        if lists.iter().any(|list| list.len() > WORDS_MAX) {
+            return Err(format!("a filter's list holds at most {WORDS_MAX} words"));
+        }
+        if lists.iter().flat_map(|list| list.iter()).any(|word| word.is_empty() || word.len() > WORD_MAX) {
+            return Err(format!("a filter's words have 1 to {WORD_MAX} bytes"));
+        }
+        match self.on.iter().find(|word| bit(word).is_none()) {
+            Some(word) => {
+                let names = on::NAMES.map(|(name, _)| name).join(", ");
+                Err(format!("{word:?} is nothing that happens; known are {names}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether everything passes.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a message passes.
+    pub fn passes(&self, message: &Message) -> bool {
+        let wanted = self.on.iter().filter_map(|word| bit(word)).fold(0, |bits, bit| bits | bit);
+        let has = |list: &BTreeSet<String>, word: &str| list.is_empty() || list.contains(word);
+        (self.on.is_empty() || message.on() & wanted != 0)
+            && has(&self.statuses, message.status())
+            && has(&self.health, message.health())
+            && has(&self.systems, message.system())
+            && has(&self.lifecycles, message.lifecycle())
+            && (self.ids.is_empty() || self.ids.iter().any(|id| message.is_about(id)))
+    }
+}
+
+fn bit(word: &str) -> Option<u8> {
+    on::NAMES.iter().find(|(name, _)| *name == word).map(|(_, bit)| *bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1;
+    use serde_json::json;
+
+    use super::*;
+
+    fn filter(value: serde_json::Value) -> Filter {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn failed() -> Message {
+        Message::Change(v1::Change {
+            kind: "status_changed".into(),
+            item: "i".into(),
+            key: "ENG-1".into(),
+            lifecycle: "work".into(),
+            from: "todo".into(),
+            to: "failed".into(),
+            record: "github/issue/a#1".into(),
+            ..v1::Change::default()
+        })
+    }
+
+    #[test]
+    fn a_message_passes_when_each_list_that_is_given_has_a_word_of_it() {
+        let passes = [
+            json!({}),
+            json!({"on": ["recovery", "error_state"]}),
+            json!({"on": ["status_change"], "statuses": ["done", "failed"], "systems": ["github"], "lifecycles": ["work"]}),
+            json!({"ids": ["ENG-1"]}),
+            json!({"ids": ["x", "i"]}),
+            json!({"ids": ["github/issue/a#1"]}),
+        ];
+        for given in passes {
+            assert!(filter(given.clone()).passes(&failed()), "{given}");
+        }
+        let stays = [
+            json!({"on": ["recovery"]}),
+            json!({"on": ["health_change"]}),
+            json!({"statuses": ["done"]}),
+            json!({"systems": ["linear"], "statuses": ["failed"]}),
+            json!({"lifecycles": ["agent"]}),
+            json!({"health": ["healthy"]}),
+            json!({"ids": ["ENG-2"]}),
+        ];
+        for given in stays {
+            assert!(!filter(given.clone()).passes(&failed()), "{given}");
+        }
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_refused() {
+        assert!(filter(json!({"on": ["everything"]})).check().unwrap_err().contains("status_change"));
+        assert!(filter(json!({"statuses": [""]})).check().is_err());
+        assert!(filter(json!({"statuses": (0..101).map(|n| n.to_string()).collect::<Vec<_>>()})).check().is_err());
+        assert!(filter(json!({"on": ["recovery"], "statuses": ["done"]})).check().is_ok());
+        assert!(serde_json::from_value::<Filter>(json!({"status": ["done"]})).is_err());
+    }
+}

@@ -1,0 +1,368 @@
+//! What was told last, for whoever comes back or reads slowly: one list in the order of telling, shared by all.
+//!
+//! Bounded in count and memory; the oldest goes first. Knows no clients.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+use crate::event::{Draft, Event};
+use crate::position::{Feed, Place, Position};
+use crate::room::Room;
+
+/// What was told last.
+#[derive(Debug)]
+pub struct History {
+    told: RwLock<Told>,
+    /// The number of the newest event.
+    newest: watch::Sender<u64>,
+    bounds: Bounds,
+}
+
+/// How much is remembered.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How many events.
+    pub count: usize,
+    /// How many bytes of memory they may take, roughly.
+    pub bytes: usize,
+    /// How many states stand that are no item's: of agents, workflows, health, alerts.
+    pub standing: usize,
+    /// For how long one stands without being told again, in milliseconds; alerts stand for as long as the bus keeps them.
+    pub standing_ms: i64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// The number that the next event gets; the first is 1.
+    next: u64,
+    /// Where all feeds are.
+    position: Position,
+    /// From where on each feed is remembered without a gap: what is up to there was forgotten, or never read.
+    forgotten: Position,
+    /// By level the number of the event that says it newest.
+    newest: HashMap<Box<str>, u64>,
+    /// By level what a new watcher is shown, and when it was told.
+    standing: HashMap<Box<str>, (Arc<Event>, i64)>,
+}
+
+impl History {
+    /// An empty one.
+    pub fn new(bounds: Bounds) -> Self {
+        let told = Told { next: 1, ..Told::default() };
+        Self { told: RwLock::new(told), newest: watch::Sender::new(0), bounds }
+    }
+
+    /// Says where a feed begins to be read: everything after that place will be told.
+    pub fn begin(&self, feed: Feed, place: Place) {
+        let mut told = self.write();
+        told.position = told.position.with(feed, place);
+        told.forgotten = told.forgotten.with(feed, place);
+    }
+
+    /// Tells drafts, in order, and how far their feed has been read with them.
+    pub fn tell(&self, drafts: Vec<Draft>, feed: Feed, upto: Option<Place>) {
+        let mut told = self.write();
+        for draft in drafts {
+            told.add(draft, &self.bounds);
+        }
+        if let Some(place) = upto {
+            told.position = told.position.with(feed, place);
+        }
+        told.shrink(&self.bounds);
+        let newest = told.next - 1;
+        drop(told);
+        self.newest.send_replace(newest);
+    }
+
+    /// Tells when there is something new.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// The number of the newest event.
+    pub fn last(&self) -> u64 {
+        self.read().next - 1
+    }
+
+    /// Up to `max` events from a number on; `None` when that one is forgotten.
+    pub fn from(&self, number: u64, max: usize) -> Option<Vec<Arc<Event>>> {
+        let told = self.read();
+        let start = told.index(number)?;
+        Some(told.events.iter().skip(start).take(max).cloned().collect())
+    }
+
+    /// Where all feeds are.
+    pub fn position(&self) -> Position {
+        self.read().position
+    }
+
+    /// Whether whoever is at a position has read more than was told here so far: another broadcaster was faster.
+    pub fn is_behind(&self, known: &Position) -> bool {
+        let now = self.read().position;
+        Feed::ALL.iter().any(|feed| {
+            let (known, now) = (known.at(*feed), now.at(*feed));
+            known.epoch == now.epoch && known.sequence > now.sequence
+        })
+    }
+
+    /// Waits until everything that whoever is at a position has read was told here, too. Cancelling it loses nothing.
+    pub async fn reached(&self, known: &Position) {
+        let mut newest = self.newest.subscribe();
+        while self.is_behind(known) {
+            if newest.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// How one goes on from a position.
+    pub fn resume(&self, known: &Position) -> Resume {
+        let told = self.read();
+        for feed in Feed::ALL {
+            let (known, forgotten, now) = (known.at(feed), told.forgotten.at(feed), told.position.at(feed));
+            if known.epoch == now.epoch || known.epoch == forgotten.epoch {
+                if known.epoch == forgotten.epoch && known.sequence < forgotten.sequence {
+                    return Resume::Reset("too_old");
+                }
+            } else if known.epoch != 0 && matches!(feed, Feed::Changes | Feed::Deliveries | Feed::Alerts) {
+                // Only telemetry's stream begins anew by itself, whenever its server does: all that is in it then is new.
+                return Resume::Reset("other_epoch");
+            } else if forgotten.sequence > 0 {
+                return Resume::Reset("too_old");
+            }
+        }
+        let first = told.events.partition_point(|event| {
+            // Each feed's place only grows along the list, so up to some event all is known.
+            Feed::ALL.iter().all(|feed| !known.is_before(*feed, event.position.at(*feed), &told.position))
+        });
+        Resume::From(told.events.get(first).map_or(told.next, |event| event.number))
+    }
+
+    /// Whether a newer event than this says all that it says.
+    pub fn is_superseded(&self, event: &Event) -> bool {
+        let Some(level) = &event.level else { return false };
+        self.read().newest.get(level).is_some_and(|newest| *newest > event.number)
+    }
+
+    /// What stands in a room, as far as it was told up to a number: oldest first.
+    pub fn standing(&self, room: &Room, upto: u64, now_ms: i64) -> Vec<Arc<Event>> {
+        let told = self.read();
+        let mut standing: Vec<_> = told
+            .standing
+            .values()
+            .filter(|(event, at)| {
+                event.number <= upto && (event.feed == Feed::Alerts || now_ms - at < self.bounds.standing_ms)
+            })
+            .filter(|(event, _)| {
+                let mut heard = false;
+                event.message.rooms(|kind, name| heard |= room.hears(kind, name));
+                heard
+            })
+            .map(|(event, _)| Arc::clone(event))
+            .collect();
+        standing.sort_by_key(|event| event.number);
+        standing
+    }
+
+    /// How many events are remembered, and how many bytes they take, roughly.
+    pub fn size(&self) -> (usize, usize) {
+        let told = self.read();
+        (told.events.len(), told.bytes)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Told> {
+        // A panic elsewhere leaves lists that are still whole.
+        self.told.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Told> {
+        self.told.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How one goes on from a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// All that was missed is at or after this number.
+    From(u64),
+    /// Not at all, and why.
+    Reset(&'static str),
+}
+
+impl Told {
+    fn add(&mut self, draft: Draft, bounds: &Bounds) {
+        let at_ms = draft.at_ms;
+        self.position = self.position.with(draft.feed, draft.place);
+        let event = Arc::new(Event::new(draft, self.next, self.position));
+        self.next += 1;
+        self.bytes += event.weight();
+        if let Some(level) = &event.level {
+            self.newest.insert(level.clone(), event.number);
+            if event.message.stands() {
+                self.standing.insert(level.clone(), (Arc::clone(&event), at_ms));
+            } else {
+                self.standing.remove(level);
+            }
+            if self.standing.len() > bounds.standing {
+                self.forget_oldest_standing();
+            }
+        }
+        self.events.push_back(event);
+    }
+
+    /// Makes room for a tenth, so that it is not done for each event. Alerts go last.
+    fn forget_oldest_standing(&mut self) {
+        let mut ages: Vec<_> =
+            self.standing.iter().map(|(level, (event, at))| (event.feed == Feed::Alerts, *at, level.clone())).collect();
+        ages.sort();
+        for (_, _, level) in ages.into_iter().take((self.standing.len() / 10).max(1)) {
+            self.standing.remove(&level);
+        }
+    }
+
+    fn shrink(&mut self, bounds: &Bounds) {
+        while self.events.len() > bounds.count.max(1) || (self.bytes > bounds.bytes && self.events.len() > 1) {
+            let Some(event) = self.events.pop_front() else { return };
+            self.bytes = self.bytes.saturating_sub(event.weight());
+            self.forgotten = self.forgotten.with(event.feed, event.place);
+            if let Some(level) = &event.level
+                && self.newest.get(level) == Some(&event.number)
+            {
+                self.newest.remove(level);
+            }
+        }
+    }
+
+    /// Where an event is in the list; `None` when it is forgotten.
+    fn index(&self, number: u64) -> Option<usize> {
+        let first = self.next - self.events.len() as u64;
+        number.checked_sub(first).map(|index| usize::try_from(index).unwrap_or(usize::MAX))
+    }
+}
+
+/// How far each hub thread has read, so that nothing is told faster than the slowest can read it.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    /// Notes the number that was read last.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Release);
+    }
+
+    /// The number that was read last.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1;
+
+    use super::*;
+    use crate::message::Message;
+
+    const BOUNDS: Bounds = Bounds { count: 100, bytes: 10_000_000, standing: 50, standing_ms: 1_000 };
+
+    fn draft(feed: Feed, epoch: u32, sequence: u64, agent: &str) -> Draft {
+        let message = match feed {
+            Feed::Live => {
+                Message::AgentState(v1::AgentState { agent: agent.into(), status: "idle".into(), ..Default::default() })
+            }
+            _ => Message::Delivery(v1::Delivery { item: agent.into(), ..Default::default() }),
+        };
+        Draft { message, feed, place: Place { epoch, sequence }, trace: None, at_ms: 0 }
+    }
+
+    fn tell(history: &History, feed: Feed, sequences: std::ops::RangeInclusive<u64>) {
+        for sequence in sequences {
+            history.tell(vec![draft(feed, 1, sequence, &sequence.to_string())], feed, None);
+        }
+    }
+
+    fn numbers(history: &History, resume: Resume, known: &Position) -> Vec<(Feed, u64)> {
+        let Resume::From(number) = resume else { panic!("{resume:?}") };
+        let now = history.position();
+        let events = history.from(number, 1_000).unwrap();
+        let new = events.iter().filter(|event| known.is_before(event.feed, event.place, &now));
+        new.map(|event| (event.feed, event.place.sequence)).collect()
+    }
+
+    #[test]
+    fn whoever_comes_back_is_told_what_came_since_in_each_feed() {
+        let history = History::new(BOUNDS);
+        tell(&history, Feed::Changes, 1..=3);
+        tell(&history, Feed::Live, 1..=2);
+        tell(&history, Feed::Changes, 4..=5);
+        let place = |sequence| Place { epoch: 1, sequence };
+        // Another broadcaster had read less of one feed and more of the other.
+        let known = Position::default().with(Feed::Changes, place(4)).with(Feed::Live, place(1));
+        assert_eq!(numbers(&history, history.resume(&known), &known), [(Feed::Live, 2), (Feed::Changes, 5)]);
+        let all = history.position();
+        assert_eq!(history.resume(&all), Resume::From(8));
+    }
+
+    #[test]
+    fn whoever_has_read_more_than_was_told_here_is_known_to_be_ahead() {
+        let history = History::new(BOUNDS);
+        tell(&history, Feed::Changes, 1..=3);
+        let at = |epoch, sequence| Position::default().with(Feed::Changes, Place { epoch, sequence });
+        assert!(history.is_behind(&at(1, 4)) && !history.is_behind(&at(1, 3)) && !history.is_behind(&at(2, 9)));
+    }
+
+    #[test]
+    fn what_is_forgotten_cannot_be_gone_on_from() {
+        let history = History::new(Bounds { count: 3, ..BOUNDS });
+        history.begin(Feed::Changes, Place { epoch: 1, sequence: 10 });
+        let at = |sequence| Position::default().with(Feed::Changes, Place { epoch: 1, sequence });
+        assert_eq!(history.resume(&at(9)), Resume::Reset("too_old"));
+        assert_eq!(history.resume(&at(10)), Resume::From(1));
+        tell(&history, Feed::Changes, 11..=15);
+        assert_eq!(history.resume(&at(11)), Resume::Reset("too_old"));
+        assert_eq!(history.resume(&at(12)), Resume::From(3));
+        assert!(history.from(2, 10).is_none() && history.from(3, 10).is_some_and(|events| events.len() == 3));
+        assert_eq!(history.from(6, 10).map(|events| events.len()), Some(0));
+    }
+
+    #[test]
+    fn another_life_of_a_stream_is_new_where_it_is_telemetry_and_a_reset_where_it_is_not() {
+        let history = History::new(BOUNDS);
+        tell(&history, Feed::Live, 1..=2);
+        let old = Place { epoch: 9, sequence: 500 };
+        let known = Position::default().with(Feed::Live, old);
+        assert_eq!(numbers(&history, history.resume(&known), &known), [(Feed::Live, 1), (Feed::Live, 2)]);
+        tell(&history, Feed::Changes, 1..=1);
+        assert_eq!(history.resume(&Position::default().with(Feed::Changes, old)), Resume::Reset("other_epoch"));
+    }
+
+    #[test]
+    fn only_the_newest_of_a_level_is_not_superseded() {
+        let history = History::new(BOUNDS);
+        let state = |sequence, agent: &str| history.tell(vec![draft(Feed::Live, 1, sequence, agent)], Feed::Live, None);
+        state(1, "a");
+        state(2, "b");
+        state(3, "a");
+        let events = history.from(1, 10).unwrap();
+        assert_eq!(events.iter().map(|event| history.is_superseded(event)).collect::<Vec<_>>(), [true, false, false]);
+        let room = Room::named("agent_states").unwrap();
+        let shown = |upto, now| history.standing(&room, upto, now).iter().map(|event| event.number).collect::<Vec<_>>();
+        assert_eq!((shown(3, 10), shown(2, 10), shown(3, 2_000)), (vec![2, 3], vec![2], vec![]));
+        assert!(history.standing(&Room::named("agent:b").unwrap(), 3, 10).len() == 1);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let history = History::new(Bounds { bytes: 20_000, standing: 20, ..BOUNDS });
+        tell(&history, Feed::Live, 1..=500);
+        let (count, bytes) = history.size();
+        assert!(count > 5 && bytes <= 20_000, "{count} {bytes}");
+        let told = history.read();
+        assert!(told.newest.len() <= count && told.standing.len() <= 20);
+    }
+}

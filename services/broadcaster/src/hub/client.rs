@@ -1,0 +1,161 @@
+//! One client, as the hub's thread knows it.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::admission::Permit;
+use super::bucket::Bucket;
+use super::close::Close;
+use super::flow::{Flow, Subscription};
+use super::mailbox::Mailbox;
+use super::outbox::{Flushed, Outbox};
+use crate::auth::Rights;
+use crate::event::Form;
+use crate::wire::{self, Reader, opcode};
+
+/// What carries a client's messages.
+#[derive(Debug)]
+pub enum Transport {
+    /// A WebSocket, whose socket is ours since the handshake.
+    Socket {
+        /// The connection.
+        stream: TcpStream,
+        /// What is left of the client's bytes until they are whole.
+        reader: Reader,
+    },
+    /// A response that the HTTP server writes.
+    Events(Arc<Mailbox>),
+}
+
+/// How a client's name for its transport is written in metrics and on the status page.
+pub const TRANSPORTS: [&str; 2] = ["websocket", "sse"];
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    /// Tells it from every other, also those before it.
+    pub serial: u64,
+    /// What carries its messages.
+    pub transport: Transport,
+    /// In which form it is told events.
+    pub form: Form,
+    /// What it may; `None` until it has said who it is.
+    pub rights: Option<Arc<Rights>>,
+    /// Its place among those that are served.
+    pub permit: Permit,
+    /// The rooms that it is in.
+    pub rooms: Vec<Subscription>,
+    /// Where it is among all events.
+    pub flow: Flow,
+    /// What waits to be written.
+    pub outbox: Outbox,
+    /// Wakes the task that watches its socket.
+    pub waker: Option<Waker>,
+    /// Since when it takes nothing, in milliseconds.
+    pub blocked_since: Option<i64>,
+    /// When it was heard last; of server-sent events, when it was written to last.
+    pub heard_at: i64,
+    /// When it came.
+    pub since: i64,
+    /// It was asked for a sign of life.
+    pub pinged: bool,
+    /// It was told that its token will expire.
+    pub warned: bool,
+    /// How many messages it may send.
+    pub bucket: Bucket,
+    /// How many of its messages are being worked on elsewhere.
+    pub asked: u32,
+    /// It is being closed: when it is left at the latest.
+    pub closing: Option<i64>,
+    /// This broadcaster stops: when it is this client's turn to go.
+    pub leaves_at: Option<i64>,
+}
+
+impl Client {
+    /// The index of its transport in [`TRANSPORTS`].
+    pub fn transport_index(&self) -> usize {
+        match self.transport {
+            Transport::Socket { .. } => 0,
+            Transport::Events(_) => 1,
+        }
+    }
+
+    /// Answers it.
+    pub fn answer(&mut self, message: &Value) {
+        let name = message["type"].as_str().unwrap_or("message");
+        self.say(name, &message.to_string());
+    }
+
+    /// Shows it a page of a snapshot.
+    pub fn show(&mut self, page: &str) {
+        self.say("snapshot", page);
+    }
+
+    fn say(&mut self, name: &str, text: &str) {
+        let bytes = match (&self.transport, self.form) {
+            (Transport::Events(_), _) => format!("event: {name}\ndata: {text}\n\n").into_bytes(),
+            // A snapshot is large and like nobody else's; it is worth the time.
+            (Transport::Socket { .. }, Form::JsonDeflated) if name == "snapshot" => {
+                match wire::compressed(text.as_bytes()) {
+                    Some(small) => wire::frame_compressed(opcode::TEXT, &small),
+                    None => wire::frame(opcode::TEXT, text.as_bytes()),
+                }
+            }
+            (Transport::Socket { .. }, _) => wire::frame(opcode::TEXT, text.as_bytes()),
+        };
+        self.outbox.answer(bytes.into());
+    }
+
+    /// Sends a frame that only WebSockets have.
+    pub fn control(&mut self, code: u8, payload: &[u8]) {
+        if matches!(self.transport, Transport::Socket { .. }) {
+            self.outbox.answer(wire::frame(code, payload).into());
+        }
+    }
+
+    /// Says why the connection ends. No event is written any more; what it was answered is, if it takes that.
+    pub fn say_goodbye(&mut self, close: Close, until_ms: i64) {
+        if self.blocked_since.is_some() {
+            self.outbox.clear();
+        } else {
+            self.outbox.clear_events();
+        }
+        self.closing = Some(until_ms);
+        match &self.transport {
+            Transport::Socket { .. } => self.outbox.answer(wire::close(close.code, &close.reason()).into()),
+            Transport::Events(_) => {
+                self.answer(&serde_json::json!({"type": "error", "code": close.word, "reason": close.sentence}));
+            }
+        }
+    }
+
+    /// Writes what waits. An error means that the connection is broken.
+    pub fn flush(&mut self, scratch: &mut Vec<u8>, told: &mut u64, now_ms: i64) -> io::Result<Flushed> {
+        let (transport, form) = (&self.transport, self.form);
+        let mut moved = false;
+        let flushed = self.outbox.flush(form, scratch, told, |one, joined| {
+            let written = match transport {
+                Transport::Socket { stream, .. } => stream.try_write(if joined.is_empty() { one } else { joined }),
+                Transport::Events(mailbox) => {
+                    mailbox.put(if joined.is_empty() { one.clone() } else { Bytes::copy_from_slice(joined) })
+                }
+            };
+            moved |= written.as_ref().is_ok_and(|written| *written > 0);
+            written
+        })?;
+        if moved && matches!(transport, Transport::Events(_)) {
+            self.heard_at = now_ms;
+        }
+        self.blocked_since = match flushed {
+            Flushed::Empty => None,
+            Flushed::Blocked if moved => Some(now_ms),
+            Flushed::Blocked => self.blocked_since.or(Some(now_ms)),
+        };
+        Ok(flushed)
+    }
+}

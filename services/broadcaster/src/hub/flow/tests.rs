@@ -1,0 +1,130 @@
+use proto::v1;
+
+use super::*;
+use crate::event::Draft;
+use crate::history::Bounds;
+use crate::position::{Feed, Place};
+
+const BOUNDS: Bounds = Bounds { count: 1_000, bytes: 100_000_000, standing: 50, standing_ms: 1_000 };
+
+fn history(count: u64) -> History {
+    let history = History::new(BOUNDS);
+    tell(&history, 1..=count);
+    history
+}
+
+/// Each event is the state of an agent: `a0` to `a9` in turns.
+fn tell(history: &History, sequences: std::ops::RangeInclusive<u64>) {
+    for sequence in sequences {
+        let state =
+            v1::AgentState { agent: format!("a{}", sequence % 10), status: "idle".into(), ..Default::default() };
+        let place = Place { epoch: 1, sequence };
+        let draft = Draft { message: Message::AgentState(state), feed: Feed::Live, place, trace: None, at_ms: 0 };
+        history.tell(vec![draft], Feed::Live, None);
+    }
+}
+
+fn room(name: &str, from: u64) -> Subscription {
+    Subscription { room: Room::named(name).unwrap(), filter: None, from, asked: true }
+}
+
+fn known(sequence: u64) -> Position {
+    Position::default().with(Feed::Live, Place { epoch: 1, sequence })
+}
+
+/// Everything that a flow tells until it is live.
+fn all(flow: &mut Flow, history: &History, rooms: &[Subscription], conflate_over: u64) -> Vec<u64> {
+    let mut told = Vec::new();
+    let applied = history.last();
+    for _ in 0..100 {
+        match flow.pull(history, rooms, applied, conflate_over, |event| told.push(event.number)) {
+            Pulled::Live => return told,
+            Pulled::More => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("the client is never live")
+}
+
+#[test]
+fn whoever_comes_back_is_told_what_it_missed_and_then_what_came_meanwhile() {
+    let history = history(600);
+    let rooms = [room("agent_states", 601)];
+    let mut flow = Flow::default();
+    flow.catch_up(CatchUp { rooms: vec![rooms[0].room.clone()], known: known(100), next: 50, until: 600 }, 600);
+    tell(&history, 601..=700);
+    assert_eq!(all(&mut flow, &history, &rooms, 1_000), (101..=700).collect::<Vec<_>>());
+    assert!(flow.is_live());
+}
+
+#[test]
+fn what_is_told_in_one_room_is_not_told_again_by_coming_back_to_another() {
+    let history = history(100);
+    // It has been in `agent:a1` all the time, and comes back to `agent_states`.
+    let rooms = [room("agent:a1", 1), room("agent_states", 101)];
+    let mut flow = Flow::default();
+    flow.catch_up(CatchUp { rooms: vec![rooms[1].room.clone()], known: known(80), next: 1, until: 100 }, 100);
+    let expected: Vec<u64> = (81..=100).filter(|number| number % 10 != 1).collect();
+    assert_eq!(all(&mut flow, &history, &rooms, 1_000), expected);
+}
+
+#[test]
+fn a_client_that_is_far_behind_gets_the_newest_of_each_level_only() {
+    let history = history(500);
+    let rooms = [room("agent_states", 1)];
+    let mut flow = Flow::default();
+    flow.fall_behind(1);
+    let told = all(&mut flow, &history, &rooms, 400);
+    // The first look is far behind; the second begins at 257, which is near, and near everything is told.
+    assert_eq!(told, (257..=500).collect::<Vec<_>>());
+    flow.fall_behind(1);
+    let told = all(&mut flow, &history, &rooms, 1);
+    assert_eq!(told, (491..=500).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_event_of_several_rooms_is_taken_once() {
+    let history = history(3);
+    let mut flow = Flow::default();
+    let events = history.from(1, 3).unwrap();
+    let taken: Vec<bool> = [0, 0, 1, 1, 2].iter().map(|index| flow.takes(&events[*index])).collect();
+    assert_eq!(taken, [true, false, true, false, true]);
+}
+
+#[test]
+fn nothing_is_told_before_the_snapshot_and_nothing_that_it_told() {
+    let history = History::new(BOUNDS);
+    let change = |version: u64| {
+        let change = v1::Change { kind: "status_changed".into(), item: "i".into(), version, ..Default::default() };
+        let place = Place { epoch: 1, sequence: version };
+        let draft = Draft { message: Message::Change(change), feed: Feed::Changes, place, trace: None, at_ms: 0 };
+        history.tell(vec![draft], Feed::Changes, None);
+    };
+    change(1);
+    let rooms = [room("all", 2)];
+    let mut flow = Flow::default();
+    flow.hold(1);
+    (2..=4).for_each(change);
+    assert!(!flow.takes(&history.from(4, 1).unwrap()[0]));
+    assert_eq!(flow.pull(&history, &rooms, 4, 100, |_| panic!("too early")), Pulled::Held);
+    flow.remember(Arc::new(Versions::from([("i".to_owned(), 3)])), 1_000);
+    flow.release();
+    assert_eq!(all(&mut flow, &history, &rooms, 100), [4]);
+    flow.forget(999);
+    assert_eq!(flow.told.len(), 1);
+    flow.forget(1_000);
+    assert!(flow.told.is_empty());
+}
+
+#[test]
+fn what_is_forgotten_is_not_passed_over_in_silence() {
+    let history = History::new(Bounds { count: 10, ..BOUNDS });
+    tell(&history, 1..=30);
+    let rooms = [room("agent_states", 1)];
+    let mut slow = Flow::default();
+    slow.fall_behind(15);
+    assert_eq!(slow.pull(&history, &rooms, 30, 100, |_| {}), Pulled::TooSlow);
+    let mut back = Flow::default();
+    back.catch_up(CatchUp { rooms: vec![rooms[0].room.clone()], known: known(5), next: 6, until: 30 }, 30);
+    assert_eq!(back.pull(&history, &rooms, 30, 100, |_| {}), Pulled::Lost(vec![rooms[0].room.clone()]));
+}

@@ -1,0 +1,223 @@
+//! What waits to be written to one client, joined into as few writes as it fits in.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+use crate::event::{Event, Form};
+
+/// How many bytes are joined in one write.
+const JOINED: usize = 16 * 1024;
+/// How many events wait before the client takes them from the history by itself.
+const WAITING: usize = 128;
+
+/// What waits for one client.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// What is left of a write that was not taken whole.
+    rest: Bytes,
+    /// Answers; they go before events, and never amid one.
+    answers: VecDeque<Bytes>,
+    answer_bytes: usize,
+    events: VecDeque<Arc<Event>>,
+}
+
+/// How far a flush came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits any more.
+    Empty,
+    /// The client takes no more now.
+    Blocked,
+}
+
+impl Outbox {
+    /// Adds an answer.
+    pub fn answer(&mut self, bytes: Bytes) {
+        self.answer_bytes += bytes.len();
+        self.answers.push_back(bytes);
+    }
+
+    /// Adds an event; false when as many wait as may.
+    pub fn tell(&mut self, event: &Arc<Event>) -> bool {
+        if self.events.len() >= WAITING {
+            return false;
+        }
+        self.events.push_back(Arc::clone(event));
+        true
+    }
+
+    /// Adds an event whatever waits already: by one look into the history.
+    pub fn tell_pulled(&mut self, event: Arc<Event>) {
+        self.events.push_back(event);
+    }
+
+    /// Throws away all that has not begun to be written.
+    pub fn clear(&mut self) {
+        self.clear_events();
+        (self.answers, self.answer_bytes) = (VecDeque::new(), 0);
+    }
+
+    /// Throws away the events that have not begun to be written.
+    pub fn clear_events(&mut self) {
+        self.events = VecDeque::new();
+    }
+
+    /// Whether no event waits.
+    pub fn has_told(&self) -> bool {
+        self.rest.is_empty() && self.events.is_empty()
+    }
+
+    /// How many bytes of answers wait.
+    pub fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.answers.is_empty() && self.events.is_empty()
+    }
+
+    /// Writes what waits, with as few calls of `write` as it fits in; `scratch` is where messages are joined. Counts the events that
+    /// were handed over in `told`.
+    pub fn flush(
+        &mut self,
+        form: Form,
+        scratch: &mut Vec<u8>,
+        told: &mut u64,
+        mut write: impl FnMut(&Bytes, &mut Vec<u8>) -> io::Result<usize>,
+    ) -> io::Result<Flushed> {
+        loop {
+            scratch.clear();
+            let one = self.next(form, scratch, told);
+            let length = if scratch.is_empty() { one.len() } else { scratch.len() };
+            if length == 0 {
+                self.shrink();
+                return Ok(Flushed::Empty);
+            }
+            let written = match write(&one, scratch) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            if written < length {
+                self.rest = if scratch.is_empty() {
+                    let mut rest = one;
+                    rest.advance(written);
+                    rest
+                } else {
+                    Bytes::copy_from_slice(&scratch[written..])
+                };
+                return Ok(Flushed::Blocked);
+            }
+        }
+    }
+
+    /// What is written next: one message as it is, or several joined in `scratch`.
+    fn next(&mut self, form: Form, scratch: &mut Vec<u8>, told: &mut u64) -> Bytes {
+        let mut one = std::mem::take(&mut self.rest);
+        let mut taken = usize::from(!one.is_empty());
+        loop {
+            let bytes = if let Some(bytes) = self.answers.pop_front() {
+                self.answer_bytes -= bytes.len();
+                bytes
+            } else if let Some(event) = self.events.pop_front() {
+                *told += 1;
+                event.bytes(form).clone()
+            } else {
+                return one;
+            };
+            taken += 1;
+            if taken == 1 {
+                one = bytes;
+            } else {
+                if taken == 2 {
+                    scratch.extend_from_slice(&one);
+                }
+                scratch.extend_from_slice(&bytes);
+            }
+            if one.len().max(scratch.len()) >= JOINED {
+                return one;
+            }
+        }
+    }
+
+    /// A queue that was long once must not take its memory for ever.
+    fn shrink(&mut self) {
+        if self.events.capacity() > 16 {
+            self.events = VecDeque::new();
+        }
+        if self.answers.capacity() > 16 {
+            self.answers = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flushes into a pipe that takes so many bytes at a time, and so many in all.
+    fn flush(outbox: &mut Outbox, pipe: &mut Vec<u8>, at_once: usize, room: usize) -> (Flushed, usize) {
+        let (mut scratch, mut told, mut calls) = (Vec::new(), 0, 0);
+        let end = pipe.len() + room;
+        let flushed = outbox.flush(Form::Json, &mut scratch, &mut told, |one, joined| {
+            calls += 1;
+            let bytes = if joined.is_empty() { one } else { joined.as_slice() };
+            let taken = bytes.len().min(at_once).min(end - pipe.len());
+            if taken == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            pipe.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        });
+        (flushed.unwrap(), calls)
+    }
+
+    fn answers(sizes: &[usize]) -> (Outbox, Vec<u8>) {
+        let mut outbox = Outbox::default();
+        let mut all = Vec::new();
+        for (number, size) in sizes.iter().enumerate() {
+            let bytes = vec![u8::try_from(number).unwrap(); *size];
+            all.extend_from_slice(&bytes);
+            outbox.answer(bytes.into());
+        }
+        (outbox, all)
+    }
+
+    #[test]
+    fn what_waits_is_joined_in_one_write() {
+        let (mut outbox, all) = answers(&[10, 20, 30]);
+        let mut pipe = Vec::new();
+        assert_eq!(flush(&mut outbox, &mut pipe, usize::MAX, 1_000_000), (Flushed::Empty, 1));
+        assert_eq!(pipe, all);
+        assert!(outbox.is_empty() && outbox.answer_bytes() == 0);
+    }
+
+    #[test]
+    fn whatever_is_taken_at_a_time_nothing_is_lost_doubled_or_mixed() {
+        for at_once in [1, 7, 100, 16_000, 50_000] {
+            let (mut outbox, all) = answers(&[10, 40_000, 0, 3, 16_384, 5]);
+            let mut pipe = Vec::new();
+            for _ in 0..1_000_000 {
+                if flush(&mut outbox, &mut pipe, at_once, at_once).0 == Flushed::Empty {
+                    break;
+                }
+            }
+            assert!(pipe == all, "{at_once}");
+        }
+    }
+
+    #[test]
+    fn a_full_client_keeps_its_place_in_the_message() {
+        let (mut outbox, all) = answers(&[100]);
+        let mut pipe = Vec::new();
+        assert_eq!(flush(&mut outbox, &mut pipe, 1_000, 60).0, Flushed::Blocked);
+        outbox.clear();
+        assert!(!outbox.is_empty(), "a message that began to be written is ended");
+        assert_eq!(flush(&mut outbox, &mut pipe, 1_000, 60).0, Flushed::Empty);
+        assert_eq!(pipe, all);
+    }
+}

@@ -1,0 +1,289 @@
+//! How clients join rooms and leave them: with a snapshot first, or with what they missed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Order;
+use super::flow::{CatchUp, Subscription};
+use super::index::Key;
+use super::shard::Shard;
+use crate::filter::Filter;
+use crate::frame::{Refusal, with_reference};
+use crate::history::Resume;
+use crate::position::Position;
+use crate::room::{Kind, Room};
+use crate::snapshot::Snapshot;
+
+/// For how long it is remembered what a snapshot told: a change that it contains comes by the bus within moments, or a little later
+/// when whoever publishes it was killed just then.
+const TOLD_MS: i64 = 60_000;
+
+/// How long a client that another broadcaster told more than was told here waits for that to come.
+const REACHED: Duration = Duration::from_secs(5);
+
+/// What a client wants of some rooms.
+#[derive(Debug)]
+pub struct Wish {
+    pub(super) rooms: Vec<Room>,
+    pub(super) filter: Filter,
+    pub(super) position: Option<Position>,
+    pub(super) snapshot: bool,
+    pub(super) reference: Option<String>,
+}
+
+impl Shard {
+    pub(super) fn asked_for(
+        &mut self,
+        key: Key,
+        names: Vec<String>,
+        filter: Filter,
+        position: Option<String>,
+        snapshot: Option<bool>,
+        reference: Option<String>,
+    ) {
+        let limit = self.shared.config.rooms_max;
+        let refused = |shard: &mut Self, code, reason: String| {
+            shard.answer(key, &Refusal::new(code, reason).message(reference.as_deref()));
+        };
+        if names.is_empty() || names.len() > limit {
+            return refused(self, "malformed", format!("name 1 to {limit} rooms"));
+        }
+        if let Err(why) = filter.check() {
+            return refused(self, "bad_filter", why);
+        }
+        let Ok(position) = position.map(|text| text.parse::<Position>()).transpose() else {
+            return refused(self, "bad_position", "the position is none that a broadcaster gave out".into());
+        };
+        let mut rooms = Vec::new();
+        for name in names {
+            match Room::named(&name) {
+                Ok(room) if rooms.contains(&room) => {}
+                Ok(room) => rooms.push(room),
+                Err(why) => self.answer(key, &Refusal::room("bad_room", &name, why).message(reference.as_deref())),
+            }
+        }
+        if !rooms.is_empty() {
+            let snapshot = snapshot.unwrap_or(true);
+            self.wishes(key, Wish { rooms, filter, position, snapshot, reference });
+        }
+    }
+
+    /// Lets a client into rooms: at once, or when all that it has read elsewhere was told here, too. Else it would be told that again.
+    pub(super) fn wishes(&mut self, key: Key, wish: Wish) {
+        let Some(known) = wish.position.filter(|known| self.shared.history.is_behind(known)) else {
+            return self.subscribe(key, wish);
+        };
+        let Some(serial) = self.asks(key, wish.reference.as_deref()) else { return };
+        let shared = Arc::clone(&self.shared);
+        self.main.spawn(async move {
+            // What does not come in time is told apart by `subscribe`.
+            let _ = tokio::time::timeout(REACHED, shared.history.reached(&known)).await;
+            let _ = shared.hub.orders(serial).send(Order::Resume { serial, wish: Box::new(wish) });
+        });
+    }
+
+    /// Lets a client into those of the rooms that it may be in, and has them read where that is needed.
+    pub(super) fn subscribe(&mut self, key: Key, wish: Wish) {
+        if wish.position.is_some() {
+            // What was told already is not new to it; only what comes later is.
+            let newest = self.shared.history.last();
+            while self.applied < newest {
+                self.hand_out();
+            }
+        }
+        let limit = self.shared.config.rooms_max;
+        let filter = self.shared_filter(wish.filter);
+        let from = self.applied + 1;
+        let reference = wish.reference.as_deref();
+        let mut joined = Vec::new();
+        for room in wish.rooms {
+            let Some(client) = self.clients.get_mut(key) else { return };
+            let granted = client.rights.as_ref().is_some_and(|rights| rights.rooms.covers(&room.to_string()));
+            let inside = client.rooms.iter().any(|known| known.asked && known.room == room);
+            let asked = client.rooms.iter().filter(|known| known.asked).count();
+            if !granted {
+                let refusal =
+                    Refusal::room("forbidden", &room.to_string(), "your key or token does not grant this room");
+                self.answer(key, &refusal.message(reference));
+                continue;
+            }
+            if !inside && asked >= limit {
+                let reason = format!("a client can be in {limit} rooms; leave one first");
+                self.answer(key, &Refusal::room("too_many_rooms", &room.to_string(), reason).message(reference));
+                continue;
+            }
+            if inside {
+                self.leave(key, &room);
+            }
+            self.join(key, Subscription { room: room.clone(), filter: filter.clone(), from, asked: true });
+            joined.push(room);
+        }
+        if joined.is_empty() {
+            return;
+        }
+        let resume = wish.position.map(|known| {
+            let ahead = self.shared.history.is_behind(&known);
+            (known, if ahead { Resume::Reset("ahead") } else { self.shared.history.resume(&known) })
+        });
+        let resumed = matches!(resume, Some((_, Resume::From(_))));
+        let names: Vec<String> = joined.iter().map(Room::to_string).collect();
+        let done = json!({
+            "type": "subscribed",
+            "rooms": names,
+            "position": self.position.to_string(),
+            "resumed": resumed,
+        });
+        self.answer(key, &with_reference(done, reference));
+        match resume {
+            Some((known, Resume::From(next))) => {
+                // An item that was asked for by a key is followed by its id, too: its changes may carry another key.
+                let by_key = joined.iter().filter(|room| is_by_key(room)).cloned().collect();
+                let until = self.applied;
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.flow.catch_up(CatchUp { rooms: joined, known, next, until }, until);
+                }
+                self.have_read(key, by_key, false);
+            }
+            Some((_, Resume::Reset(why))) => self.begin_anew(key, joined, why),
+            None if wish.snapshot => self.have_read(key, joined, true),
+            None => {
+                let by_key = joined.into_iter().filter(is_by_key).collect();
+                self.have_read(key, by_key, false);
+            }
+        }
+    }
+
+    /// What was missed in these rooms cannot be told: their clients are shown again how they stand.
+    pub(super) fn begin_anew(&mut self, key: Key, rooms: Vec<Room>, why: &str) {
+        if rooms.is_empty() {
+            return;
+        }
+        let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
+        self.answer(key, &json!({"type": "reset", "rooms": names, "reason": why}));
+        self.have_read(key, rooms, true);
+    }
+
+    /// Has rooms read from the database; until that is done the client is told nothing more.
+    fn have_read(&mut self, key: Key, rooms: Vec<Room>, show: bool) {
+        let applied = self.applied;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if rooms.is_empty() {
+            return;
+        }
+        client.flow.hold(applied);
+        let (serial, shared) = (client.serial, Arc::clone(&self.shared));
+        self.main.spawn(async move {
+            let mut found = Vec::with_capacity(rooms.len());
+            for room in rooms {
+                let snapshot = shared.snapshots.read(&room).await;
+                found.push((room, snapshot));
+            }
+            // A thread that has ended has no clients to show it to.
+            let _ = shared.hub.orders(serial).send(Order::Read { serial, show, from: applied + 1, found });
+        });
+    }
+
+    pub(super) fn read(&mut self, key: Key, show: bool, from: u64, found: Vec<(Room, Result<Arc<Snapshot>, String>)>) {
+        let mut told = Vec::new();
+        for (room, snapshot) in found {
+            let Some(client) = self.clients.get(key) else { return };
+            let Some(subscription) = client.rooms.iter().find(|known| known.asked && known.room == room).cloned()
+            else {
+                // It has left meanwhile.
+                continue;
+            };
+            match snapshot {
+                Ok(snapshot) => {
+                    if let Some(id) = snapshot.id.as_ref().filter(|_| is_by_key(&room)) {
+                        let by_id = Room { kind: Kind::Item, name: id.as_str().into(), wildcard: false };
+                        self.join(key, Subscription { room: by_id, from, asked: false, ..subscription });
+                    }
+                    if show {
+                        self.show(key, &room, &snapshot, from - 1);
+                        told.push(Arc::clone(&snapshot.versions));
+                    }
+                }
+                Err(why) => {
+                    tracing::warn!(%room, why, "a snapshot could not be read; the client was told");
+                    self.leave(key, &room);
+                    let reason = "how things stand cannot be read now; subscribe again";
+                    self.answer(key, &Refusal::room("unavailable", &room.to_string(), reason).message(None));
+                }
+            }
+        }
+        let until = self.now_ms + TOLD_MS;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.flow.release();
+        for versions in told {
+            client.flow.remember(versions, until);
+        }
+        self.dirty.push(key);
+    }
+
+    /// Shows how a room stands: its items, and what was told up to an event and still holds.
+    fn show(&mut self, key: Key, room: &Room, snapshot: &Snapshot, upto: u64) {
+        let position = self.position_at(upto);
+        let standing = self.shared.history.standing(room, upto, self.now_ms);
+        let messages: Vec<String> = standing.iter().map(|event| event.text()).collect();
+        for page in snapshot.messages(room, &position.to_string(), &messages) {
+            let Some(client) = self.clients.get_mut(key) else { return };
+            client.show(&page);
+        }
+    }
+
+    /// Where a client is that was handed everything up to an event.
+    fn position_at(&self, number: u64) -> Position {
+        let event = self.shared.history.from(number, 1).and_then(|events| events.into_iter().next());
+        event.map_or(self.position, |event| event.position)
+    }
+
+    fn join(&mut self, key: Key, subscription: Subscription) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        self.index.join(&subscription.room, subscription.filter.as_ref(), key);
+        client.rooms.push(subscription);
+    }
+
+    /// Takes a client out of a room that it asked for, and of the item's id beside it. False when it was not in it.
+    pub(super) fn leave(&mut self, key: Key, room: &Room) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        let Some(place) = client.rooms.iter().position(|known| known.asked && known.room == *room) else {
+            return false;
+        };
+        let left = client.rooms.remove(place);
+        self.index.leave(&left.room, left.filter.as_ref(), key);
+        client.flow.leave(room);
+        if is_by_key(room) && !client.rooms.iter().any(|known| known.asked && is_by_key(&known.room)) {
+            // Which id belongs to which key is not kept; without any key there is no need of ids.
+            let (ids, kept) = std::mem::take(&mut client.rooms).into_iter().partition(|known| !known.asked);
+            client.rooms = kept;
+            let ids: Vec<Subscription> = ids;
+            for id in &ids {
+                self.index.leave(&id.room, id.filter.as_ref(), key);
+            }
+        }
+        true
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: Key, names: &[String], reference: Option<&str>) {
+        let mut left = Vec::new();
+        for name in names {
+            let refusal = match Room::named(name) {
+                Ok(room) if self.leave(key, &room) => {
+                    left.push(name);
+                    continue;
+                }
+                Ok(_) => Refusal::room("not_subscribed", name, "you are not in this room"),
+                Err(why) => Refusal::room("bad_room", name, why),
+            };
+            self.answer(key, &refusal.message(reference));
+        }
+        self.answer(key, &with_reference(json!({"type": "unsubscribed", "rooms": left}), reference));
+    }
+}
+
+/// Whether a room is an item's by its key.
+fn is_by_key(room: &Room) -> bool {
+    room.kind == Kind::Item && !room.wildcard && uuid::Uuid::parse_str(&room.name).is_err()
+}

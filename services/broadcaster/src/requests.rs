@@ -1,0 +1,119 @@
+//! What clients ask for that must be waited for: rights, statuses to publish, alerts to acknowledge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Outgoing, Stream, topology};
+use runtime::Problem;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::Shared;
+use crate::auth::{Credential, Denied, Rights};
+use crate::frame::{Refusal, with_reference};
+use crate::message::CRITICAL;
+
+/// How long storing something may take.
+const STORED: Duration = Duration::from_secs(3);
+/// The severities under which an alert may be kept, the gravest first.
+const SEVERITIES: [&str; 4] = [CRITICAL, "error", "warning", "info"];
+
+/// What a credential entitles to; without one, what everybody may, or `None`.
+pub async fn rights(shared: &Shared, credential: Option<Credential>) -> Result<Option<Arc<Rights>>, Problem> {
+    let Some(credential) = credential else { return Ok(shared.access.anonymous()) };
+    let now = shared.process.now_ms();
+    let rights = match shared.access.admit_now(&credential, now) {
+        Some(rights) => rights,
+        None => shared.access.admit(&credential, now).await,
+    };
+    rights.map(Some).map_err(denied)
+}
+
+/// A denial as an answer to a request.
+pub fn denied(denied: Denied) -> Problem {
+    match denied.code {
+        "auth_unavailable" => Problem::unavailable(denied.code, denied.reason),
+        code => Problem::unauthorized(code, denied.reason),
+    }
+}
+
+/// Publishes statuses, as `POST /v1/status` does.
+pub async fn status_update(shared: &Shared, rights: &Rights, statuses: Value, reference: Option<String>) -> Value {
+    let answer = publish(shared, rights, statuses).await.unwrap_or_else(|refusal| refusal.message(None));
+    with_reference(answer, reference.as_deref())
+}
+
+async fn publish(shared: &Shared, rights: &Rights, statuses: Value) -> Result<Value, Refusal> {
+    let context = intake::Context {
+        now_ms: shared.process.now_ms(),
+        request_key: None,
+        lifecycles: &shared.policy.lifecycles,
+        fresh_id: Uuid::now_v7,
+    };
+    let ready = intake::statuses(statuses).and_then(|list| intake::ready(list, &context));
+    let ready = ready.map_err(|refused| Refusal {
+        errors: (!refused.errors.is_empty()).then(|| Value::Array(refused.errors.clone())),
+        ..Refusal::new(refused.code, refused.detail)
+    })?;
+    let may = |record: &str| rights.publish.covers(record);
+    if let Some(other) = ready.iter().find(|ready| !may(&ready.observation.record.to_string())) {
+        let reason = format!("your key or token does not let you publish {}", other.observation.record);
+        return Err(Refusal::new("forbidden", reason));
+    }
+    let messages = ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
+    let sequences = stored(shared.bus.publish_all(messages)).await?;
+    let accepted: Vec<Value> = ready
+        .iter()
+        .zip(sequences)
+        .map(|(ready, sequence)| json!({"id": ready.id, "record": ready.observation.record, "sequence": sequence}))
+        .collect();
+    Ok(json!({"type": "status_accepted", "accepted": accepted}))
+}
+
+async fn stored<T>(publishing: impl Future<Output = Result<T, bus::PublishError>>) -> Result<T, Refusal> {
+    let why = match tokio::time::timeout(STORED, publishing).await {
+        Ok(Ok(stored)) => return Ok(stored),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no acknowledgement in time".to_owned(),
+    };
+    tracing::warn!(why, "JetStream did not store a client's message; it was told to send it again");
+    Err(Refusal::new("not_stored", "JetStream did not store it; send it again"))
+}
+
+/// Notes that somebody has seen to an alert; everybody who watches is told.
+pub async fn acknowledge(shared: &Shared, rights: &Rights, alert: &str, reference: Option<String>) -> Value {
+    let answer = acknowledged(shared, rights, alert).await.unwrap_or_else(|refusal| refusal.message(None));
+    with_reference(answer, reference.as_deref())
+}
+
+async fn acknowledged(shared: &Shared, rights: &Rights, alert: &str) -> Result<Value, Refusal> {
+    if !rights.acknowledge {
+        return Err(Refusal::new("forbidden", "your key or token does not let you acknowledge alerts"));
+    }
+    let away = |error: anyhow::Error| {
+        tracing::warn!(error = format!("{error:#}"), "an alert could not be looked up");
+        Refusal::new("unavailable", "alerts cannot be read now; acknowledge it again")
+    };
+    let mut found = false;
+    for severity in SEVERITIES {
+        let subject = topology::alert(severity, alert);
+        let Some(kept) = shared.bus.last_message(Stream::Alerts, &subject).await.map_err(away)? else { continue };
+        let lifecycles = &shared.policy.lifecycles;
+        let read =
+            intake::telemetry::from_bus(&subject, kept.content_type(), &kept.payload, kept.published_at_ms, lifecycles);
+        let Ok(intake::telemetry::Telemetry::SystemAlert(mut known)) = read else { continue };
+        found = true;
+        if !known.acknowledged_by.is_empty() {
+            continue;
+        }
+        known.acknowledged_by = rights.subject.to_string();
+        known.acknowledged_at = shared.process.now_ms();
+        let id = format!("ack:{severity}:{alert}:{}", kept.sequence);
+        stored(shared.bus.publish(Outgoing::alert(severity, alert, id, proto::encode(&known)))).await?;
+    }
+    if found {
+        Ok(json!({"type": "acknowledged", "alert": alert}))
+    } else {
+        Err(Refusal::new("no_such_alert", "no alert of that id is kept"))
+    }
+}

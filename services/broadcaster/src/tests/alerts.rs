@@ -1,0 +1,104 @@
+//! Alerts, and what clients publish.
+
+use bus::{Stream, Tail};
+
+use super::*;
+
+fn alert(id: &str, severity: &str) -> Value {
+    json!({"id": id, "severity": severity, "component": "db", "message": "the disk is full"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_alert_is_kept_for_whoever_was_away_until_somebody_acknowledges_it() {
+    let (world, running) = world(|_| ()).await;
+    world.tell("system_alert", "a", alert("a", "critical")).await;
+    world.tell("system_alert", "b", alert("b", "warning")).await;
+    let mut watching = Client::to(&running).await;
+    watching.subscribe(&["system_alerts"]).await;
+    // One that was started afterwards knows it as well.
+    let second = world.start(|_| ()).await.unwrap();
+    for running in [&running, &second] {
+        let mut late = Client::to(running).await;
+        let shown = timeout(DEADLINE, async {
+            loop {
+                late.say(json!({"type": "subscribe", "rooms": ["system_alerts"]})).await;
+                let shown = late.hear_of("snapshot").await["messages"].clone();
+                if shown != json!([]) {
+                    return shown;
+                }
+            }
+        });
+        let shown = shown.await.unwrap();
+        assert_eq!((shown.as_array().map(Vec::len), &shown[0]["id"]), (Some(1), &json!("a")));
+    }
+    let mut person = Client::to(&second).await;
+    person.say(json!({"type": "acknowledge", "alert": "nothing", "ref": "1"})).await;
+    let refused = person.hear().await;
+    assert_eq!((refused["code"].as_str(), refused["ref"].as_str()), (Some("no_such_alert"), Some("1")));
+    person.say(json!({"type": "acknowledge", "alert": "a", "ref": "2"})).await;
+    assert_eq!(person.hear().await, json!({"type": "acknowledged", "alert": "a", "ref": "2"}));
+    let told = loop {
+        let told = watching.hear_of("system_alert").await;
+        if told["acknowledged_by"] != "" {
+            break told;
+        }
+    };
+    assert_eq!((told["id"].as_str(), told["acknowledged_by"].as_str()), (Some("a"), Some("anonymous")));
+    let mut late = Client::to(&running).await;
+    late.say(json!({"type": "subscribe", "rooms": ["system_alerts"]})).await;
+    assert_eq!(late.hear_of("snapshot").await["messages"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_publishes_statuses_with_the_apis_validation() {
+    let (world, running) = world(|_| ()).await;
+    let mut observed =
+        world.bus.tail(Stream::Observations, &["lockstep.observe.>".to_owned()], Tail::Sequence(1)).await.unwrap();
+    let mut client = Client::to(&running).await;
+    let update = |status: Value| json!({"type": "status_update", "ref": "7", "statuses": [status]});
+    client.say(update(json!({"record": "agentapi/agent/a", "status": "running", "id": "one"}))).await;
+    let accepted = client.hear().await;
+    assert_eq!((accepted["type"].as_str(), accepted["ref"].as_str()), (Some("status_accepted"), Some("7")));
+    assert_eq!(accepted["accepted"][0]["record"], "agentapi/agent/a");
+    let stored = timeout(DEADLINE, observed.next()).await.unwrap().unwrap();
+    assert_eq!(accepted["accepted"][0]["sequence"], stored.sequence);
+    client.say(update(json!({"record": "agentapi/agent", "status": ""}))).await;
+    let refused = client.hear().await;
+    assert_eq!(
+        (refused["type"].as_str(), refused["code"].as_str()),
+        (Some("error"), Some("bad_statuses")),
+        "{refused}"
+    );
+    assert_eq!(refused["errors"][0]["index"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_faces_say_how_it_stands_and_whether_it_works() {
+    let (_world, running) = world(|_| ()).await;
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["system_alerts", "agent:*"]).await;
+    let (status, tested) = ask(&running, "POST", "/api/v1/websocket/broadcast/test", &[]).await;
+    assert_eq!((status, tested["clients"].as_u64()), (200, Some(1)), "{tested}");
+    assert_eq!(client.hear().await["id"], "broadcast-test");
+    let standing = timeout(DEADLINE, async {
+        loop {
+            let (_, standing) = ask(&running, "GET", "/api/v1/websocket/status", &[]).await;
+            if standing["messages"]["websocket"] == 1 {
+                return standing;
+            }
+        }
+    });
+    let standing = standing.await.unwrap();
+    assert_eq!(standing["connections"], json!({"websocket": 1, "sse": 0}));
+    assert_eq!((&standing["subscriptions"]["agent"], &standing["subscriptions"]["all"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        ask(&running, "GET", "/api/v1/health", &[]).await,
+        (200, json!({"health": "healthy", "stopping": false, "faults": {}, "clients": 1}))
+    );
+    let metrics = reqwest::get(format!("http://{}/metrics", running.address)).await.unwrap().text().await.unwrap();
+    for line in
+        ["lockstep_broadcast_clients{transport=\"websocket\"} 1", "lockstep_broadcast_subscriptions{room=\"agent\"} 1"]
+    {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Going on from a position, here or at another broadcaster, through restarts of the bus.
+
+use super::*;
+
+async fn subscribe(client: &mut Client, rooms: &[&str], position: &str) -> Value {
+    client.say(json!({"type": "subscribe", "rooms": rooms, "position": position})).await;
+    client.hear_of("subscribed").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_back_gets_exactly_what_it_missed_from_any_broadcaster() {
+    let (world, first) = world(|_| ()).await;
+    world.announce_all(2, 1..=10).await;
+    let mut client = Client::to(&first).await;
+    client.subscribe(&["all"]).await;
+    world.announce_all(1, 1..=5).await;
+    let mut position = String::new();
+    for version in 1..=3 {
+        let change = client.hear().await;
+        assert_eq!(change["version"], version);
+        change["position"].as_str().unwrap().clone_into(&mut position);
+    }
+    drop(client);
+    world.announce_all(1, 6..=8).await;
+    world.tell("agent_state", "a", json!({"agent": "a", "status": "idle"})).await;
+    // One that was there all the time, and one that has just come.
+    let second = world.start(|_| ()).await.unwrap();
+    for running in [&first, &second] {
+        let mut client = Client::to(running).await;
+        assert_eq!(subscribe(&mut client, &["all"], &position).await["resumed"], true);
+        let mut told = Vec::new();
+        for _ in 4..=9 {
+            told.push(client.hear().await);
+        }
+        let versions: Vec<u64> = told.iter().filter_map(|message| message["version"].as_u64()).collect();
+        assert_eq!(versions, [4, 5, 6, 7, 8]);
+        assert_eq!(told.iter().filter(|message| message["type"] == "agent_state").count(), 1);
+        client.hears_nothing().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_is_too_old_gets_a_reset_and_a_fresh_snapshot() {
+    let (world, running) = world(|config| config.history_max = 10).await;
+    world.rows.commit(1, 50);
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["all"]).await;
+    world.announce(1, 51).await;
+    let old = client.hear().await["position"].as_str().unwrap().to_owned();
+    world.announce_all(1, 52..=80).await;
+    while client.hear().await["version"] != 80 {}
+    world.rows.commit(1, 80);
+    let mut again = Client::to(&running).await;
+    assert_eq!(subscribe(&mut again, &["all"], &old).await["resumed"], false);
+    assert_eq!(again.hear().await, json!({"type": "reset", "rooms": ["all"], "reason": "too_old"}));
+    assert_eq!(again.hear().await["items"][0]["version"], 80);
+    world.announce(1, 81).await;
+    assert_eq!(again.hear().await["version"], 81);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_the_bus_restarts_and_telemetry_goes_on() {
+    let (mut world, running) = world(|_| ()).await;
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["all", "deliveries"]).await;
+    world.announce_all(1, 1..=5).await;
+    world.tell("agent_state", "a", json!({"agent": "a", "status": "idle"})).await;
+    let mut position = String::new();
+    for _ in 0..6 {
+        client.hear().await["position"].as_str().unwrap().clone_into(&mut position);
+    }
+    world.nats.restart().unwrap();
+    world.announce_all(1, 6..=10).await;
+    for version in 6..=10 {
+        assert_eq!(client.hear_of("status_changed").await["version"], version);
+    }
+    // Its stream is kept in memory, and counts from 1 again.
+    world.tell("agent_state", "a", json!({"agent": "a", "status": "working"})).await;
+    assert_eq!(client.hear_of("agent_state").await["status"], "working");
+    let mut again = Client::to(&running).await;
+    assert_eq!(subscribe(&mut again, &["all"], &position).await["resumed"], true);
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        told.push(again.hear().await);
+    }
+    let versions: Vec<u64> = told.iter().filter_map(|message| message["version"].as_u64()).collect();
+    assert_eq!(versions, [6, 7, 8, 9, 10]);
+    again.hears_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_clients_position_does_not_grow_old() {
+    let (world, running) = world(|config| config.history_max = 10).await;
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["agent:a"]).await;
+    let mut busy = Client::to(&running).await;
+    busy.subscribe(&["all"]).await;
+    world.announce_all(1, 1..=50).await;
+    while busy.hear().await["version"] != 50 {}
+    client.say(json!({"type": "ping"})).await;
+    let position = client.hear().await["position"].as_str().unwrap().to_owned();
+    let mut again = Client::to(&running).await;
+    assert_eq!(subscribe(&mut again, &["agent:a"], &position).await["resumed"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_come_in_batches_and_each_once() {
+    let (world, running) = world(|config| (config.metrics_batch, config.metrics_wait_ms) = (10, 50)).await;
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["performance_metrics"]).await;
+    let mut positions = Vec::new();
+    let metric =
+        |number: u64| json!({"name": format!("m{number}"), "value": number, "unit": "ms", "category": "latency"});
+    for number in 0..25 {
+        world.tell("performance_metric", &format!("m{number}"), metric(number)).await;
+    }
+    let mut heard: Vec<u64> = Vec::new();
+    while heard.len() < 25 {
+        let batch = client.hear().await;
+        assert_eq!(
+            (batch["type"].as_str(), batch["category"].as_str()),
+            (Some("performance_metrics"), Some("latency"))
+        );
+        let metrics = batch["metrics"].as_array().unwrap();
+        assert!(metrics.len() <= 10);
+        heard.extend(metrics.iter().map(number));
+        positions.push((batch["position"].as_str().unwrap().to_owned(), heard.len()));
+    }
+    assert_eq!(heard, (0..25).collect::<Vec<_>>());
+    // Another broadcaster cuts its batches elsewhere.
+    let second = world.start(|config| (config.metrics_batch, config.metrics_wait_ms) = (7, 1)).await.unwrap();
+    let (position, known) = positions.first().unwrap();
+    let mut again = Client::to(&second).await;
+    subscribe(&mut again, &["performance_metrics"], position).await;
+    let mut rest: Vec<u64> = Vec::new();
+    while rest.len() < 25 - known {
+        let batch = again.hear().await;
+        rest.extend(batch["metrics"].as_array().unwrap().iter().map(number));
+    }
+    assert_eq!(rest, (*known as u64..25).collect::<Vec<_>>());
+}
+
+/// A measurement's value, as it was numbered.
+fn number(metric: &Value) -> u64 {
+    metric["name"].as_str().and_then(|name| name.strip_prefix('m')).and_then(|number| number.parse().ok()).unwrap()
+}
