@@ -99,6 +99,14 @@ impl Face {
         accepted.iter().map(one).collect::<Option<_>>().context("an accepted status without a sequence")
     }
 
+    /// Sends JSON to ingest, and wants it accepted.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let response = self.http.post(format!("{}{path}", self.url)).json(body).send().await?;
+        let (status, body) = (response.status(), response.text().await?);
+        ensure!(status == StatusCode::ACCEPTED, "{path}: {status} {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
+
     /// Ties a record to an item.
     pub async fn link(&self, item: &str, record: &str) -> anyhow::Result<()> {
         let url = format!("{}/v1/items/{item}/links", self.items);

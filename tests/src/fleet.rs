@@ -133,7 +133,8 @@ impl Fleet {
 }
 
 impl Member {
-    async fn new(world: &World, service: &'static str, number: usize, folder: PathBuf) -> anyhow::Result<Self> {
+    /// A process that does not run yet; its folder holds `lockstep.toml`.
+    pub async fn new(world: &World, service: &'static str, number: usize, folder: PathBuf) -> anyhow::Result<Self> {
         let (nats, database) = (world.nats.address(), world.database.address()?);
         let (nats, database) = (Proxy::before(vec![nats]).await?, Proxy::before(vec![database]).await?);
         let database_url = world.database.url_at(database.address())?;
@@ -220,6 +221,11 @@ impl Member {
         let status = timeout(STOP, child.wait()).await.with_context(|| format!("{} does not end", self.name))??;
         ensure!(status.success(), "{} did not end in order: {status}\n{}", self.name, self.output());
         Ok(began.elapsed())
+    }
+
+    /// Where it listens, in all its lives.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listen)
     }
 
     /// Its process, while it runs.

@@ -20,6 +20,8 @@ pub struct Settings {
     pub strategy: &'static str,
     /// A PostgreSQL server of the test's own, which it may kill.
     pub own_postgres: bool,
+    /// The origins whose pages may watch.
+    pub origins: Vec<String>,
 }
 
 impl Default for Settings {
@@ -35,6 +37,7 @@ impl Default for Settings {
             escalation_threshold: 1_000_000,
             strategy: "priority_based",
             own_postgres: false,
+            origins: Vec::new(),
         }
     }
 }
@@ -70,6 +73,9 @@ pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
     // One address for all: a service whose address is the gateway's has none of its own.
     for service in ["gateway", "admin", "ingest", "resolver", "broadcaster", "monitor"] {
         let _ = writeln!(text, "[{service}]\nlisten = \"{gateway}\"");
+        if service == "broadcaster" {
+            let _ = writeln!(text, "origins = {:?}", settings.origins);
+        }
     }
     let _ = write!(
         text,

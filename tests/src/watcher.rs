@@ -58,7 +58,7 @@ impl Watcher {
     /// The status changes of the item with this key so far: when each was heard, and where it went.
     pub fn changes(&self, key: &str) -> Vec<(Instant, String)> {
         let moved = |message: &Value| {
-            (message["type"] == "change" && message["kind"] == "status_changed" && message["key"] == key)
+            (message["type"] == "status_changed" && message["key"] == key)
                 .then(|| message["to"].as_str().map(str::to_owned))?
         };
         lock(&self.heard).iter().filter_map(|(at, message)| Some((*at, moved(message)?))).collect()
@@ -66,9 +66,7 @@ impl Watcher {
 
     /// The versions that the item with this key was heard to take, in the order of hearing.
     pub fn versions(&self, key: &str) -> Vec<u64> {
-        let is_change = |message: &&(Instant, Value)| {
-            message.1["type"] == "change" && message.1["kind"] == "status_changed" && message.1["key"] == key
-        };
+        let is_change = |message: &&(Instant, Value)| message.1["type"] == "status_changed" && message.1["key"] == key;
         let version = |message: &Value| {
             let version = &message["version"];
             version.as_u64().or_else(|| version.as_str()?.parse().ok())

@@ -239,7 +239,7 @@ fn in_short(output: &str) -> String {
 
 /// A port that was free a moment ago: it must be known before the start, and stay the same after a restart. It is below those
 /// that the system gives to connections, which would take it while its process is down.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     for _ in 0..100 {
         let port = rand::random_range(15_000..30_000);
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {

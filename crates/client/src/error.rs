@@ -29,6 +29,18 @@ pub enum Error {
         /// What is wrong with the request.
         detail: String,
     },
+    /// The source of tokens gave none: try again.
+    #[error("no token could be got: {why}")]
+    Token {
+        /// What it said.
+        why: String,
+    },
+    /// The watch has ended before, by what `next` told then.
+    #[error("the watch has ended: {why}")]
+    Ended {
+        /// Why.
+        why: String,
+    },
     /// The answer is not one of Lockstep's: another program listens there, or another version.
     #[error("the answer is not one that this client knows: {why}")]
     Unexpected {
@@ -59,12 +71,27 @@ impl Error {
         }
     }
 
+    /// Nothing came in time, or what came broke off.
+    pub(crate) fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable { why: why.into() }
+    }
+
+    /// Whether the server wants another key or token.
+    pub(crate) fn wants_token(&self) -> bool {
+        match self {
+            Self::Refused { status: 401, .. } => true,
+            Self::Refused { code, .. } => matches!(code.as_str(), "auth_failed" | "token_expired"),
+            _ => false,
+        }
+    }
+
     /// Whether the same call may do later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unavailable { .. } => true,
-            Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
-            Self::Address { .. } | Self::Unexpected { .. } => false,
+            Self::Unavailable { .. } | Self::Token { .. } => true,
+            Self::Refused { status: 0, code, .. } => matches!(code.as_str(), "unavailable" | "busy"),
+            Self::Refused { status, .. } => matches!(status, 429 | 502..=504 | 1001 | 1011..=1013),
+            Self::Address { .. } | Self::Unexpected { .. } | Self::Ended { .. } => false,
         }
     }
 }

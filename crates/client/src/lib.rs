@@ -1,30 +1,92 @@
-//! The Rust client: publish a status, ask how things stand, follow changes.
+//! The Rust client: publish statuses and telemetry, ask how things stand, follow what happens, track steps.
 //!
 //! Knows Lockstep by its HTTP and WebSocket faces only, at one address: the gateway's.
 //!
+//! # Follow what happens
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), client::Error> {
-//! let lockstep = client::Client::new("http://127.0.0.1:8080")?;
-//! lockstep.publish(&[client::Status::new("acme/job/42", "in_progress")]).await?;
-//! let mut changes = lockstep.watch(&["all"])?;
+//! use client::{Client, Filter, Message, On};
+//!
+//! let lockstep = Client::new("http://127.0.0.1:8080")?.with_key("key");
+//! let mut watch = lockstep.watch().item("ENG-1").agents().filter(Filter::on([On::ErrorState])).open().await?;
 //! loop {
-//!     println!("{:?}", changes.next().await?);
+//!     match watch.next().await? {
+//!         Message::Snapshot(snapshot) => println!("{}: {} items", snapshot.room, snapshot.items.len()),
+//!         Message::StatusChanged(change) => println!("{}: {} → {}", change.key, change.from, change.to),
+//!         Message::AgentState(state) => println!("{} is {}", state.agent, state.status),
+//!         other => println!("{other:?}"),
+//!     }
 //! }
 //! # }
 //! ```
+//!
+//! A broken connection is made again, with a growing wait, and goes on from the last message: each event is told once, in order.
+//! When the server cannot tell any more what was missed, it says so ([`Message::Reset`]) and how things stand follows.
+//!
+//! # Tell and be told what came of it
+//!
+//! ```no_run
+//! # async fn example(lockstep: client::Client) -> Result<(), client::Error> {
+//! use std::time::Duration;
+//!
+//! let done = lockstep.propagate(&client::Status::new("acme/job/42", "done"), Duration::from_secs(30)).await?;
+//! for record in &done.records {
+//!     println!("{}: {} {}", record.record, record.outcome, record.reason);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Steps of a long operation
+//!
+//! ```no_run
+//! # async fn fetch() -> Result<Vec<u8>, std::io::Error> { Ok(Vec::new()) }
+//! # async fn example(lockstep: client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use client::steps::{Description, StepTracker};
+//!
+//! let steps = StepTracker::new("import").publishing(&lockstep.publisher());
+//! steps.plan(["fetch", "store"])?;
+//! let body = steps.run("fetch", Description::api_call("GET /v1/things"), fetch()).await??;
+//! steps.executing("store", "Storing what came")?;
+//! steps.completed("store")?;
+//! println!("{} bytes, {:?}", body.len(), steps.summary());
+//! # Ok(())
+//! # }
+//! ```
 
+mod backoff;
+mod credential;
 mod error;
+mod filter;
 mod item;
+mod message;
+mod propagation;
+mod publisher;
 mod status;
+pub mod steps;
+mod telemetry;
 mod watch;
 
+pub use backoff::Backoff;
 pub use error::Error;
+pub use filter::{Filter, On};
 pub use item::{Item, Items, Query, Record};
+pub use message::{
+    Actor, AgentState, Change, Delivery, HealthChanged, MemoryTimeline, Message, OperationStep, PerformanceMetric,
+    PerformanceMetrics, Reset, Resources, Snapshot, SystemAlert, Told, WorkflowExecution,
+};
+pub use propagation::{Outcome, Propagation, RecordReport, Report};
+pub use publisher::Publisher;
 pub use status::{Accepted, Status};
-pub use watch::{Change, Delivery, Message, Snapshot, Watch};
+pub use telemetry::Telemetry;
+pub use watch::{Handle, Watch, WatchBuilder};
 
+use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
+use credential::Credential;
 use reqwest::{RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,7 +99,7 @@ const CALL: Duration = Duration::from_secs(15);
 pub struct Client {
     http: reqwest::Client,
     url: Url,
-    key: Option<String>,
+    credential: Credential,
 }
 
 impl Client {
@@ -50,13 +112,33 @@ impl Client {
             return Err(Error::address(url, "it must start with http:// or https://"));
         }
         let http = reqwest::Client::builder().timeout(CALL).build().map_err(Error::from)?;
-        Ok(Self { http, url: parsed, key: None })
+        Ok(Self { http, url: parsed, credential: Credential::None })
     }
 
-    /// Sends this key with every call, where the server wants one.
+    /// Shows this key, or a token that nobody renews, with every call.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
-        self.key = Some(key.into());
+        self.credential = Credential::Fixed(key.into().into());
+        self
+    }
+
+    /// Shows tokens: the source is asked for the first one when it is needed, and for another when that expires or is refused.
+    /// It may take 10 s.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), client::Error> {
+    /// let lockstep = client::Client::new("https://lockstep.example.com")?
+    ///     .with_token_source(|| async { std::fs::read_to_string("token").map(|token| token.trim().to_owned()) });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_token_source<F, E>(mut self, source: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<String, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.credential = Credential::source(source);
         self
     }
 
@@ -87,10 +169,43 @@ impl Client {
         self.call(self.http.get(self.at(&["v1", "items", name])?)).await
     }
 
-    /// Follows rooms: `all`, `item:<id or key>`, `record:<system>/<kind>/<id>`. Connects when it is first asked for a
-    /// message, and again whenever the connection breaks.
-    pub fn watch(&self, rooms: &[&str]) -> Result<Watch, Error> {
-        Watch::new(self.at(&["v1", "ws"])?, self.key.clone(), rooms)
+    /// Publishes telemetry; up to 500 messages at once. Answered once it is stored.
+    pub async fn telemetry(&self, messages: &[Telemetry]) -> Result<(), Error> {
+        self.telemetry_once(messages, &format!("{:032x}", rand::random::<u128>())).await
+    }
+
+    /// The same under a key: said again with it, nothing is stored twice.
+    pub(crate) async fn telemetry_once(&self, messages: &[Telemetry], key: &str) -> Result<(), Error> {
+        let body = serde_json::json!({ "messages": messages });
+        let request = self.http.post(self.at(&["v1", "telemetry"])?).header("idempotency-key", key).json(&body);
+        let _: serde_json::Value = self.call(request).await?;
+        Ok(())
+    }
+
+    /// A queue of steps that are published in batches; see [`steps::StepTracker::publishing`].
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.clone())
+    }
+
+    /// Follows rooms: name them, then open it.
+    pub fn watch(&self) -> WatchBuilder {
+        WatchBuilder::new(self.at(&["v1", "ws"]), self.credential.clone())
+    }
+
+    /// Follows what operators look at: alerts, health levels, measurements, conflicts and deliveries. An alert is acknowledged
+    /// with [`Watch::acknowledge`].
+    pub fn monitoring(&self) -> WatchBuilder {
+        self.watch().rooms(["system_alerts", "health", "performance_metrics", "conflicts", "deliveries"])
+    }
+
+    /// Follows the executions of all workflows.
+    pub fn workflows(&self) -> WatchBuilder {
+        self.watch().rooms(["workflow_executions"])
+    }
+
+    /// Stores one status and waits, at most for so long, for what the writes to the other records of its item come to.
+    pub async fn propagate(&self, status: &Status, deadline: Duration) -> Result<Report, Error> {
+        propagation::propagate(self, status, deadline).await
     }
 
     /// The address of a path, its parts escaped as they need.
@@ -104,18 +219,26 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
-        let request = match &self.key {
-            Some(key) => request.bearer_auth(key),
-            None => request,
-        };
-        let response = request.send().await?;
-        let status = response.status();
-        let body = response.bytes().await?;
-        if !status.is_success() {
-            return Err(Error::refused(status.as_u16(), &body));
+        let again = request.try_clone().filter(|_| self.credential.is_renewable());
+        match (answer(request, self.credential.shown().await?).await, again) {
+            (Err(error), Some(again)) if error.wants_token() => answer(again, self.credential.renewed().await?).await,
+            (answer, _) => answer,
         }
-        serde_json::from_slice(&body).map_err(|error| Error::Unexpected { why: error.to_string() })
     }
+}
+
+async fn answer<T: DeserializeOwned>(request: RequestBuilder, shown: Option<String>) -> Result<T, Error> {
+    let request = match shown {
+        Some(shown) => request.header(http::header::AUTHORIZATION, credential::header(&shown)?),
+        None => request,
+    };
+    let response = request.send().await?;
+    let status = response.status();
+    let body = response.bytes().await?;
+    if !status.is_success() {
+        return Err(Error::refused(status.as_u16(), &body));
+    }
+    serde_json::from_slice(&body).map_err(|error| Error::Unexpected { why: error.to_string() })
 }
 
 #[cfg(test)]
@@ -127,6 +250,27 @@ mod tests {
         assert!(Client::new("localhost:8080").is_err());
         assert!(Client::new("ftp://localhost").is_err());
         assert!(Client::new("").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_token_is_refused_is_made_again_with_another_and_only_once() {
+        use axum::{Json, Router, http::HeaderMap, http::StatusCode, routing::get};
+        let items = async |headers: HeaderMap| match headers["authorization"].to_str() {
+            Ok("Bearer token-2") => (StatusCode::OK, Json(serde_json::json!({"items": []}))),
+            _ => (StatusCode::UNAUTHORIZED, Json(serde_json::json!({"code": "key_unknown", "detail": "no such key"}))),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().route("/v1/items", get(items))).await });
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let client = Client::new(&url).unwrap().with_token_source(move || {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+            std::future::ready(Ok::<_, Error>(format!("token-{number}")))
+        });
+        assert!(client.items(&Query::default()).await.unwrap().items.is_empty());
+        assert!(client.items(&Query::default()).await.is_ok(), "the new one is kept");
+        let client = Client::new(&url).unwrap().with_token_source(|| std::future::ready(Ok::<_, Error>("old".into())));
+        assert!(matches!(client.items(&Query::default()).await, Err(Error::Refused { status: 401, .. })));
     }
 
     #[test]

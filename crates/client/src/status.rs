@@ -46,7 +46,7 @@ impl Status {
 }
 
 /// A status that is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// Its id: the given one, or a new one.
     pub id: String,

@@ -128,7 +128,7 @@ pub struct Status {
     pub item: Option<String>,
 }
 
-/// Changes, as they happen.
+/// What happens, as it happens.
 #[derive(Debug, Args)]
 pub struct Watch {
     #[command(flatten)]
@@ -136,7 +136,8 @@ pub struct Watch {
     /// Print each message as JSON
     #[arg(long)]
     pub json: bool,
-    /// Rooms: all, item:<id or key>, record:<system>/<kind>/<id>
+    /// Rooms: all, item:<id or key>, record:<system>/<kind>/<id>, project:<key>, agent:<name>, workflow:<name>, system_alerts, health,
+    /// deliveries, …; a name may end with *
     #[arg(default_value = "all")]
     pub rooms: Vec<String>,
 }

@@ -35,7 +35,7 @@ async fn commands(world: &World) -> anyhow::Result<()> {
     world.lockstep.says(&["sandbox", "linear", "--url", &linear, "move", "ENG-1", "In Review"]).await?;
     let change = said().await?;
     let told = ["type", "key", "from", "to"].map(|name| change[name].as_str().unwrap_or_default().to_owned());
-    ensure!(told == ["change", "ENG-1", "todo", "in_review"], "{change}");
+    ensure!(told == ["status_changed", "ENG-1", "todo", "in_review"], "{change}");
     world.agrees(DEADLINE).await?;
     let all: Value = serde_json::from_str(&world.lockstep.says(&["status", "--json", "--url", url]).await?)?;
     let items = all["items"].as_array().context("no items")?;
@@ -73,7 +73,7 @@ async fn monitor(world: &World) -> anyhow::Result<()> {
     .await?;
     ensure!(serde_json::from_str::<Value>(&world.face.text("/alerts").await?)? == serde_json::json!([]));
     let metrics = world.face.text("/metrics").await?;
-    for name in ["consumer_lag{", "deliveries_total{", "observations_total{", "webhooks_total{", "websocket_clients"] {
+    for name in ["consumer_lag{", "deliveries_total{", "observations_total{", "webhooks_total{", "broadcast_clients{"] {
         ensure!(metrics.contains(&format!("lockstep_{name}")), "/metrics lacks lockstep_{name}");
     }
     Ok(())

@@ -47,7 +47,7 @@ impl Hostile<'_> {
             (404, &get, "/v1/items/%00%2e%2e%2f"),
             (404, &get, "/nowhere"),
             (405, &delete, "/v1/status"),
-            (400, &get, "/v1/ws"),
+            (426, &get, "/v1/ws"),
             (400, &get, "/v1/sse?room=nonsense"),
             (400, &delete, "/v1/items/ENG-1/links/nonsense"),
         ] {

@@ -1,10 +1,12 @@
 //! The whole system: edits that go round, faults, crashes, contracts with the real products, and the repository's own rules.
 
+mod agent_events;
 mod clients;
 mod crash;
 mod edits;
 mod faces;
 mod fights;
+mod following;
 mod hostile;
 mod limits;
 mod outages;
@@ -12,3 +14,4 @@ mod payloads;
 mod reconcile;
 mod repository;
 mod storm;
+mod typescript;

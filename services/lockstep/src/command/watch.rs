@@ -1,8 +1,8 @@
-//! `lockstep watch`: one line a change.
+//! `lockstep watch`: one line a message.
 
 use std::process::ExitCode;
 
-use client::{Change, Delivery, Message};
+use client::{Change, Delivery, Message, Snapshot};
 use time::OffsetDateTime;
 
 use crate::cli::Watch;
@@ -10,36 +10,80 @@ use crate::{output, places};
 
 /// Prints until it is interrupted, or nobody reads any more.
 pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
-    let rooms: Vec<&str> = watch.rooms.iter().map(String::as_str).collect();
     let (client, at) = places::client(&watch.at)?;
-    let mut changes = client.watch(&rooms)?;
+    let opened = client.watch().rooms(watch.rooms).open().await;
+    let mut messages = opened.map_err(|error| places::hint(&at, error))?;
     loop {
-        let message = changes.next().await.map_err(|error| places::hint(&at, error))?;
-        let line = if watch.json { Some(serde_json::to_string(&message)?) } else { line(&message) };
-        if let Some(line) = line
-            && !output::line(&line)
-        {
+        let message = messages.next().await.map_err(|error| places::hint(&at, error))?;
+        let lines = if watch.json { vec![serde_json::to_string(&message)?] } else { lines(&message) };
+        if lines.iter().any(|line| !output::line(line)) {
             return Ok(ExitCode::SUCCESS);
         }
     }
 }
 
-fn line(message: &Message) -> Option<String> {
-    match message {
-        Message::Snapshot(snapshot) if snapshot.more => None,
-        Message::Snapshot(snapshot) => Some(format!("{}: watching", snapshot.room)),
-        Message::Change(change) => Some(change_line(change)),
-        Message::Delivery(delivery) => Some(delivery_line(delivery)),
-    }
+fn lines(message: &Message) -> Vec<String> {
+    let line = match message {
+        Message::Snapshot(snapshot) => return snapshot_lines(snapshot),
+        Message::Reset(reset) => format!("{}: what was missed is not known any more", reset.rooms.join(", ")),
+        Message::StatusChanged(change) => change_line(change, &moved(change)),
+        Message::Linked(change) => change_line(change, "linked"),
+        Message::Unlinked(change) => change_line(change, "unlinked"),
+        Message::ConflictOpened(change) => change_line(change, "conflict opened"),
+        Message::ConflictResolved(change) => change_line(change, "conflict resolved"),
+        Message::Delivery(delivery) => delivery_line(delivery),
+        Message::AgentState(agent) => {
+            live_line(agent.at, &agent.agent, &from_to(&agent.previous, &agent.status), &agent.task)
+        }
+        Message::PerformanceMetrics(batch) => return batch.metrics.iter().map(metric_line).collect(),
+        Message::WorkflowExecution(workflow) => {
+            let what = format!("{} {} ({:.0} %)", workflow.status, workflow.stage, workflow.progress * 100.0);
+            live_line(workflow.at, &named(&workflow.workflow, &workflow.execution), &what, &workflow.error)
+        }
+        Message::MemoryTimeline(memory) => live_line(memory.at, &memory.agent, &memory.action, &memory.summary),
+        Message::SystemAlert(alert) if alert.acknowledged_by.is_empty() => {
+            live_line(alert.at, &alert.component, &alert.severity, &alert.message)
+        }
+        Message::SystemAlert(alert) => {
+            let who = format!("by {}", alert.acknowledged_by);
+            live_line(alert.acknowledged_at, &alert.component, "acknowledged", &who)
+        }
+        Message::HealthChanged(health) => {
+            live_line(health.at, &health.target, &from_to(&health.previous, &health.health), &health.reason)
+        }
+        Message::OperationStep(step) => {
+            let what = format!("{} {}", step.step, step.state);
+            let why = if step.error.is_empty() { &step.description } else { &step.error };
+            live_line(step.at, &step.operation, &what, why)
+        }
+        other => serde_json::to_string(other).unwrap_or_default(),
+    };
+    vec![line]
 }
 
-fn change_line(change: &Change) -> String {
+/// What a room's snapshot knows beside its items, and that it is whole.
+fn snapshot_lines(snapshot: &Snapshot) -> Vec<String> {
+    let mut all: Vec<String> = snapshot.messages.iter().flat_map(lines).collect();
+    if !snapshot.more {
+        all.push(format!("{}: watching", snapshot.room));
+    }
+    all
+}
+
+fn moved(change: &Change) -> String {
+    if change.from.is_empty() { format!("new, {}", change.to) } else { from_to(&change.from, &change.to) }
+}
+
+fn from_to(from: &str, to: &str) -> String {
+    if from.is_empty() { to.to_owned() } else { format!("{from} → {to}") }
+}
+
+fn named(workflow: &str, execution: &str) -> String {
+    if execution.is_empty() { workflow.to_owned() } else { format!("{workflow}/{execution}") }
+}
+
+fn change_line(change: &Change, what: &str) -> String {
     let name = if change.key.is_empty() { &change.item } else { &change.key };
-    let what = match change.kind.as_str() {
-        "status_changed" if change.from.is_empty() => format!("new, {}", change.to),
-        "status_changed" => format!("{} → {}", change.from, change.to),
-        other => other.replace('_', " "),
-    };
     let actor = change.actor.as_ref().map(|actor| format!("{} in ", actor.name)).unwrap_or_default();
     let irregular = if change.irregular { ", irregular" } else { "" };
     format!(
@@ -55,6 +99,15 @@ fn delivery_line(delivery: &Delivery) -> String {
     format!("{}  {} {} {}{reason}", clock(delivery.at), delivery.record, delivery.outcome, delivery.native)
 }
 
+fn metric_line(metric: &client::PerformanceMetric) -> String {
+    let what = format!("{} {}", metric.value, metric.unit);
+    live_line(metric.at, &named(&metric.category, &metric.name), &what, &metric.source)
+}
+
+fn live_line(at: i64, name: &str, what: &str, why: &str) -> String {
+    format!("{}  {name:<12} {what:<28} {why}", clock(at)).trim_end().to_owned()
+}
+
 /// The time of day in UTC.
 fn clock(at_ms: i64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
@@ -66,20 +119,56 @@ fn clock(at_ms: i64) -> String {
 mod tests {
     use super::*;
 
+    fn said(json: &str) -> Vec<String> {
+        lines(&Message::parse(json).unwrap())
+    }
+
     #[test]
     fn a_change_is_one_line_with_who_did_it_where() {
-        let change = Change {
-            kind: "status_changed".into(),
-            key: "ENG-1".into(),
-            from: "todo".into(),
-            to: "in_review".into(),
-            record: "linear/issue/a".into(),
-            reason: "edited".into(),
-            at: 3_723_004,
-            ..Change::default()
-        };
-        let line = change_line(&change);
-        assert!(line.starts_with("01:02:03.004  ENG-1"), "{line}");
-        assert!(line.contains("todo → in_review") && line.contains("linear/issue/a (edited)"), "{line}");
+        let line = said(
+            r#"{"type": "status_changed", "key": "ENG-1", "from": "todo", "to": "in_review",
+                "record": "linear/issue/a", "reason": "edited", "at": 3723004}"#,
+        );
+        assert!(line[0].starts_with("01:02:03.004  ENG-1"), "{line:?}");
+        assert!(line[0].contains("todo → in_review") && line[0].contains("linear/issue/a (edited)"), "{line:?}");
+    }
+
+    #[test]
+    fn every_room_has_lines_of_its_own() {
+        for (json, parts) in [
+            (
+                r#"{"type": "agent_state", "agent": "a", "previous": "idle", "status": "working"}"#,
+                ["a", "idle → working"],
+            ),
+            (
+                r#"{"type": "system_alert", "component": "db", "severity": "critical", "message": "full"}"#,
+                ["db", "full"],
+            ),
+            (r#"{"type": "health_changed", "target": "db", "health": "degraded"}"#, ["db", "degraded"]),
+            (
+                r#"{"type": "operation_step", "operation": "o", "step": "s", "state": "failed", "error": "x"}"#,
+                ["s failed", "x"],
+            ),
+            (
+                r#"{"type": "performance_metrics", "metrics": [{"name": "p99", "value": 3.5, "unit": "ms"}]}"#,
+                ["p99", "3.5 ms"],
+            ),
+            (
+                r#"{"type": "workflow_execution", "workflow": "w", "stage": "build", "progress": 0.5}"#,
+                ["build", "50 %"],
+            ),
+            (r#"{"type": "moon_phase", "phase": "full"}"#, ["moon_phase", "full"]),
+        ] {
+            let line = said(json);
+            assert!(line.len() == 1 && parts.iter().all(|part| line[0].contains(part)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_ends_with_that_it_is_watched() {
+        let page = r#"{"type": "snapshot", "room": "health", "messages": [{"type": "health_changed", "target": "db"}],
+            "more": MORE}"#;
+        assert_eq!(said(&page.replace("MORE", "true")).len(), 1);
+        assert_eq!(said(&page.replace("MORE", "false")).last().map(String::as_str), Some("health: watching"));
     }
 }

@@ -1,0 +1,79 @@
+//! What a step does, in words for a person.
+
+/// The sentences of a step: while it executes, when it is completed, and when it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// While it executes.
+    pub executing: String,
+    /// When it is completed.
+    pub completed: String,
+    /// When it failed; why is said beside it.
+    pub failed: String,
+}
+
+impl Description {
+    /// Sentences of one's own.
+    pub fn new(executing: impl Into<String>, completed: impl Into<String>, failed: impl Into<String>) -> Self {
+        Self { executing: executing.into(), completed: completed.into(), failed: failed.into() }
+    }
+
+    /// A question that is worked on.
+    pub fn query(query: &str) -> Self {
+        Self::new(
+            format!("Working on the query: {query}"),
+            format!("Answered the query: {query}"),
+            format!("Could not answer the query: {query}"),
+        )
+    }
+
+    /// A call of a language model.
+    pub fn model_call(model: &str) -> Self {
+        Self::new(
+            format!("Asking the model {model}"),
+            format!("The model {model} answered"),
+            format!("The model {model} did not answer"),
+        )
+    }
+
+    /// A tool that is used.
+    pub fn tool(tool: &str) -> Self {
+        Self::new(format!("Using the tool {tool}"), format!("Used the tool {tool}"), format!("The tool {tool} failed"))
+    }
+
+    /// A search on the web.
+    pub fn web_search(words: &str) -> Self {
+        Self::new(
+            format!("Searching the web for: {words}"),
+            format!("Searched the web for: {words}"),
+            format!("Could not search the web for: {words}"),
+        )
+    }
+
+    /// A call of an API.
+    pub fn api_call(call: &str) -> Self {
+        Self::new(format!("Calling {call}"), format!("Called {call}"), format!("The call of {call} failed"))
+    }
+
+    /// Something that is looked up in a database.
+    pub fn database_lookup(what: &str) -> Self {
+        Self::new(
+            format!("Looking up {what} in the database"),
+            format!("Looked up {what} in the database"),
+            format!("Could not look up {what} in the database"),
+        )
+    }
+}
+
+/// One sentence for all.
+impl From<&str> for Description {
+    fn from(sentence: &str) -> Self {
+        Self::new(sentence, sentence, sentence)
+    }
+}
+
+/// One sentence for all.
+impl From<String> for Description {
+    fn from(sentence: String) -> Self {
+        Self::from(sentence.as_str())
+    }
+}

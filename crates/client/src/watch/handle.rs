@@ -1,0 +1,100 @@
+//! Speaking over the socket of a watch.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::calls::{Command, Waiter};
+use super::links::{Link, Links};
+use super::rooms::Begin;
+use crate::{Accepted, Error, Filter, Status};
+
+/// How long an answer may take, connecting again included.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// Speaks for a [`Watch`](crate::Watch): joins and leaves its rooms, stores statuses, acknowledges alerts. What was said when a
+/// connection broke is said again on the next. A clone is the same.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    links: Arc<Links>,
+}
+
+impl Handle {
+    pub(super) fn new(links: Links) -> Self {
+        Self { links: Arc::new(links) }
+    }
+
+    /// Joins rooms, with a snapshot of each, or gives those that are joined another filter. On an error the rooms that
+    /// were refused are not joined, and others are.
+    ///
+    /// Rooms of another filter than the watch was opened with go by a connection of their own: what happens in rooms of two filters is
+    /// told for each.
+    pub async fn join<R: Into<String>>(&self, rooms: impl IntoIterator<Item = R>, filter: Filter) -> Result<(), Error> {
+        self.join_from(names(rooms), filter, Begin::Snapshot).await
+    }
+
+    pub(super) async fn join_from(&self, rooms: BTreeSet<String>, filter: Filter, begin: Begin) -> Result<(), Error> {
+        if rooms.is_empty() {
+            return Err(refused("no_rooms", "name at least one room"));
+        }
+        let link = self.links.joins(&rooms, &filter);
+        self.leave_all(self.links.leaves(&rooms, Some(&filter))).await?;
+        ask(&link, |answer| Command::Join { rooms, begin, answer }).await.map(drop)
+    }
+
+    /// Leaves rooms.
+    pub async fn leave<R: Into<String>>(&self, rooms: impl IntoIterator<Item = R>) -> Result<(), Error> {
+        self.leave_all(self.links.leaves(&names(rooms), None)).await
+    }
+
+    async fn leave_all(&self, links: Vec<(Link, BTreeSet<String>)>) -> Result<(), Error> {
+        for (link, rooms) in links {
+            ask(&link, |answer| Command::Leave { rooms, answer }).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that somebody sees to an alert.
+    pub async fn acknowledge(&self, alert: &str) -> Result<(), Error> {
+        let what = json!({"type": "acknowledge", "alert": alert});
+        ask(&self.links.first()?, |answer| Command::Say { what, answer }).await.map(drop)
+    }
+
+    /// Stores statuses, all or none; up to 500 at once. Answered once they are durable. A status without an id gets one, so that
+    /// saying it again after a broken connection changes nothing.
+    pub async fn update_status(&self, statuses: &[Status]) -> Result<Vec<Accepted>, Error> {
+        let named = |status: &Status| {
+            let id = status.id.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+            Status { id: Some(id), ..status.clone() }
+        };
+        let statuses: Vec<Status> = statuses.iter().map(named).collect();
+        let what = json!({"type": "status_update", "statuses": statuses});
+        ask(&self.links.first()?, |answer| Command::Say { what, answer }).await
+    }
+}
+
+async fn ask(link: &Link, command: impl FnOnce(Waiter) -> Command) -> Result<Vec<Accepted>, Error> {
+    let (answer, answered) = oneshot::channel();
+    let asking = async {
+        link.send(command(answer)).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    };
+    let late = || Error::unavailable(format!("no answer within {} s", ANSWER.as_secs()));
+    timeout(ANSWER, asking).await.unwrap_or_else(|_| Err(late()))
+}
+
+pub(super) fn ended() -> Error {
+    Error::Ended { why: "its task has stopped".into() }
+}
+
+pub(super) fn names<R: Into<String>>(rooms: impl IntoIterator<Item = R>) -> BTreeSet<String> {
+    rooms.into_iter().map(Into::into).collect()
+}
+
+fn refused(code: &str, detail: &str) -> Error {
+    Error::Refused { status: 0, code: code.into(), detail: detail.into() }
+}

@@ -1,0 +1,105 @@
+//! The connections of a watch: one for each filter. A position is a connection's, and so is what it covers.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use reqwest::Url;
+use tokio::sync::mpsc;
+
+use super::Heard;
+use super::calls::{Calls, Command};
+use super::handle::ended;
+use super::rooms::Rooms;
+use super::task::Task;
+use crate::credential::Credential;
+use crate::{Backoff, Error, Filter};
+
+/// How many things may wait to be said over one connection.
+const COMMANDS: usize = 64;
+
+/// Where the task of one connection takes what it should do.
+pub(super) type Link = mpsc::Sender<Command>;
+
+/// The connections of one watch. They end when nobody reads what they hear.
+#[derive(Debug)]
+pub(super) struct Links {
+    url: Url,
+    credential: Credential,
+    backoff: Backoff,
+    out: mpsc::Sender<Heard>,
+    /// The first is the one that the watch was opened with.
+    open: Mutex<Vec<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    filter: Filter,
+    rooms: BTreeSet<String>,
+    link: Link,
+}
+
+impl Links {
+    pub(super) fn new(url: Url, credential: Credential, backoff: Backoff, out: mpsc::Sender<Heard>) -> Self {
+        Self { url, credential, backoff, out, open: Mutex::default() }
+    }
+
+    /// The connection that everything but rooms goes by.
+    pub(super) fn first(&self) -> Result<Link, Error> {
+        self.open().first().map(|open| open.link.clone()).ok_or_else(ended)
+    }
+
+    /// The connection for rooms of this filter, which are noted as its own.
+    pub(super) fn joins(&self, rooms: &BTreeSet<String>, filter: &Filter) -> Link {
+        let mut all = self.open();
+        let place = all.iter().position(|open| open.filter == *filter).unwrap_or_else(|| {
+            let link = self.start(filter, all.is_empty());
+            all.push(Open { filter: filter.clone(), rooms: BTreeSet::new(), link });
+            all.len() - 1
+        });
+        all[place].rooms.extend(rooms.iter().cloned());
+        all[place].link.clone()
+    }
+
+    /// The connections that these rooms are left by, but for the one of the filter `but`: each with what is left by it. One that has
+    /// no rooms any more ends when what is said over it last is answered; the first stays.
+    pub(super) fn leaves(&self, rooms: &BTreeSet<String>, but: Option<&Filter>) -> Vec<(Link, BTreeSet<String>)> {
+        let mut all = self.open();
+        let mut left = Vec::new();
+        for open in all.iter_mut().filter(|open| Some(&open.filter) != but) {
+            let its: BTreeSet<String> = open.rooms.intersection(rooms).cloned().collect();
+            if !its.is_empty() {
+                open.rooms.retain(|room| !its.contains(room));
+                left.push((open.link.clone(), its));
+            }
+        }
+        let mut place = 0;
+        all.retain(|open| {
+            place += 1;
+            place == 1 || !open.rooms.is_empty()
+        });
+        left
+    }
+
+    fn start(&self, filter: &Filter, first: bool) -> Link {
+        let (link, commands) = mpsc::channel(COMMANDS);
+        let task = Task {
+            url: self.url.clone(),
+            credential: self.credential.clone(),
+            backoff: self.backoff,
+            commands,
+            out: self.out.clone(),
+            first,
+            rooms: Rooms::new(filter.clone()),
+            calls: Calls::default(),
+            // Only whoever opens a watch is told that nobody is there; later it is waited for.
+            opened: !first,
+        };
+        tokio::spawn(task.run());
+        link
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Open>> {
+        // What a panic elsewhere left is whole.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

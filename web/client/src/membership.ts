@@ -1,0 +1,256 @@
+/**
+ * Decides what is subscribed on one connection, what is asked again after it broke, and who is told of a message. No I/O: it
+ * answers with the messages to send.
+ */
+
+import { LockstepError } from "./errors.js";
+import type { ErrorTold, Filter, Snapshot, Subscribed } from "./answers.js";
+import { type Event, type Message, type Said, type Told, isChange, isEvent } from "./protocol.js";
+import { Known, roomsOf, within } from "./rooms.js";
+
+/** Somebody who wants to hear of rooms. */
+export interface Member {
+  readonly rooms: readonly string[];
+  /** Whether it wants to know how things stand before it hears of events. */
+  readonly snapshot: boolean;
+  /** Where to go on, for one that knows it from elsewhere. */
+  readonly position: string | undefined;
+  /** A message of its rooms; `text` is the same for the same message. */
+  tell(message: Message, text: string): void;
+  /** A room is in effect. */
+  entered(room: string): void;
+  /** A room was refused. */
+  refused(room: string, error: LockstepError): void;
+}
+
+/** Refusals that pass: the same is asked again after a wait. */
+export const PASSING: ReadonlySet<string> = new Set([
+  "unavailable", "store_unavailable", "bus_unavailable", "auth_unavailable", "overloaded", "not_stored", "internal", "timeout", "busy",
+]);
+
+/** The rooms of one connection. */
+export class Membership {
+  readonly #filter: Filter | undefined;
+  readonly #members = new Set<Member>();
+  readonly #known = new Known();
+  /** By `ref`, what was asked on this connection and not answered. */
+  readonly #asked = new Map<string, readonly string[]>();
+  /** Rooms in effect on this connection. */
+  readonly #entered = new Set<string>();
+  /** Rooms that were in effect, on this connection or one before: these are gone on with from the position. */
+  readonly #followed = new Set<string>();
+  /** Who waits for the snapshot of which rooms. */
+  readonly #waiting = new Map<Member, Set<string>>();
+  /** Every room that is followed is covered up to here. */
+  #position: string | undefined;
+  /** Where the server was when it greeted. */
+  #greeted: string | undefined;
+  #refs = 0;
+
+  constructor(filter?: Filter) {
+    this.#filter = filter;
+  }
+
+  /** The newest position that is known: everything that is done from now on comes after it. */
+  get position(): string | undefined {
+    return this.#position ?? this.#greeted;
+  }
+
+  /** Whether nobody wants anything. */
+  get empty(): boolean {
+    return this.#members.size === 0;
+  }
+
+  /** Takes a member in; what to send, if there is a connection. */
+  add(member: Member): Said[] {
+    this.#members.add(member);
+    const asked = this.#askedRooms();
+    const fresh = member.rooms.filter((room) => !this.#entered.has(room) && !asked.has(room));
+    for (const room of member.rooms) {
+      if (this.#entered.has(room)) member.entered(room);
+    }
+    const wanted = member.snapshot || member.position !== undefined ? [...new Set(member.rooms)] : fresh;
+    if (member.snapshot) this.#waiting.set(member, new Set(member.rooms));
+    return this.#subscribe(wanted, member.snapshot, member.position);
+  }
+
+  /** Lets a member go; what to send, if there is a connection. */
+  remove(member: Member): Said[] {
+    if (!this.#members.delete(member)) return [];
+    this.#waiting.delete(member);
+    const rooms = [...new Set(member.rooms)].filter((room) => !this.#wanted().has(room));
+    const known = rooms.filter((room) => this.#entered.has(room) || this.#askedRooms().has(room));
+    for (const room of rooms) {
+      this.#entered.delete(room);
+      this.#followed.delete(room);
+    }
+    return known.length === 0 ? [] : [{ type: "unsubscribe", rooms: known }];
+  }
+
+  /** A connection is there, empty of rooms: what to send. What was followed is gone on with, the rest begins. */
+  opened(): Said[] {
+    this.#entered.clear();
+    this.#asked.clear();
+    return this.missing();
+  }
+
+  /** What to send for rooms that are wanted and neither in effect nor asked for. */
+  missing(): Said[] {
+    const asked = this.#askedRooms();
+    const wanted = [...this.#wanted()].filter((room) => !this.#entered.has(room) && !asked.has(room));
+    const resumed = wanted.filter((room) => this.#followed.has(room) && this.#position !== undefined);
+    const fresh = wanted.filter((room) => !resumed.includes(room));
+    const shown = new Set<string>();
+    for (const member of this.#members) {
+      if (!member.snapshot) continue;
+      const rooms = member.rooms.filter((room) => fresh.includes(room));
+      if (rooms.length > 0) this.#wait(member, rooms);
+      rooms.forEach((room) => shown.add(room));
+    }
+    return [
+      ...this.#subscribe(resumed, true, this.#position),
+      ...this.#subscribe(fresh.filter((room) => shown.has(room)), true),
+      ...this.#begun(fresh.filter((room) => !shown.has(room))),
+    ];
+  }
+
+  /** Whether this question is still open. */
+  waits(ref: string): boolean {
+    return this.#asked.has(ref);
+  }
+
+  /** A message came, as this text. Answers rooms that were refused for now, to be asked for again with `missing` after a wait. */
+  heard(message: Told, text: string): "handled" | "again" | "other" {
+    switch (message.type) {
+      case "welcome":
+        this.#greeted = message.position;
+        return "other";
+      case "subscribed":
+        this.#subscribed(message);
+        return "handled";
+      case "unsubscribed":
+        return "handled";
+      case "snapshot":
+        this.#snapshot(message, text);
+        return "handled";
+      case "reset":
+        this.#reset(message.rooms, message, text);
+        return "handled";
+      case "error":
+        return this.#refused(message);
+      default:
+        if (!isEvent(message)) return "other";
+        this.#event(message, text);
+        return "handled";
+    }
+  }
+
+  #subscribe(rooms: readonly string[], snapshot: boolean, position?: string): Said[] {
+    if (rooms.length === 0) return [];
+    const ref = `rooms-${++this.#refs}`;
+    this.#asked.set(ref, rooms);
+    return [{
+      type: "subscribe",
+      rooms: [...rooms],
+      ...(this.#filter && { filter: this.#filter }),
+      ...(position !== undefined ? { position } : snapshot ? {} : { snapshot: false }),
+      ref,
+    }];
+  }
+
+  #wanted(): Set<string> {
+    return new Set([...this.#members].flatMap((member) => member.rooms));
+  }
+
+  #askedRooms(): Set<string> {
+    return new Set([...this.#asked.values()].flat());
+  }
+
+  /** What to send for new rooms of which nobody wants a snapshot: each from where its member wants to go on. */
+  #begun(rooms: readonly string[]): Said[] {
+    const from = new Map<string | undefined, string[]>();
+    for (const room of rooms) {
+      const position = this.#in(room).find((member) => member.position !== undefined)?.position;
+      from.set(position, [...(from.get(position) ?? []), room]);
+    }
+    return [...from].flatMap(([position, begun]) => this.#subscribe(begun, false, position));
+  }
+
+  #wait(member: Member, rooms: readonly string[]): void {
+    const waiting = this.#waiting.get(member) ?? new Set();
+    rooms.forEach((room) => waiting.add(room));
+    this.#waiting.set(member, waiting);
+  }
+
+  #in(room: string): Member[] {
+    return [...this.#members].filter((member) => member.rooms.includes(room));
+  }
+
+  #subscribed({ ref, rooms, position, resumed }: Subscribed): void {
+    const asked = ref === undefined ? undefined : this.#asked.get(ref);
+    if (ref !== undefined) this.#asked.delete(ref);
+    // Positions cannot be compared. With rooms that were joined before, their older one stands until an event covers all: a break
+    // before that repeats to the new rooms what was before they were joined, and loses nothing.
+    if (!resumed && (this.#position === undefined || this.#followed.size === 0)) this.#position = position;
+    const wanted = this.#wanted();
+    // By the names that were asked for: the answer's may be written another way. Rooms that were refused are not among them any more.
+    for (const room of (asked ?? rooms).filter((room) => wanted.has(room))) {
+      this.#entered.add(room);
+      this.#followed.add(room);
+      this.#in(room).forEach((member) => member.entered(room));
+    }
+  }
+
+  #snapshot(snapshot: Snapshot, text: string): void {
+    snapshot.items.forEach((item) => this.#known.item(item));
+    for (const [member, rooms] of [...this.#waiting]) {
+      if (!rooms.has(snapshot.room)) continue;
+      if (!snapshot.more) rooms.delete(snapshot.room);
+      if (rooms.size === 0) this.#waiting.delete(member);
+      member.tell(snapshot, text);
+    }
+  }
+
+  #reset(rooms: readonly string[], message: Message, text: string): void {
+    for (const member of [...this.#members]) {
+      const own = member.rooms.filter((room) => rooms.includes(room));
+      if (own.length === 0) continue;
+      if (member.snapshot) this.#wait(member, own);
+      member.tell(message, text);
+    }
+  }
+
+  #event(event: Event, text: string): void {
+    this.#position = event.position;
+    if (isChange(event)) this.#known.change(event);
+    const members = [...this.#members];
+    // The server sends what somebody asked for: with one member there is nothing to tell apart.
+    if (members.length <= 1) return members.forEach((member) => member.tell(event, text));
+    const heardIn = roomsOf(event, this.#known);
+    const hearing = members.filter((member) => member.rooms.some((room) => within(room, heardIn)));
+    // One whose rooms cannot be told from what is known goes to everyone rather than to nobody.
+    for (const member of hearing.length > 0 ? hearing : members) member.tell(event, text);
+  }
+
+  #refused(error: ErrorTold): "handled" | "again" | "other" {
+    const asked = error.ref === undefined ? undefined : this.#asked.get(error.ref);
+    if (asked === undefined && error.room === undefined) return "other";
+    const rooms = error.room === undefined ? (asked ?? []) : [error.room];
+    const left = asked?.filter((room) => !rooms.includes(room)) ?? [];
+    if (error.ref !== undefined && asked !== undefined) {
+      if (left.length > 0) this.#asked.set(error.ref, left);
+      else this.#asked.delete(error.ref);
+    }
+    for (const room of rooms) {
+      this.#entered.delete(room);
+      // A snapshot of it failed: it is joined anew, so that the next attempt begins with one.
+      this.#followed.delete(room);
+    }
+    if (PASSING.has(error.code)) return "again";
+    for (const room of rooms) {
+      const refusal = new LockstepError(error.code, `room ${room}: ${error.reason}`);
+      this.#in(room).forEach((member) => member.refused(room, refusal));
+    }
+    return "handled";
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Decides what becomes of status updates between the call and the server's answer: which wait, which go next, which are sent
+ * again. No I/O, no clock.
+ *
+ * One message is on its way at a time, so a record's statuses keep their order. Each status has an id from the start, so one whose
+ * answer was lost is sent again and stored once.
+ */
+
+import { LockstepError, type RefusedStatus } from "./errors.js";
+import type { Accepted, Status } from "./answers.js";
+
+/** What one message may hold: the server takes 500 statuses and 64 KiB. */
+const STATUSES_MAX = 500;
+const BYTES_MAX = 48 * 1024;
+/** How often a status is sent at most while the server answers that it cannot store it now. */
+const ATTEMPTS_MAX = 8;
+
+/** A status with its id. */
+export type Update = Status & { id: string };
+
+/** How one status ended. */
+export type Ended =
+  | { readonly as: "stored"; readonly accepted: Accepted }
+  /** A newer one of its record took its place before it was sent, because the queue was full. */
+  | { readonly as: "replaced" }
+  | { readonly as: "refused"; readonly error: LockstepError };
+
+interface Entry {
+  readonly update: Update;
+  readonly bytes: number;
+  readonly call: number;
+  readonly end: (ended: Ended) => void;
+  attempts: number;
+}
+
+/** A message that goes now. */
+export interface Outgoing {
+  readonly ref: string;
+  readonly statuses: Update[];
+}
+
+/** The statuses that are not stored yet, oldest first. */
+export class Outbox {
+  readonly #max: number;
+  #waiting: Entry[] = [];
+  #sent: { ref: string; entries: Entry[] } | undefined;
+  #calls = 0;
+  #refs = 0;
+  /** The next message holds statuses of one call only, because one that held several was refused as a whole. */
+  #apart = false;
+
+  /** At most `max` wait or are on their way. */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** How many wait or are on their way. */
+  get size(): number {
+    return this.#waiting.length + (this.#sent?.entries.length ?? 0);
+  }
+
+  /**
+   * Takes the statuses of one call, all or none. In a full queue older statuses of the same records make room, if they were not
+   * sent yet; when that is not enough the call is refused with `queue_full`.
+   */
+  add(updates: readonly Update[], end: (index: number, ended: Ended) => void): void {
+    const over = this.size + updates.length - this.#max;
+    const replaced = over > 0 ? this.#replaceable(updates, over) : [];
+    if (over > replaced.length) {
+      const detail = `${this.size} statuses wait to be sent and ${this.#max} may; ${updates.length} more were not taken`;
+      throw new LockstepError("queue_full", `${detail}. Wait until the connection is back, or raise queueMax`);
+    }
+    const call = ++this.#calls;
+    this.#waiting = this.#waiting.filter((entry) => !replaced.includes(entry));
+    updates.forEach((update, index) => {
+      const bytes = new TextEncoder().encode(JSON.stringify(update)).length;
+      this.#waiting.push({ update, bytes, call, end: (ended) => end(index, ended), attempts: 0 });
+    });
+    replaced.forEach((entry) => entry.end({ as: "replaced" }));
+  }
+
+  /** The message to send now: none while one is on its way. */
+  next(): Outgoing | undefined {
+    const first = this.#waiting[0];
+    if (this.#sent !== undefined || first === undefined) return undefined;
+    let bytes = 0;
+    const fits = (entry: Entry, index: number): boolean => {
+      bytes += entry.bytes + 1;
+      // A single one that is too large goes, so that the server's answer says so.
+      return index === 0 || (index < STATUSES_MAX && bytes <= BYTES_MAX && (!this.#apart || entry.call === first.call));
+    };
+    const end = this.#waiting.findIndex((entry, index) => !fits(entry, index));
+    const entries = this.#waiting.splice(0, end === -1 ? this.#waiting.length : end);
+    entries.forEach((entry) => void entry.attempts++);
+    const ref = `status-${++this.#refs}`;
+    this.#sent = { ref, entries };
+    return { ref, statuses: entries.map((entry) => entry.update) };
+  }
+
+  /** The server stored the message. */
+  stored(ref: string | undefined, accepted: readonly Accepted[]): boolean {
+    const sent = this.#answered(ref);
+    if (sent === undefined) return false;
+    this.#apart = false;
+    sent.forEach((entry, index) => {
+      const { id, record } = entry.update;
+      const own = accepted.find((one) => one.id === id && one.record === record) ?? accepted[index];
+      if (own !== undefined) return entry.end({ as: "stored", accepted: own });
+      entry.end({ as: "refused", error: new LockstepError("not_understood", `the server's answer does not name ${record}`) });
+    });
+    return true;
+  }
+
+  /**
+   * The server refused the message. Statuses that it names end with its words, and the others, of which nothing was stored either,
+   * wait again. One that passes is tried again as a whole: the answer is then `later`.
+   */
+  refused(ref: string | undefined, error: LockstepError, passing: boolean): "other" | "now" | "later" {
+    const sent = this.#answered(ref);
+    if (sent === undefined) return "other";
+    if (passing) {
+      const worn = sent.filter((entry) => entry.attempts >= ATTEMPTS_MAX);
+      this.#return(sent.filter((entry) => !worn.includes(entry)));
+      worn.forEach((entry) => entry.end({ as: "refused", error }));
+      return "later";
+    }
+    const named = new Map(error.errors.map((one) => [one.index, one]));
+    const calls = new Set(sent.map((entry) => entry.call));
+    // An answer that names nobody may be about any of several calls: each is tried for itself.
+    this.#apart = named.size === 0 && calls.size > 1;
+    const back = this.#apart ? sent : sent.filter((_, index) => named.size > 0 && !named.has(index));
+    this.#return(back);
+    sent.forEach((entry, index) => {
+      if (!back.includes(entry)) entry.end({ as: "refused", error: about(entry.update, error, named.get(index)) });
+    });
+    return "now";
+  }
+
+  /** The connection broke: what had no answer is sent again, in its old place. */
+  lost(): void {
+    const sent = this.#sent?.entries ?? [];
+    this.#sent = undefined;
+    // A broken connection says nothing against the statuses.
+    sent.forEach((entry) => void entry.attempts--);
+    this.#return(sent);
+  }
+
+  /** Nothing will be sent any more. */
+  close(error: LockstepError): void {
+    this.lost();
+    const all = this.#waiting;
+    this.#waiting = [];
+    all.forEach((entry) => entry.end({ as: "refused", error }));
+  }
+
+  #answered(ref: string | undefined): Entry[] | undefined {
+    if (this.#sent === undefined || this.#sent.ref !== ref) return undefined;
+    const { entries } = this.#sent;
+    this.#sent = undefined;
+    return entries;
+  }
+
+  #return(entries: readonly Entry[]): void {
+    this.#waiting = [...entries, ...this.#waiting];
+  }
+
+  /** The oldest waiting statuses of the same records, as many as are over. */
+  #replaceable(updates: readonly Update[], over: number): Entry[] {
+    const records = new Set(updates.map((update) => update.record));
+    return this.#waiting.filter((entry) => records.has(entry.update.record)).slice(0, over);
+  }
+}
+
+function about(update: Update, error: LockstepError, named: RefusedStatus | undefined): LockstepError {
+  if (named === undefined) return error;
+  const where = named.field === "" ? update.record : `${update.record}, ${named.field}`;
+  return new LockstepError(error.code, `${where}: ${named.detail}`, { errors: [named] });
+}

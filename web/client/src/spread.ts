@@ -1,0 +1,173 @@
+/**
+ * Judges how far one stored status has spread: which records show it, as their systems confirmed. Pure.
+ *
+ * Two sources tell: events, which come at once, and the item as `GET /v1/items` shows it, which is complete.
+ */
+
+import type { Item, ItemRecord } from "./answers.js";
+import type { Delivery } from "./messages.js";
+import type { Change } from "./protocol.js";
+import type { Stored } from "./updates.js";
+
+/**
+ * | outcome | meaning |
+ * | --- | --- |
+ * | `applied` | its system confirmed that it shows the status |
+ * | `unchanged` | nothing had to be written: it showed it already, or cannot be told it (`reason`) |
+ * | `superseded` | something newer, or something that wins, took its place |
+ * | `rejected` | refused for good |
+ * | `failed` | all attempts were used up |
+ * | `pending` | none of these yet |
+ */
+export type Outcome = "applied" | "unchanged" | "superseded" | "rejected" | "failed" | "pending";
+
+/** How one record stands. */
+export interface RecordOutcome {
+  readonly record: string;
+  readonly outcome: Outcome;
+  /** Why, in words; empty where there is nothing to say. */
+  readonly reason: string;
+}
+
+/** How one status stands. */
+export interface StatusOutcome {
+  /** The record that it was said of, and the status's id. */
+  readonly record: string;
+  readonly id: string;
+  /** Whether the item took it: `applied`, or what came of it instead. */
+  readonly outcome: Outcome;
+  readonly reason: string;
+  /** The item's id and the version that has the status, once that is known. */
+  readonly item: string | undefined;
+  readonly version: number | undefined;
+  /** The item's other records. */
+  readonly records: readonly RecordOutcome[];
+}
+
+type Verdict = Omit<RecordOutcome, "record">;
+
+const PENDING: Verdict = { outcome: "pending", reason: "" };
+
+/** One stored status. */
+export class Spread {
+  readonly #stored: Stored;
+  #own: Verdict = { outcome: "pending", reason: "its turn has not come" };
+  #item: string | undefined;
+  #version: number | undefined;
+  readonly #records = new Map<string, Verdict>();
+  /** Records that the item showed in step while no delivery had told why. */
+  readonly #quiet = new Set<string>();
+  /** What was delivered before the item was known, newest last. */
+  readonly #early: Delivery[] = [];
+
+  constructor(stored: Stored) {
+    this.#stored = stored;
+  }
+
+  /** The record that the status was said of. */
+  get record(): string {
+    return this.#stored.record;
+  }
+
+  /** Whether nothing is pending any more. */
+  get settled(): boolean {
+    return this.#own.outcome !== "pending" && [...this.#records.values()].every(({ outcome }) => outcome !== "pending");
+  }
+
+  outcome(): StatusOutcome {
+    const records = [...this.#records].map(([record, verdict]) => ({ record, ...verdict }));
+    return { record: this.record, id: this.#stored.id, ...this.#own, item: this.#item, version: this.#version, records };
+  }
+
+  /** A change was told. */
+  change(change: Change): void {
+    if (change.cause !== this.#stored.sequence) return;
+    this.#item = change.item;
+    if (change.type === "conflict_opened") this.#own = { outcome: "pending", reason: `held: conflict ${change.conflict}` };
+    if (change.type !== "status_changed") return;
+    this.#version = change.version;
+    // In a conflict that is decided at once, the change can be to what another record says.
+    const won = change.record === this.record;
+    this.#own = won ? { outcome: "applied", reason: "" } : { outcome: "superseded", reason: `${change.record} wins: ${change.reason}` };
+    for (const record of change.records) {
+      if (record !== this.record && !this.#records.has(record)) this.#records.set(record, PENDING);
+    }
+    this.#early.splice(0).forEach((delivery) => this.delivery(delivery));
+  }
+
+  /** A delivery was told. */
+  delivery(delivery: Delivery): void {
+    if (this.#version === undefined) {
+      if (this.#early.length < 1_000) this.#early.push(delivery);
+      return;
+    }
+    const ours = delivery.item === this.#item && delivery.version >= this.#version && delivery.record !== this.record;
+    if (!ours || this.#records.get(delivery.record)?.outcome === "applied") return;
+    const verdict = delivered(delivery, this.#version);
+    if (verdict !== undefined) this.#records.set(delivery.record, verdict);
+  }
+
+  /** The item as it stands now, read after the status was stored. */
+  stands(item: Item): void {
+    const own = item.records.find((record) => record.record === this.record);
+    if (own === undefined) return;
+    const taken = this.#version !== undefined || (own.taken?.[this.#stored.lane] ?? 0) >= this.#stored.sequence;
+    if (!taken) return;
+    this.#item = item.id;
+    // No change told of it: it changed nothing, or something that is lost in time. The version now has what came of it.
+    this.#version ??= item.version;
+    if (this.#own.outcome === "pending") this.#own = ownVerdict(own, this.#stored.status);
+    this.#early.splice(0).forEach((delivery) => this.delivery(delivery));
+    for (const record of item.records) {
+      if (record.record === this.record) continue;
+      const told = this.#records.get(record.record);
+      if (told !== undefined && told.outcome !== "pending") continue;
+      // The delivery's own word may be on its way to us: it gets one more look to arrive.
+      const early = record.step === "in_step" && !this.#quiet.has(record.record);
+      if (early) this.#quiet.add(record.record);
+      this.#records.set(record.record, early ? PENDING : shown(record));
+    }
+  }
+}
+
+/** What a delivery says; nothing where a newer one will. */
+function delivered(delivery: Delivery, version: number): Verdict | undefined {
+  const { outcome, reason } = delivery;
+  switch (outcome) {
+    case "overtaken":
+      return undefined;
+    case "applied":
+    case "unchanged":
+      if (delivery.version === version) return { outcome, reason };
+      return { outcome: "superseded", reason: `it shows version ${delivery.version}, which is newer` };
+    case "superseded":
+    case "rejected":
+    case "failed":
+      return { outcome, reason };
+    default:
+      return { outcome: "pending", reason: `${outcome}: ${reason}` };
+  }
+}
+
+/** What the step of another record says. */
+function shown(record: ItemRecord): Verdict {
+  switch (record.step) {
+    case "in_step":
+      return { outcome: "unchanged", reason: "" };
+    case "as_close":
+    case "read_only":
+      return { outcome: "unchanged", reason: record.step };
+    case "failed":
+      return { outcome: "failed", reason: record.last_error ?? "" };
+    default:
+      return { outcome: "pending", reason: record.step === "pending" ? "" : record.step };
+  }
+}
+
+/** What became of the status at its own record, where no change told it. */
+function ownVerdict(own: ItemRecord, status: string): Verdict {
+  if (own.step === "held") return { outcome: "pending", reason: "held" };
+  if (own.step === "unmapped") return { outcome: "rejected", reason: `no mapping knows ${JSON.stringify(status)}` };
+  if (own.native !== status) return { outcome: "superseded", reason: `it shows ${JSON.stringify(own.native)} since` };
+  return own.step === "pending" ? { outcome: "superseded", reason: `it is told ${JSON.stringify(own.want)}` } : { outcome: "unchanged", reason: "" };
+}

@@ -1,0 +1,236 @@
+/** Tracks the steps of a long operation, for whoever watches it: by callbacks here, and by way of Lockstep everywhere else. */
+
+import { guarded } from "./emitter.js";
+import { LockstepError, sentence } from "./errors.js";
+import type { Telemetry } from "./protocol.js";
+import { type Kind, describe } from "./tracker/describe.js";
+import { type Forgotten, type Step, type StepState, type Summary, allowed, summary } from "./tracker/step.js";
+
+/** One thing that happened to a step. */
+export interface StepUpdate {
+  readonly operation: string;
+  readonly step: string;
+  readonly state: "executing" | "completed" | "failed" | "reset";
+  readonly description: string;
+  /** Of the whole operation, from 0 to 1; 0 while it is not known how many steps there are. */
+  readonly progress: number;
+  /** Why, when it failed; else empty. */
+  readonly error: string;
+  /** In milliseconds since 1970. */
+  readonly at: number;
+  readonly data: unknown;
+}
+
+/** Where a tracker publishes: a `Lockstep` is one. */
+export interface StepPublisher {
+  publish(message: Telemetry): void;
+}
+
+/** What a tracker can be told. */
+export interface TrackerOptions {
+  /** Publishes each update as `operation_step`. */
+  readonly client?: StepPublisher | undefined;
+  /** The agent that works on it. */
+  readonly agent?: string | undefined;
+  /** How many steps there will be; from it follows the progress. `steps` says it too. */
+  readonly total?: number | undefined;
+  /** The steps there will be. Others may come. */
+  readonly steps?: readonly string[] | undefined;
+  /** How many updates are remembered. Default 100. */
+  readonly historyLimit?: number | undefined;
+  /** How many steps are remembered; beyond, the oldest that ended are forgotten. Default 10,000. */
+  readonly stepsMax?: number | undefined;
+  readonly onStep?: ((update: StepUpdate) => unknown) | undefined;
+  readonly onExecuting?: ((update: StepUpdate) => unknown) | undefined;
+  readonly onCompleted?: ((update: StepUpdate) => unknown) | undefined;
+  readonly onFailed?: ((update: StepUpdate) => unknown) | undefined;
+  readonly onProgress?: ((progress: number) => unknown) | undefined;
+  /** An update that was refused, and why. */
+  readonly onRefused?: ((step: string, why: string) => unknown) | undefined;
+  /** What a callback threw. Without it, the console is told. */
+  readonly onError?: ((error: LockstepError) => void) | undefined;
+  /** Milliseconds since 1970. */
+  readonly now?: (() => number) | undefined;
+}
+
+/**
+ * The steps of one operation. A step goes from pending to executing and to completed or failed, from pending to failed, and back
+ * to pending by `reset`. Anything else is refused: the method answers false and `onRefused` is told. Nothing here throws into the
+ * operation that is tracked, not even a callback that does.
+ */
+export class StepTracker {
+  readonly operation: string;
+  readonly #options: TrackerOptions;
+  readonly #steps = new Map<string, Step>();
+  readonly #history: StepUpdate[] = [];
+  readonly #forgotten: Forgotten = { completed: 0, failed: 0 };
+  /** Completed steps that are remembered. */
+  #completed = 0;
+  readonly #numbers = new Map<Kind, number>();
+
+  constructor(operation: string, options: TrackerOptions = {}) {
+    this.operation = operation;
+    this.#options = options;
+    for (const name of options.steps ?? []) this.#steps.set(name, fresh(name));
+  }
+
+  /** The step is being worked on. */
+  executing(step: string, description = "", data?: unknown): boolean {
+    return this.#go(step, "executing", { description, data });
+  }
+
+  /** The step is done. */
+  completed(step: string, data?: unknown): boolean {
+    return this.#go(step, "completed", { data });
+  }
+
+  /** The step failed, because of this. */
+  failed(step: string, why: unknown, data?: unknown): boolean {
+    return this.#go(step, "failed", { error: sentence(why), data });
+  }
+
+  /** The step, or every one that is not pending, is pending again. */
+  reset(step?: string): boolean {
+    if (step !== undefined) return this.#go(step, "pending", {});
+    for (const { name, state } of [...this.#steps.values()]) if (state !== "pending") this.#go(name, "pending", {});
+    return true;
+  }
+
+  /** Does the work of a step and tracks it; what the work throws is thrown on. A step that ended is begun anew. */
+  async run<T>(step: string, description: string, work: () => Promise<T> | T): Promise<T> {
+    const state = this.#steps.get(step)?.state;
+    if (state === "completed" || state === "failed") this.reset(step);
+    this.executing(step, description);
+    try {
+      const result = await work();
+      this.completed(step);
+      return result;
+    } catch (thrown) {
+      this.failed(step, thrown);
+      throw thrown;
+    }
+  }
+
+  /** Runs a question to something; the step is `query-1`, `query-2`, … */
+  query<T>(what: string, work: () => Promise<T> | T): Promise<T> {
+    return this.#predefined("query", what, work);
+  }
+
+  /** Runs a call of a language model. */
+  modelCall<T>(model: string, work: () => Promise<T> | T): Promise<T> {
+    return this.#predefined("modelCall", model, work);
+  }
+
+  /** Runs a tool. */
+  tool<T>(tool: string, work: () => Promise<T> | T): Promise<T> {
+    return this.#predefined("tool", tool, work);
+  }
+
+  /** Runs a search in the web. */
+  webSearch<T>(words: string, work: () => Promise<T> | T): Promise<T> {
+    return this.#predefined("webSearch", words, work);
+  }
+
+  /** Runs a call of an API. */
+  apiCall<T>(what: string, work: () => Promise<T> | T): Promise<T> {
+    return this.#predefined("apiCall", what, work);
+  }
+
+  /** Runs a look-up in a database. */
+  lookUp<T>(what: string, work: () => Promise<T> | T): Promise<T> {
+    return this.#predefined("lookUp", what, work);
+  }
+
+  /** How a step stands; `undefined` for one that nobody told of. */
+  step(name: string): Step | undefined {
+    return this.#steps.get(name);
+  }
+
+  /** The newest updates, oldest first. */
+  history(): readonly StepUpdate[] {
+    return [...this.#history];
+  }
+
+  /** What the steps add up to. */
+  summary(): Summary {
+    return summary(this.#steps.values(), this.#total(), this.#forgotten);
+  }
+
+  /** How many steps of all are completed, from 0 to 1; 0 while it is not known how many there are. */
+  get progress(): number {
+    const total = this.#total();
+    if (total === undefined || total === 0) return 0;
+    const { completed, failed } = this.#forgotten;
+    return (this.#completed + completed) / Math.max(total, this.#steps.size + completed + failed);
+  }
+
+  #predefined<T>(kind: Kind, what: string, work: () => Promise<T> | T): Promise<T> {
+    const number = (this.#numbers.get(kind) ?? 0) + 1;
+    this.#numbers.set(kind, number);
+    return this.run(`${kind}-${number}`, describe[kind](what), work);
+  }
+
+  /** At least how many steps there will be. */
+  #total(): number | undefined {
+    return this.#options.total ?? (this.#options.steps === undefined ? undefined : 1);
+  }
+
+  #go(name: string, to: StepState, told: { description?: string; error?: string; data?: unknown }): boolean {
+    const before = this.#steps.get(name) ?? fresh(name);
+    if (!allowed(before.state, to)) {
+      this.#call(() => this.#options.onRefused?.(name, `a step that is ${before.state} cannot become ${to}`));
+      return false;
+    }
+    const at = (this.#options.now ?? Date.now)();
+    const progress = this.progress;
+    const step = after(before, to, { description: told.description ?? "", error: told.error ?? "" }, at);
+    this.#steps.set(name, step);
+    this.#completed += Number(to === "completed") - Number(before.state === "completed");
+    this.#forget();
+    const state = to === "pending" ? "reset" : to;
+    const { description, error } = step;
+    this.#tell({ operation: this.operation, step: name, state, description, progress: this.progress, error, at, data: told.data });
+    if (this.progress !== progress) this.#call(() => this.#options.onProgress?.(this.progress));
+    return true;
+  }
+
+  /** Forgets the oldest steps that ended, when there are too many. */
+  #forget(): void {
+    const max = this.#options.stepsMax ?? 10_000;
+    if (this.#steps.size <= max) return;
+    const ended = [...this.#steps.values()].find(({ state }) => state === "completed" || state === "failed");
+    if (ended === undefined) return;
+    this.#steps.delete(ended.name);
+    this.#completed -= Number(ended.state === "completed");
+    this.#forgotten[ended.state === "completed" ? "completed" : "failed"] += 1;
+  }
+
+  #tell(update: StepUpdate): void {
+    const { historyLimit = 100, client, agent = "", onStep, onExecuting, onCompleted, onFailed } = this.#options;
+    this.#history.push(update);
+    if (this.#history.length > historyLimit) this.#history.shift();
+    this.#call(() => onStep?.(update));
+    const own = { executing: onExecuting, completed: onCompleted, failed: onFailed, reset: undefined }[update.state];
+    this.#call(() => own?.(update));
+    const { data, ...plain } = update;
+    this.#call(() => client?.publish({ type: "operation_step", ...plain, agent, data: data === undefined ? "" : JSON.stringify(data) }));
+  }
+
+  #call(callback: () => unknown): void {
+    guarded(callback, (thrown) => {
+      const error = new LockstepError("handler_failed", `a callback of the tracker of ${this.operation} failed`, { cause: thrown });
+      guarded(() => (this.#options.onError ?? console.error)(error), () => {});
+    });
+  }
+}
+
+function fresh(name: string): Step {
+  return { name, state: "pending", description: "", beganAt: 0, tookMs: undefined, error: "" };
+}
+
+function after(step: Step, to: StepState, told: { description: string; error: string }, at: number): Step {
+  if (to === "pending") return fresh(step.name);
+  if (to === "executing") return { ...step, state: to, description: told.description, beganAt: at };
+  const tookMs = step.state === "executing" ? Math.max(0, at - step.beganAt) : undefined;
+  return { ...step, state: to, tookMs, error: told.error };
+}

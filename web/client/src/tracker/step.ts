@@ -1,0 +1,80 @@
+/** Decides how steps of an operation go on, and what they add up to. Pure: the time is an argument. */
+
+/** How a step stands. */
+export type StepState = "pending" | "executing" | "completed" | "failed";
+
+/** One step. */
+export interface Step {
+  readonly name: string;
+  readonly state: StepState;
+  readonly description: string;
+  /** When it began, in milliseconds since 1970; 0 while it is pending. */
+  readonly beganAt: number;
+  /** How long it took, in milliseconds, once it ended. */
+  readonly tookMs: number | undefined;
+  /** Why, when it failed. */
+  readonly error: string;
+}
+
+const NEXT: Readonly<Record<StepState, readonly StepState[]>> = {
+  pending: ["executing", "failed"],
+  executing: ["completed", "failed"],
+  completed: [],
+  failed: [],
+};
+
+/** Whether a step can go from one state to another. Back to `pending` is a reset, and always can. */
+export function allowed(from: StepState, to: StepState): boolean {
+  return to === "pending" || NEXT[from].includes(to);
+}
+
+/** What the steps of an operation add up to. Steps are counted, however often each was told of. */
+export interface Summary {
+  readonly total: number;
+  readonly pending: number;
+  readonly executing: number;
+  readonly completed: number;
+  readonly failed: number;
+  /** Of the steps that ended, from 0 to 1; 0 while none has. */
+  readonly successRate: number;
+  readonly failureRate: number;
+  /** Of the steps that ended after they began; `undefined` while none has. In milliseconds. */
+  readonly durations: { readonly min: number; readonly mean: number; readonly max: number; readonly p95: number } | undefined;
+}
+
+/** Steps that ended and are not remembered one by one any more. */
+export interface Forgotten {
+  completed: number;
+  failed: number;
+}
+
+/** Adds up. `total` is how many steps there will be, where that is known. Durations are those of remembered steps. */
+export function summary(steps: Iterable<Step>, total: number | undefined, forgotten: Forgotten): Summary {
+  const counts: Record<StepState, number> = { pending: 0, executing: 0, ...forgotten };
+  const took: number[] = [];
+  let known = forgotten.completed + forgotten.failed;
+  for (const step of steps) {
+    known += 1;
+    counts[step.state] += 1;
+    if (step.tookMs !== undefined) took.push(step.tookMs);
+  }
+  const all = Math.max(known, total ?? 0);
+  const ended = counts.completed + counts.failed;
+  return {
+    total: all,
+    ...counts,
+    pending: counts.pending + all - known,
+    successRate: ended === 0 ? 0 : counts.completed / ended,
+    failureRate: ended === 0 ? 0 : counts.failed / ended,
+    durations: durations(took),
+  };
+}
+
+function durations(took: number[]): Summary["durations"] {
+  const sorted = [...took].sort((one, other) => one - other);
+  const [min, max] = [sorted[0], sorted.at(-1)];
+  if (min === undefined || max === undefined) return undefined;
+  const mean = sorted.reduce((sum, ms) => sum + ms, 0) / sorted.length;
+  // The nearest rank: the smallest that at least 95 of 100 do not exceed.
+  return { min, mean, max, p95: sorted[Math.ceil(sorted.length * 0.95) - 1] ?? max };
+}

@@ -1,0 +1,102 @@
+/** What becomes of status updates on their way. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LockstepError } from "../src/errors.js";
+import { type Ended, Outbox, type Update } from "../src/outbox.js";
+
+function update(id: string, record = `ci/build/${id}`): Update {
+  return { id, record, status: "running" };
+}
+
+/** An outbox whose endings can be looked at, by id. */
+function outbox(max = 10): { box: Outbox; add: (...updates: Update[]) => void; ended: Map<string, string> } {
+  const box = new Outbox(max);
+  const ended = new Map<string, string>();
+  const said = (end: Ended): string => (end.as === "stored" ? `stored ${end.accepted.sequence}` : end.as === "refused" ? end.error.code : end.as);
+  return { box, ended, add: (...updates) => box.add(updates, (index, end) => void ended.set(updates[index]!.id, said(end))) };
+}
+
+const ids = (box: Outbox): string[] | undefined => box.next()?.statuses.map(({ id }) => id);
+const accepted = (...list: string[]) => list.map((id, index) => ({ id, record: `ci/build/${id}`, sequence: index + 1 }));
+const error = (code: string, ...indices: number[]): LockstepError =>
+  new LockstepError(code, "no", { errors: indices.map((index) => ({ index, field: "status", detail: "no" })) });
+
+test("what waits goes together, one message at a time", () => {
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  const first = box.next();
+  add(update("b"));
+  add(update("c"));
+  assert.equal(box.next(), undefined);
+  assert.equal(box.stored("status-99", []), false);
+  assert.equal(box.stored(first?.ref, accepted("a")), true);
+  assert.deepEqual(ids(box), ["b", "c"]);
+  assert.deepEqual([...ended], [["a", "stored 1"]]);
+});
+
+test("what had no answer when the connection broke goes again first, with its ids", () => {
+  const { box, add } = outbox();
+  add(update("a"), update("b"));
+  box.next();
+  add(update("c"));
+  box.lost();
+  assert.deepEqual(ids(box), ["a", "b", "c"]);
+});
+
+test("a full queue lets go of older statuses of the same record, and then refuses", () => {
+  const { box, add, ended } = outbox(3);
+  add(update("a1", "r/r/a"));
+  add(update("b1", "r/r/b"));
+  add(update("a2", "r/r/a"));
+  add(update("a3", "r/r/a"));
+  assert.deepEqual([...ended], [["a1", "replaced"]]);
+  assert.throws(() => add(update("d", "r/r/d")), (thrown) => thrown instanceof LockstepError && thrown.code === "queue_full");
+  assert.deepEqual(ids(box), ["b1", "a2", "a3"]);
+  // On its way, it may be stored already: it is not taken out any more.
+  assert.throws(() => add(update("b2", "r/r/b")), LockstepError);
+});
+
+test("a message that the server finds wrong in places ends there, and goes again with the rest", () => {
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  add(update("b"));
+  add(update("c"));
+  assert.equal(box.refused(box.next()?.ref, error("bad_statuses", 1), false), "now");
+  assert.deepEqual([...ended], [["b", "bad_statuses"]]);
+  assert.deepEqual(ids(box), ["a", "c"]);
+});
+
+test("a refusal that names nobody is found out call by call", () => {
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  add(update("b"));
+  box.refused(box.next()?.ref, error("forbidden"), false);
+  const alone = box.next();
+  assert.deepEqual(alone?.statuses.map(({ id }) => id), ["a"]);
+  box.refused(alone?.ref, error("forbidden"), false);
+  box.stored(box.next()?.ref, accepted("b"));
+  assert.deepEqual([...ended], [["a", "forbidden"], ["b", "stored 1"]]);
+});
+
+test("a refusal that passes is tried again, and not for ever", () => {
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  for (let attempt = 1; attempt < 8; attempt++) assert.equal(box.refused(box.next()?.ref, error("not_stored"), true), "later");
+  assert.equal(ended.size, 0);
+  box.refused(box.next()?.ref, error("not_stored"), true);
+  assert.deepEqual([...ended], [["a", "not_stored"]]);
+  assert.equal(box.next(), undefined);
+});
+
+test("a message keeps within what a server takes", () => {
+  const { box, add } = outbox(2_000);
+  add(...Array.from({ length: 1_200 }, (_, index) => update(`${index}`)));
+  const first = box.next();
+  assert.equal(first?.statuses.length, 500);
+  box.stored(first?.ref, accepted(...Array.from({ length: 500 }, (_, index) => `${index}`)));
+  assert.equal(box.next()?.statuses.length, 500);
+  const large = outbox();
+  large.add(...["a", "b", "c"].map((id) => ({ ...update(id), title: "x".repeat(20_000) })));
+  assert.equal(large.box.next()?.statuses.length, 2);
+});

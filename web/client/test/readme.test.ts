@@ -1,0 +1,13 @@
+/** What the documentation shows is what was tested. */
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+
+const root = new URL("../../../../", import.meta.url);
+
+test("the page in the README is the example that is tested in a browser", async () => {
+  const [readme, page] = await Promise.all(["README.md", "docs/examples/agent.html"].map((file) => readFile(new URL(file, root), "utf8")));
+  assert.ok(readme?.includes(`\`\`\`html\n${page}\`\`\`\n`), "README.md does not show docs/examples/agent.html as it is");
+  assert.ok((page?.split("\n").length ?? 0) <= 21, "it has more than twenty lines");
+});

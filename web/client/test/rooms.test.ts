@@ -1,0 +1,287 @@
+/** Subscriptions: what each hears, and that it hears it once, through breaks. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LockstepError, type Message } from "../src/index.js";
+import { Queue, agent, change, together } from "./server.js";
+
+const positions = (messages: Message[]): string[] => messages.map((message) => ("position" in message ? message.position : message.type));
+
+function snapshot(room: string, more: Record<string, unknown> = {}): Record<string, unknown> {
+  return { type: "snapshot", room, position: "p0", items: [], messages: [], more: false, truncated: false, ...more };
+}
+
+test("after a break what was missed comes once and in order, though the server repeats some of it", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("agent:*", { snapshot: false }, (message) => heard.push(message));
+  const first = await server.connection();
+  first.welcomes("p0");
+  await first.admits("p0");
+  const events = [agent("a", "p1"), agent("b", "p2"), agent("a", "p3"), agent("b", "p4")];
+  events.slice(0, 2).forEach((event) => first.says(event));
+  await heard.next("p1");
+  await heard.next("p2");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes("p9");
+  assert.equal((await second.admits("p4", true))["position"], "p2");
+  events.slice(1).forEach((event) => second.says(event));
+  assert.deepEqual(positions([await heard.next("p3"), await heard.next("p4")]), ["p3", "p4"]);
+}));
+
+test("cut at random moments, a client hears each event once and in order", () => together(async (server, { lockstep }) => {
+  const EVENTS = 300;
+  const heard: string[] = [];
+  const done = new Queue<void>();
+  lockstep.subscribe("agent:a", { snapshot: false }, (message) => {
+    heard.push((message as { position: string }).position);
+    if (heard.length === EVENTS) done.push();
+  });
+  // A server with a memory: it goes on after the position that it is told.
+  const serve = async (): Promise<void> => {
+    for (let round = 0; ; round++) {
+      const peer = await server.connection();
+      peer.welcomes("0");
+      const asked = await peer.hears("subscribe");
+      const from = Number(asked["position"] ?? "0");
+      peer.says({ type: "subscribed", rooms: asked["rooms"], position: String(from), resumed: from > 0, ref: asked["ref"] });
+      const until = Math.min(EVENTS, from + 1 + ((round * 37) % 29));
+      for (let position = from + 1; position <= until; position++) peer.says({ ...agent("a", String(position)), at: position });
+      if (until === EVENTS) return;
+      peer.cuts();
+    }
+  };
+  await Promise.all([serve(), done.next("the last event")]);
+  assert.deepEqual(heard, Array.from({ length: EVENTS }, (_, index) => String(index + 1)));
+}));
+
+test("a reset is told, and the snapshot that takes its place goes to who wanted one", () => together(async (server, { lockstep }) => {
+  const [shown, plain] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("agent_states", {}, (message) => shown.push(message));
+  lockstep.subscribe("agent_states", { snapshot: false }, (message) => plain.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  assert.equal((await peer.admits())["snapshot"], undefined);
+  peer.says(snapshot("agent_states", { more: true }));
+  peer.says(snapshot("agent_states"));
+  peer.says(agent("a", "p1"));
+  const types = async (queue: Queue<Message>, count: number): Promise<string[]> => {
+    const list: string[] = [];
+    while (list.length < count) list.push((await queue.next("message")).type);
+    return list;
+  };
+  assert.deepEqual(await types(shown, 3), ["snapshot", "snapshot", "agent_state"]);
+  assert.deepEqual(await types(plain, 1), ["agent_state"]);
+  peer.cuts();
+  const again = await server.connection();
+  again.welcomes("other");
+  await again.admits("other", false);
+  again.says({ type: "reset", rooms: ["agent_states"], reason: "other_epoch" });
+  again.says(snapshot("agent_states"));
+  again.says(agent("a", "q1"));
+  assert.deepEqual(await types(shown, 3), ["reset", "snapshot", "agent_state"]);
+  assert.deepEqual(await types(plain, 2), ["reset", "agent_state"]);
+}));
+
+test("where nothing was heard yet, a break is gone on from where the room was joined", () => together(async (server, client) => {
+  const followed = client.lockstep.subscribe("agent:a", {}, () => {});
+  const first = await server.connection();
+  first.welcomes("before");
+  await first.admits("joined");
+  await followed.ready;
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes("later");
+  assert.equal((await second.admits("later", true))["position"], "joined");
+}));
+
+test("rooms that were joined while there was no connection begin with a snapshot, the others go on", () => together(async (server, client) => {
+  const { lockstep } = client;
+  const followed = lockstep.subscribe("agent:a", {}, () => {});
+  const first = await server.connection();
+  first.welcomes("p0");
+  await first.admits("p0");
+  await followed.ready;
+  first.cuts();
+  await client.becomes("waiting");
+  lockstep.subscribe("agent:b", {}, () => {});
+  lockstep.subscribe("agent:c", { snapshot: false }, () => {});
+  const second = await server.connection();
+  second.welcomes("p5");
+  const asked = [await second.hears("subscribe"), await second.hears("subscribe"), await second.hears("subscribe")];
+  const plain = asked.map(({ rooms, position, snapshot }) => ({ rooms, position, snapshot }));
+  assert.deepEqual(plain, [
+    { rooms: ["agent:a"], position: "p0", snapshot: undefined },
+    { rooms: ["agent:b"], position: undefined, snapshot: undefined },
+    { rooms: ["agent:c"], position: undefined, snapshot: false },
+  ]);
+}));
+
+test("subscriptions of one connection hear what is theirs, and each a snapshot of its own", () => together(async (server, { lockstep }) => {
+  const heard: Record<string, string[]> = { a: [], item: [], late: [] };
+  const unknown = new Queue<void>();
+  const hears = (name: string) => (message: Message): void => {
+    heard[name]?.push(message.type);
+    if ("position" in message && message.position === "p4") unknown.push();
+  };
+  lockstep.agent("a", hears("a"));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says(snapshot("agent:a"));
+  lockstep.item("ENG-1", hears("item"));
+  await peer.admits();
+  peer.says(snapshot("item:ENG-1"));
+  const late = lockstep.agent("a", hears("late"));
+  assert.deepEqual((await peer.admits())["rooms"], ["agent:a"]);
+  peer.says(snapshot("agent:a"));
+  peer.says(change("p1"));
+  peer.says({ type: "delivery", position: "p2", item: "i1", record: "github/issue/acme/web#7" });
+  peer.says(agent("a", "p3"));
+  peer.says(agent("of nobody that is known", "p4"));
+  for (let hearer = 0; hearer < 3; hearer++) await unknown.next("p4");
+  assert.deepEqual(heard, {
+    a: ["snapshot", "agent_state", "agent_state"],
+    item: ["snapshot", "status_changed", "delivery", "agent_state"],
+    late: ["snapshot", "agent_state", "agent_state"],
+  });
+  late.unsubscribe();
+  assert.equal(peer.heard.size, 0);
+}));
+
+test("a room is left when the last who hears it leaves", () => together(async (server, { lockstep }) => {
+  const [one, other] = [lockstep.subscribe(["agent:a", "agent:b"], {}, () => {}), lockstep.subscribe("agent:a", {}, () => {})];
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  await Promise.all([one.ready, other.ready]);
+  one.unsubscribe();
+  assert.deepEqual((await peer.hears("unsubscribe"))["rooms"], ["agent:b"]);
+  other.unsubscribe();
+  assert.deepEqual((await peer.hears("unsubscribe"))["rooms"], ["agent:a"]);
+}));
+
+test("a filter is the server's to judge, on a connection of its own that ends with it", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("agent_states", {}, () => {});
+  const plain = await server.connection();
+  plain.welcomes();
+  await plain.admits();
+  const filtered = lockstep.subscribe("agent_states", { filter: { on: ["error_state"] } }, (message) => heard.push(message));
+  const own = await server.connection();
+  own.welcomes();
+  const asked = await own.admits();
+  assert.deepEqual(asked["filter"], { on: ["error_state"] });
+  own.says(agent("a", "p1", "error"));
+  await heard.next("p1");
+  filtered.unsubscribe();
+  assert.equal(await own.closed, 1000);
+  assert.equal(lockstep.state.state, "open");
+}));
+
+test("a room that is refused is said, and the others go on", () => together(async (server, client) => {
+  const heard = new Queue<Message>();
+  const subscription = client.lockstep.subscribe(["agent:a", "secret"], {}, (message) => heard.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  const asked = await peer.hears("subscribe");
+  peer.says({ type: "error", code: "room_forbidden", reason: "your token does not name it", room: "secret", ref: asked["ref"] });
+  peer.says({ type: "subscribed", rooms: ["agent:a"], position: "p0", resumed: false, ref: asked["ref"] });
+  peer.says(agent("a", "p1"));
+  await heard.next("p1");
+  await assert.rejects(subscription.ready, /room secret: your token does not name it/);
+  assert.equal((await client.errors.next("error")).code, "room_forbidden");
+}));
+
+test("a room whose snapshot cannot be read is joined anew", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("all", {}, (message) => heard.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says({ type: "error", code: "unavailable", reason: "how things stand cannot be read now", room: "all" });
+  assert.equal((await peer.admits())["position"], undefined);
+  peer.says(snapshot("all"));
+  assert.equal((await heard.next("the snapshot")).type, "snapshot");
+}));
+
+test("a question about rooms that nobody answers is asked again on another connection", () => together(async (server, { lockstep }) => {
+  const followed = lockstep.subscribe("all", {}, () => {});
+  const first = await server.connection();
+  first.welcomes();
+  await first.hears("subscribe");
+  const second = await server.connection();
+  second.welcomes();
+  await second.admits();
+  await followed.ready;
+}, { answerMs: 500 }));
+
+test("a room that is refused for now is asked for again", () => together(async (server, { lockstep }) => {
+  const subscription = lockstep.subscribe("all", {}, () => {});
+  const peer = await server.connection();
+  peer.welcomes();
+  const asked = await peer.hears("subscribe");
+  peer.says({ type: "error", code: "unavailable", reason: "PostgreSQL is away", room: "all", ref: asked["ref"] });
+  await peer.admits();
+  await subscription.ready;
+}));
+
+test("a handler that throws, at once or later, hears the next message all the same", () => together(async (server, client) => {
+  const heard = new Queue<string>();
+  let calls = 0;
+  client.lockstep.subscribe("agent:a", { snapshot: false }, (message) => {
+    heard.push((message as { position: string }).position);
+    if (++calls === 1) throw new Error("at once");
+    return Promise.reject(new Error("later"));
+  });
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  ["p1", "p2", "p3"].forEach((position) => peer.says(agent("a", position)));
+  for (const position of ["p1", "p2", "p3"]) assert.equal(await heard.next(position), position);
+  const error = await client.errors.next("error");
+  assert.deepEqual([error.code, (error.cause as Error).message], ["handler_failed", "at once"]);
+  assert.equal(((await client.errors.next("error")).cause as Error).message, "later");
+}));
+
+test("a loop reads every message, and leaving it leaves the rooms", () => together(async (server, { lockstep }) => {
+  const subscription = lockstep.subscribe("agent:a", { snapshot: false });
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  ["p1", "p2", "p3"].forEach((position) => peer.says(agent("a", position)));
+  const read: string[] = [];
+  for await (const message of subscription) {
+    read.push((message as { position: string }).position);
+    if (read.length === 3) break;
+  }
+  assert.deepEqual(read, ["p1", "p2", "p3"]);
+  assert.deepEqual((await peer.hears("unsubscribe"))["rooms"], ["agent:a"]);
+}));
+
+test("a loop that is far behind reads what is kept and then fails", () => together(async (server, { lockstep }) => {
+  const subscription = lockstep.subscribe("agent:a", { snapshot: false });
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  ["p1", "p2", "p3"].forEach((position) => peer.says(agent("a", position)));
+  await peer.hears("unsubscribe");
+  const read: string[] = [];
+  const loop = async (): Promise<void> => {
+    for await (const message of subscription) read.push((message as { position: string }).position);
+  };
+  await assert.rejects(loop(), (error) => error instanceof LockstepError && error.code === "buffer_full");
+  assert.deepEqual(read, ["p1", "p2"]);
+}, { bufferMax: 2 }));
+
+test("agents hands over states, those of the snapshot first", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<string>();
+  lockstep.agents(({ agent, status }) => heard.push(`${agent} ${status}`));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says(snapshot("agent_states", { messages: [agent("a", "p0", "idle"), agent("b", "p0")] }));
+  peer.says(change("p1", { lifecycle: "agent" }));
+  peer.says(agent("a", "p2"));
+  assert.deepEqual([await heard.next("a"), await heard.next("b"), await heard.next("a")], ["a idle", "b working", "a working"]);
+}));

@@ -1,0 +1,100 @@
+/** How far a stored status has spread. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Item } from "../src/answers.js";
+import type { Delivery } from "../src/messages.js";
+import type { Change } from "../src/protocol.js";
+import { Spread } from "../src/spread.js";
+import { change as changed } from "./server.js";
+
+const spread = (): Spread => new Spread({ record: "linear/issue/a", id: "s", status: "Done", lane: "normal", sequence: 7, from: "p0" });
+const change = (more: Record<string, unknown> = {}): Change => changed("p1", more) as unknown as Change;
+
+function delivery(more: Partial<Delivery> = {}): Delivery {
+  return { type: "delivery", item: "i1", record: "github/issue/acme/web#7", version: 2, outcome: "applied", reason: "", ...more } as Delivery;
+}
+
+function item(steps: Record<string, string>, taken = 7): Item {
+  const records = Object.entries(steps).map(([record, step]) => ({
+    record, keys: [], native: record === "linear/issue/a" ? "Done" : "closed", want: "closed", step, taken: { normal: taken }, last_error: "no rights",
+  }));
+  return { id: "i1", key: "ENG-1", lifecycle: "work", status: "done", status_since: 1, version: 2, in_step: false, records } as Item;
+}
+
+const outcomes = (one: Spread): string[] => [one.outcome().outcome, ...one.outcome().records.map(({ outcome }) => outcome)];
+
+test("a status is propagated when every other record's system has confirmed", () => {
+  const one = spread();
+  one.change(change({ cause: 6 }));
+  assert.deepEqual(outcomes(one), ["pending"]);
+  one.change(change());
+  assert.deepEqual([outcomes(one), one.settled], [["applied", "pending"], false]);
+  one.delivery(delivery({ version: 1 }));
+  one.delivery(delivery({ item: "other" }));
+  assert.equal(one.settled, false);
+  one.delivery(delivery());
+  assert.deepEqual([outcomes(one), one.settled], [["applied", "applied"], true]);
+});
+
+test("each record has its own outcome", () => {
+  for (const outcome of ["unchanged", "superseded", "rejected", "failed"] as const) {
+    const one = spread();
+    one.change(change());
+    one.delivery(delivery({ outcome, reason: "why" }));
+    assert.deepEqual(one.outcome().records, [{ record: "github/issue/acme/web#7", outcome, reason: "why" }]);
+  }
+});
+
+test("an overtaken command is no outcome: the newer one's is, and it superseded ours", () => {
+  const one = spread();
+  one.change(change());
+  one.delivery(delivery({ outcome: "overtaken" }));
+  assert.equal(one.settled, false);
+  one.delivery(delivery({ version: 3 }));
+  assert.deepEqual(outcomes(one), ["applied", "superseded"]);
+});
+
+test("a delivery that comes before the change counts", () => {
+  const one = spread();
+  one.delivery(delivery());
+  one.change(change());
+  assert.deepEqual(outcomes(one), ["applied", "applied"]);
+});
+
+test("a status whose turn has not come is pending, whatever the item shows", () => {
+  const one = spread();
+  one.stands(item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "in_step" }, 6));
+  assert.deepEqual([outcomes(one), one.settled], [["pending"], false]);
+});
+
+test("a status that changes nothing is settled by the item, after a look for deliveries on their way", () => {
+  const one = spread();
+  const stands = item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "in_step", "agentapi/agent/a": "read_only" });
+  one.stands(stands);
+  assert.deepEqual(outcomes(one), ["unchanged", "pending", "unchanged"]);
+  one.stands(stands);
+  assert.deepEqual([outcomes(one), one.settled], [["unchanged", "unchanged", "unchanged"], true]);
+});
+
+test("the item tells of records that can be told nothing, and of those that failed", () => {
+  const one = spread();
+  one.change(change());
+  one.stands(item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "failed", "agentapi/agent/a": "read_only" }));
+  assert.deepEqual(one.outcome().records, [
+    { record: "github/issue/acme/web#7", outcome: "failed", reason: "no rights" },
+    { record: "agentapi/agent/a", outcome: "unchanged", reason: "read_only" },
+  ]);
+});
+
+test("a status that lost is superseded, and one that waits for a person is pending", () => {
+  const lost = spread();
+  lost.change(change({ record: "github/issue/acme/web#7", reason: "priority" }));
+  assert.equal(lost.outcome().outcome, "superseded");
+  const held = spread();
+  held.change(change({ type: "conflict_opened", conflict: "c1" }));
+  assert.deepEqual([held.outcome().outcome, held.outcome().reason], ["pending", "held: conflict c1"]);
+  const unmapped = spread();
+  unmapped.stands(item({ "linear/issue/a": "unmapped" }));
+  assert.equal(unmapped.outcome().outcome, "rejected");
+});

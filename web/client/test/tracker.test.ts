@@ -1,0 +1,136 @@
+/** The step tracker. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type StepUpdate, StepTracker, describe } from "../src/index.js";
+
+/** A clock that a test moves. */
+function clock(): { now: () => number; at: number } {
+  const moved = { at: 1_000, now: () => moved.at };
+  return moved;
+}
+
+test("a step goes only where it may, and everything else is refused without harm", () => {
+  const refused: string[] = [];
+  const tracker = new StepTracker("op", { onRefused: (step, why) => refused.push(`${step}: ${why}`) });
+  assert.equal(tracker.completed("a"), false);
+  assert.equal(tracker.executing("a"), true);
+  assert.equal(tracker.executing("a"), false);
+  assert.equal(tracker.completed("a"), true);
+  assert.equal(tracker.failed("a", "late"), false);
+  assert.equal(tracker.failed("b", "before it began"), true);
+  assert.equal(tracker.reset("a"), true);
+  assert.equal(tracker.executing("a"), true);
+  assert.equal(refused.length, 3);
+  assert.equal(refused[0], "a: a step that is pending cannot become completed");
+});
+
+test("a summary counts steps and not updates", () => {
+  const time = clock();
+  const tracker = new StepTracker("op", { now: time.now, total: 4 });
+  for (let round = 0; round < 3; round++) {
+    tracker.reset("a");
+    tracker.executing("a");
+    time.at += 10;
+    tracker.completed("a");
+  }
+  tracker.executing("b");
+  time.at += 30;
+  tracker.failed("b", new Error("no"));
+  tracker.executing("c");
+  assert.deepEqual(tracker.summary(), {
+    total: 4, pending: 1, executing: 1, completed: 1, failed: 1, successRate: 0.5, failureRate: 0.5,
+    durations: { min: 10, mean: 20, max: 30, p95: 30 },
+  });
+});
+
+test("durations of many steps have the 95th of a hundred", () => {
+  const time = clock();
+  const tracker = new StepTracker("op", { now: time.now });
+  for (let took = 1; took <= 100; took++) {
+    tracker.executing(`${took}`);
+    time.at += took;
+    tracker.completed(`${took}`);
+  }
+  assert.deepEqual(tracker.summary().durations, { min: 1, mean: 50.5, max: 100, p95: 95 });
+});
+
+test("an operation of endless steps keeps its counts and forgets the steps", () => {
+  const tracker = new StepTracker("op", { stepsMax: 10, historyLimit: 5, total: 100 });
+  for (let step = 0; step < 100; step++) {
+    tracker.executing(`${step}`);
+    if (step % 4 === 0) tracker.failed(`${step}`, "no");
+    else tracker.completed(`${step}`);
+  }
+  const { total, completed, failed } = tracker.summary();
+  assert.deepEqual([total, completed, failed, tracker.progress], [100, 75, 25, 0.75]);
+  assert.equal(tracker.step("0"), undefined);
+  assert.equal(tracker.history().length, 5);
+});
+
+test("run tracks the work, gives its result, and throws on what it throws", async () => {
+  const seen: string[] = [];
+  const tracker = new StepTracker("op", { onStep: ({ step, state, error }) => seen.push(`${step} ${state} ${error}`.trim()) });
+  assert.equal(await tracker.run("a", "work", async () => 42), 42);
+  const thrown = new Error("broken");
+  await assert.rejects(tracker.run("b", "work", () => Promise.reject(thrown)), (error) => error === thrown);
+  assert.equal(await tracker.run("b", "again", () => "synchronous"), "synchronous");
+  assert.deepEqual(seen, ["a executing", "a completed", "b executing", "b failed broken", "b reset", "b executing", "b completed"]);
+});
+
+test("predefined steps say what they do", async () => {
+  const tracker = new StepTracker("op");
+  assert.equal(await tracker.query("open\n orders", () => 1), 1);
+  assert.equal(await tracker.query("closed orders", () => 2), 2);
+  for (const kind of ["modelCall", "tool", "webSearch", "apiCall", "lookUp"] as const) await tracker[kind]("x", () => {});
+  const began = tracker.history().filter(({ state }) => state === "executing");
+  assert.deepEqual(began.map(({ step }) => step), ["query-1", "query-2", "modelCall-1", "tool-1", "webSearch-1", "apiCall-1", "lookUp-1"]);
+  assert.equal(began[0]?.description, "Asking: open orders");
+  assert.equal([...describe.tool("y".repeat(500))].length, "Using the tool ".length + 200);
+});
+
+test("progress follows from the steps that are known", () => {
+  const seen: number[] = [];
+  const tracker = new StepTracker("op", { steps: ["a", "b"], onProgress: (progress) => seen.push(progress) });
+  tracker.executing("a");
+  tracker.completed("a");
+  tracker.executing("b");
+  tracker.completed("b");
+  tracker.executing("c");
+  tracker.reset("b");
+  assert.deepEqual(seen, [0.5, 1, 2 / 3, 1 / 3]);
+});
+
+test("a callback that throws, at once or later, does not reach the operation", async () => {
+  const errors: string[] = [];
+  const broken = (): never => {
+    throw new Error("a callback's own");
+  };
+  const tracker = new StepTracker("op", {
+    onStep: broken,
+    onExecuting: async () => broken(),
+    onCompleted: broken,
+    onRefused: broken,
+    client: { publish: broken },
+    onError: (error) => errors.push(error.code),
+  });
+  assert.equal(await tracker.run("a", "work", () => 1), 1);
+  tracker.completed("a");
+  assert.equal(tracker.summary().completed, 1);
+  assert.deepEqual(new Set(errors), new Set(["handler_failed"]));
+  assert.equal(errors.length, 7);
+});
+
+test("each update is published as a message of the protocol", () => {
+  const published: Record<string, unknown>[] = [];
+  const tracker = new StepTracker("op", { now: () => 5, agent: "a", total: 2, client: { publish: (message) => published.push(message) } });
+  tracker.executing("s", "does", { rows: 3 });
+  tracker.failed("s", "no");
+  const common = { type: "operation_step", operation: "op", step: "s", agent: "a", at: 5, progress: 0 };
+  assert.deepEqual(published, [
+    { ...common, state: "executing", description: "does", error: "", data: '{"rows":3}' },
+    { ...common, state: "failed", description: "does", error: "no", data: "" },
+  ]);
+  const updates: readonly StepUpdate[] = tracker.history();
+  assert.deepEqual(updates.map(({ data }) => data), [{ rows: 3 }, undefined]);
+});
