@@ -4,6 +4,7 @@
 //! results are `<name>.json` in the folder, and a table.
 
 mod dice;
+mod fanout;
 mod outcome;
 mod pipeline;
 mod policy;
@@ -23,6 +24,8 @@ enum Name {
     Resolve,
     /// Observations from NATS through PostgreSQL to a WebSocket client: events a second, latency, and a million items
     Pipeline,
+    /// One message to thousands of WebSocket clients: the broadcaster beside a bare loop, nchan, ws and Socket.IO
+    Fanout,
 }
 
 #[derive(Debug, Parser)]
@@ -41,9 +44,15 @@ struct Options {
     out: PathBuf,
     #[command(flatten)]
     pipeline: pipeline::Options,
+    #[command(flatten)]
+    fanout: fanout::Options,
 }
 
 fn main() -> Result<()> {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == fanout::raw::WORD) {
+        return fanout::raw::serve(&words.collect::<Vec<_>>());
+    }
     let options = Options::parse();
     std::fs::create_dir_all(&options.out).with_context(|| format!("{} cannot be made", options.out.display()))?;
     let wants = |name: Name| options.name.is_none_or(|wanted| wanted == name);
@@ -53,6 +62,9 @@ fn main() -> Result<()> {
     }
     if wants(Name::Pipeline) {
         outcomes.extend(pipeline::run(&options.nats, &options.database, &options.pipeline)?);
+    }
+    if wants(Name::Fanout) {
+        outcomes.extend(fanout::run(&options.nats, &options.database, &options.fanout)?);
     }
     for outcome in &outcomes {
         outcome.write(&options.out)?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// What was measured; also the file's name.
-    pub name: &'static str,
+    pub name: String,
     /// The figure.
     pub figure: f64,
     /// What it counts.
@@ -29,9 +29,15 @@ pub struct Outcome {
 
 impl Outcome {
     /// A figure beside its baseline.
-    pub fn new(name: &'static str, figure: f64, unit: &'static str, baseline: f64, baseline_is: &'static str) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        figure: f64,
+        unit: &'static str,
+        baseline: f64,
+        baseline_is: &'static str,
+    ) -> Self {
         let ratio = figure / baseline;
-        Self { name, figure, unit, baseline, ratio, baseline_is, details: Map::new() }
+        Self { name: name.into(), figure, unit, baseline, ratio, baseline_is, details: Map::new() }
     }
 
     /// The same with one detail more.
@@ -50,11 +56,11 @@ impl Outcome {
 
 /// The outcomes as a table for people.
 pub fn table(outcomes: &[Outcome]) -> String {
-    let mut text = format!("{:<20} {:>14} {:<22} {:>14} {:>7}\n", "benchmark", "figure", "unit", "baseline", "ratio");
+    let mut text = format!("{:<30} {:>14} {:<22} {:>14} {:>7}\n", "benchmark", "figure", "unit", "baseline", "ratio");
     for outcome in outcomes {
         let Outcome { name, figure, unit, baseline, ratio, .. } = outcome;
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<20} {:>14} {unit:<22} {:>14} {ratio:>7.2}", round(*figure), round(*baseline));
+        let _ = writeln!(text, "{name:<30} {:>14} {unit:<22} {:>14} {ratio:>7.2}", round(*figure), round(*baseline));
     }
     text
 }

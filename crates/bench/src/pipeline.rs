@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::outcome::{Outcome, median, say};
-use database::Database;
+pub use database::Database;
 use minimal::Minimal;
 use publisher::Publisher;
 use stack::Stack;

@@ -6,30 +6,38 @@ use anyhow::{Result, bail};
 
 use crate::servers::{self, Durability, Servers};
 use crate::state::{self, State};
+use crate::tools::{self, Baselines};
 use crate::{files, process, say};
 
 /// What `bench` can be told.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The benchmark to run; all of them without it
-    name: Option<String>,
-    /// Anything else is handed to the benchmark
-    #[arg(last = true)]
-    rest: Vec<String>,
+    /// The benchmark to run, all of them without it; and what it is told, such as `fanout --quick`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
 }
 
 /// Runs one benchmark or all.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let state = State::take(&state::shared().join("bench-servers"))?;
+    let fanout = options.words.first().is_none_or(|name| name == "fanout" || name.starts_with('-'));
     build()?;
+    let baselines = if fanout { tools::baselines()? } else { Baselines::default() };
     let out = state::shared().join("bench");
     files::folder(&out)?;
     servers::stop_leftovers(state.folder())?;
     servers::wipe(state.folder())?;
     let servers = Servers::start(state.folder(), Durability::Lasting)?;
-    let mut command = Command::new(state::executables(true)?.join("bench"));
-    command.args(&options.name).args(["--nats", &servers.nats.url, "--database", &servers.postgres.url, "--out"]);
-    command.arg(&out).args(&options.rest).current_dir(state::root());
+    let executables = state::executables(true)?;
+    let mut command = Command::new(executables.join("bench"));
+    command.args(["--nats", &servers.nats.url, "--database", &servers.postgres.url, "--out"]).arg(&out);
+    command.arg("--lockstep").arg(executables.join("lockstep"));
+    for (option, place) in [("--nginx", &baselines.nginx), ("--node-modules", &baselines.node_modules)] {
+        if let Some(place) = place {
+            command.arg(option).arg(place);
+        }
+    }
+    command.args(&options.words).current_dir(state::root());
     let status = process::run(&mut command);
     servers.stop();
     servers::wipe(state.folder())?;
@@ -43,7 +51,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 fn build() -> Result<()> {
     say::step("building in release…");
-    if process::run(&mut state::cargo(&["build", "--release", "--package", "bench"]))?.success() {
+    if process::run(&mut state::cargo(&["build", "--release", "--package", "bench", "--package", "lockstep"]))?
+        .success()
+    {
         Ok(())
     } else {
         bail!("the build failed, its reason stands above")

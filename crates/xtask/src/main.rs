@@ -6,6 +6,7 @@ mod files;
 mod process;
 mod random;
 mod say;
+mod schemas;
 mod servers;
 mod setting;
 mod signals;
@@ -44,6 +45,8 @@ enum Task {
     Ci,
     /// Check the dependencies' advisories, licences and sources; installs cargo-deny where it is missing
     Deny,
+    /// Write docs/schemas/lockstep.v1.json anew, from the messages in proto/
+    Schemas,
     /// Install what is missing: nats-server, PostgreSQL, and what the client tests need
     Install,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Simulate(options) => simulate::run(&options),
         Task::Ci => test::run(&test::Options::default()),
         Task::Deny => deny::run(),
+        Task::Schemas => schemas::run(),
         Task::Install => tools::install(),
     });
     match outcome {

@@ -66,10 +66,12 @@ fn all(options: &Options, outcome: &mut Outcome) -> Result<()> {
     // Before anything that takes minutes: a machine that lacks something says so at once.
     tools::servers(tools::Wanted { nats: true, postgres: true })?;
     let modules = tools::client_modules()?;
+    let web = tools::web()?;
     if options.filter.is_none() {
         check(outcome, "formatting: cargo fmt --check", &["fmt", "--all", "--", "--check"])?;
         let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         check(outcome, "lints: cargo clippy -D warnings", &lints)?;
+        client_tests(&web, outcome)?;
     }
     if !check(outcome, "build: cargo build", &["build", "--workspace", "--bins"])? {
         return Ok(());
@@ -84,6 +86,7 @@ fn all(options: &Options, outcome: &mut Outcome) -> Result<()> {
         command.env("LOCKSTEP_TEST_NATS_SERVER", &servers.tools.nats_server);
         command.env("LOCKSTEP_TEST_PG_BIN", &servers.tools.postgres_bin);
         command.env("LOCKSTEP_TEST_EXECUTABLE", &executable);
+        command.env("LOCKSTEP_TEST_WEB", &web.folder).env("LOCKSTEP_TEST_BROWSER", &web.browser);
         // Tests talk to the servers of this run and to no others.
         command.env_remove("NATS_URL").env_remove("DATABASE_URL");
         if let Some(modules) = &modules {
@@ -105,6 +108,19 @@ fn check(outcome: &mut Outcome, name: &'static str, arguments: &[&str]) -> Resul
         outcome.checks_failed.push(name);
     }
     Ok(passed)
+}
+
+/// Runs the tests of what is in `web`, which need no servers of ours.
+fn client_tests(web: &tools::Web, outcome: &mut Outcome) -> Result<()> {
+    say::step("web: npm test…");
+    let mut seen = Summary::default();
+    let mut command = web.script("test")?;
+    let passed = process::run_seen(&mut command, &mut |line| seen.see_node(line))?.success();
+    outcome.tests.add(seen);
+    if !passed && seen.failed == 0 {
+        outcome.checks_failed.push("web: npm test ended with an error, see above");
+    }
+    Ok(())
 }
 
 fn tests(options: &Options, outcome: &mut Outcome, environment: impl Fn(Command) -> Command) -> Result<()> {

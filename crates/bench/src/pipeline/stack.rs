@@ -45,7 +45,9 @@ impl Stack {
         let resolver = resolver::Config { listen: anywhere, ..resolver::Config::default() };
         let services = (process.of("resolver"), process.of("broadcaster"));
         resolver::run(resolver, services.0, bus.clone(), store.clone(), Arc::clone(&policy)).await?;
-        let broadcaster = broadcaster::Config { listen: anywhere, ..broadcaster::Config::default() };
+        // Every event counts, also of one that reads slowly.
+        let broadcaster =
+            broadcaster::Config { listen: anywhere, conflate_over: usize::MAX, ..broadcaster::Config::default() };
         broadcaster::run(broadcaster, services.1, bus.clone(), store, policy).await?;
         let address = *process.addresses().get("broadcaster").context("the broadcaster does not listen")?;
         let seen = Seen::new();
@@ -111,7 +113,8 @@ async fn watch(mut socket: Socket, seen: Seen, shutdown: CancellationToken) -> R
 
 /// The stream sequence of what caused a change.
 fn cause(text: &str) -> Option<u64> {
-    let (_, rest) = text.starts_with("{\"type\":\"change\"").then(|| text.rsplit_once("\"cause\":"))??;
+    // Of what comes to a room of items only changes have one.
+    let (_, rest) = (!text.contains("\"type\":\"snapshot\"")).then(|| text.rsplit_once("\"cause\":"))??;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()
 }
@@ -122,7 +125,10 @@ mod tests {
 
     #[test]
     fn a_change_tells_its_cause() {
-        assert_eq!(cause("{\"type\":\"change\",\"position\":1,\"title\":\"x\",\"cause\":42,\"records\":[]}"), Some(42));
+        assert_eq!(
+            cause("{\"type\":\"status_changed\",\"position\":\"1.1\",\"title\":\"x\",\"cause\":42,\"records\":[]}"),
+            Some(42)
+        );
         assert_eq!(cause("{\"type\":\"snapshot\",\"cause\":42}"), None);
     }
 }

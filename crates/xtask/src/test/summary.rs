@@ -1,4 +1,5 @@
-//! Counts tests by what the runners say at their end: cargo-nextest once, cargo test once for each test binary.
+//! Counts tests by what the runners say at their end: cargo-nextest once, cargo test once for each
+//! test binary, Node once for each package.
 
 /// What was counted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,23 @@ impl Summary {
     pub fn see_cargo_test(&mut self, line: &str) {
         if let Some(rest) = without_colors(line).strip_prefix("test result:") {
             self.add_counts(rest.split_once('.').map_or(rest, |(_, counts)| counts), ';');
+        }
+    }
+
+    /// What each run of Node's own test runner says at its end: `# pass 3`, or `ℹ pass 3` in a terminal.
+    pub fn see_node(&mut self, line: &str) {
+        let line = without_colors(line);
+        let Some((name, count)) =
+            line.strip_prefix("# ").or(line.strip_prefix("ℹ ")).and_then(|rest| rest.split_once(' '))
+        else {
+            return;
+        };
+        let Ok(count) = count.parse::<usize>() else { return };
+        match name {
+            "pass" => self.passed += count,
+            "fail" | "cancelled" => self.failed += count,
+            "skipped" | "todo" => self.skipped += count,
+            _ => {}
         }
     }
 
@@ -94,6 +112,22 @@ mod tests {
         let one = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         let two = "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 9 filtered out; finished in 1.00s";
         assert_eq!(counted(Summary::see_cargo_test, &[one, "running 6 tests", two]), (5, 4, 1));
+    }
+
+    #[test]
+    fn node_says_it_once_for_each_package() {
+        let one = [
+            "# tests 7",
+            "# suites 0",
+            "# pass 3",
+            "# fail 1",
+            "# cancelled 1",
+            "# skipped 1",
+            "# todo 1",
+            "# duration_ms 5.1",
+        ];
+        assert_eq!(counted(Summary::see_node, &one), (3, 2, 2));
+        assert_eq!(counted(Summary::see_node, &["ℹ pass 3", "    # pass 9", "# pass 4"]), (7, 0, 0));
     }
 
     #[test]

@@ -19,17 +19,23 @@ pub fn install(what: &str, packages: &[&str]) -> Result<()> {
     if !root() && on_path("sudo").is_none() {
         bail!("{what} is missing; run `apt-get install {list}` as root, then this again");
     }
-    if !UPDATED.swap(true, Ordering::SeqCst) {
-        say::step("apt-get update…");
-        // An unreachable extra source must not stop an installation that the others can serve.
-        let _ = as_root(&["apt-get", "update", "-qq"])?;
-    }
+    update()?;
     say::step(format_args!("{what}: apt-get install {list}…"));
     let mut words =
         vec!["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends"];
     words.extend(packages);
     if !as_root(&words)? {
         bail!("{what} could not be installed: `apt-get install {list}` failed, its reason stands above");
+    }
+    Ok(())
+}
+
+/// Asks, once a run, which packages there are.
+pub fn update() -> Result<()> {
+    if !UPDATED.swap(true, Ordering::SeqCst) {
+        say::step("apt-get update…");
+        // An unreachable extra source must not stop an installation that the others can serve.
+        let _ = as_root(&["apt-get", "update", "-qq"])?;
     }
     Ok(())
 }
