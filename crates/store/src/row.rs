@@ -49,12 +49,11 @@ fn json<T: DeserializeOwned + Default>(row: &PgRow, column: &str) -> sqlx::Resul
     Ok(value.map(|json| json.0).unwrap_or_default())
 }
 
-/// An item, and who made its version.
-pub(crate) struct ItemColumns(pub(crate) Item, pub(crate) Option<String>);
+pub(crate) struct ItemColumns(pub(crate) Item);
 
 impl FromRow<'_, PgRow> for ItemColumns {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        let item = Item {
+        Ok(Self(Item {
             id: ItemId(row.try_get("id")?),
             lifecycle: named(row, "lifecycle")?,
             key: named_if(row, "key")?,
@@ -69,8 +68,7 @@ impl FromRow<'_, PgRow> for ItemColumns {
             held: row.try_get::<Option<Uuid>, _>("held")?.map(ConflictId),
             recent_conflicts: json(row, "recent_conflicts")?,
             metadata: json(row, "metadata")?,
-        };
-        Ok(Self(item, row.try_get("made_by")?))
+        }))
     }
 }
 

@@ -4,8 +4,6 @@
 
 #[path = "all/dead_letters.rs"]
 mod dead_letters;
-#[path = "all/order.rs"]
-mod order;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
