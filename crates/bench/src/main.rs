@@ -72,3 +72,13 @@ fn main() -> Result<()> {
     outcome::say(&table(&outcomes));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_has_no_name_twice() {
+        super::Options::command().debug_assert();
+    }
+}

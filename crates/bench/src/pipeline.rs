@@ -24,6 +24,7 @@ use world::World;
 
 /// How much is measured.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "pipeline")]
 pub struct Options {
     /// How many events each trial at saturation publishes
     #[arg(long, default_value_t = 60_000)]
