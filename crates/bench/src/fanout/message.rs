@@ -5,8 +5,9 @@ use bus::Outgoing;
 use proto::v1;
 use uuid::Uuid;
 
-/// So many agents take turns: more than can wait for a client, so that none's newer state replaces one that waits.
-const AGENTS: u64 = 8_192;
+/// So many agents take turns: few, because whoever comes is shown the newest state of each; and so many that the stream, which keeps
+/// 100 of each, keeps all that is on its way.
+const AGENTS: u64 = 64;
 
 /// Which of our events is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,7 +23,7 @@ pub fn event(kind: Kind, number: u64, stamp: u64) -> Result<Outgoing> {
     let at = i64::try_from(stamp / 1000)?;
     match kind {
         Kind::AgentState => {
-            let agent = format!("agent-{:04}", number % AGENTS);
+            let agent = format!("agent-{:02}", number % AGENTS);
             let state = v1::AgentState {
                 agent: agent.clone(),
                 status: "working".into(),
@@ -30,7 +31,7 @@ pub fn event(kind: Kind, number: u64, stamp: u64) -> Result<Outgoing> {
                 at,
                 ..v1::AgentState::default()
             };
-            Ok(Outgoing::live("agent_state", &agent, format!("bench:{number}"), proto::encode_json(&state)?))
+            Ok(Outgoing::live("agent_state", &agent, format!("bench:{number}"), proto::encode(&state)))
         }
         Kind::Change => {
             let item = Uuid::from_u128(u128::from(number) + 1);

@@ -5,6 +5,8 @@
 pub struct Frame<'a> {
     /// What it is.
     pub opcode: u8,
+    /// Whether what it carries is compressed.
+    pub compressed: bool,
     /// What it carries.
     pub payload: &'a [u8],
 }
@@ -22,7 +24,7 @@ pub const PONG: u8 = 0xa;
 
 /// The first frame of `bytes`, and how long it is with its head; `None` while it is not whole.
 pub fn first(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
-    let opcode = bytes.first()? & 0x0f;
+    let (opcode, compressed) = (bytes.first()? & 0x0f, bytes.first()? & 0x40 != 0);
     let (start, length): (usize, usize) = match *bytes.get(1)? & 0x7f {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
         127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
@@ -30,7 +32,7 @@ pub fn first(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     };
     let end = start.checked_add(length)?;
     let payload = bytes.get(start..end)?;
-    Some((Frame { opcode, payload }, end))
+    Some((Frame { opcode, compressed, payload }, end))
 }
 
 /// A client's frame of at most 125 bytes. Its mask is zero: what is masked so stays as it is.
@@ -80,7 +82,7 @@ mod tests {
                 assert!(cut >= whole || first(&bytes[..cut]).is_none(), "{length}, cut at {cut}");
             }
             bytes.push(0x89);
-            assert_eq!(first(&bytes), Some((Frame { opcode: TEXT, payload: &payload }, whole)));
+            assert_eq!(first(&bytes), Some((Frame { opcode: TEXT, compressed: false, payload: &payload }, whole)));
         }
     }
 
