@@ -33,6 +33,7 @@ impl Shard {
             let Transport::Socket { stream, .. } = &client.transport else { return Poll::Ready(()) };
             if client.blocked_since.is_some() && stream.poll_write_ready(cx).is_ready() {
                 self.write(key);
+                self.leave_to_the_loop();
                 continue;
             }
             match stream.poll_read_ready(cx) {
@@ -64,6 +65,14 @@ impl Shard {
         self.inlet = bytes;
         for key in std::mem::take(&mut self.dirty) {
             self.write(key);
+        }
+        self.leave_to_the_loop();
+    }
+
+    /// What is still to be written is written by the loop, which may be waiting for something else.
+    fn leave_to_the_loop(&self) {
+        if !self.dirty.is_empty() {
+            self.work.notify_one();
         }
     }
 

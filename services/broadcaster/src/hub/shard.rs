@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use slab::Slab;
 use tokio::runtime;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
@@ -39,6 +40,8 @@ pub struct Shard {
     pub(super) position: Position,
     /// Those for whom something waits that may be written.
     pub(super) dirty: Vec<Key>,
+    /// Rings when a task that watches a socket leaves some of those to the loop.
+    pub(super) work: Rc<Notify>,
     /// Where messages are joined.
     pub(super) scratch: Vec<u8>,
     /// Where sockets are read into.
@@ -70,6 +73,7 @@ async fn serve(of: Arc<Shared>, number: usize, mut orders: Orders, main: runtime
     let mut clock = tokio::time::interval(tick);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let applied = of.history.last();
+    let work = Rc::new(Notify::new());
     of.hub.shards[number].progress.set(applied);
     let shard = Rc::new(RefCell::new(Shard {
         position: of.history.position(),
@@ -82,6 +86,7 @@ async fn serve(of: Arc<Shared>, number: usize, mut orders: Orders, main: runtime
         index: Index::default(),
         filters: HashSet::new(),
         dirty: Vec::new(),
+        work: Rc::clone(&work),
         scratch: Vec::new(),
         inlet: vec![0; INLET],
         told: [0; TRANSPORTS.len()],
@@ -100,6 +105,7 @@ async fn serve(of: Arc<Shared>, number: usize, mut orders: Orders, main: runtime
             _ = clock.tick() => shard.borrow_mut().tick(),
             // Whatever waits at the sockets gets its turn between two rounds.
             () = tokio::task::yield_now(), if busy => {}
+            () = work.notified(), if !busy => {}
             changed = newest.changed(), if !busy => if changed.is_err() { return },
         }
         let mut this = shard.borrow_mut();
