@@ -195,7 +195,7 @@ impl Hub {
         Ok(())
     }
 
-    /// A number that tells a client from every other, and the mailbox of one whose bytes the HTTP server writes.
+    /// A number that tells a client from every other.
     pub fn serial(&self) -> u64 {
         self.serial.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,6 +1,7 @@
 //! Serves a router on an address, with what every listener has: liveness, readiness, metrics, and limits.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -142,20 +143,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            match tokio::time::timeout(DRAIN, serving).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
+    until_ended(serving, http1::UpgradeableConnection::graceful_shutdown, shutdown).await;
 }
 
 /// How a client begins that speaks HTTP/2 without having asked (RFC 9113, section 3.4), as far as it must be seen: no method of
@@ -198,11 +186,19 @@ where
         .keep_alive_interval(Some(HEAD))
         .max_concurrent_streams(STREAMS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    until_ended(serving, http2::Connection::graceful_shutdown, shutdown).await;
+}
+
+/// Serves a connection to its end; at the shutdown it is asked to end, and may finish for a moment.
+async fn until_ended<C>(serving: C, ask: impl FnOnce(Pin<&mut C>), shutdown: CancellationToken)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = shutdown.cancelled() => {
-            serving.as_mut().graceful_shutdown();
+            ask(serving.as_mut());
             match tokio::time::timeout(DRAIN, serving).await {
                 Ok(ended) => ended,
                 Err(_) => return,

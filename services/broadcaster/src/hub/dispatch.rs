@@ -1,7 +1,5 @@
 //! Hands out what is new, and writes what waits.
 
-use std::sync::Arc;
-
 use super::client::Client;
 use super::close::Close;
 use super::flow::Pulled;
@@ -75,10 +73,9 @@ impl Shard {
             if client.closing.is_some() {
                 return self.said_goodbye(key);
             }
-            let history = Arc::clone(&self.shared);
             let Client { flow, rooms, outbox, .. } = client;
             let over = self.shared.config.conflate_over as u64;
-            match flow.pull(&history.history, rooms, self.applied, over, |event| outbox.tell_pulled(event)) {
+            match flow.pull(&self.shared.history, rooms, self.applied, over, |event| outbox.tell_pulled(event)) {
                 Pulled::Live | Pulled::Held => {
                     if client.outbox.is_empty() {
                         return;

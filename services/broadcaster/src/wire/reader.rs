@@ -58,14 +58,23 @@ impl Reader {
 
     /// Takes bytes, and hands over what they make whole, in order. After an error nothing more is read.
     pub fn take(&mut self, bytes: &[u8], max: usize, mut said: impl FnMut(Said)) -> Result<(), Broken> {
-        let joined;
-        let mut rest = if self.partial.is_empty() {
-            bytes
-        } else {
-            self.partial.extend_from_slice(bytes);
-            joined = std::mem::take(&mut self.partial);
-            &joined
-        };
+        let waited = std::mem::take(&mut self.partial);
+        if waited.is_empty() {
+            let used = self.frames(bytes, max, &mut said)?;
+            self.partial = bytes[used..].to_vec();
+            return Ok(());
+        }
+        let mut joined = waited;
+        joined.extend_from_slice(bytes);
+        let used = self.frames(&joined, max, &mut said)?;
+        // Where nothing is whole yet the same bytes go on waiting: copied for each piece, a message in small ones would be dear.
+        self.partial = if used == 0 { joined } else { joined[used..].to_vec() };
+        Ok(())
+    }
+
+    /// Hands over what the frames at the beginning of some bytes make whole; how many bytes they are.
+    fn frames(&mut self, bytes: &[u8], max: usize, said: &mut impl FnMut(Said)) -> Result<usize, Broken> {
+        let mut rest = bytes;
         while let Some(head) = head(rest, max)? {
             let end = head.start + head.length;
             if rest.len() < end {
@@ -80,12 +89,12 @@ impl Reader {
                 let last = matches!(whole, Said::Close(_));
                 said(whole);
                 if last {
-                    return Ok(());
+                    // Nobody listens to what comes after it.
+                    return Ok(bytes.len());
                 }
             }
         }
-        self.partial = rest.to_vec();
-        Ok(())
+        Ok(bytes.len() - rest.len())
     }
 
     fn frame(&mut self, first: u8, payload: Vec<u8>, max: usize) -> Result<Option<Said>, Broken> {
