@@ -18,6 +18,7 @@ use anyhow::Context;
 use bus::{Bus, Outgoing, PublishError};
 use model::{Lane, System};
 use runtime::Process;
+use serde_json::Value;
 
 use crate::calls::asking;
 use crate::{Connector, Settings};
@@ -127,6 +128,37 @@ impl<C: Connector> Loop<C> {
             }
         }
         true
+    }
+
+    /// Does what one process at a time may do, whenever this is the one, until the process ends.
+    async fn alone<F: Future<Output = ()>>(&self, name: &str, work: impl Fn(Self) -> F) -> anyhow::Result<()> {
+        let shutdown = self.process.shutdown();
+        while !shutdown.is_cancelled() {
+            let lease = match self.bus.lease(name, &self.process).await {
+                Ok(lease) => lease,
+                Err(_) if shutdown.is_cancelled() => break,
+                Err(error) => return Err(error),
+            };
+            // In order, so that a simulated world takes the same turns again.
+            tokio::select! {
+                biased;
+                () = lease.lost().cancelled() => {}
+                () = shutdown.cancelled() => {}
+                () = work(self.clone()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a reading that goes on from time to time has come to.
+    async fn cursor(&self, name: &str) -> anyhow::Result<Option<Value>> {
+        let stored = self.bus.cursor(name).await?;
+        stored.map(|stored| serde_json::from_slice(&stored)).transpose().context("the stored cursor is not JSON")
+    }
+
+    /// Stores where it goes on.
+    async fn store_cursor(&self, name: &str, cursor: &Value) -> anyhow::Result<()> {
+        self.bus.store_cursor(name, serde_json::to_vec(cursor)?.into()).await
     }
 
     /// Waits; `false` when the process ends meanwhile.

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use serde_json::Value;
-
 use super::Loop;
 use crate::Connector;
 use crate::backfill::patiently;
@@ -13,30 +10,21 @@ use crate::backfill::patiently;
 const FIRST: Duration = Duration::from_secs(5);
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
-    let shutdown = parts.process.shutdown().clone();
-    let name = format!("redeliver/{}", C::SYSTEM);
-    while !shutdown.is_cancelled() {
-        let lease = match parts.bus.lease(&name, &parts.process).await {
-            Ok(lease) => lease,
-            Err(_) if shutdown.is_cancelled() => break,
-            Err(error) => return Err(error),
-        };
-        tokio::select! {
-            () = lease.lost().cancelled() => {}
-            () = shutdown.cancelled() => {}
-            () = over_and_over(&parts, &name) => {}
-        }
-    }
-    Ok(())
+    parts.alone(&name::<C>(), over_and_over).await
 }
 
-async fn over_and_over<C: Connector>(parts: &Loop<C>, name: &str) {
+/// Of the lease and of the cursor.
+fn name<C: Connector>() -> String {
+    format!("redeliver/{}", C::SYSTEM)
+}
+
+async fn over_and_over<C: Connector>(parts: Loop<C>) {
     let every = parts.connector.redeliver_every();
     let mut wait = every.min(FIRST);
     loop {
         tokio::time::sleep(wait + wait.mul_f64(runtime::jitter() / 10.0)).await;
         wait = every;
-        match once(parts, name).await {
+        match once(&parts).await {
             Ok(0) => {}
             Ok(asked) => tracing::info!(system = C::SYSTEM, asked, "webhooks that failed were asked for again"),
             // The sweep finds what they would have told.
@@ -48,13 +36,11 @@ async fn over_and_over<C: Connector>(parts: &Loop<C>, name: &str) {
 }
 
 /// Asks once; how many were asked for.
-async fn once<C: Connector>(parts: &Loop<C>, name: &str) -> anyhow::Result<u64> {
-    let stored = parts.bus.cursor(name).await?;
-    let cursor: Option<Value> =
-        stored.map(|stored| serde_json::from_slice(&stored)).transpose().context("the stored cursor is not JSON")?;
+async fn once<C: Connector>(parts: &Loop<C>) -> anyhow::Result<u64> {
+    let cursor = parts.cursor(&name::<C>()).await?;
     let redelivered = patiently(&parts.settings.backoff, || parts.connector.redeliver(cursor.clone())).await?;
     if let Some(cursor) = redelivered.cursor.filter(|new| cursor.as_ref() != Some(new)) {
-        parts.bus.store_cursor(name, serde_json::to_vec(&cursor)?.into()).await?;
+        parts.store_cursor(&name::<C>(), &cursor).await?;
     }
     let counted = parts.process.metrics().webhooks_total.with_label_values(&[C::SYSTEM, "asked_again"]);
     counted.inc_by(redelivered.asked);

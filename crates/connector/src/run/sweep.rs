@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Context;
 use bus::{Stream, topology};
 use model::{Observation, Timestamp};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Loop;
@@ -20,31 +18,21 @@ const PAGES_MAX: usize = 100_000;
 const KNOWN_MAX: usize = 10_000;
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
-    let shutdown = parts.process.shutdown().clone();
-    let name = format!("sweep/{}", C::SYSTEM);
-    while !shutdown.is_cancelled() {
-        let lease = match parts.bus.lease(&name, &parts.process).await {
-            Ok(lease) => lease,
-            Err(_) if shutdown.is_cancelled() => break,
-            Err(error) => return Err(error),
-        };
-        tokio::select! {
-            biased;
-            () = lease.lost().cancelled() => {}
-            () = shutdown.cancelled() => {}
-            () = over_and_over(&parts) => {}
-        }
-    }
-    Ok(())
+    parts.alone(&name::<C>(), over_and_over).await
 }
 
-async fn over_and_over<C: Connector>(parts: &Loop<C>) {
+/// Of the lease and of the cursor.
+fn name<C: Connector>() -> String {
+    format!("sweep/{}", C::SYSTEM)
+}
+
+async fn over_and_over<C: Connector>(parts: Loop<C>) {
     let least = Duration::from_secs(parts.settings.sweep_least_s);
     let mut pace = Pace::new(least, parts.connector.sweep_every());
     let mut memory = Memory::default();
     loop {
         let began = Instant::now();
-        let found = match sweep(parts, &mut memory).await {
+        let found = match sweep(&parts, &mut memory).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(system = C::SYSTEM, error = format!("{error:#}"), "sweep broken off");
@@ -70,12 +58,7 @@ struct Memory {
 
 /// One sweep, from the cursor of the last one that ended.
 async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Result<Found> {
-    let name = format!("sweep/{}", C::SYSTEM);
-    let cursor = match parts.bus.cursor(&name).await? {
-        Some(stored) => serde_json::from_slice::<Value>(&stored).context("the stored cursor is not JSON")?,
-        None => Value::Null,
-    };
-    let cursor = Some(cursor).filter(|cursor| !cursor.is_null());
+    let cursor = parts.cursor(&name::<C>()).await?.filter(|cursor| !cursor.is_null());
     let (mut next, mut now, mut newest) = (None, Memory { seen: Some(BTreeSet::new()), ..Memory::default() }, None);
     for _ in 0..PAGES_MAX {
         let ask = || parts.connector.sweep(cursor.clone(), next.clone());
@@ -86,7 +69,7 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
         if next.is_none() {
             // Only now: all of it is stored.
             if let Some(cursor) = page.cursor {
-                parts.bus.store_cursor(&name, serde_json::to_vec(&cursor)?.into()).await?;
+                parts.store_cursor(&name::<C>(), &cursor).await?;
             }
             *memory = now;
             return found(parts, newest).await;

@@ -11,28 +11,15 @@ use crate::{Action, Connector, Failure};
 const HELD: Duration = Duration::from_secs(30);
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
-    let shutdown = parts.process.shutdown().clone();
     if !C::WATCHES_ALONE {
-        over_and_over(&parts).await;
+        over_and_over(parts).await;
         return Ok(());
     }
-    let name = format!("watch/{}", C::SYSTEM);
-    while !shutdown.is_cancelled() {
-        let lease = match parts.bus.lease(&name, &parts.process).await {
-            Ok(lease) => lease,
-            Err(_) if shutdown.is_cancelled() => break,
-            Err(error) => return Err(error),
-        };
-        tokio::select! {
-            () = lease.lost().cancelled() => {}
-            () = over_and_over(&parts) => {}
-        }
-    }
-    Ok(())
+    parts.alone(&format!("watch/{}", C::SYSTEM), over_and_over).await
 }
 
 /// Returns when the process ends.
-async fn over_and_over<C: Connector>(parts: &Loop<C>) {
+async fn over_and_over<C: Connector>(parts: Loop<C>) {
     let shutdown = parts.process.shutdown();
     let sink = Sink::new(parts.bus.clone(), Lane::High);
     // There is no last attempt: without its source a connector is of no use, and readiness says so.
