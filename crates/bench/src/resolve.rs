@@ -137,22 +137,14 @@ fn team() -> Result<Vocabulary> {
 
 fn observation(record: &RecordRef, native: &str, position: u64) -> Result<Observation> {
     Ok(Observation {
-        id: format!("bench:{record}:{position}"),
-        record: record.clone(),
-        native: Native::new(native)?,
         position: Some(Position(position)),
-        occurred_at: Timestamp(i64::try_from(position)?),
-        actor: None,
-        origin: Origin::Unknown,
-        source: Source::Webhook,
-        intent: model::Intent::Status,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: vec![],
-        mentions: vec![],
-        vocabulary: None,
-        metadata: BTreeMap::new(),
+        ..Observation::new(
+            format!("bench:{record}:{position}"),
+            record.clone(),
+            Native::new(native)?,
+            Source::Webhook,
+            Timestamp(i64::try_from(position)?),
+        )
     })
 }
 

@@ -13,8 +13,7 @@ use std::time::Duration;
 use bus::testing::Server;
 use bus::{Bus, Feed, Outgoing, Received, Stream, Tail, ack_all, topology};
 use model::{
-    Command, CommandMode, ItemId, Lane, Native, Observation, Origin, RecordRef, Source, Status, System, Timestamp,
-    Version,
+    Command, CommandMode, ItemId, Lane, Native, Observation, RecordRef, Source, Status, System, Timestamp, Version,
 };
 use runtime::Process;
 
@@ -41,22 +40,8 @@ fn record(id: &str) -> RecordRef {
 
 fn seen(id: &str, native: &str, message_id: &str) -> Observation {
     Observation {
-        id: message_id.into(),
-        record: record(id),
-        native: Native::new(native).unwrap(),
-        position: None,
-        occurred_at: Timestamp(1),
-        actor: None,
-        origin: Origin::Unknown,
-        source: Source::Api,
-        intent: model::Intent::Status,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: Vec::new(),
-        mentions: Vec::new(),
-        vocabulary: None,
         metadata: std::collections::BTreeMap::default(),
+        ..Observation::new(message_id.into(), record(id), Native::new(native).unwrap(), Source::Api, Timestamp(1))
     }
 }
 

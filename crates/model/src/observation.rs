@@ -43,6 +43,30 @@ pub struct Observation {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Observation {
+    /// That a record showed a native status at a moment, with nothing else known of it.
+    pub fn new(id: String, record: RecordRef, native: Native, source: Source, occurred_at: Timestamp) -> Self {
+        Self {
+            id,
+            record,
+            native,
+            position: None,
+            occurred_at,
+            actor: None,
+            origin: Origin::Unknown,
+            source,
+            intent: Intent::Status,
+            lifecycle: None,
+            title: None,
+            url: None,
+            keys: Vec::new(),
+            mentions: Vec::new(),
+            vocabulary: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
 /// Where an observation lies on the bus. Given by the bus, not by the publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {

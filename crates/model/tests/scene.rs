@@ -1,7 +1,5 @@
 //! A small stage for examples: one item with records of the named systems, and plain words for what happens to them.
 
-use std::collections::BTreeMap;
-
 use model::{
     Command, DeliveryOutcome, Group, Intent, Lane, LifecycleName, Lifecycles, Mappings, Native, Observation, Origin,
     Policy, Position, Receipt, Report, Resolved, Source, Status, Timestamp, Verdict, adopt, begin, report, resolve,
@@ -156,21 +154,14 @@ pub fn status(word: &str) -> Status {
 
 pub fn seen(record: &str, native: &str, position: u64, origin: Origin, at: i64) -> Observation {
     Observation {
-        id: format!("{record}:{position}:{native}"),
-        record: record.parse().unwrap(),
-        native: Native::new(native).unwrap(),
         position: Some(Position(position)),
-        occurred_at: Timestamp(at),
-        actor: None,
         origin,
-        source: Source::Webhook,
-        intent: Intent::Status,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: vec![],
-        mentions: vec![],
-        vocabulary: None,
-        metadata: BTreeMap::new(),
+        ..Observation::new(
+            format!("{record}:{position}:{native}"),
+            record.parse().unwrap(),
+            Native::new(native).unwrap(),
+            Source::Webhook,
+            Timestamp(at),
+        )
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use connector::{Calls, Failure, Finding, Parts, Reading, Severity};
-use model::{Actor, Intent, LifecycleName, Native, Observation, Origin, RecordRef, Source, Timestamp};
+use model::{Actor, LifecycleName, Native, Observation, Origin, RecordRef, Source, Timestamp};
 use runtime::Process;
 
 use crate::config::{self, Agent, Config};
@@ -58,23 +58,20 @@ impl Client {
         let Reached { agent, record, .. } = reached;
         let point = self.point.fetch_add(1, Ordering::Relaxed);
         Observation {
-            id: connector::observation_id(record, &native, point),
-            record: record.clone(),
-            native,
-            position: None,
-            occurred_at: Timestamp(self.process.now_ms()),
             actor: Some(Actor { name: agent.name.clone(), id: None, automation: true }),
             // It cannot be told a status, so what it shows is never our write.
             origin: Origin::Other,
-            source,
-            intent: Intent::Status,
             lifecycle: Some(self.lifecycle.clone()),
             title: Some(agent.name.clone()),
             url: Some(agent.url.clone()),
-            keys: Vec::new(),
             mentions: agent.item.iter().cloned().collect(),
-            vocabulary: None,
-            metadata: std::collections::BTreeMap::new(),
+            ..Observation::new(
+                connector::observation_id(record, &native, point),
+                record.clone(),
+                native,
+                source,
+                Timestamp(self.process.now_ms()),
+            )
         }
     }
 

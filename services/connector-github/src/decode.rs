@@ -3,7 +3,7 @@
 //! Pure. A webhook does not say how a pull request's reviews stand; where that matters it asks for the record to be read.
 
 use connector::{Decoded, Failure, observation_id};
-use model::{Actor, Intent, Key, Native, Observation, Origin, Position, Source, Timestamp};
+use model::{Actor, Key, Native, Observation, Origin, Position, Source, Timestamp};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -215,22 +215,12 @@ pub fn observation(
     let record = address.record(of)?;
     let (position, occurred_at) = moment(shown.updated_at)?;
     Ok(Observation {
-        id: observation_id(&record, &native, position.0),
-        record,
-        native,
         position: Some(position),
-        occurred_at,
-        actor: None,
-        origin: Origin::Unknown,
-        source,
-        intent: Intent::Status,
-        lifecycle: None,
         title: Some(shown.title.to_owned()).filter(|title| !title.trim().is_empty()),
         url: Some(shown.url.to_owned()),
         keys: address.key().into_iter().collect(),
         mentions: shown.mentions,
-        vocabulary: None,
-        metadata: std::collections::BTreeMap::new(),
+        ..Observation::new(observation_id(&record, &native, position.0), record, native, source, occurred_at)
     })
 }
 

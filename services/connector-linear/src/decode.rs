@@ -4,7 +4,7 @@
 
 use connector::{Decoded, Failure, observation_id};
 use model::{
-    Actor, Intent, Key, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp, Vocabulary,
+    Actor, Key, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp, Vocabulary,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -202,24 +202,15 @@ pub fn observation(issue: &Issue, vocabulary: Vocabulary, source: Source) -> Res
     let native = native(issue)?;
     let (position, occurred_at) = moment(&issue.updated_at)?;
     let identifiers = std::iter::once(&issue.identifier).chain(&issue.previous_identifiers);
+    // The same for every copy of what was seen, whichever way it came: an issue does not change twice in a millisecond.
+    let id = observation_id(&record, &native, position.0);
     Ok(Observation {
-        // The same for every copy of what was seen, whichever way it came: an issue does not change twice in a millisecond.
-        id: observation_id(&record, &native, position.0),
-        record,
-        native,
         position: Some(position),
-        occurred_at,
-        actor: None,
-        origin: Origin::Unknown,
-        source,
-        intent: Intent::Status,
-        lifecycle: None,
         title: issue.title.clone().filter(|title| !title.trim().is_empty()),
         url: issue.url.clone(),
         keys: identifiers.filter_map(|identifier| Key::new(identifier).ok()).collect(),
-        mentions: Vec::new(),
         vocabulary: Some(vocabulary),
-        metadata: std::collections::BTreeMap::new(),
+        ..Observation::new(id, record, native, source, occurred_at)
     })
 }
 

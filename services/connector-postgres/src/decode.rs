@@ -2,9 +2,9 @@
 //!
 //! Pure. An entry and a row that tell of the same change make observations of the same id, so that copies vanish on the bus.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use model::{Actor, Intent, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp};
+use model::{Actor, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp};
 
 use crate::config::{Table, system};
 use crate::encode;
@@ -114,22 +114,12 @@ impl Seen<'_> {
         let native = Native::new(self.status.ok_or("no_status")?).map_err(|_| "unusable_status")?;
         let origin = self.capture.map_or(Origin::Unknown, |capture| origin(capture, &record, &native));
         let mut observation = Observation {
-            id: String::new(),
-            record,
-            native,
-            position: None,
-            occurred_at: at,
             actor: self.capture.and_then(|capture| actor(capture, origin)),
             origin,
-            source,
-            intent: Intent::Status,
             lifecycle: Some(table.lifecycle.clone()),
             title: self.content.title.as_deref().map(str::trim).filter(|title| !title.is_empty()).map(str::to_owned),
-            url: None,
-            keys: Vec::new(),
             mentions: mentions(self.content.mentions.as_deref()),
-            vocabulary: None,
-            metadata: BTreeMap::new(),
+            ..Observation::new(String::new(), record, native, source, at)
         };
         at_version(&mut observation, self.capture.map_or(0, |capture| capture.version));
         Ok(observation)

@@ -5,15 +5,14 @@
 #[path = "all/dead_letters.rs"]
 mod dead_letters;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::testing::Server;
 use bus::{Bus, Feed, Outgoing, Stream, Tail};
 use model::{
-    Actor, Group, Intent, Key, Lane, LifecycleName, Lifecycles, Mappings, Native, Observation, Origin, Policy,
-    Position, RecordRef, RowKind, Source, Timestamp,
+    Actor, Group, Key, Lane, LifecycleName, Lifecycles, Mappings, Native, Observation, Policy, Position, RecordRef,
+    RowKind, Source, Timestamp,
 };
 use proto::v1;
 use runtime::{Process, Secret};
@@ -147,22 +146,15 @@ fn record(name: &str) -> RecordRef {
 
 fn seen(name: &str, native: &str, position: u64) -> Observation {
     Observation {
-        id: format!("{name}:{position}:{native}"),
-        record: record(name),
-        native: Native::new(native).unwrap(),
         position: Some(Position(position)),
-        occurred_at: Timestamp(i64::try_from(position).unwrap()),
         actor: Some(Actor { name: "Ada".into(), id: None, automation: false }),
-        origin: Origin::Unknown,
-        source: Source::Webhook,
-        intent: Intent::Status,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: vec![],
-        mentions: vec![],
-        vocabulary: None,
-        metadata: BTreeMap::new(),
+        ..Observation::new(
+            format!("{name}:{position}:{native}"),
+            record(name),
+            Native::new(native).unwrap(),
+            Source::Webhook,
+            Timestamp(i64::try_from(position).unwrap()),
+        )
     }
 }
 

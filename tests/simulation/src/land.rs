@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use connector::observation_id;
-use model::{Actor, Intent, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp, Version};
+use model::{Actor, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp, Version};
 use runtime::Counter;
 use runtime::simulation::{note, now_ms};
 use tokio::sync::mpsc;
@@ -155,22 +155,19 @@ impl Inside {
             _ => position.0,
         });
         Observation {
-            id: observation_id(&remote.record, &at.native, point),
-            record: remote.record.clone(),
-            native: at.native.clone(),
             position: at.position,
-            occurred_at: at.at,
             actor: told.then(|| Actor { name: format!("{:?}", at.by), id: None, automation: false }),
             origin: if told { at.origin } else { Origin::Unknown },
-            source,
-            intent: Intent::Status,
-            lifecycle: None,
-            title: None,
-            url: None,
             keys: remote.keys.clone(),
             mentions: remote.mentions.clone(),
             vocabulary: remote.table.vocabulary(),
-            metadata: BTreeMap::new(),
+            ..Observation::new(
+                observation_id(&remote.record, &at.native, point),
+                remote.record.clone(),
+                at.native.clone(),
+                source,
+                at.at,
+            )
         }
     }
 }

@@ -1,6 +1,5 @@
 //! People, who edit records and speak as operators; and the systems' webhooks that tell of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,22 +120,14 @@ pub async fn say(world: &World, place: usize, intent: Intent) {
     let record = world.land.look().remotes[place].record.clone();
     note(|| format!("operator on {record}: {intent:?}"));
     let observation = Observation {
-        id: runtime::unique().to_string(),
-        record,
-        native: Native::none(),
-        position: None,
-        occurred_at: Timestamp(runtime::simulation::now_ms().unwrap()),
-        actor: None,
-        origin: Origin::Unknown,
-        source: Source::Api,
         intent,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: vec![],
-        mentions: vec![],
-        vocabulary: None,
-        metadata: BTreeMap::new(),
+        ..Observation::new(
+            runtime::unique().to_string(),
+            record,
+            Native::none(),
+            Source::Api,
+            Timestamp(runtime::simulation::now_ms().unwrap()),
+        )
     };
     let bus: Bus = world.operator.bus(world.bus_config());
     while bus.publish(Outgoing::observation(Lane::Critical, &observation)).await.is_err() {}

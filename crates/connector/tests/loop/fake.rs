@@ -7,7 +7,7 @@ use std::time::Duration;
 use connector::{
     Connector, Decoded, Failure, Page, Parts, Reading, Redelivered, Sink, Unreadable, Webhook, Written, observation_id,
 };
-use model::{Command, Intent, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp};
+use model::{Command, Kind, Native, Observation, Position, RecordRef, Source, System, Timestamp};
 use proto::v1;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -56,22 +56,8 @@ pub fn record(id: &str) -> RecordRef {
 pub fn seen(id: &str, native: &str, position: u64) -> Observation {
     let (record, native) = (record(id), Native::new(native).unwrap());
     Observation {
-        id: observation_id(&record, &native, position),
-        record,
-        native,
         position: Some(Position(position)),
-        occurred_at: Timestamp(1),
-        actor: None,
-        origin: Origin::Unknown,
-        source: Source::Poll,
-        intent: Intent::Status,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: Vec::new(),
-        mentions: Vec::new(),
-        vocabulary: None,
-        metadata: BTreeMap::new(),
+        ..Observation::new(observation_id(&record, &native, position), record, native, Source::Poll, Timestamp(1))
     }
 }
 

@@ -1,11 +1,9 @@
 //! A connector's report on a command.
 
-use std::collections::BTreeMap;
-
 use super::{Resolved, Turn, resolve, rules};
 use crate::{
-    CommandMode, DeliveryOutcome, Group, Intent, Native, Observation, Origin, Policy, Position, Receipt, RecordRef,
-    Sent, Source, Status, Timestamp, Verdict, Version,
+    CommandMode, DeliveryOutcome, Group, Native, Observation, Origin, Policy, Position, Receipt, RecordRef, Sent,
+    Source, Status, Timestamp, Verdict, Version,
 };
 
 /// What a connector says became of a command.
@@ -98,21 +96,14 @@ impl Turn<'_> {
 
 fn as_observation(report: &Report) -> Observation {
     Observation {
-        id: report.id.clone(),
-        record: report.record.clone(),
-        native: report.native.clone().unwrap_or_else(Native::none),
         position: report.position,
-        occurred_at: report.at,
-        actor: None,
         origin: Origin::Own(Some(report.version)),
-        source: Source::Delivery,
-        intent: Intent::Status,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: vec![],
-        mentions: vec![],
-        vocabulary: None,
-        metadata: BTreeMap::new(),
+        ..Observation::new(
+            report.id.clone(),
+            report.record.clone(),
+            report.native.clone().unwrap_or_else(Native::none),
+            Source::Delivery,
+            report.at,
+        )
     }
 }

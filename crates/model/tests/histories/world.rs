@@ -4,10 +4,10 @@
 mod people;
 mod resolver;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use model::{Command, ConflictId, Intent, Lane, Native, Observation, Origin, Policy, RecordRef, Source, Timestamp};
+use model::{Command, ConflictId, Intent, Lane, Native, Observation, Policy, RecordRef, Source, Timestamp};
 
 use super::bus::{Bus, Message};
 use super::connector::Work;
@@ -287,22 +287,5 @@ impl World {
 
 /// An observation that says nothing yet.
 pub fn blank(id: String, record: RecordRef, native: Native, at: Timestamp) -> Observation {
-    Observation {
-        id,
-        record,
-        native,
-        position: None,
-        occurred_at: at,
-        actor: None,
-        origin: Origin::Unknown,
-        source: Source::Api,
-        intent: Intent::Status,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: vec![],
-        mentions: vec![],
-        vocabulary: None,
-        metadata: BTreeMap::new(),
-    }
+    Observation::new(id, record, native, Source::Api, at)
 }
