@@ -21,7 +21,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 
 pub use batch::Save;
-pub use query::{ConflictRow, HeldRow, HistoryEntry, ItemFilter, ItemRow};
+pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
 pub use transaction::Batch;
 
 /// Where PostgreSQL is, and how much of it is used.

@@ -1,8 +1,9 @@
 //! What people and the broadcaster ask for.
 
 use model::{Conflict, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef};
+use serde::Serialize;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow as _, Row as _};
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use crate::Store;
@@ -13,18 +14,23 @@ use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups, signed};
 pub type ItemRow = Group;
 /// A line of history.
 pub type HistoryEntry = HistoryRow;
-/// A conflict.
-pub type ConflictRow = Conflict;
-
-/// A conflict that holds an item, with what people call the item.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeldRow {
+/// A conflict, with what people call its item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConflictRow {
     /// The conflict.
+    #[serde(flatten)]
     pub conflict: Conflict,
     /// What people call the item for short.
     pub key: Option<String>,
     /// What people call the item.
     pub title: Option<String>,
+}
+
+impl FromRow<'_, PgRow> for ConflictRow {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let conflict = ConflictColumns::from_row(row)?.0;
+        Ok(Self { conflict, key: row.try_get("item_key")?, title: row.try_get("item_title")? })
+    }
 }
 
 /// Which items.
@@ -125,19 +131,21 @@ impl Store {
 
     /// Conflicts, newest first: those that wait for a person, or all.
     pub async fn conflicts(&self, open_only: bool, limit: u32) -> sqlx::Result<Vec<ConflictRow>> {
-        let rows: Vec<ConflictColumns> = sqlx::query_as(
-            "select * from conflicts where resolved_at is null or not $1 order by opened_at desc limit $2",
+        let rows: Vec<ConflictRow> = sqlx::query_as(
+            "select conflicts.*, items.key as item_key, items.title as item_title
+             from conflicts left join items on items.id = conflicts.item
+             where conflicts.resolved_at is null or not $1 order by conflicts.opened_at desc limit $2",
         )
         .bind(open_only)
         .bind(i64::from(limit))
         .fetch_all(self.pool()?)
         .await?;
-        Ok(rows.into_iter().map(|row| row.0).collect())
+        Ok(rows)
     }
 
     /// The conflicts that hold items, oldest first.
-    pub async fn held(&self, limit: u32) -> sqlx::Result<Vec<HeldRow>> {
-        let rows = sqlx::query(
+    pub async fn held(&self, limit: u32) -> sqlx::Result<Vec<ConflictRow>> {
+        let rows: Vec<ConflictRow> = sqlx::query_as(
             "select conflicts.*, items.key as item_key, items.title as item_title
              from conflicts join items on items.held = conflicts.id
              where conflicts.resolved_at is null and items.ended_into is null order by conflicts.opened_at limit $1",
@@ -145,18 +153,19 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(self.pool()?)
         .await?;
-        let held = |row: &PgRow| {
-            let conflict = ConflictColumns::from_row(row)?.0;
-            Ok(HeldRow { conflict, key: row.try_get("item_key")?, title: row.try_get("item_title")? })
-        };
-        rows.iter().map(held).collect()
+        Ok(rows)
     }
 
     /// One conflict.
     pub async fn conflict(&self, id: model::ConflictId) -> sqlx::Result<Option<ConflictRow>> {
-        let row: Option<ConflictColumns> =
-            sqlx::query_as("select * from conflicts where id = $1").bind(id.0).fetch_optional(self.pool()?).await?;
-        Ok(row.map(|row| row.0))
+        let row: Option<ConflictRow> = sqlx::query_as(
+            "select conflicts.*, items.key as item_key, items.title as item_title
+             from conflicts left join items on items.id = conflicts.item where conflicts.id = $1",
+        )
+        .bind(id.0)
+        .fetch_optional(self.pool()?)
+        .await?;
+        Ok(row)
     }
 
     /// The record that owns an identifier.

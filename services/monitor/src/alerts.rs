@@ -4,7 +4,7 @@
 
 use model::{Candidate, Timestamp};
 use serde::Serialize;
-use store::HeldRow;
+use store::ConflictRow;
 
 /// How urgent an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -63,7 +63,7 @@ pub struct Side {
 }
 
 /// The open alerts: the most urgent first, then the oldest.
-pub fn open(held: &[HeldRow], dead_letters: u64) -> Vec<Alert> {
+pub fn open(held: &[ConflictRow], dead_letters: u64) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = held.iter().map(stands_still).collect();
     if dead_letters > 0 {
         let (letters, are) = if dead_letters == 1 { ("message", "was") } else { ("messages", "were") };
@@ -82,7 +82,7 @@ pub fn open(held: &[HeldRow], dead_letters: u64) -> Vec<Alert> {
     alerts
 }
 
-fn stands_still(row: &HeldRow) -> Alert {
+fn stands_still(row: &ConflictRow) -> Alert {
     let conflict = &row.conflict;
     let name = row.key.clone().unwrap_or_else(|| conflict.item.to_string());
     // Only the first two collided; the others came while it was held.
@@ -99,7 +99,11 @@ fn stands_still(row: &HeldRow) -> Alert {
         "`lockstep conflicts resolve {name} --pick N` or `--status S`, or POST /v1/conflicts/{}/pick",
         conflict.id
     );
-    let action = if conflict.escalated { format!("turn one of the two off, then {end}") } else { end };
+    let action = match sides.iter().find(|side| side.automation) {
+        Some(side) if conflict.escalated => format!("turn one of the two off (such as {}), then {end}", side.actor),
+        None if conflict.escalated => format!("agree on who decides, then {end}"),
+        _ => end,
+    };
     let held = Held { item: conflict.item, key: row.key.clone(), conflict: conflict.id, sides };
     Alert { code, severity, since: Some(conflict.opened_at), message, action, held: Some(held) }
 }
@@ -123,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn row(escalated: bool, number: u128) -> HeldRow {
+    fn row(escalated: bool, number: u128) -> ConflictRow {
         let candidate = |record: &str, actor: Option<&str>| Candidate {
             record: record.parse().unwrap(),
             native: Native::new("x").unwrap(),
@@ -148,7 +152,7 @@ mod tests {
             opened_at: Timestamp(7),
             resolved_at: None,
         };
-        HeldRow { conflict, key: Some("ENG-1".to_owned()), title: None }
+        ConflictRow { conflict, key: Some("ENG-1".to_owned()), title: None }
     }
 
     #[test]
@@ -163,7 +167,16 @@ mod tests {
         }
         assert!(!fight.message.contains("late"), "who came later is no side: {:?}", fight.message);
         assert!(fight.action.contains("lockstep conflicts resolve ENG-1"), "{}", fight.action);
+        assert!(fight.action.contains("turn one of the two off (such as merge-bot)"), "{}", fight.action);
         assert_eq!(serde_json::to_value(fight).unwrap()["sides"][0]["actor"], "merge-bot");
+    }
+
+    #[test]
+    fn people_who_take_each_others_change_back_are_not_told_to_turn_something_off() {
+        let mut row = row(true, 1);
+        row.conflict.candidates[0].actor = None;
+        let fight = &open(&[row], 0)[0];
+        assert!(fight.action.starts_with("agree on who decides, then"), "{}", fight.action);
     }
 
     #[test]

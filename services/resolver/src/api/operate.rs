@@ -1,8 +1,6 @@
 //! An operator's word. It goes the way of every observation, so that the one log holds it, too: the answer says that it
 //! was stored; the item follows within moments.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -99,7 +97,8 @@ pub(super) struct Pick {
 /// `POST /v1/conflicts/{conflict}/pick`: the item takes a candidate's status, and the hold ends.
 pub(super) async fn pick(state: Shared, Path(id): Path<Uuid>, Json(body): Json<Pick>) -> Accepted {
     let found = state.store.conflict(ConflictId(id)).await.map_err(unavailable)?;
-    let conflict = found.ok_or_else(|| Problem::not_found("conflict_unknown", format!("there is no conflict {id}")))?;
+    let found = found.ok_or_else(|| Problem::not_found("conflict_unknown", format!("there is no conflict {id}")))?;
+    let conflict = found.conflict;
     if conflict.resolved_at.is_some() {
         return Err(Problem::conflict("conflict_resolved", format!("conflict {id} was resolved already")));
     }
@@ -126,22 +125,16 @@ async fn say(
         _ => Native::none(),
     };
     let observation = Observation {
-        id: format!("operator:{}", Uuid::now_v7()),
-        record,
-        native,
-        position: None,
-        occurred_at: Timestamp(state.process.now_ms()),
         actor: actor.map(|name| Actor { name, id: None, automation: false }),
         origin: Origin::Other,
-        source: Source::Api,
         intent,
-        lifecycle: None,
-        title: None,
-        url: None,
-        keys: vec![],
-        mentions: vec![],
-        vocabulary: None,
-        metadata: BTreeMap::new(),
+        ..Observation::new(
+            format!("operator:{}", Uuid::now_v7()),
+            record,
+            native,
+            Source::Api,
+            Timestamp(state.process.now_ms()),
+        )
     };
     let stored = state.bus.publish(Outgoing::observation(Lane::High, &observation)).await;
     let sequence = stored.map_err(|error| {

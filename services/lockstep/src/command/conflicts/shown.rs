@@ -9,14 +9,15 @@ pub fn table(conflicts: &[Value]) -> Vec<String> {
     if conflicts.is_empty() {
         return Vec::new();
     }
-    let heading = format!("{:<36}  {:<36}  {:<20}  WHO WANTS WHAT", "CONFLICT", "ITEM", "SINCE");
+    let heading = format!("{:<36}  {:<20}  WHO WANTS WHAT (the numbers are those of --pick)", "ITEM", "SINCE");
     let line = |conflict: &Value| {
-        let text = |name: &str| conflict[name].as_str().unwrap_or("?").to_owned();
-        let sides: Vec<String> = candidates(conflict).iter().map(side).collect();
+        let item = conflict["key"].as_str().unwrap_or_else(|| text(conflict, "item"));
+        let sides = candidates(conflict).iter().enumerate();
+        let sides: Vec<String> = sides.map(|(number, candidate)| format!("{number}: {}", side(candidate))).collect();
         let end = if conflict["resolved_at"].is_null() { "" } else { ", resolved" };
-        let why = if conflict["escalated"] == true { " (automations fight)" } else { "" };
+        let why = if conflict["escalated"] == true { " (taken back again and again)" } else { "" };
         let since = moment(&conflict["opened_at"]);
-        format!("{:<36}  {:<36}  {since:<20}  {}{why}{end}", text("id"), text("item"), sides.join(" | "))
+        format!("{item:<36}  {since:<20}  {}{why}{end}", sides.join(" | "))
     };
     std::iter::once(heading).chain(conflicts.iter().map(line)).collect()
 }
@@ -24,7 +25,7 @@ pub fn table(conflicts: &[Value]) -> Vec<String> {
 /// A conflict with all its candidates, and how to end it.
 pub fn whole(conflict: &Value, name: &str) -> Vec<String> {
     let why = if conflict["escalated"] == true {
-        "automations keep taking each other's change back"
+        "the same change is taken back again and again; a person must decide"
     } else {
         "a person must decide"
     };
@@ -82,7 +83,7 @@ mod tests {
         });
         let lines = whole(&conflict, "ENG-1").join("\n");
         for part in [
-            "ENG-1: automations keep",
+            "ENG-1: the same change is taken back",
             "0  in_progress (automation github in linear/issue/a)",
             "1  in_review (postgres/task/1), shown as \"in_review\"",
             "lockstep conflicts resolve ENG-1 --pick N",
@@ -93,6 +94,11 @@ mod tests {
         conflict["winner"] = json!(1);
         let lines = whole(&conflict, "ENG-1").join("\n");
         assert!(lines.contains("<- won") && lines.contains("resolved 2026"), "{lines}");
-        assert!(table(&[conflict])[1].contains("(automations fight), resolved"));
+        let mut conflicts = [conflict.clone(), conflict];
+        conflicts[1]["key"] = json!("ENG-1");
+        let lines = table(&conflicts);
+        assert!(lines[1].contains("0: in_progress (auto") && lines[1].contains(" | 1: in_review"), "{lines:?}");
+        assert!(lines[1].ends_with("(taken back again and again), resolved"), "{lines:?}");
+        assert!(lines[1].starts_with("i ") && lines[2].starts_with("ENG-1 "), "{lines:?}");
     }
 }
