@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::command::conflicts::cli::Conflicts;
 pub use crate::command::dead::cli::Dead;
 pub use crate::command::doctor::cli::Doctor;
+use crate::connectors;
 pub use crate::sandbox::cli::SandboxTask;
+use crate::since::Since;
 
 /// Keeps the status of a piece of work the same in Linear, GitHub, PostgreSQL and coding agents.
 #[derive(Debug, Parser)]
@@ -145,11 +148,12 @@ pub struct Watch {
 /// A backfill. It speaks to NATS and to the system itself, with the configuration of the services.
 #[derive(Debug, Args)]
 pub struct Resync {
-    /// Which: linear, github or postgres
+    /// Which
+    #[arg(value_parser = PossibleValuesParser::new(connectors::names()))]
     pub system: String,
     /// Only what changed since: a time (2026-11-20T09:30:00Z), a day (2026-11-20), or a while ago (90m, 12h, 7d)
     #[arg(long, value_name = "WHEN")]
-    pub since: Option<String>,
+    pub since: Option<Since>,
     /// Say what would change and what would be written, and change and write nothing
     #[arg(long, conflicts_with = "fresh")]
     pub dry_run: bool,

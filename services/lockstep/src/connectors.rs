@@ -1,5 +1,6 @@
 //! The connectors that there are. One line each; nothing else knows their names.
 
+use anyhow::Context;
 use connector::Registration;
 use serde_json::Value;
 
@@ -10,6 +11,17 @@ pub const ALL: [Listed; 4] = [
     listed(connector_postgres::REGISTRATION, &["tables"], "connector.postgres.tables names no table"),
     listed(connector_agentapi::REGISTRATION, &["url", "agents"], "AGENT_API_URL is not set"),
 ];
+
+/// The one of that name.
+pub fn named(system: &str) -> anyhow::Result<&'static Listed> {
+    let found = ALL.iter().find(|listed| listed.registration.name == system);
+    found.with_context(|| format!("there is no system {system:?}; known here are {}", names().join(", ")))
+}
+
+/// The systems that they connect.
+pub fn names() -> [&'static str; 4] {
+    ALL.each_ref().map(|listed| listed.registration.name)
+}
 
 /// A connector, and by which settings it is known that somebody wants it.
 pub struct Listed {

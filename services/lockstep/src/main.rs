@@ -9,6 +9,7 @@ mod ready;
 mod sandbox;
 mod services;
 mod settings;
+mod since;
 
 use std::process::ExitCode;
 

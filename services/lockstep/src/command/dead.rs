@@ -26,11 +26,11 @@ pub async fn run(file: Option<&Path>, task: Dead) -> anyhow::Result<ExitCode> {
         Dead::List { at, which, json, limit } => list(&open(file, &at).await?, &which.filter(), json, limit).await,
         Dead::Show { at, json, number } => show(&open(file, &at).await?, number, json).await,
         Dead::Replay { at, chosen } => {
-            let filter = chosen.filter()?;
+            let filter = chosen.filter();
             replay(&open(file, &at).await?, &chosen, &filter).await
         }
         Dead::Discard { at, chosen, yes } => {
-            let filter = chosen.filter()?;
+            let filter = chosen.filter();
             let settings = Settings::load(file)?;
             // Whoever asks one day where it went finds it in the logs.
             let _telemetry = runtime::telemetry::init(&settings.telemetry, "lockstep-dead")?;

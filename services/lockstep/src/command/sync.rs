@@ -5,7 +5,6 @@
 
 mod plan;
 mod progress;
-mod since;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +21,7 @@ use store::Store;
 use tokio::time::Instant;
 
 use crate::cli::Resync;
-use crate::connectors::{self, Listed};
+use crate::connectors::{self};
 use crate::output;
 use crate::settings::Settings;
 use progress::Telling;
@@ -37,7 +36,7 @@ const FINISH: Duration = Duration::from_secs(5);
 /// Runs one, or a dry run.
 pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(file)?;
-    let listed = named(&order.system)?;
+    let listed = connectors::named(&order.system)?;
     let section = settings.connector(listed);
     if let Some(missing) = listed.missing(&section) {
         return Err(ConfigError::new(format!("connector.{}", order.system), missing).into());
@@ -47,12 +46,11 @@ pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode>
     process.watch_signals()?;
     let sweeper = (listed.registration.sweeper)(section, &process.of(&listed.service()));
     let sweeper = sweeper.map_err(|why| ConfigError::new(format!("connector.{}", order.system), why))?;
-    let since = order.since.as_deref().map(|words| since::moment(words, Timestamp(process.now_ms()))).transpose()?;
     let work = Box::pin(async {
         if order.dry_run {
-            dry_run(&settings, &process, sweeper, &order, since).await
+            dry_run(&settings, &process, sweeper, &order).await
         } else {
-            backfill(&settings, &process.of(&listed.service()), sweeper, &order, since).await
+            backfill(&settings, &process.of(&listed.service()), sweeper, &order).await
         }
     });
     let done = process.shutdown().run_until_cancelled(work).await;
@@ -67,23 +65,16 @@ pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode>
     ended.map(|()| code)
 }
 
-fn named(system: &str) -> anyhow::Result<&'static Listed> {
-    let known = || connectors::ALL.iter().map(|listed| listed.registration.name).collect::<Vec<_>>().join(", ");
-    let found = connectors::ALL.iter().find(|listed| listed.registration.name == system);
-    found.with_context(|| format!("there is no system {system:?}; known here are {}", known()))
-}
-
 async fn backfill(
     settings: &Settings,
     process: &Process,
     sweeper: BoxSweeper,
     order: &Resync,
-    since: Option<Timestamp>,
 ) -> anyhow::Result<ExitCode> {
     let bus = Bus::connect(&settings.nats, process).await?;
     bus.ensure_topology().await?;
-    let words = order.since.clone().unwrap_or_default();
-    let wanted = Order { since, words, fresh: order.fresh };
+    let (since, words) = order.since.clone().map(|since| (since.at, since.words)).unzip();
+    let wanted = Order { since, words: words.unwrap_or_default(), fresh: order.fresh };
     let mut backfill = Backfill::begin(sweeper, System::new(&order.system)?, wanted, process.clone(), bus).await?;
     let mut telling = Telling::new(&order.system, order.json, Instant::now(), backfill.progress().seen);
     if backfill.is_resumed() {
@@ -106,12 +97,12 @@ async fn dry_run(
     process: &Process,
     sweeper: BoxSweeper,
     order: &Resync,
-    since: Option<Timestamp>,
 ) -> anyhow::Result<ExitCode> {
     settings.need_database()?;
     let store = Store::connect(&settings.database, process).await?;
     let decides = Planner::new(store, settings.policy()?);
     let system = System::new(&order.system)?;
+    let since = order.since.as_ref().map(|since| since.at);
     let cursor = since.map(|since| connector::beginning(sweeper.as_ref(), &system, since)).transpose()?;
     let (mut next, mut sum) = (None, plan::Sum::default());
     loop {

@@ -1,12 +1,9 @@
 //! What can be said after `lockstep dead`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use anyhow::ensure;
 use bus::{Filter, REASONS};
-use clap::{Args, Subcommand};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use clap::{ArgGroup, Args, Subcommand};
+
+use crate::since::Since;
 
 /// Dead letters.
 #[derive(Debug, Subcommand)]
@@ -61,6 +58,8 @@ pub struct At {
     pub nats: Option<String>,
 }
 
+const WAYS_TO_SAY: [&str; 7] = ["numbers", "all", "system", "reason", "service", "record", "since"];
+
 /// Which letters: those that fit all that is said.
 #[derive(Debug, Clone, Args)]
 pub struct Which {
@@ -76,13 +75,14 @@ pub struct Which {
     /// About this record: <system>/<kind>/<id>
     #[arg(long)]
     record: Option<model::RecordRef>,
-    /// Given up since: 30m, 2h, 7d, or a moment such as 2026-01-31T12:00:00Z
-    #[arg(long, value_parser = since)]
-    since: Option<i64>,
+    /// Given up since: a time (2026-11-20T09:30:00Z), a day (2026-11-20), or a while ago (90m, 12h, 7d)
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Since>,
 }
 
-/// The letters that something is done with.
+/// The letters that something is done with. Nothing said is not everything meant.
 #[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("which letters").required(true).multiple(true).args(WAYS_TO_SAY)))]
 pub struct Chosen {
     /// Their numbers, as `list` shows them
     #[arg(conflicts_with_all = ["system", "reason", "service", "record", "since", "all"])]
@@ -102,17 +102,14 @@ impl Which {
     pub fn filter(&self) -> Filter {
         let Self { system, reason, service, record, since } = self.clone();
         let record = record.map(|record| record.to_string());
-        Filter { service, reason, system, record, since_ms: since }
+        Filter { service, reason, system, record, since_ms: since.map(|since| since.at.0) }
     }
 }
 
 impl Chosen {
-    /// Which letters are meant, where they are not named by number. Nothing said is not everything meant.
-    pub fn filter(&self) -> anyhow::Result<Filter> {
-        let filter = self.which.filter();
-        let said = self.all || !filter.is_empty() || !self.numbers.is_empty();
-        ensure!(said, "say which: by number, by a filter such as --reason, or --all");
-        Ok(filter)
+    /// Which letters are meant, where they are not named by number.
+    pub fn filter(&self) -> Filter {
+        self.which.filter()
     }
 }
 
@@ -122,44 +119,4 @@ fn known_reason(code: &str) -> Result<String, String> {
     }
     let codes: Vec<&str> = REASONS.iter().map(|known| known.code).collect();
     Err(format!("there is no such reason; known are {}", codes.join(", ")))
-}
-
-/// A moment in milliseconds since 1970: as it stands, or so long before now.
-fn since(text: &str) -> Result<i64, String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?;
-    since_at(text, i64::try_from(now.as_millis()).map_err(|error| error.to_string())?)
-}
-
-fn since_at(text: &str, now_ms: i64) -> Result<i64, String> {
-    let unit_ms = match text.chars().last() {
-        Some('s') => 1_000,
-        Some('m') => 60_000,
-        Some('h') => 3_600_000,
-        Some('d') => 86_400_000,
-        _ => 0,
-    };
-    let count = text.get(..text.len().saturating_sub(1)).and_then(|count| count.parse::<u32>().ok());
-    if let (Some(count), 1..) = (count, unit_ms) {
-        return Ok(now_ms.saturating_sub(i64::from(count).saturating_mul(unit_ms)));
-    }
-    let moment = OffsetDateTime::parse(text, &Rfc3339);
-    let moment =
-        moment.map_err(|_| "must be 90s, 30m, 2h or 7d, or a moment such as 2026-01-31T12:00:00Z".to_owned())?;
-    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_named_by_itself_or_by_how_long_ago_it_was() {
-        let now = 1_000_000_000;
-        assert_eq!(since_at("90s", now), Ok(now - 90_000));
-        assert_eq!(since_at("2h", now), Ok(now - 7_200_000));
-        assert_eq!(since_at("1970-01-01T00:00:01Z", now), Ok(1_000));
-        for wrong in ["", "h", "-2h", "2w", "yesterday", "2026-01-31", "ä"] {
-            assert!(since_at(wrong, now).is_err(), "{wrong}");
-        }
-    }
 }
