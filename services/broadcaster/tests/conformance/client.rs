@@ -74,6 +74,15 @@ impl Client {
         client
     }
 
+    /// The same, or nothing where no new clients are taken.
+    pub async fn reach(address: SocketAddr) -> Option<Self> {
+        let stream = timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().ok()?;
+        stream.set_nodelay(true).unwrap();
+        let mut client = Self { stream, bytes: Vec::new(), inflate: None };
+        client.send(format!("{}\r\n\r\n", request(address).join("\r\n")).as_bytes()).await;
+        (client.maybe_head().await?.status == 101).then_some(client)
+    }
+
     /// An upgraded connection with this value of `Sec-WebSocket-Extensions`, and the server's answer to it.
     pub async fn offer(address: SocketAddr, extensions: &str) -> (Self, Option<String>) {
         let mut client = Self::open(address).await;
@@ -95,6 +104,10 @@ impl Client {
 
     /// Reads the head of an answer.
     pub async fn head(&mut self) -> Head {
+        self.maybe_head().await.expect("the connection ended without an answer")
+    }
+
+    async fn maybe_head(&mut self) -> Option<Head> {
         loop {
             if let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
                 let text = String::from_utf8(self.bytes.drain(..end + 4).collect()).unwrap();
@@ -102,9 +115,11 @@ impl Client {
                 let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
                 let lines = lines.map(|line| line.split_once(':').unwrap());
                 let lines = lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-                return Head { status, lines: lines.collect() };
+                return Some(Head { status, lines: lines.collect() });
             }
-            assert!(self.more().await, "the connection ended without an answer");
+            if !self.more().await {
+                return None;
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use super::world::{self, World};
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// Lets this process have so many files open, or as many as it may.
-fn allow_files(wanted: u64) -> u64 {
+pub fn allow_files(wanted: u64) -> u64 {
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: Some(wanted), maximum: now.maximum.map(|maximum| maximum.max(wanted)) };
     if setrlimit(Resource::Nofile, raised).is_ok() {

@@ -14,5 +14,6 @@ mod frame;
 mod framing;
 mod handshake;
 mod limits;
+mod rolling;
 mod utf8;
 mod world;
