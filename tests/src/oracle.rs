@@ -73,7 +73,7 @@ pub async fn disagreements(world: &World) -> anyhow::Result<Vec<String>> {
     Ok(all)
 }
 
-/// The pieces that do not agree: for each the last of what was observed of its records.
+/// The pieces that do not agree: for each what was observed of its records.
 pub async fn explained(world: &World) -> anyhow::Result<String> {
     let tasks = world.tasks.statuses().await?;
     let mut told = String::new();
@@ -87,14 +87,19 @@ pub async fn explained(world: &World) -> anyhow::Result<String> {
         if disagreement(world, piece, &tasks).await?.is_empty() {
             continue;
         }
-        let records = [format!("postgres/task/{}", piece.task), format!("github/issue/{REPO}#{}", piece.issue)];
-        let linear = format!("linear/issue/{}", world.linear.issue(&piece.key)?.id);
-        for line in world.observed(&[&records[..], &[linear]].concat()).await? {
-            told.push_str(&line);
-            told.push('\n');
-        }
+        let _ = writeln!(told, "{}", observed(world, piece).await?);
     }
     Ok(told)
+}
+
+/// All that was observed of a piece's records, a line each.
+pub async fn observed(world: &World, piece: &Piece) -> anyhow::Result<String> {
+    let records = [
+        format!("linear/issue/{}", world.linear.issue(&piece.key)?.id),
+        format!("github/issue/{REPO}#{}", piece.issue),
+        format!("postgres/task/{}", piece.task),
+    ];
+    Ok(world.observed(&records).await?.join("\n"))
 }
 
 async fn disagreement(world: &World, piece: &Piece, tasks: &BTreeMap<String, String>) -> anyhow::Result<Vec<String>> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::bail;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -40,7 +40,10 @@ async fn ends_as_edited(world: &World, last: &[&str]) -> anyhow::Result<()> {
     eprintln!("everything agreed {:.1} s after the last edit", edited.elapsed().as_secs_f64());
     for (piece, last) in world.pieces.iter().zip(last) {
         let item = world.face.item(&piece.key).await?.unwrap_or_default();
-        ensure!(item["status"] == *last, "{} is {}, and was last set to {last}", piece.key, item["status"]);
+        if item["status"] != *last {
+            let observed = oracle::observed(world, piece).await?;
+            bail!("{} is {}, and was last set to {last}; observed:\n{observed}", piece.key, item["status"]);
+        }
     }
     Ok(())
 }

@@ -227,6 +227,8 @@ async fn follow_in_browser(world: &mut World, port: u16) -> anyhow::Result<()> {
         browser.until("shown", is).await.context(what).map(drop)
     };
     shows("the page is connected", |shown| shown["state"] == "open").await?;
+    // Nothing was told since: this is how things stood when the page came.
+    shows("the agent idles", |shown| shown["status"] == "idle").await?;
     world.agent.run("fix the build")?;
     shows("the agent works", |shown| shown["status"] == "working").await?;
     world.lockstep.kill().await?;
