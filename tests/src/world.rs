@@ -70,17 +70,6 @@ pub async fn with_world(
     if outcome.is_err() && world.lockstep.is_running() {
         let why = oracle::explained(&world).await.unwrap_or_else(|error| format!("cannot be told: {error:#}"));
         eprintln!("--- what was observed of what does not agree ---\n{why}");
-        for path in ["/v1/items", "/api/v1/websocket/status", "/healthz", "/status"] {
-            let r = reqwest::get(format!("{}{path}", world.face.url())).await;
-            eprintln!(
-                "DIAG {path}: {:?}",
-                match r {
-                    Ok(r) => r.text().await,
-                    Err(e) => Err(e),
-                }
-            );
-        }
-        eprintln!("DIAG agent {}", world.agent.status());
     }
     if world.lockstep.is_running() {
         let stopped = world.lockstep.stop().await;
