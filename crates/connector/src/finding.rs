@@ -91,14 +91,17 @@ pub struct Examined {
 
 /// How far a system's clock, by the header `Date` of an answer that came at `now_ms`, is from ours, if that is too far.
 pub fn clock_skew(about: &str, date: Option<&str>, now_ms: i64) -> Option<Finding> {
-    let theirs = OffsetDateTime::parse(date?, &Rfc2822).ok()?;
-    // The header has whole seconds: half of one is the best guess.
-    let apart = theirs.unix_timestamp() * 1_000 + 500 - now_ms;
+    let apart = date_ms(date?)? - now_ms;
     (apart.abs() > SKEW_MS_MAX).then(|| {
         let (by, way) = (apart.abs() / 1_000, if apart > 0 { "ahead of" } else { "behind" });
         let message = format!("its clock is {by} s {way} this machine's: edits look newer or older than they are");
         Finding::new(Severity::Warning, "clock_skew", about, message, "let this machine keep its time by NTP")
     })
+}
+
+/// What a header `Date` says, in milliseconds since 1970. It has whole seconds: half of one more is the best guess.
+pub(crate) fn date_ms(date: &str) -> Option<i64> {
+    Some(OffsetDateTime::parse(date, &Rfc2822).ok()?.unix_timestamp() * 1_000 + 500)
 }
 
 #[cfg(test)]

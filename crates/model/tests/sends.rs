@@ -101,6 +101,25 @@ fn our_own_write_is_done_whoever_tells_of_it_first() {
 }
 
 #[test]
+fn our_writes_of_one_second_are_put_in_order_by_their_reports_and_not_by_webhooks() {
+    let issue = "github/issue/acme/web#5";
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (issue, "open")]);
+    for native in ["Done", "Canceled"] {
+        scene.edit(ISSUE, native, 10);
+        let command = scene.only();
+        scene.carry_out(&command, 100);
+    }
+    // They tell of both writes and of what GitHub shows on the way from one reason to the other, in any order.
+    for native in ["closed/completed", "open", "closed/not_planned", "closed/completed", "open"] {
+        assert_eq!(scene.see(&seen(issue, native, 100, Origin::Own(None), 0)), Verdict::OwnWrite);
+        assert!(scene.commands().is_empty(), "{native}: {:?}", scene.commands());
+        assert_eq!((scene.linked(issue).native.as_str(), scene.step_of(issue)), ("closed/not_planned", Step::InStep));
+    }
+    scene.edit(ISSUE, "In Review", 11);
+    assert_eq!(scene.only().expects, [Native::new("closed/not_planned").unwrap()]);
+}
+
+#[test]
 fn an_own_write_of_a_version_that_the_item_has_not_reached_is_another_items() {
     let mut scene = table_and_issue();
     scene.edit(ISSUE, "Done", 10);

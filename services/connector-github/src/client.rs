@@ -141,6 +141,7 @@ impl Connector for Github {
 
     async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
         let repositories = &self.terms.repositories;
+        let first = cursor.is_none();
         let walk = Walk::of(repositories, cursor, next)?;
         let Some(repository) = repositories.get(walk.repository) else {
             let (next, cursor) = walk.unchanged(repositories)?;
@@ -154,11 +155,15 @@ impl Connector for Github {
         }
         let etag = answered.header(ETAG.as_str());
         let issues: Vec<Value> = json_of(&answered.bytes)?;
-        let (observations, unreadable) = self.seen(repository, &issues).await?;
+        // By GitHub's own clock, with which the times on the page were made.
+        let read_at_ms = answered.date_ms().unwrap_or_else(|| self.process.now_ms());
+        // Where nothing is known yet there is nothing that a page could be behind.
+        let settled_at_ms = (!first || !self.hears).then_some(read_at_ms);
+        let (observations, unreadable) = self.seen(repository, &issues, settled_at_ms).await?;
         let changed: Vec<String> =
             issues.iter().filter_map(|issue| issue["updated_at"].as_str().map(str::to_owned)).collect();
         let full = issues.len() >= encode::PAGE;
-        let (next, cursor) = walk.read(repositories, &changed, full, etag, self.process.now_ms())?;
+        let (next, cursor) = walk.read(repositories, &changed, full, etag, read_at_ms)?;
         Ok(Page { observations, unreadable, next, cursor })
     }
 
@@ -224,7 +229,13 @@ impl Github {
 
     /// What a page of a list shows, and what on it cannot be read. A list does not tell a pull request's branch and reviews, so
     /// those are read one by one.
-    async fn seen(&self, repository: &str, issues: &[Value]) -> Result<(Vec<Observation>, Vec<Unreadable>), Failure> {
+    /// With `settled_at_ms`, what changed so shortly before that another edit may share its second is left out.
+    async fn seen(
+        &self,
+        repository: &str,
+        issues: &[Value],
+        settled_at_ms: Option<i64>,
+    ) -> Result<(Vec<Observation>, Vec<Unreadable>), Failure> {
         let one = async |issue: &Value| match self.seen_one(issue).await {
             Ok(seen) => Ok(Some(Ok(seen))),
             Err(Failure::Gone { .. }) => Ok(None),
@@ -241,10 +252,10 @@ impl Github {
         let (mut seen, mut unreadable) = (Vec::new(), Vec::new());
         for one in all.into_iter().flatten() {
             match one {
-                // A page is a moment old. Of a second that is not over it says nothing where a webhook did, or may have; the
-                // next sweep reads it again.
+                // A page is a moment old: in a second that is not over it may show a write of ours from before the last one, and
+                // nothing tells it from a person's edit. The next sweep reads it again.
                 Ok(one) if sights.is_better_known(&one, now) => {}
-                Ok(one) if !self.hears && is_unsettled(one.occurred_at, now) => {}
+                Ok(one) if settled_at_ms.is_some_and(|at| is_unsettled(one.occurred_at, at)) => {}
                 Ok(one) => seen.push(one),
                 Err(one) => unreadable.push(one),
             }

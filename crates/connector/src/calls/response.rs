@@ -5,6 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::Failure;
+use crate::finding::date_ms;
 
 /// An answer that came: it may still say no.
 #[derive(Debug, Clone)]
@@ -33,6 +34,11 @@ impl Response {
     /// A header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// When it was made, by the system's clock, in milliseconds since 1970.
+    pub fn date_ms(&self) -> Option<i64> {
+        date_ms(self.header("date")?)
     }
 
     /// The failure that a status which is no success stands for.

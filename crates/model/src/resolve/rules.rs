@@ -68,6 +68,11 @@ pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
 pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
     let Origin::Own(version) = turn.observation.origin else { return None };
     let (native, position) = (&turn.observation.native, turn.observation.position);
+    let link = turn.link();
+    if version.is_none() && position.is_some() && position == link.position && link.native != *native {
+        // Writes of ours that share a position, and who told of this one does not know which of them came last: the reports do.
+        return Some(Verdict::OwnWrite);
+    }
     let current = turn.group.item.version;
     let shows = turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle);
     let unmapped = turn.lens.normal(native).is_none();

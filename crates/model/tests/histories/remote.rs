@@ -89,6 +89,12 @@ impl Remote {
         self.newest()
     }
 
+    /// What it shows on its way to another status: an issue is opened and closed again to have another reason for being closed.
+    pub fn passes(&self, to: &Native) -> Option<Native> {
+        let both_closed = [&self.now().native, to].iter().all(|native| native.as_str().starts_with("closed/"));
+        (both_closed && self.credential == Credential::App).then(|| Native::new("open").expect("a word"))
+    }
+
     /// What a webhook says of who made our own write.
     pub fn own_origin(&self, version: Version) -> Origin {
         match self.credential {

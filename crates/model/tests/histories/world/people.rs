@@ -104,10 +104,17 @@ impl World {
 
     /// Our own write changed the record.
     pub fn written(&mut self, place: usize, native: &Native, version: Version) -> usize {
+        if let Some(between) = self.remotes[place].passes(native) {
+            self.shown(place, &between, version);
+        }
+        self.remotes[place].writes += 1;
+        self.shown(place, native, version)
+    }
+
+    fn shown(&mut self, place: usize, native: &Native, version: Version) -> usize {
         let origin = self.remotes[place].own_origin(version);
         let now_ms = self.now_ms;
         let revision = self.remotes[place].change(native, Author::Us(version), origin, now_ms);
-        self.remotes[place].writes += 1;
         let lost = self.faults.lose_echoes && self.rng.chance(50);
         // A board tells nothing of what we write: without a time line an echo could not be told from an edit.
         self.send_webhook(place, revision, lost || self.remotes[place].table.system == "board");
