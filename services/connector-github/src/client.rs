@@ -20,7 +20,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::address::{Address, Of, is_repository};
-use crate::decode::{self, Issue, Terms, malformed};
+use crate::decode::{self, Closed, Issue, Terms, malformed};
 use crate::encode::Call;
 use crate::examine::{self, Repository, Snapshot};
 use crate::pull::{Pull, Standing};
@@ -112,10 +112,14 @@ impl Connector for Github {
 
     async fn write(&self, command: &Command, reading: &Reading) -> Result<Written, Failure> {
         let (of, at) = Address::of(&command.record)?;
-        match of {
+        // Before and after: a page may be read meanwhile.
+        self.sights().wrote(&command.record, self.process.now_ms());
+        let written = match of {
             Of::Issue => self.write_issue(&at, &command.native, &reading.observation.native).await,
             Of::PullRequest => self.write_pull(&at, &command.native, reading).await,
-        }
+        };
+        self.sights().wrote(&command.record, self.process.now_ms());
+        written
     }
 
     async fn show(&self, command: &Command, reading: &Reading) -> Result<(), Failure> {
@@ -290,7 +294,7 @@ impl Github {
 
     async fn write_issue(&self, at: &Address, wanted: &Native, shown: &Native) -> Result<Written, Failure> {
         let call = encode::set_issue(at, wanted)?;
-        let mut issue: Issue = json_of(&self.api.ask(&call, "write").await?)?;
+        let issue: Issue = json_of(&self.api.ask(&call, "write").await?)?;
         // A closed issue keeps the reason that it was closed for: GitHub takes another only along with a change of state.
         if issue.native()? != *wanted && issue.state == "closed" && shown.as_str() != "open" {
             if self.api.login().is_none() {
@@ -300,8 +304,10 @@ impl Github {
                 );
                 return Err(Failure::refused("reason_kept", why));
             }
-            self.api.ask(&encode::reopen_issue(at), "write").await?;
-            issue = json_of(&self.api.ask(&call, "write").await?)?;
+            let data = self.api.graphql(&encode::change_reason(&issue.node_id, wanted)?, "write").await?;
+            let closed = Closed::deserialize(&data["closeIssue"]["issue"]).map_err(|error| malformed(&error))?;
+            let (position, _) = decode::moment(&closed.updated_at)?;
+            return Ok(Written { native: closed.native()?, position: Some(position) });
         }
         let (position, _) = decode::moment(&issue.updated_at)?;
         Ok(Written { native: issue.native()?, position: Some(position) })

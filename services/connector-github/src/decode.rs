@@ -32,11 +32,40 @@ pub struct Issue {
     pub html_url: String,
     /// When it last changed, in whole seconds.
     pub updated_at: String,
+    /// Its name in GraphQL.
+    #[serde(default)]
+    pub node_id: String,
     /// The API's address of its repository, which ends in `owner/name`.
     pub repository_url: String,
     /// There for a pull request.
     #[serde(default)]
     pub pull_request: Option<serde::de::IgnoredAny>,
+}
+
+/// What GraphQL says of an issue that was closed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Closed {
+    state: String,
+    state_reason: Option<String>,
+    /// When it last changed, in whole seconds.
+    pub updated_at: String,
+}
+
+impl Closed {
+    /// The status it shows, in the words of REST.
+    pub fn native(&self) -> Result<Native, Failure> {
+        native(&self.state.to_lowercase(), self.state_reason.as_ref().map(|reason| reason.to_lowercase()).as_deref())
+    }
+}
+
+/// The status that an issue shows. A reason that is not known yet is shown as it is.
+fn native(state: &str, reason: Option<&str>) -> Result<Native, Failure> {
+    let native = match (state, reason) {
+        ("closed", reason) => Native::new(format!("closed/{}", reason.unwrap_or("completed"))),
+        (state, _) => Native::new(state),
+    };
+    native.map_err(|error| malformed(&error))
 }
 
 #[derive(Deserialize)]
@@ -174,13 +203,9 @@ impl Issue {
         }
     }
 
-    /// The status it shows. A reason that is not known yet is shown as it is.
+    /// The status it shows.
     pub fn native(&self) -> Result<Native, Failure> {
-        let native = match (self.state.as_str(), self.state_reason.as_deref()) {
-            ("closed", reason) => Native::new(format!("closed/{}", reason.unwrap_or("completed"))),
-            (state, _) => Native::new(state),
-        };
-        native.map_err(|error| malformed(&error))
+        native(&self.state, self.state_reason.as_deref())
     }
 
     /// What it shows, as an observation.

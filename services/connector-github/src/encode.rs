@@ -18,6 +18,7 @@ pub const PAGE: usize = 100;
 
 const PULL_REQUEST: &str = include_str!("../graphql/pull_request.graphql");
 const CONVERT_TO_DRAFT: &str = include_str!("../graphql/convert_to_draft.graphql");
+const CHANGE_REASON: &str = include_str!("../graphql/change_reason.graphql");
 const READY_FOR_REVIEW: &str = include_str!("../graphql/ready_for_review.graphql");
 
 /// Something to ask or tell.
@@ -115,9 +116,16 @@ pub fn set_issue(at: &Address, native: &Native) -> Result<Call, Failure> {
     Ok(Call::with(Method::PATCH, format!("/repos/{}/issues/{}", at.repository, at.number), body))
 }
 
-/// Opens a closed issue again.
-pub fn reopen_issue(at: &Address) -> Call {
-    Call::with(Method::PATCH, format!("/repos/{}/issues/{}", at.repository, at.number), json!({"state": "open"}))
+/// Gives a closed issue another reason for being closed, which takes a change of its state: it is opened and closed. In one
+/// request, so that no crash and no limit comes between the two and leaves open what nobody opened.
+pub fn change_reason(node: &str, native: &Native) -> Result<Call, Failure> {
+    let reason = match native.as_str() {
+        "closed/completed" => "COMPLETED",
+        "closed/not_planned" => "NOT_PLANNED",
+        "closed/duplicate" => "DUPLICATE",
+        _ => return Err(no_such_status(native)),
+    };
+    Ok(Call::graphql(CHANGE_REASON, &json!({"id": node, "reason": reason})))
 }
 
 /// Opens a closed pull request again.

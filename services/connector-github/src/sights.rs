@@ -26,6 +26,8 @@ pub struct Sights {
     born_ms: i64,
     turns: u64,
     known: HashMap<RecordRef, Last>,
+    /// When each record was last written by this process, by our clock.
+    written: HashMap<RecordRef, i64>,
 }
 
 #[derive(Debug)]
@@ -44,12 +46,23 @@ struct Last {
 impl Sights {
     /// Nothing seen yet, by a process that began then.
     pub fn new(born_ms: i64) -> Self {
-        Self { born_ms, turns: 0, known: HashMap::new() }
+        Self { born_ms, turns: 0, known: HashMap::new(), written: HashMap::new() }
     }
 
-    /// Whether another edit may yet turn up in the second of this one, and something else than a sweep told of it: then what a
-    /// sweep reads may be older than that.
+    /// Notes that this process wrote a record.
+    pub fn wrote(&mut self, record: &RecordRef, now_ms: i64) {
+        if self.written.len() >= RECORDS_MAX {
+            self.written.retain(|_, at_ms| now_ms - *at_ms < UNSETTLED_MS);
+        }
+        self.written.insert(record.clone(), now_ms);
+    }
+
+    /// Whether what a sweep reads may be older than what is known: this process wrote the record a moment ago, or another edit
+    /// may yet turn up in the second of this one, of which something else than a sweep told.
     pub fn is_better_known(&self, seen: &Observation, now_ms: i64) -> bool {
+        if self.written.get(&seen.record).is_some_and(|at_ms| now_ms - at_ms < UNSETTLED_MS) {
+            return true;
+        }
         let last = self.known.get(&seen.record).filter(|last| Some(last.position) == seen.position);
         last.is_some_and(|last| last.told && now_ms - last.since_ms < UNSETTLED_MS)
     }
@@ -205,5 +218,15 @@ mod tests {
         sights.name(&mut old, SOON);
         assert_eq!(old.id, observation_id(&old.record, &old.native, 1_795_166_999_000));
         assert_eq!(id(&mut sights, "open", SOON), newest);
+    }
+
+    #[test]
+    fn what_this_process_wrote_a_moment_ago_is_better_known_than_a_page() {
+        let mut sights = Sights::new(0);
+        let one = seen("open", AT);
+        assert!(!sights.is_better_known(&one, 10_000));
+        sights.wrote(&one.record, 10_000);
+        assert!(sights.is_better_known(&one, 10_000 + UNSETTLED_MS - 1));
+        assert!(!sights.is_better_known(&one, 10_000 + UNSETTLED_MS));
     }
 }

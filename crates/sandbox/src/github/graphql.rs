@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::call::Actor;
+use super::edits::Patch;
 use super::gate::Caller;
 use super::hub::Hub;
 use super::rate::Resource;
@@ -150,12 +151,37 @@ impl ObjectValue for Root<'_> {
             }
             "markPullRequestReadyForReview" => self.set_draft(info, false, "MarkPullRequestReadyForReviewPayload"),
             "convertPullRequestToDraft" => self.set_draft(info, true, "ConvertPullRequestToDraftPayload"),
+            "reopenIssue" => self.set_open(info, true, "ReopenIssuePayload"),
+            "closeIssue" => self.set_open(info, false, "CloseIssuePayload"),
             _ => Err(self.unknown_field_error(info)),
         }
     }
 }
 
 impl Root<'_> {
+    fn set_open<'a>(
+        &'a self,
+        info: &'a ResolveInfo<'a>,
+        open: bool,
+        payload: &str,
+    ) -> Result<ResolvedValue<'a>, FieldError> {
+        let input = info.arguments().get("input").and_then(|input| input.as_object());
+        let text = |name: &str| input.and_then(|input| input.get(name)).and_then(|value| value.as_str());
+        let id = text("issueId").unwrap_or_default();
+        let mut held = self.held.borrow_mut();
+        let found = by_node_id(&held, id).filter(|thread| thread.pull.is_none());
+        let (repo, number) = found.map(|thread| (thread.repo.clone(), thread.number)).ok_or_else(|| unresolved(id))?;
+        let patch =
+            Patch { open: Some(open), state_reason: text("stateReason").map(str::to_lowercase), ..Patch::default() };
+        held.patch(&repo, number, patch, &self.actor.login).map_err(|refusal| failed(refusal.message))?;
+        self.writes.borrow_mut().push(format!("{repo}#{number}"));
+        let thread = held.thread(&repo, number).map_err(|refusal| failed(refusal.message))?;
+        let fields = json!({
+            "__typename": payload, "clientMutationId": text("clientMutationId"), "issue": thread_fields(&held, thread),
+        });
+        Ok(ResolvedValue::object(Plain(fields)))
+    }
+
     fn set_draft<'a>(
         &'a self,
         info: &'a ResolveInfo<'a>,
