@@ -15,6 +15,7 @@ mod index;
 mod mailbox;
 mod outbox;
 mod rooms;
+mod round;
 mod session;
 mod shard;
 mod tick;

@@ -14,6 +14,7 @@ use super::close::Close;
 use super::flow::{Flow, Subscription};
 use super::mailbox::Mailbox;
 use super::outbox::{Flushed, Outbox};
+use super::round::{Chunk, Mask};
 use crate::auth::Rights;
 use crate::event::Form;
 use crate::wire::{self, Reader, opcode};
@@ -132,6 +133,40 @@ impl Client {
                 self.answer(&serde_json::json!({"type": "error", "code": close.word, "reason": close.sentence}));
             }
         }
+    }
+
+    /// The task that watches its socket must learn that it should wait for it to take more.
+    pub fn wait_until_writable(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Writes events of a round, where nothing waits. Yields those that it does not take now; it has the rest of what it began to take
+    /// before it. An error means that the connection is broken.
+    pub fn hand(&mut self, chunks: &[Chunk], told: &mut u64, now_ms: i64) -> io::Result<Mask> {
+        for chunk in chunks {
+            let written = match &self.transport {
+                Transport::Socket { stream, .. } => stream.try_write(&chunk.bytes),
+                Transport::Events(mailbox) => mailbox.put(chunk.bytes.clone()),
+            };
+            let written = match written {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            *told += u64::from(chunk.events);
+            if written > 0 && matches!(self.transport, Transport::Events(_)) {
+                self.heard_at = now_ms;
+            }
+            if written < chunk.bytes.len() {
+                self.outbox.keep(chunk.bytes.slice(written..));
+                self.blocked_since = Some(now_ms);
+                self.wait_until_writable();
+                return Ok(chunk.later);
+            }
+        }
+        Ok(0)
     }
 
     /// Writes what waits. An error means that the connection is broken.

@@ -5,41 +5,66 @@ use super::close::Close;
 use super::flow::Pulled;
 use super::index::Key;
 use super::outbox::Flushed;
+use super::round::{self, Mask, Round};
 use super::shard::Shard;
 
-/// How many events are handed out before what waits is written: as many as one write joins.
-const AT_ONCE: usize = 64;
 /// How often in a row one client may take from the history before others get their turn.
 const PULLS: usize = 4;
 
 impl Shard {
     /// Hands out the next events to whoever is live, and writes what waits.
     pub(super) fn hand_out(&mut self) {
-        match self.shared.history.from(self.applied + 1, AT_ONCE) {
-            Some(events) => {
-                for event in events {
-                    let (clients, dirty) = (&mut self.clients, &mut self.dirty);
-                    self.index.each(&event.message, |key| {
-                        let Some(client) = clients.get_mut(key) else { return };
-                        if !client.flow.takes(&event) {
-                            return;
-                        }
-                        if client.outbox.is_empty() {
-                            dirty.push(key);
-                        }
-                        if !client.outbox.tell(&event) {
-                            client.flow.fall_behind(event.number);
-                        }
-                    });
-                    (self.applied, self.position) = (event.number, event.position);
-                }
-            }
+        match self.shared.history.from(self.applied + 1, round::EVENTS) {
+            Some(events) if events.is_empty() => {}
+            Some(events) => self.hand_out_all(Round::new(events)),
             None => self.lost_sight(),
         }
         self.shared.hub.shards[self.number].progress.set(self.applied);
         self.shared.hub.read_on.notify_waiters();
         for key in std::mem::take(&mut self.dirty) {
             self.write(key);
+        }
+    }
+
+    fn hand_out_all(&mut self, mut round: Round) {
+        let (due, wanted) = (&mut self.due, &mut self.wanted);
+        for (bit, event) in round.each() {
+            self.index.each(&event.message, |key| {
+                if due.len() <= key {
+                    due.resize(key + 1, 0);
+                }
+                if due[key] == 0 {
+                    wanted.push(key);
+                }
+                due[key] |= bit;
+            });
+            (self.applied, self.position) = (event.number, event.position);
+        }
+        for key in std::mem::take(&mut self.wanted) {
+            let events = std::mem::take(&mut self.due[key]);
+            self.hand(key, &mut round, events);
+        }
+    }
+
+    /// Hands a client its events of a round, if it is live: at once where nothing waits for it.
+    fn hand(&mut self, key: Key, round: &mut Round, events: Mask) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let events = client.flow.takes(round, events);
+        if events == 0 {
+            return;
+        }
+        let left = if client.outbox.is_empty() {
+            let index = client.transport_index();
+            match client.hand(&round.joined(client.form, events), &mut self.told[index], self.now_ms) {
+                Ok(left) => left,
+                Err(_) => return self.remove(key),
+            }
+        } else {
+            events
+        };
+        // When it has taken what waits for it, it takes them by itself.
+        if let Some(number) = round.first(left) {
+            client.flow.fall_behind(number);
         }
     }
 
@@ -61,13 +86,7 @@ impl Shard {
             let index = client.transport_index();
             match client.flush(&mut self.scratch, &mut self.told[index], self.now_ms) {
                 Ok(Flushed::Empty) => {}
-                Ok(Flushed::Blocked) => {
-                    // The task that watches the socket must learn that it should wait for it to take more.
-                    if let Some(waker) = &client.waker {
-                        waker.wake_by_ref();
-                    }
-                    return;
-                }
+                Ok(Flushed::Blocked) => return client.wait_until_writable(),
                 Err(_) => return self.remove(key),
             }
             if client.closing.is_some() {
@@ -75,7 +94,7 @@ impl Shard {
             }
             let Client { flow, rooms, outbox, .. } = client;
             let over = self.shared.config.conflate_over as u64;
-            match flow.pull(&self.shared.history, rooms, self.applied, over, |event| outbox.tell_pulled(event)) {
+            match flow.pull(&self.shared.history, rooms, self.applied, over, |event| outbox.tell(event)) {
                 Pulled::Live | Pulled::Held => {
                     if client.outbox.is_empty() {
                         return;

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::round::{Mask, Round};
 use crate::event::{After, Event};
 use crate::filter::Filter;
 use crate::history::History;
@@ -59,8 +60,6 @@ pub struct Flow {
     catch_ups: VecDeque<CatchUp>,
     /// How many snapshots it waits for before it is told anything more.
     holds: u32,
-    /// The last event that it was handed while live: it may be in several rooms of one.
-    last: u64,
     /// What snapshots told lately, and until when that is remembered.
     told: Vec<(Arc<Versions>, i64)>,
 }
@@ -84,13 +83,15 @@ pub enum Pulled {
 const LOOKED_AT: usize = 256;
 
 impl Flow {
-    /// Whether a live client should be handed an event now; notes that it was. A client that is behind takes it by itself.
-    pub fn takes(&mut self, event: &Event) -> bool {
-        if self.behind.is_some() || self.last >= event.number {
-            return false;
+    /// Which of the events of a round a client should be handed now. One that is behind takes them by itself.
+    pub fn takes(&self, round: &Round, events: Mask) -> Mask {
+        if self.behind.is_some() {
+            0
+        } else if self.told.is_empty() {
+            events
+        } else {
+            round.retain(events, |event| !self.is_old_news(event))
         }
-        self.last = event.number;
-        !self.is_old_news(event)
     }
 
     /// From this event on the client takes events by itself.
@@ -173,7 +174,7 @@ impl Flow {
         }
         let Some(next) = self.behind else { return Pulled::Live };
         if next > applied {
-            (self.behind, self.last) = (None, applied);
+            self.behind = None;
             return Pulled::Live;
         }
         let Some(events) = history.from(next, LOOKED_AT) else { return Pulled::TooSlow };

@@ -8,10 +8,8 @@ use bytes::{Buf, Bytes};
 
 use crate::event::{Event, Form};
 
-/// How many bytes are joined in one write.
+/// From how many bytes on nothing more is joined to a write.
 const JOINED: usize = 16 * 1024;
-/// How many events wait before the client takes them from the history by itself.
-const WAITING: usize = 128;
 
 /// What waits for one client.
 #[derive(Debug, Default)]
@@ -40,18 +38,15 @@ impl Outbox {
         self.answers.push_back(bytes);
     }
 
-    /// Adds an event; false when as many wait as may.
-    pub fn tell(&mut self, event: &Arc<Event>) -> bool {
-        if self.events.len() >= WAITING {
-            return false;
-        }
-        self.events.push_back(Arc::clone(event));
-        true
+    /// Adds an event.
+    pub fn tell(&mut self, event: Arc<Event>) {
+        self.events.push_back(event);
     }
 
-    /// Adds an event whatever waits already: by one look into the history.
-    pub fn tell_pulled(&mut self, event: Arc<Event>) {
-        self.events.push_back(event);
+    /// Keeps what is left of a write that was not taken whole. Nothing else waits.
+    pub fn keep(&mut self, rest: Bytes) {
+        debug_assert!(self.is_empty());
+        self.rest = rest;
     }
 
     /// Throws away all that has not begun to be written.

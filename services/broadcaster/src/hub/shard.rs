@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::client::{Client, TRANSPORTS};
 use super::index::{Index, Key};
+use super::round::Mask;
 use super::{Order, drive};
 use crate::Shared;
 use crate::filter::Filter;
@@ -38,6 +39,10 @@ pub struct Shard {
     /// The newest event that was handed out, and where a client is that was handed it.
     pub(super) applied: u64,
     pub(super) position: Position,
+    /// By client, the events of a round that it is due; all 0 between rounds.
+    pub(super) due: Vec<Mask>,
+    /// Those who are due any.
+    pub(super) wanted: Vec<Key>,
     /// Those for whom something waits that may be written.
     pub(super) dirty: Vec<Key>,
     /// Rings when a task that watches a socket leaves some of those to the loop.
@@ -85,6 +90,8 @@ async fn serve(of: Arc<Shared>, number: usize, mut orders: Orders, main: runtime
         by_serial: HashMap::new(),
         index: Index::default(),
         filters: HashSet::new(),
+        due: Vec::new(),
+        wanted: Vec::new(),
         dirty: Vec::new(),
         work: Rc::clone(&work),
         scratch: Vec::new(),
