@@ -56,7 +56,7 @@ pub struct Options {
     /// How many seconds each measurement takes
     #[arg(long)]
     fanout_seconds: Option<f64>,
-    /// How many messages the source may be ahead at saturation; without it 64,000 by the clients, at least 64
+    /// How many messages the source may be ahead at saturation; without it 64,000 by the clients, at least 256
     #[arg(long)]
     lead: Option<u64>,
     /// Only these servers

@@ -41,10 +41,11 @@ pub struct Flooded {
     pub lost: u64,
 }
 
-/// How many messages the source may be ahead where nothing else is asked for. The more, the more a server can join in one write; few
-/// clients take a message faster than the bus brings the next, so there are more of them on the way.
+/// How many messages the source may be ahead where nothing else is asked for. The more, the more a server can join in one write: with
+/// fewer it is the way from the source to the server that is measured, which for ours leads over the bus. Few clients take a message
+/// faster than the bus brings the next, so there are more of them on the way.
 pub fn lead(clients: u64) -> u64 {
-    (64_000 / clients.max(1)).clamp(64, 1_024)
+    (64_000 / clients.max(1)).clamp(256, 1_024)
 }
 
 /// A rate of messages for some seconds.
