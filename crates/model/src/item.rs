@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, CommandMode, Conflict, ConflictId, ItemId, Key, LifecycleName, Native, Origin, Position, Receipt, RecordRef,
-    Status, Timestamp, Version, Vocabulary,
+    Actor, CommandMode, Conflict, ConflictId, ItemId, Key, Lens, LifecycleName, Native, Origin, Position, Receipt,
+    RecordRef, Status, Timestamp, Version, Vocabulary,
 };
 
 /// What several records stand for together.
@@ -152,14 +152,14 @@ impl Link {
         self.sent.iter().any(|sent| sent.mode == CommandMode::Tell)
     }
 
-    /// The version of the newest command since the agreed one that asked for what was seen, unless it is known to be
-    /// another's edit.
-    pub(crate) fn late_echo(&self, native: &Native, origin: Origin) -> Option<Version> {
+    /// The version of the newest command since the agreed one that asked for what was seen, or for what means the same (a pull request
+    /// that is told to be open shows its reviews), unless it is known to be another's edit.
+    pub(crate) fn late_echo(&self, native: &Native, origin: Origin, lens: &Lens) -> Option<Version> {
         if origin == Origin::Other {
             return None;
         }
         let told = self.sent.iter().rev().filter(|sent| sent.mode == CommandMode::Tell);
-        told.into_iter().find(|sent| sent.native == *native).map(|sent| sent.version)
+        told.into_iter().find(|sent| lens.same(&sent.native, native)).map(|sent| sent.version)
     }
 }
 

@@ -88,7 +88,7 @@ impl Group {
         if mode == CommandMode::Show {
             link.shown = Some(self.item.status.clone());
         }
-        let expects = expects(link, &target);
+        let expects = expects(link, &target, &lens);
         link.send(Sent { version, native: target.clone(), mode, cause });
         Some(command(&self.item, link, target, mode, expects, previous, cause))
     }
@@ -114,13 +114,14 @@ impl Group {
 
 impl Group {
     /// Publishes a link's newest command anew, because an older one may have taken its place on the bus.
-    pub(crate) fn again(&mut self, index: usize, cause: u64) -> Option<Command> {
+    pub(crate) fn again(&mut self, index: usize, policy: &Policy, cause: u64) -> Option<Command> {
+        let lens = policy.lens_of(&self.links[index], policy.lifecycles.get(&self.item.lifecycle)?)?;
         let version = self.item.version;
         let link = &mut self.links[index];
         let newest = link.sent.last_mut().filter(|sent| sent.version == version)?;
         newest.cause = cause;
         let sent = newest.clone();
-        let expects = expects(link, &sent.native);
+        let expects = expects(link, &sent.native, &lens);
         Some(command(&self.item, link, sent.native, sent.mode, expects, None, cause))
     }
 }
@@ -130,12 +131,18 @@ fn stale_shown(link: &Link, item: &Item, lens: &Lens) -> bool {
     lens.shows() && link.shown.as_ref().is_some_and(|shown| *shown != item.status)
 }
 
-/// Everything that the record may show without somebody having edited it: the shadow, and what we told it since.
-fn expects(link: &Link, target: &Native) -> Vec<Native> {
+/// Everything that the record may show without somebody having edited it: the shadow, what we told it since, and what it may show
+/// when it was told that. What means the same as the target is another's word for it, and is not written over.
+fn expects(link: &Link, target: &Native, lens: &Lens) -> Vec<Native> {
     let mut expects = vec![link.native.clone()];
-    for sent in &link.sent {
-        if sent.mode == CommandMode::Tell && !expects.contains(&sent.native) {
-            expects.push(sent.native.clone());
+    let told = link.sent.iter().filter(|sent| sent.mode == CommandMode::Tell).map(|sent| &sent.native);
+    for told in told.filter(|told| *told != target) {
+        let alike = lens.natives().map(|(native, _)| native);
+        let alike = alike.filter(|native| lens.same(native, told) && !lens.same(native, target));
+        for native in std::iter::once(told).chain(alike) {
+            if !expects.contains(native) {
+                expects.push(native.clone());
+            }
         }
     }
     expects.retain(|native| native != target);
@@ -167,12 +174,13 @@ fn command(
 
 /// The commands of the item's current version that may not have gone out: what a redelivered input publishes again,
 /// each the same message as the first time.
-pub fn commands_due(group: &Group) -> Vec<Command> {
+pub fn commands_due(group: &Group, policy: &Policy) -> Vec<Command> {
     let newest = |link: &Link| link.sent.last().filter(|sent| sent.version == group.item.version).cloned();
     let again = |link: &Link| {
-        newest(link).map(|sent| {
-            let expects = expects(link, &sent.native);
-            command(&group.item, link, sent.native, sent.mode, expects, None, sent.cause)
+        newest(link).and_then(|sent| {
+            let lens = policy.lens_of(link, policy.lifecycles.get(&group.item.lifecycle)?)?;
+            let expects = expects(link, &sent.native, &lens);
+            Some(command(&group.item, link, sent.native, sent.mode, expects, None, sent.cause))
         })
     };
     group.links.iter().filter_map(again).collect()

@@ -47,7 +47,7 @@ impl Scene {
             group = adoption.resolved.group;
         }
         let mut scene = Self { policy, group, sequence, last: None };
-        let commands: Vec<Command> = model::commands_due(&scene.group);
+        let commands: Vec<Command> = model::commands_due(&scene.group, &scene.policy);
         for command in commands {
             scene.carry_out(&command, 2);
         }

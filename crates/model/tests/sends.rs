@@ -101,6 +101,19 @@ fn our_own_write_is_done_whoever_tells_of_it_first() {
 }
 
 #[test]
+fn what_a_record_was_told_is_known_as_ours_in_whatever_word_it_shows_that() {
+    let mut scene = Scene::new(policy(), &[(TASK, "in_progress"), (PULL, "draft")]);
+    scene.edit(TASK, "in_review", 10);
+    assert_eq!(scene.only().native.as_str(), "open");
+    scene.edit(TASK, "in_progress", 11);
+    let expects: Vec<String> = scene.only().expects.iter().map(ToString::to_string).collect();
+    assert!(expects.contains(&"approved".to_owned()) && expects.contains(&"open".to_owned()), "{expects:?}");
+    // It was approved before it became a draft, and shows that again once it is ready for review.
+    assert_eq!(scene.echo(PULL, "approved", 12), Verdict::LateEcho);
+    assert_eq!(scene.status(), "in_progress");
+}
+
+#[test]
 fn our_writes_of_one_second_are_put_in_order_by_their_reports_and_not_by_webhooks() {
     let issue = "github/issue/acme/web#5";
     let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (issue, "open")]);

@@ -136,17 +136,17 @@ fn what_was_sent_for_the_former_item_is_void_and_still_known_as_ours() {
     let (issue, task) = (ties.own(ISSUE, "Todo"), ties.own(TASK, "todo"));
     let former = ties.tied(&issue, &task);
     let former = ties.edit(&former, ISSUE, "In Progress", 10).group;
-    assert_eq!(model::commands_due(&former).len(), 1, "the table's command is on its way");
+    assert_eq!(model::commands_due(&former, &ties.policy).len(), 1, "the table's command is on its way");
     let (left, alone) = ties.untie(&former, TASK).unwrap();
-    assert!(model::commands_due(&left.group).is_empty());
-    assert!(model::commands_due(&alone).is_empty());
+    assert!(model::commands_due(&left.group, &ties.policy).is_empty());
+    assert!(model::commands_due(&alone, &ties.policy).is_empty());
 
     // The new item is at the version at which the old command was sent.
     let bug = ties.own(BUG, "open");
     let bug = ties.edit(&bug, BUG, "closed/completed", 10).group;
     let group = ties.tied(&bug, &alone);
     assert_eq!(group.item.version, Version(2));
-    let due = model::commands_due(&group);
+    let due = model::commands_due(&group, &ties.policy);
     assert_eq!(due.iter().map(|one| one.native.as_str()).collect::<Vec<_>>(), ["done"], "never what the old item was");
     assert!(due[0].expects.iter().any(|native| native.as_str() == "in_progress"), "the old write may land yet");
 

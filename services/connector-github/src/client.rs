@@ -97,7 +97,7 @@ impl Connector for Github {
         let (seen, extra) = match of {
             Of::Issue => {
                 let issue: Issue = json_of(&self.api.ask(&encode::issue(&at), "read").await?)?;
-                (issue.observation(&self.terms, Source::Poll)?, Value::Null)
+                (issue.observation(&self.terms, Source::Poll)?, json!({"node": issue.node_id}))
             }
             Of::PullRequest => {
                 let pull = self.pull(&at, "read").await?;
@@ -115,7 +115,7 @@ impl Connector for Github {
         // Before and after: a page may be read meanwhile.
         self.sights().wrote(&command.record, self.process.now_ms());
         let written = match of {
-            Of::Issue => self.write_issue(&at, &command.native, &reading.observation.native).await,
+            Of::Issue => self.write_issue(&at, &command.native, reading).await,
             Of::PullRequest => self.write_pull(&at, &command.native, reading).await,
         };
         self.sights().wrote(&command.record, self.process.now_ms());
@@ -292,25 +292,31 @@ impl Github {
         Pull::of_rest(&json_of(&self.api.ask(&encode::pull_by_rest(at), class).await?)?)
     }
 
-    async fn write_issue(&self, at: &Address, wanted: &Native, shown: &Native) -> Result<Written, Failure> {
-        let call = encode::set_issue(at, wanted)?;
-        let issue: Issue = json_of(&self.api.ask(&call, "write").await?)?;
-        // A closed issue keeps the reason that it was closed for: GitHub takes another only along with a change of state.
-        if issue.native()? != *wanted && issue.state == "closed" && shown.as_str() != "open" {
-            if self.api.login().is_none() {
-                // The webhook of opening it would look like a person's edit.
-                let why = format!(
-                    "{at} is {shown}, and only an app's or bot's credential can make it {wanted}; see github.bot_login"
-                );
-                return Err(Failure::refused("reason_kept", why));
-            }
-            let data = self.api.graphql(&encode::change_reason(&issue.node_id, wanted)?, "write").await?;
-            let closed = Closed::deserialize(&data["closeIssue"]["issue"]).map_err(|error| malformed(&error))?;
-            let (position, _) = decode::moment(&closed.updated_at)?;
-            return Ok(Written { native: closed.native()?, position: Some(position) });
+    async fn write_issue(&self, at: &Address, wanted: &Native, reading: &Reading) -> Result<Written, Failure> {
+        let shown = &reading.observation.native;
+        if [shown, wanted].iter().all(|native| native.as_str() != "open") {
+            return self.change_reason(at, wanted, reading).await;
         }
+        let issue: Issue = json_of(&self.api.ask(&encode::set_issue(at, wanted)?, "write").await?)?;
         let (position, _) = decode::moment(&issue.updated_at)?;
         Ok(Written { native: issue.native()?, position: Some(position) })
+    }
+
+    /// A closed issue keeps the reason that it was closed for: GitHub takes another only along with a change of state.
+    async fn change_reason(&self, at: &Address, wanted: &Native, reading: &Reading) -> Result<Written, Failure> {
+        if self.api.login().is_none() {
+            // The webhook of opening it would look like a person's edit.
+            let shown = &reading.observation.native;
+            let why = format!(
+                "{at} is {shown}, and only an app's or bot's credential can make it {wanted}; see github.bot_login"
+            );
+            return Err(Failure::refused("reason_kept", why));
+        }
+        let node = reading.extra["node"].as_str().unwrap_or_default();
+        let data = self.api.graphql(&encode::change_reason(node, wanted)?, "write").await?;
+        let closed = Closed::deserialize(&data["closeIssue"]["issue"]).map_err(|error| malformed(&error))?;
+        let (position, _) = decode::moment(&closed.updated_at)?;
+        Ok(Written { native: closed.native()?, position: Some(position) })
     }
 
     async fn write_pull(&self, at: &Address, wanted: &Native, reading: &Reading) -> Result<Written, Failure> {

@@ -192,7 +192,7 @@ impl<'a> Ledger<'a> {
 
     /// A message that was taken before: what it led to is published again.
     fn again(&mut self, group: Group, receipt: Receipt) -> Verdict {
-        let commands = model::commands_due(&group);
+        let commands = model::commands_due(&group, self.policy);
         let verdict = Verdict::Redelivered;
         self.settle(Resolved { group, verdict, rows: vec![], commands, conflicts: vec![] }, receipt)
     }

@@ -63,6 +63,11 @@ async fn edit(world: &World, place: usize, random: &mut StdRng) -> anyhow::Resul
     }
 }
 
+/// The second in which a piece's issue on GitHub last changed.
+fn updated_at(world: &World, place: usize) -> anyhow::Result<serde_json::Value> {
+    Ok(world.github.issue(REPO, world.pieces[place].issue)?["updated_at"].clone())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_sweep_makes_everything_agree()
 -> anyhow::Result<()> {
@@ -82,11 +87,15 @@ async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_swe
             });
         }
         let before = standing(world).await?;
-        let (mut last, mut edits) = (BTreeMap::new(), [0; PIECES]);
+        let (mut last, mut edits, mut doubtful) = (BTreeMap::new(), [0; PIECES], [0; PIECES]);
         for _ in 0..EDITS {
             let place = random.random_range(0..PIECES);
+            let shown = updated_at(world, place)?;
             last.insert(place, edit(world, place, &mut random).await?);
             edits[place] += 1;
+            // Of edits within one of GitHub's seconds nobody can tell which webhook is the older one: an edit may be heard again.
+            let on_github = matches!(editor(place), Editor::Github | Editor::Anyone);
+            doubtful[place] += u64::from(on_github && shown == updated_at(world, place)?);
             // People do not wait for each other, and nobody edits a thousand times in one instant.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
         }
@@ -103,17 +112,19 @@ async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_swe
             (all.len(), dropped)
         });
         eprintln!("webhooks and those lost: Linear {:?}, GitHub {:?}", counted[0], counted[1]);
-        for ((piece, edits), (before, after)) in
+        let edits = edits.into_iter().zip(doubtful);
+        for ((piece, (edits, doubtful)), (before, after)) in
             world.pieces.iter().zip(edits).zip(before.iter().zip(standing(world).await?))
         {
             let (changes, writes) = (after.version - before.version, after.writes - before.writes);
             let key = &piece.key;
-            if changes > edits {
+            if changes > edits + doubtful {
                 let observed = oracle::observed(world, piece).await?;
                 bail!("{key} changed {changes} times, and was edited {edits} times; observed:\n{observed}");
             }
-            // Three records, each told of each change at most once; the table counts people's updates with ours.
-            ensure!(writes <= 3 * changes + edits, "{key} changed {changes} times, and was written {writes} times");
+            // Three records, each told of each change at most once, but that a closed issue is opened and closed to have another
+            // reason; the table counts people's updates with ours.
+            ensure!(writes <= 4 * changes + edits, "{key} changed {changes} times, and was written {writes} times");
         }
         for (place, possible) in last {
             if editor(place) == Editor::Anyone {

@@ -66,7 +66,7 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
         // The older one, or another item's, may have taken the newest one's place on the bus.
         let other = |newest: &Sent| newest.version > report.version || newest.mode != report.mode;
         let overtaken = newest.is_some_and(other) || report.version > group.item.version;
-        let again = overtaken.then(|| resolved.group.again(place, receipt.sequence)).flatten();
+        let again = overtaken.then(|| resolved.group.again(place, policy, receipt.sequence)).flatten();
         resolved.commands.extend(again);
     }
     resolved

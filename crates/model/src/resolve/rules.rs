@@ -29,7 +29,7 @@ pub(super) fn redelivered(turn: &mut Turn) -> Option<Verdict> {
     if turn.group.take(&turn.observation.record, turn.receipt) {
         return None;
     }
-    turn.commands = commands_due(&turn.group);
+    turn.commands = commands_due(&turn.group, turn.policy);
     Some(Verdict::Redelivered)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
     let shows = turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle);
     let unmapped = turn.lens.normal(native).is_none();
     let link = &mut turn.group.links[turn.index];
-    let version = version.or_else(|| link.late_echo(native, Origin::Unknown));
+    let version = version.or_else(|| link.late_echo(native, Origin::Unknown, &turn.lens));
     // A version that the item has not reached is another item's, to which the record was tied before.
     if let Some(version) = version.filter(|version| *version <= current) {
         link.land(version, CommandMode::Tell);
@@ -158,11 +158,11 @@ pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
 pub(super) fn late_echo(turn: &mut Turn) -> Option<Verdict> {
     let (native, position) = (&turn.observation.native, turn.observation.position);
     let origin = turn.observation.origin;
-    let link = turn.link();
+    let link = &mut turn.group.links[turn.index];
     if link.native == *native {
         return None;
     }
-    let version = link.late_echo(native, origin)?;
+    let version = link.late_echo(native, origin, &turn.lens)?;
     if link.sent.iter().all(|sent| sent.mode == CommandMode::Show || sent.version <= version) {
         // No newer write will be reported.
         link.land(version, CommandMode::Tell);

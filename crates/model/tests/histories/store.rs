@@ -65,7 +65,7 @@ impl Store {
             .link(&observation.record)
             .is_some_and(|link| link.sequences[receipt.lane as usize] >= receipt.sequence);
         if taken {
-            let commands = commands_due(&group);
+            let commands = commands_due(&group, policy);
             return Outcome { item: Some(group.item.id), verdict: Verdict::Redelivered, rows: vec![], commands };
         }
         if let Intent::Link(other) = &observation.intent

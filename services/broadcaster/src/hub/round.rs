@@ -122,7 +122,10 @@ mod tests {
                 let wanted: Vec<u8> = wanted.flat_map(|(_, event)| event.bytes(Form::Json).to_vec()).collect();
                 assert!(got == wanted, "{sizes:?} {mask:x}");
                 assert_eq!(chunks.iter().map(|chunk| chunk.events).sum::<u32>(), mask.count_ones());
-                assert!(chunks.iter().all(|chunk| chunk.bytes.len() < JOINED + 51_000), "what is begun and one message");
+                assert!(
+                    chunks.iter().all(|chunk| chunk.bytes.len() < JOINED + 51_000),
+                    "what is begun and one message"
+                );
                 let mut left = mask;
                 for chunk in chunks.iter() {
                     for _ in 0..chunk.events {
