@@ -1,6 +1,7 @@
 //! The sandboxes and the services: two processes of the one executable.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +42,9 @@ pub struct Sandbox {
     pub addresses: Value,
 }
 
+/// The file that a shell reads to speak to what runs with its settings.
+const ENVIRONMENT: &str = "up.env";
+
 impl Services {
     /// Starts the sandboxes unless the systems are real, then the services.
     pub fn start(
@@ -65,8 +69,9 @@ impl Services {
         command.env("NATS_URL", &servers.nats.url).env("DATABASE_URL", &servers.postgres.url);
         config::environment(&mut command, port)?;
         if let Some(config) = &config {
-            command.arg("--config").arg(config);
+            command.env("LOCKSTEP_CONFIG", config);
         }
+        files::write_private(&folder.join(ENVIRONMENT), &exports(&command))?;
         let ready = ready_file(folder, "lockstep")?;
         command.arg("--ready-file").arg(&ready);
         let mut lockstep = Process::start("lockstep", command, folder, Ending::orderly(Signal::INT, 30))?;
@@ -123,6 +128,16 @@ impl Sandbox {
     }
 }
 
+/// Lines for a shell that give a command the settings of the services.
+fn exports(command: &Command) -> String {
+    let line = |(name, value): (&OsStr, Option<&OsStr>)| {
+        let name = name.to_string_lossy();
+        let quoted = |value: &OsStr| value.to_string_lossy().replace('\'', r"'\''");
+        value.map_or_else(|| format!("unset {name}\n"), |value| format!("export {name}='{}'\n", quoted(value)))
+    };
+    command.get_envs().map(line).collect()
+}
+
 /// Points the connectors at the sandboxes, with the sandboxes' credentials and no others.
 fn sandbox_environment(command: &mut Command, addresses: &Value, credentials: &Credentials) {
     without_real_credentials(command);
@@ -162,4 +177,16 @@ fn ready_file(folder: &Path, name: &str) -> Result<PathBuf> {
 /// What the file says once it is whole.
 fn read(file: &Path) -> Option<Value> {
     serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_settings_as_they_are() {
+        let mut command = Command::new("true");
+        command.env("A", "it's $HOME").env_remove("B");
+        assert_eq!(exports(&command), "export A='it'\\''s $HOME'\nunset B\n");
+    }
 }
