@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::refused::Wrong;
 
+/// PostgreSQL keeps no such text.
+pub(crate) const NO_NUL: &str = "must not contain the character U+0000";
+
 /// How long a name may be, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// How long a text may be, in bytes.
@@ -36,6 +39,9 @@ pub(crate) fn read(
 pub(crate) fn check(field: &str, key: &str, text: &str) -> Result<(), Wrong> {
     if !(1..=NAME_BYTES_MAX).contains(&key.len()) {
         return Err(Wrong::new(field, format!("must have keys of 1 to {NAME_BYTES_MAX} bytes")));
+    }
+    if key.contains('\0') || text.contains('\0') {
+        return Err(Wrong::new(field, NO_NUL));
     }
     if text.len() > TEXT_BYTES_MAX {
         return Err(Wrong::new(&format!("{field}.{key}"), format!("is over {TEXT_BYTES_MAX} bytes")));

@@ -62,8 +62,16 @@ impl Wrong {
 
     /// What serde found, with its place.
     pub(crate) fn of(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
-        let field = error.path().to_string();
-        Self::new(if field == "." { "" } else { &field }, error.into_inner().to_string())
+        let (path, why) = (error.path().to_string(), error.into_inner().to_string());
+        let place = if path == "." { String::new() } else { path };
+        // What is missing has no place of its own in serde's account.
+        let missing = why.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let field = match missing {
+            Some(missing) if place.is_empty() => missing.to_owned(),
+            Some(missing) => format!("{place}.{missing}"),
+            None => place,
+        };
+        Self { field, why }
     }
 
     /// A word that is none of those that can stand there.

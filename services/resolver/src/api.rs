@@ -68,7 +68,16 @@ fn unavailable(error: sqlx::Error) -> Problem {
     Problem::unavailable("store_unavailable", "PostgreSQL did not answer; try again")
 }
 
+/// PostgreSQL keeps no text with U+0000, and so finds none.
+fn findable(text: &str) -> Result<(), Problem> {
+    if text.contains('\0') {
+        return Err(Problem::bad_request("text_bad", "what is looked for must not contain the character U+0000"));
+    }
+    Ok(())
+}
+
 async fn find(state: &State, name: &str) -> Result<Group, Problem> {
+    findable(name)?;
     let found = state.store.item(name).await.map_err(unavailable)?;
     found.ok_or_else(|| {
         let detail = format!("no item has the id or identifier {name:?}, and no record of that name was seen");
@@ -88,6 +97,7 @@ struct Listing {
 async fn items(state: Shared, Query(listing): Query<Listing>) -> Answer {
     let lifecycle = listing.lifecycle.map(LifecycleName::new).transpose();
     let lifecycle = lifecycle.map_err(|error| Problem::bad_request("lifecycle_bad", error.to_string()))?;
+    findable(listing.q.as_deref().unwrap_or_default())?;
     let filter = ItemFilter { after: listing.after.map(ItemId), text: listing.q, lifecycle };
     let limit = listing.limit.unwrap_or(100).clamp(1, PAGE_MAX);
     let groups = state.store.items(&filter, limit).await.map_err(unavailable)?;

@@ -129,7 +129,7 @@ fn what_is_wrong_is_named_by_field() {
     ] {
         assert_eq!(with(&more).unwrap_err(), field, "{more}");
     }
-    assert_eq!(seen(json!({"status": "idle"})).unwrap_err(), "");
+    assert_eq!(seen(json!({"status": "idle"})).unwrap_err(), "agentId");
     let refused = all(vec![event(), json!({"agentId": "a"})]).unwrap_err();
     assert_eq!((refused.fault, refused.code, &refused.errors[0]["index"]), (Fault::Content, "bad_events", &json!(1)));
     assert_eq!(seen(json!({"agentId": "a", "status": "idle"})).unwrap().observation.native.as_str(), "idle");

@@ -15,7 +15,7 @@ use crate::{Context, ID, is_id, metadata, moment};
 
 /// What a status may say. Names that are not here are refused: a misspelt one would be lost in silence.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "must be an object")]
 struct Entry {
     /// `system/kind/id`, or the three apart.
     record: Option<String>,
@@ -71,6 +71,11 @@ pub(super) fn ready(status: Value, index: usize, context: &Context<'_>) -> Resul
         None | Some(Value::Null) => context.now_ms,
         Some(moment) => moment::read(moment).map_err(|why| Wrong::new("occurred_at", why))?,
     };
+    for (field, text) in [("title", &entry.title), ("url", &entry.url)] {
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(Wrong::new(field, metadata::NO_NUL));
+        }
+    }
     let lane = lane(&entry)?;
     let message = v1::Observation {
         // Two senders may count alike; the record keeps their ids apart on the bus.

@@ -109,6 +109,10 @@ fn what_is_wrong_is_named_by_field() {
         (json!({"id": "two words"}), "id"),
         (json!({"id": "x".repeat(129)}), "id"),
         (json!({"stauts": "running"}), "stauts"),
+        (json!({"title": "a\u{0}b"}), "title"),
+        (json!({"url": "a\u{0}b"}), "url"),
+        (json!({"metadata": {"a": "\u{0}"}}), "metadata"),
+        (json!({"actor": {"id": "7"}}), "actor"),
     ];
     for (case, expected) in cases {
         assert_eq!(field(with(&case)), expected, "{case}");
@@ -144,6 +148,14 @@ fn one_wrong_status_keeps_the_whole_request_out() {
     let mut same = good;
     same["id"] = json!("once");
     assert!(ready(vec![same.clone(), same], &context).is_err());
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let (field, why) = one(json!({"record": "a/b/c"})).unwrap_err();
+    assert_eq!((field.as_str(), why.as_str()), ("status", "missing field `status`"));
+    let (_, why) = one(json!([])).unwrap_err();
+    assert!(why.contains("must be an object"), "{why}");
 }
 
 #[test]

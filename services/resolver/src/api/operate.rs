@@ -110,6 +110,9 @@ pub(super) async fn pick(state: Shared, Path(id): Path<Uuid>, Json(body): Json<P
     say(&state, &group, None, Intent::Pick(ConflictId(id), body.candidate), body.actor).await
 }
 
+/// How long the name of who speaks may be.
+const ACTOR_BYTES_MAX: usize = 256;
+
 /// Publishes an operator's word about an item, by way of one of its records.
 async fn say(
     state: &State,
@@ -118,6 +121,10 @@ async fn say(
     intent: Intent,
     actor: Option<String>,
 ) -> Accepted {
+    if actor.as_ref().is_some_and(|name| name.len() > ACTOR_BYTES_MAX || name.chars().any(char::is_control)) {
+        let detail = format!("an actor has at most {ACTOR_BYTES_MAX} bytes and no control characters");
+        return Err(Problem::unprocessable("actor_bad", detail));
+    }
     let first = group.links.first().map(|link| link.record.clone());
     let record = about.or(first).ok_or_else(|| Problem::conflict("item_empty", "the item has no records"))?;
     let native = match &intent {
