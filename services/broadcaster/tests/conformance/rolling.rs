@@ -16,7 +16,7 @@ use super::crowd::allow_files;
 use super::frame::{CLOSE, PING, PONG, TEXT, frame};
 
 const CLIENTS: u32 = 5_000;
-const BROADCASTERS: usize = 3;
+const BROADCASTERS: u32 = 3;
 /// How often something is told meanwhile.
 const EVERY: Duration = Duration::from_millis(100);
 /// For how long a broadcaster that stops lets its clients go.
@@ -72,13 +72,13 @@ async fn a_rolling_restart_under_five_thousand_clients_loses_and_repeats_nothing
             balancer.add(place);
         }
     };
-    let told = telling_until(&world, restarting).await;
+    let told = telling_until(&world, Box::pin(restarting)).await;
     println!("{BROADCASTERS} broadcasters restarted in {:?}, {told} changes told meanwhile", began.elapsed());
     last.send_replace(told + 1);
     world.announce(1, told + 1).await;
     let moved = timeout(PATIENCE, clients.join_all()).await.expect("all hear everything");
     // Each broadcaster was stopped while it had clients, and nobody was with the same one before and after.
-    assert!(moved.iter().all(|moved| (1..=2 * BROADCASTERS as u32).contains(moved)), "{moved:?}");
+    assert!(moved.iter().all(|moved| (1..=2 * BROADCASTERS).contains(moved)), "{moved:?}");
     println!("all heard everything after {:?}; {} connections moved", began.elapsed(), moved.iter().sum::<u32>());
 }
 
@@ -127,7 +127,7 @@ async fn follow(balancer: Arc<Balancer>, joined: Arc<Semaphore>, last: watch::Re
             let after = |name: &str| text.split_once(&format!("\"{name}\":")).map(|(_, value)| value);
             match after("type").and_then(|value| value.split('"').nth(1)).expect("every message has a type") {
                 "subscribed" if position.is_empty() => {
-                    position = after("position").and_then(|value| value.split('"').nth(1)).unwrap().to_owned();
+                    after("position").and_then(|value| value.split('"').nth(1)).unwrap().clone_into(&mut position);
                     joined.add_permits(1);
                 }
                 "subscribed" => assert!(text.contains("\"resumed\":true"), "{text}"),
@@ -135,7 +135,7 @@ async fn follow(balancer: Arc<Balancer>, joined: Arc<Semaphore>, last: watch::Re
                     let version = after("version").and_then(|value| value.split([',', '}']).next()).unwrap();
                     assert_eq!(version.parse(), Ok(heard + 1), "each once and in order");
                     heard += 1;
-                    position = after("position").and_then(|value| value.split('"').nth(1)).unwrap().to_owned();
+                    after("position").and_then(|value| value.split('"').nth(1)).unwrap().clone_into(&mut position);
                     if heard == *last.borrow() {
                         return moved;
                     }

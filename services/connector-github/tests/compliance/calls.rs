@@ -6,7 +6,6 @@ use model::{Key, Origin, RecordRef};
 use runtime::config::Secret;
 use sandbox::faults::Faults;
 use sandbox::github::{GithubLimits, GithubSandbox, PullAction};
-use serde_json::Value;
 
 use crate::world::{REPO, TOKEN, command, connector, connector_with, issue, newest, pull, server, write};
 
