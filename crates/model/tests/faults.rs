@@ -70,6 +70,23 @@ fn manual_means_manual_and_a_hold_collects_until_a_pick_ends_it() {
 }
 
 #[test]
+fn a_hold_forgets_what_a_record_wanted_once_it_shows_what_the_item_is() {
+    let mut policy = policy();
+    policy.strategy = Strategy::Manual;
+    let mut scene = Scene::new(policy, &[(ISSUE, "Todo"), (BUG, "open"), (TASK, "todo")]);
+    scene.edit(ISSUE, "Done", 10);
+    assert_eq!(scene.edit(TASK, "in_review", 10), Verdict::Conflict);
+    assert_eq!(scene.edit(TASK, "done", 11), Verdict::JoinedHold);
+    let conflict = scene.group.conflict.clone().unwrap();
+    let wanted: Vec<_> =
+        conflict.candidates.iter().map(|one| (one.record.to_string(), one.status.to_string())).collect();
+    assert_eq!(wanted, [(ISSUE.to_owned(), "done".to_owned()), (TASK.to_owned(), "done".to_owned())]);
+    assert_eq!(scene.last.as_ref().unwrap().rows[0].kind, RowKind::Candidate, "the edit is in the history");
+    assert_eq!(scene.edit(BUG, "closed/completed", 12), Verdict::Agreed, "who has no say there agrees as ever");
+    assert!(scene.group.item.held.is_some());
+}
+
+#[test]
 fn a_force_ends_a_hold() {
     let mut policy = policy();
     policy.strategy = Strategy::Manual;

@@ -135,6 +135,12 @@ impl Turn<'_> {
         self.row(RowKind::Candidate, Some(status), meant, reason);
     }
 
+    /// Whether the record has its say in the conflict that holds the item.
+    pub(super) fn is_candidate(&self) -> bool {
+        let record = &self.observation.record;
+        self.group.conflict.as_ref().is_some_and(|conflict| conflict.candidates.iter().any(|one| one.record == *record))
+    }
+
     /// Adds what came to the conflict that holds the item.
     pub(super) fn join(&mut self, meant: &Status) {
         let candidate = self.theirs(meant);

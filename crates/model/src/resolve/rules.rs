@@ -141,6 +141,12 @@ pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
         return None;
     }
     let (status, version) = (turn.group.item.status.clone(), turn.group.item.version);
+    let news = turn.link().native != *native;
+    if news && turn.is_candidate() && turn.lens.shows_status(native, &status) {
+        // What the record wanted in the conflict it wants no more.
+        turn.join(&status);
+        return Some(Verdict::JoinedHold);
+    }
     let link = &mut turn.group.links[turn.index];
     let folded = link.native != *native && !turn.lens.shows_status(native, &status);
     link.show(native, position);
