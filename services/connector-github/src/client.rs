@@ -163,7 +163,9 @@ impl Connector for Github {
         let read_at_ms = answered.date_ms().unwrap_or_else(|| self.process.now_ms());
         // Where nothing is known yet there is nothing that a page could be behind.
         let settled_at_ms = (!first || !self.hears).then_some(read_at_ms);
-        let (observations, unreadable) = self.seen(repository, &issues, settled_at_ms).await?;
+        let (observations, unreadable, left_out) = self.seen(repository, &issues, settled_at_ms).await?;
+        // What is left out must be read again, though the page stays as it is.
+        let etag = etag.filter(|_| !left_out);
         let changed: Vec<String> =
             issues.iter().filter_map(|issue| issue["updated_at"].as_str().map(str::to_owned)).collect();
         let full = issues.len() >= encode::PAGE;
@@ -233,13 +235,13 @@ impl Github {
 
     /// What a page of a list shows, and what on it cannot be read. A list does not tell a pull request's branch and reviews, so
     /// those are read one by one.
-    /// With `settled_at_ms`, what changed so shortly before that another edit may share its second is left out.
+    /// With `settled_at_ms`, what changed so shortly before that another edit may share its second is left out; and whether anything was.
     async fn seen(
         &self,
         repository: &str,
         issues: &[Value],
         settled_at_ms: Option<i64>,
-    ) -> Result<(Vec<Observation>, Vec<Unreadable>), Failure> {
+    ) -> Result<(Vec<Observation>, Vec<Unreadable>, bool), Failure> {
         let one = async |issue: &Value| match self.seen_one(issue).await {
             Ok(seen) => Ok(Some(Ok(seen))),
             Err(Failure::Gone { .. }) => Ok(None),
@@ -253,13 +255,13 @@ impl Github {
         let all: Vec<Option<Result<Observation, Unreadable>>> =
             stream::iter(issues).map(one).buffered(READS_MAX).try_collect().await?;
         let (now, mut sights) = (self.process.now_ms(), self.sights());
-        let (mut seen, mut unreadable) = (Vec::new(), Vec::new());
+        let (mut seen, mut unreadable, mut left_out) = (Vec::new(), Vec::new(), false);
         for one in all.into_iter().flatten() {
             match one {
                 // A page is a moment old: in a second that is not over it may show a write of ours from before the last one, and
                 // nothing tells it from a person's edit. The next sweep reads it again.
-                Ok(one) if sights.is_better_known(&one, now) => {}
-                Ok(one) if settled_at_ms.is_some_and(|at| is_unsettled(one.occurred_at, at)) => {}
+                Ok(one) if sights.is_better_known(&one, now) => left_out = true,
+                Ok(one) if settled_at_ms.is_some_and(|at| is_unsettled(one.occurred_at, at)) => left_out = true,
                 Ok(one) => seen.push(one),
                 Err(one) => unreadable.push(one),
             }
@@ -267,7 +269,7 @@ impl Github {
         for seen in &mut seen {
             sights.name(seen, now);
         }
-        Ok((seen, unreadable))
+        Ok((seen, unreadable, left_out))
     }
 
     async fn seen_one(&self, issue: &Value) -> Result<Observation, Failure> {

@@ -77,7 +77,6 @@ fn findable(text: &str) -> Result<(), Problem> {
 }
 
 async fn find(state: &State, name: &str) -> Result<Group, Problem> {
-    findable(name)?;
     let found = state.store.item(name).await.map_err(unavailable)?;
     found.ok_or_else(|| {
         let detail = format!("no item has the id or identifier {name:?}, and no record of that name was seen");
