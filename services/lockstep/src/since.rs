@@ -56,7 +56,10 @@ fn ago_ms(words: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Arguments;
 
     /// 2026-11-20T12:00:00Z
     const NOON: i64 = 1_795_176_000_000;
@@ -77,6 +80,11 @@ mod tests {
     fn what_names_none_is_refused() {
         for words in ["", "d", "7", "yesterday", "-7d", "2026-13-01", "99999999999d", "7ü", "2026-11-20T13:00:00Z"] {
             assert!(moment(words, Timestamp(NOON)).is_err(), "{words}");
+        }
+        for words in ["d", "7", "yesterday", "-7d", "2026-13-01", "99999999999d", "7ü", "9999-01-01"] {
+            let said = ["lockstep", "sync", "linear", &format!("--since={words}")];
+            let refused = Arguments::try_parse_from(said).unwrap_err().to_string();
+            assert!(refused.contains(words) && refused.contains("--since"), "{refused}");
         }
     }
 }
