@@ -61,9 +61,13 @@ pub struct Client {
 impl Client {
     /// A connection over which nothing has been said.
     pub async fn open(address: SocketAddr) -> Self {
-        let stream = timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap();
+        Self::maybe_open(address).await.expect("the server takes connections")
+    }
+
+    async fn maybe_open(address: SocketAddr) -> Option<Self> {
+        let stream = timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().ok()?;
         stream.set_nodelay(true).unwrap();
-        Self { stream, bytes: Vec::new(), inflate: None }
+        Some(Self { stream, bytes: Vec::new(), inflate: None })
     }
 
     /// An upgraded connection.
@@ -76,10 +80,8 @@ impl Client {
 
     /// The same, or nothing where no new clients are taken.
     pub async fn reach(address: SocketAddr) -> Option<Self> {
-        let stream = timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().ok()?;
-        stream.set_nodelay(true).unwrap();
-        let mut client = Self { stream, bytes: Vec::new(), inflate: None };
-        client.send(format!("{}\r\n\r\n", request(address).join("\r\n")).as_bytes()).await;
+        let mut client = Self::maybe_open(address).await?;
+        client.request(&request(address)).await;
         (client.maybe_head().await?.status == 101).then_some(client)
     }
 
@@ -98,8 +100,12 @@ impl Client {
 
     /// Sends a request, and reads the head of the answer.
     pub async fn ask(&mut self, lines: &[String]) -> Head {
-        self.send(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await;
+        self.request(lines).await;
         self.head().await
+    }
+
+    async fn request(&mut self, lines: &[String]) {
+        self.send(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await;
     }
 
     /// Reads the head of an answer.
