@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures_util::TryStreamExt;
 use model::Lane;
 
-use crate::received::Duty;
 use crate::topology::STREAMS;
 use crate::{Bus, Received, Stream};
 
@@ -65,36 +63,13 @@ impl Bus {
 
     /// The last message on a subject, which may have wildcards. Nothing to acknowledge.
     pub async fn last_message(&self, stream: Stream, subject: &str) -> anyhow::Result<Option<Received>> {
-        let handle = self.server.nats()?.get_stream_no_info(stream.name()).await?;
-        match handle.direct_get_last_for_subject(subject).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.server.last(stream, subject).await
     }
 
     /// The message with a sequence, if it is still there. Nothing to acknowledge.
     pub async fn peek(&self, stream: Stream, sequence: u64) -> anyhow::Result<Option<Received>> {
         let handle = self.server.nats()?.get_stream_no_info(stream.name()).await?;
-        match handle.direct_get(sequence).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-fn stored(message: async_nats::jetstream::message::StreamMessage) -> Received {
-    let subject = message.subject.to_string();
-    Received {
-        lane: lane_of(&subject),
-        subject,
-        payload: message.payload,
-        sequence: message.sequence,
-        delivered: 0,
-        published_at_ms: i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-        headers: Some(message.headers),
-        duty: Duty::None,
+        crate::server::found(handle.direct_get(sequence).await)
     }
 }
 

@@ -21,6 +21,7 @@ pub mod simulation;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod ticket;
+mod told;
 pub mod topology;
 
 pub use config::Config;
@@ -33,4 +34,5 @@ pub use outgoing::{Outgoing, headers};
 pub use publish::PublishError;
 pub use received::{Received, ack_all};
 pub use share::Share;
+pub use told::Told;
 pub use topology::Stream;

@@ -1,6 +1,6 @@
 //! Publishes with JetStream's acknowledgement awaited; what is not acknowledged in time goes out again under the same id.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -51,19 +51,33 @@ impl Bus {
     /// A message that must go out again may come behind its successors: those of one record are told apart by their
     /// positions and versions. When this fails, any of them may have been stored; publish all of them again.
     pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
-        let deadline = Instant::now() + Duration::from_millis(self.config.publish_timeout_ms);
+        let all = (0..messages.len()).collect();
+        self.publish_rounds(&messages, vec![all]).await
+    }
+
+    /// The same, but of one subject only one is under way: one that must go out again never comes behind its successors, and
+    /// when this fails the first ones of each subject may have been stored. As many round trips as one subject has messages,
+    /// each with the configured time.
+    pub async fn publish_in_order(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
+        self.publish_rounds(&messages, rounds(&messages)).await
+    }
+
+    async fn publish_rounds(&self, messages: &[Outgoing], rounds: Vec<Vec<usize>>) -> Result<Vec<u64>, PublishError> {
         let trace = trace();
         let mut sequences = vec![0; messages.len()];
-        let mut due: Vec<usize> = (0..messages.len()).collect();
-        loop {
-            let (failed, why) = self.attempt_all(&messages, &due, &trace, &mut sequences).await?;
-            let Some(&first) = failed.first() else { return Ok(sequences) };
-            if Instant::now() + PAUSE >= deadline {
-                return Err(PublishError::TimedOut { subject: messages[first].subject.clone(), why });
+        for mut due in rounds {
+            let deadline = Instant::now() + Duration::from_millis(self.config.publish_timeout_ms);
+            loop {
+                let (failed, why) = self.attempt_all(messages, &due, &trace, &mut sequences).await?;
+                let Some(&first) = failed.first() else { break };
+                if Instant::now() + PAUSE >= deadline {
+                    return Err(PublishError::TimedOut { subject: messages[first].subject.clone(), why });
+                }
+                tokio::time::sleep(PAUSE).await;
+                due = failed;
             }
-            tokio::time::sleep(PAUSE).await;
-            due = failed;
         }
+        Ok(sequences)
     }
 
     /// One attempt at the messages that are due. Those that failed, and why the last of them did.
@@ -121,6 +135,21 @@ impl Bus {
     }
 }
 
+/// The messages' places, no subject twice in a round. There are as many rounds as the subject with the most has messages.
+fn rounds(messages: &[Outgoing]) -> Vec<Vec<usize>> {
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    let mut before: HashMap<&str, usize> = HashMap::with_capacity(messages.len());
+    for (place, message) in messages.iter().enumerate() {
+        let round = before.entry(&message.subject).or_default();
+        match rounds.get_mut(*round) {
+            Some(places) => places.push(place),
+            None => rounds.push(vec![place]),
+        }
+        *round += 1;
+    }
+    rounds
+}
+
 /// The current span's trace context: the same for all messages of one call.
 fn trace() -> Vec<(String, String)> {
     let mut headers = Vec::new();
@@ -145,4 +174,17 @@ fn prepared(message: &Outgoing, trace: &[(String, String)]) -> HeaderMap {
 /// A header's value must not hold line ends; ids come from outside too.
 fn one_line(value: &str) -> String {
     value.replace(['\r', '\n'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_goes_out_only_after_all_before_it_on_its_subject() {
+        let on = |subject: &str| Outgoing::new(subject.to_owned(), String::new(), "");
+        let messages = [on("a"), on("a"), on("b"), on("a"), on("c"), on("b")];
+        assert_eq!(rounds(&messages), [vec![0, 2, 4], vec![1, 5], vec![3]]);
+        assert!(rounds(&[]).is_empty());
+    }
 }

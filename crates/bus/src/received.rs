@@ -64,6 +64,20 @@ impl Received {
         })
     }
 
+    /// A stored message that is only looked at. Nothing to acknowledge.
+    pub(crate) fn looked_at(subject: String, payload: Bytes, headers: HeaderMap, sequence: u64, at_ms: i64) -> Self {
+        Self {
+            lane: crate::lag::lane_of(&subject),
+            subject,
+            payload,
+            sequence,
+            delivered: 0,
+            published_at_ms: at_ms,
+            headers: Some(headers),
+            duty: Duty::None,
+        }
+    }
+
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)

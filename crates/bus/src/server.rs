@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::kv;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::stream::{DirectGetError, DirectGetErrorKind};
 use async_nats::{HeaderMap, Subject, jetstream};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use crate::Stream;
 #[cfg(feature = "simulation")]
 use crate::simulation::{Answer, Connection};
+use crate::{Received, Stream};
 
 pub(crate) use consumers::{Delivered, Messages};
 pub(crate) use keys::Keys;
@@ -112,7 +113,27 @@ pub(crate) struct About {
     /// Which life of it this is.
     pub(crate) epoch: String,
     pub(crate) messages: u64,
+    /// The sequence of its first message, and when that was stored, in milliseconds since 1970.
+    pub(crate) first: u64,
+    pub(crate) first_at_ms: i64,
     pub(crate) last: u64,
+}
+
+/// A message that was asked for by itself, if it is there.
+pub(crate) fn found(answer: Result<StreamMessage, DirectGetError>) -> anyhow::Result<Option<Received>> {
+    match answer {
+        Ok(one) => {
+            let at_ms = milliseconds(one.time.unix_timestamp_nanos());
+            Ok(Some(Received::looked_at(one.subject.to_string(), one.payload, one.headers, one.sequence, at_ms)))
+        }
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Milliseconds of so many nanoseconds.
+fn milliseconds(nanoseconds: i128) -> i64 {
+    i64::try_from(nanoseconds / 1_000_000).unwrap_or(0)
 }
 
 impl Server {
@@ -151,12 +172,46 @@ impl Server {
             Self::Nats(nats) => {
                 let info = nats.jetstream.get_stream_no_info(stream.name()).await?.get_info().await?;
                 let epoch = info.created.unix_timestamp_nanos().to_string();
-                Ok(About { epoch, messages: info.state.messages, last: info.state.last_sequence })
+                let state = info.state;
+                Ok(About {
+                    epoch,
+                    messages: state.messages,
+                    first: state.first_sequence,
+                    first_at_ms: milliseconds(state.first_timestamp.unix_timestamp_nanos()),
+                    last: state.last_sequence,
+                })
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => connection.about(stream.name()).await.map_err(anyhow::Error::msg),
+        }
+    }
+
+    /// The first message on a subject from this sequence on; the subject may have wildcards.
+    pub(crate) async fn next(&self, stream: Stream, subject: &str, from: u64) -> anyhow::Result<Option<Received>> {
+        match self {
+            Self::Nats(nats) => {
+                let handle = nats.jetstream.get_stream_no_info(stream.name()).await?;
+                found(handle.direct_get_next_for_subject(subject, Some(from)).await)
             }
             #[cfg(feature = "simulation")]
             Self::Simulated(connection) => {
-                let (epoch, messages, last) = connection.about(stream.name()).await.map_err(anyhow::Error::msg)?;
-                Ok(About { epoch, messages, last })
+                let next = connection.next(stream.name(), subject, from).await.map_err(anyhow::Error::msg)?;
+                Ok(next.map(crate::simulation::Stored::looked_at))
+            }
+        }
+    }
+
+    /// The last message on a subject, which may have wildcards.
+    pub(crate) async fn last(&self, stream: Stream, subject: &str) -> anyhow::Result<Option<Received>> {
+        match self {
+            Self::Nats(nats) => {
+                let handle = nats.jetstream.get_stream_no_info(stream.name()).await?;
+                found(handle.direct_get_last_for_subject(subject).await)
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => {
+                let last = connection.last(stream.name(), subject).await.map_err(anyhow::Error::msg)?;
+                Ok(last.map(crate::simulation::Stored::looked_at))
             }
         }
     }

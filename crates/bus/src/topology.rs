@@ -174,7 +174,7 @@ pub(crate) const TICKETS: &str = "TICKETS";
 
 impl Stream {
     /// How it is kept.
-    pub fn spec(self) -> &'static StreamSpec {
+    pub const fn spec(self) -> &'static StreamSpec {
         let at = match self {
             Stream::Webhooks => 0,
             Stream::Observations => 1,

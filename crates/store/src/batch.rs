@@ -1,7 +1,7 @@
 //! The resolver's batch transaction: loads and locks what a batch of messages is about, and writes what came of it, in a
 //! handful of set-based statements.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use model::{Conflict, Group, HistoryRow, ItemId, Key, Position, RecordRef, Status, Version};
 use sqlx::{PgPool, Postgres, Transaction};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups};
 
 mod history;
-pub(crate) use history::HistoryColumns;
+pub(crate) use history::{HistoryColumns, changes_after};
 mod save;
 
 /// A transaction over the items that one batch of messages touches.
@@ -19,6 +19,7 @@ pub struct Batch {
     tx: Transaction<'static, Postgres>,
     /// Nothing is locked, and PostgreSQL refuses to write.
     looks_only: bool,
+    made_by: HashMap<ItemId, Option<String>>,
 }
 
 /// What a batch leaves behind.
@@ -57,13 +58,13 @@ impl Batch {
 
     /// Opens a batch.
     pub(crate) async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
-        Ok(Self { tx: pool.begin().await?, looks_only: false })
+        Ok(Self { tx: pool.begin().await?, looks_only: false, made_by: HashMap::new() })
     }
 
     /// Opens one that writes nothing and locks nothing.
     pub(crate) async fn look(pool: &PgPool) -> sqlx::Result<Self> {
         let begin = "begin transaction isolation level repeatable read, read only";
-        Ok(Self { tx: pool.begin_with(begin).await?, looks_only: true })
+        Ok(Self { tx: pool.begin_with(begin).await?, looks_only: true, made_by: HashMap::new() })
     }
 
     /// Loads and locks, in id order, the items of these records.
@@ -89,12 +90,18 @@ impl Batch {
             if moved.is_empty() {
                 let held: Vec<Uuid> = locked.iter().filter_map(|item| item.0.held.map(|id| id.0)).collect();
                 let conflicts = self.conflicts(&held).await?;
+                self.made_by = locked.iter().map(|item| (item.0.id, item.1.clone())).collect();
                 return Ok(groups(locked, links, conflicts));
             }
             // A record was tied to another item between the two statements: lock that one, too.
             items.extend(moved);
         }
         Err(sqlx::Error::Protocol("the records of this batch keep changing their items".into()))
+    }
+
+    /// Who made the version of each item that was loaded, where that is known.
+    pub fn made_by(&self) -> &HashMap<ItemId, Option<String>> {
+        &self.made_by
     }
 
     /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another

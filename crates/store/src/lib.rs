@@ -30,7 +30,7 @@ pub use transaction::Batch;
 pub struct Config {
     /// `postgres://user:password@host:port/database`.
     pub url: Secret,
-    /// The most connections one process opens.
+    /// The most connections one process opens, and one more to look up what another resolver has not told of yet.
     pub connections: u32,
     /// How long a statement may take, in milliseconds.
     pub statement_timeout_ms: u64,
@@ -82,7 +82,11 @@ pub struct Store {
 /// What lies under the store.
 #[derive(Debug, Clone)]
 enum Base {
-    Postgres(PgPool),
+    Postgres {
+        pool: PgPool,
+        /// One connection for what a batch may be waiting for.
+        beside: PgPool,
+    },
     #[cfg(feature = "simulation")]
     Simulated(simulation::Client),
 }
@@ -117,8 +121,10 @@ impl Store {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(options);
-        let store = Self { base: Base::Postgres(pool), history_months: config.history_months };
+            .connect_lazy_with(options.clone());
+        let beside =
+            PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_DEADLINE).connect_lazy_with(options);
+        let store = Self { base: Base::Postgres { pool, beside }, history_months: config.history_months };
         store.await_server(process).await?;
         process.ready("postgres", Ok(()));
         Ok(store)
@@ -145,7 +151,7 @@ impl Store {
     #[cfg_attr(not(feature = "simulation"), expect(clippy::unnecessary_wraps, reason = "a simulation has none"))]
     fn pool(&self) -> sqlx::Result<&PgPool> {
         match &self.base {
-            Base::Postgres(pool) => Ok(pool),
+            Base::Postgres { pool, .. } => Ok(pool),
             #[cfg(feature = "simulation")]
             Base::Simulated(_) => Err(sqlx::Error::PoolClosed),
         }

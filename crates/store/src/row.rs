@@ -49,11 +49,12 @@ fn json<T: DeserializeOwned + Default>(row: &PgRow, column: &str) -> sqlx::Resul
     Ok(value.map(|json| json.0).unwrap_or_default())
 }
 
-pub(crate) struct ItemColumns(pub(crate) Item);
+/// An item, and who made its version.
+pub(crate) struct ItemColumns(pub(crate) Item, pub(crate) Option<String>);
 
 impl FromRow<'_, PgRow> for ItemColumns {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        Ok(Self(Item {
+        let item = Item {
             id: ItemId(row.try_get("id")?),
             lifecycle: named(row, "lifecycle")?,
             key: named_if(row, "key")?,
@@ -68,7 +69,8 @@ impl FromRow<'_, PgRow> for ItemColumns {
             held: row.try_get::<Option<Uuid>, _>("held")?.map(ConflictId),
             recent_conflicts: json(row, "recent_conflicts")?,
             metadata: json(row, "metadata")?,
-        }))
+        };
+        Ok(Self(item, row.try_get("made_by")?))
     }
 }
 

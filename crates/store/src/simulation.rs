@@ -9,7 +9,7 @@ mod locks;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{Conflict, ConflictId, HistoryRow, Item, ItemId, Key, Link, RecordRef};
+use model::{Conflict, ConflictId, HistoryRow, Item, ItemId, Key, Link, RecordRef, RowKind, Timestamp, Version};
 use runtime::simulation::{chance, lag};
 use tokio::sync::watch;
 
@@ -64,6 +64,7 @@ pub struct Tables {
     /// Conflicts.
     pub conflicts: BTreeMap<ConflictId, Conflict>,
     epochs: BTreeMap<String, String>,
+    made_by: BTreeMap<ItemId, String>,
 }
 
 impl Database {
@@ -126,6 +127,20 @@ impl Client {
             tables.records.values_mut().for_each(|(_, link)| link.sequences = [0; 4]);
         }
         Ok(())
+    }
+
+    pub(crate) async fn changes_after(&self, told: &[(ItemId, Version, Timestamp)]) -> sqlx::Result<Vec<HistoryRow>> {
+        self.statement().await?;
+        let tables = self.database.lock();
+        let is_after = |row: &&HistoryRow| {
+            let after = |(item, version, since): &(ItemId, Version, Timestamp)| {
+                row.item == *item && row.version > *version && row.recorded_at >= *since
+            };
+            row.kind == RowKind::Changed && told.iter().any(after)
+        };
+        let mut rows: Vec<HistoryRow> = tables.history.iter().filter(is_after).cloned().collect();
+        rows.sort_by_key(|row| (row.item, row.version));
+        Ok(rows)
     }
 
     /// One statement's way there and back.

@@ -1,8 +1,8 @@
 //! The resolver's transaction as it asks for it: PostgreSQL's, or with the feature `simulation` one in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use model::{Group, HistoryRow, ItemId, Key, RecordRef, Status, Version};
+use model::{Group, HistoryRow, ItemId, Key, RecordRef, Status, Timestamp, Version};
 
 use crate::{Base, Save, Store, batch};
 
@@ -21,7 +21,7 @@ impl Store {
     /// Opens a batch.
     pub async fn batch(&self) -> sqlx::Result<Batch> {
         match &self.base {
-            Base::Postgres(pool) => Ok(Batch(Under::Postgres(batch::Batch::begin(pool).await?))),
+            Base::Postgres { pool, .. } => Ok(Batch(Under::Postgres(batch::Batch::begin(pool).await?))),
             #[cfg(feature = "simulation")]
             Base::Simulated(client) => Ok(Batch(Under::Simulated(client.begin().await?))),
         }
@@ -30,6 +30,16 @@ impl Store {
     /// Opens a batch that shows what there is, as of one moment, and holds nobody up. PostgreSQL itself refuses to write in it.
     pub async fn look(&self) -> sqlx::Result<Batch> {
         Ok(Batch(Under::Postgres(batch::Batch::look(self.pool()?).await?)))
+    }
+
+    /// The changes of these items after these versions that were recorded since then, in the order of the versions. Waits for no
+    /// batch, not even for its connection: a batch may be waiting for whoever asks.
+    pub async fn changes_after(&self, told: &[(ItemId, Version, Timestamp)]) -> sqlx::Result<Vec<HistoryRow>> {
+        match &self.base {
+            Base::Postgres { beside, .. } => batch::changes_after(beside, told).await,
+            #[cfg(feature = "simulation")]
+            Base::Simulated(client) => client.changes_after(told).await,
+        }
     }
 }
 
@@ -48,6 +58,15 @@ impl Batch {
     /// Loads and locks, in id order, the items of these records.
     pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
         ask!(&mut self.0, batch => batch.load(wanted))
+    }
+
+    /// Who made the version of each item that was loaded, as it called itself; `None` where nobody said.
+    pub fn made_by(&self) -> &HashMap<ItemId, Option<String>> {
+        match &self.0 {
+            Under::Postgres(batch) => batch.made_by(),
+            #[cfg(feature = "simulation")]
+            Under::Simulated(batch) => batch.made_by(),
+        }
     }
 
     /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another
@@ -76,9 +95,9 @@ impl Batch {
         ask!(&mut self.0, batch => batch.rows_caused_by(items, causes))
     }
 
-    /// Writes it all. Nothing is visible before [`Batch::commit`].
-    pub async fn save(&mut self, save: &Save) -> sqlx::Result<()> {
-        ask!(&mut self.0, batch => batch.save(save))
+    /// Writes it all. Nothing is visible before [`Batch::commit`]. `made_by` makes the versions that are new.
+    pub async fn save(&mut self, save: &Save, made_by: &str) -> sqlx::Result<()> {
+        ask!(&mut self.0, batch => batch.save(save, made_by))
     }
 
     /// Makes it durable.

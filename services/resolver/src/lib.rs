@@ -7,6 +7,7 @@ mod api;
 mod in_flight;
 mod input;
 pub mod ledger;
+mod order;
 mod partition;
 mod plan;
 mod publication;
@@ -79,7 +80,7 @@ pub async fn resolve(
     store.migrate().await?;
     let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
     store.enter_epoch("OBSERVATIONS", &epoch).await?;
-    let in_flight = in_flight::InFlight::default();
+    let in_flight = in_flight::InFlight::new(process.instance());
     let share = bus.share("observations", process).await?;
     for partition in 0..bus.partitions() {
         let worker = partition::Worker {

@@ -2,11 +2,11 @@
 //!
 //! One batch is published while the next is committed. Both happen in the order of the batches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Share};
+use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Share, Stream};
 use model::{Backoff, Command, Intent, Lane, Policy};
 use runtime::Process;
 use store::Store;
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::in_flight::{Held, InFlight};
 use crate::input::{Input, Poison};
 use crate::ledger::Ledger;
-use crate::publication;
+use crate::order;
+use crate::publication::{self, Publication};
 use crate::ties::Ties;
 use crate::trace::Traces;
 
@@ -35,16 +36,19 @@ pub(crate) struct Worker {
 /// A batch that is committed and not published yet.
 struct Committed {
     batch: Vec<Received>,
-    outgoing: Vec<Outgoing>,
+    publication: Publication,
     dead: Vec<(usize, Poison)>,
-    /// Its items, until it is published.
-    #[expect(dead_code, reason = "held, not read: dropping it lets the next commit go on")]
+    /// Its items, until it is published: the next commit that touches them waits for that.
     held: Held,
+    at: tokio::time::Instant,
 }
 
 /// How often a batch is tried before the fault is looked for in its messages: two readers of one partition, for the moment
 /// in which a lease changes hands, may also make PostgreSQL refuse.
 const STORE_ATTEMPTS: u32 = 4;
+
+/// A batch that was committed longer ago may have been published by a successor under ids that the stream has forgotten.
+const FRESH: Duration = Duration::from_secs(Stream::Changes.spec().duplicate_window_s / 2);
 
 /// How many committed batches wait while one is published. More would only be more to publish again after a crash.
 const COMMITTED_MAX: usize = 1;
@@ -107,10 +111,11 @@ impl Worker {
         let mut attempt = 1;
         loop {
             match self.commit(&batch, &inputs).await {
-                Ok((outgoing, dead, held)) => {
+                Ok((publication, dead, held)) => {
                     self.took("resolve", started);
+                    let at = tokio::time::Instant::now();
                     // When nobody publishes any more, the process ends: the batch comes again.
-                    let _ = committed.send(Committed { batch, outgoing, dead, held }).await;
+                    let _ = committed.send(Committed { batch, publication, dead, held, at }).await;
                     return;
                 }
                 Err(error) if attempt >= STORE_ATTEMPTS && is_about_the_data(&error) => {
@@ -139,6 +144,7 @@ impl Worker {
             attempt += 1;
         }
         self.took("publish", started);
+        committed.held.published();
         if let Err(error) = bus::ack_all(committed.batch).await {
             // They come again, and are seen to have been taken.
             tracing::warn!(partition = self.partition, error = format!("{error:#}"), "a batch was not acknowledged");
@@ -157,7 +163,8 @@ impl Worker {
             let detail = format!("PostgreSQL refuses it: {error}");
             let dead = vec![(0, Poison { reason: "unstorable", detail })];
             let held = self.in_flight.hold(self.partition, vec![]).await;
-            let _ = committed.send(Committed { batch, outgoing: vec![], dead, held }).await;
+            let at = tokio::time::Instant::now();
+            let _ = committed.send(Committed { batch, publication: Publication::default(), dead, held, at }).await;
             return;
         }
         let other = batch.split_off(batch.len() / 2);
@@ -182,7 +189,7 @@ impl Worker {
         &self,
         received: &[Received],
         inputs: &[Result<Input, Poison>],
-    ) -> sqlx::Result<(Vec<Outgoing>, Vec<(usize, Poison)>, Held)> {
+    ) -> sqlx::Result<(Publication, Vec<(usize, Poison)>, Held)> {
         let traces = Traces::of(received);
         let mut batch = self.store.batch().await?;
         let understood = || inputs.iter().flatten();
@@ -203,30 +210,33 @@ impl Worker {
         }
         let dead = self.resolve(&mut ledger, inputs);
         let closed = ledger.close();
-        batch.save(&closed.save).await?;
+        batch.save(&closed.save, &self.in_flight.life()).await?;
         let mut rows = closed.save.rows;
-        if !closed.redelivered.is_empty() {
-            let (items, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
-            rows.splice(0..0, batch.rows_caused_by(&items, &causes).await?);
+        let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
+        if !again.is_empty() {
+            rows.splice(0..0, batch.rows_caused_by(&again, &causes).await?);
         }
-        let mut outgoing = publication::changes(&rows, &closed.groups, &traces);
-        outgoing.extend(publication::conflicts(&closed.save.conflicts, &closed.groups));
+        let mut beside = publication::conflicts(&closed.save.conflicts, &closed.groups);
         let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
         let told = |command: &Command| {
             // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.
             let lane = lanes.get(&command.cause).copied().unwrap_or_default();
             traces.continued(Outgoing::command(command, self.bus.partitions()).in_lane(lane), command.cause)
         };
-        outgoing.extend(closed.commands.iter().map(told));
+        beside.extend(closed.commands.iter().map(told));
         for conflict in &closed.save.conflicts {
             self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
         }
-        let held = self.in_flight.hold(self.partition, closed.groups.into_keys().collect()).await;
+        // An item that nobody said of is one of an older release: what it told is not known either.
+        let made_by = |item| batch.made_by().get(&item).map(|made_by| made_by.clone().unwrap_or_default());
+        let made_by = order::told_of(&rows).into_iter().map(|item| (item, made_by(item))).collect();
+        let held = self.in_flight.hold(self.partition, closed.groups.keys().copied().collect()).await;
         batch.commit().await?;
         for (system, found) in closed.drift {
             self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);
         }
-        Ok((outgoing, dead, held))
+        let again = again.into_iter().collect();
+        Ok((Publication { rows, groups: closed.groups, traces, beside, made_by, again }, dead, held))
     }
 
     /// Takes each message in order; says which cannot be taken, and why.
@@ -251,10 +261,24 @@ impl Worker {
             let letter = DeadLetter::of(&committed.batch[*place], poison.reason, &poison.detail);
             self.bus.dead_letter(&self.process, letter).await?;
         }
-        match self.bus.publish_all(committed.outgoing.clone()).await {
-            Err(PublishError::TooLarge { .. }) => self.publish_what_fits(&committed.outgoing).await,
+        let messages = self.messages(&committed.publication, committed.at.elapsed() > FRESH).await?;
+        match self.bus.publish_in_order(messages.clone()).await {
+            Err(PublishError::TooLarge { .. }) => self.publish_what_fits(&messages).await,
             other => Ok(other.map(drop)?),
         }
+    }
+
+    /// What is told of a batch: also what another process committed before it and has not told yet, so that watchers hear of an
+    /// item's versions in order; and nothing that was told.
+    async fn messages(&self, publication: &Publication, late: bool) -> anyhow::Result<Vec<Outgoing>> {
+        let doubtful = publication.doubtful(&self.in_flight.life(), late);
+        if doubtful.is_empty() {
+            return Ok(publication.messages(&BTreeMap::new(), &[]));
+        }
+        let told = self.bus.told(&doubtful).await?;
+        let told: BTreeMap<_, _> = doubtful.into_iter().zip(told).collect();
+        let missing = self.store.changes_after(&order::missing(&told)).await?;
+        Ok(publication.messages(&told, &missing))
     }
 
     /// One message that the bus will never take must not hold up all that comes after it.

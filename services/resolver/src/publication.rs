@@ -1,15 +1,50 @@
 //! What the bus is told of a batch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bus::Outgoing;
+use bus::{Outgoing, Told};
 use model::{Conflict, Group, HistoryRow, ItemId, RowKind};
 use proto::v1;
 
+use crate::order;
 use crate::trace::Traces;
 
+/// All that the bus is told of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    /// Its history, and that of inputs that came again.
+    pub(crate) rows: Vec<HistoryRow>,
+    /// Its items as they are now.
+    pub(crate) groups: HashMap<ItemId, Group>,
+    pub(crate) traces: Traces,
+    /// What is told besides changes: conflicts and commands.
+    pub(crate) beside: Vec<Outgoing>,
+    /// The items of whose versions something is told, and who made the version that they had before; `None` where they had none.
+    pub(crate) made_by: BTreeMap<ItemId, Option<String>>,
+    /// Those of which an input came again: it may have been told long ago.
+    pub(crate) again: BTreeSet<ItemId>,
+}
+
+impl Publication {
+    /// The items of which the bus must be asked what it was told, by whoever lives this life. `late` when so much time has
+    /// passed that what was told might be told twice.
+    pub(crate) fn doubtful(&self, life: &str, late: bool) -> Vec<ItemId> {
+        let is_doubtful = |(item, made_by): &(&ItemId, &Option<String>)| {
+            late || self.again.contains(item) || made_by.as_ref().is_some_and(|made_by| made_by != life)
+        };
+        self.made_by.iter().filter(is_doubtful).map(|(item, _)| *item).collect()
+    }
+
+    /// The messages, given what was told of the doubtful items, and what the history has after that.
+    pub(crate) fn messages(&self, told: &BTreeMap<ItemId, Told>, missing: &[HistoryRow]) -> Vec<Outgoing> {
+        let mut messages = changes(order::due(&self.rows, told, missing), &self.groups, &self.traces);
+        messages.extend(self.beside.iter().cloned());
+        messages
+    }
+}
+
 /// The changes that history rows stand for, each the same message whenever it is made.
-pub(crate) fn changes(rows: &[HistoryRow], groups: &HashMap<ItemId, Group>, traces: &Traces) -> Vec<Outgoing> {
+fn changes(rows: Vec<&HistoryRow>, groups: &HashMap<ItemId, Group>, traces: &Traces) -> Vec<Outgoing> {
     let change = |row: &HistoryRow| {
         let kind = match row.kind {
             RowKind::Changed => "status_changed",
@@ -40,7 +75,7 @@ pub(crate) fn changes(rows: &[HistoryRow], groups: &HashMap<ItemId, Group>, trac
             ..about(group)
         })
     };
-    outgoing(rows.iter().filter_map(change), traces)
+    outgoing(rows.into_iter().filter_map(change), traces)
 }
 
 /// Conflicts that opened or were resolved.

@@ -4,6 +4,8 @@
 
 #[path = "all/dead_letters.rs"]
 mod dead_letters;
+#[path = "all/order.rs"]
+mod order;
 
 use std::sync::Arc;
 use std::time::Duration;

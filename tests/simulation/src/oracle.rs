@@ -73,6 +73,7 @@ pub fn judge(world: &World, start: &Start) -> Verdict {
     ending::versions_are_gapless(&evidence)?;
     ending::rows_stand_once(&evidence)?;
     ending::all_is_published(&evidence)?;
+    ending::versions_are_told_in_order(&evidence)?;
     ending::dead_letters_are_explained(&evidence)?;
     edits::every_change_has_an_edit(&evidence)?;
     for place in 0..land.remotes.len() {

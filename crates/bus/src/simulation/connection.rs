@@ -14,8 +14,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::consumer::Next;
-use super::{Change, Duty, Jetstream, State};
-use crate::server::{Client, Delivered, Server};
+use super::{Change, Duty, Jetstream, State, Stored};
+use crate::server::{About, Client, Delivered, Server};
 use crate::{Bus, Config};
 
 /// How long a request to the server's API is waited for.
@@ -165,8 +165,18 @@ impl Connection {
         })
     }
 
-    pub(crate) async fn about(&self, stream: &'static str) -> Result<(String, u64, u64), String> {
+    pub(crate) async fn about(&self, stream: &'static str) -> Result<About, String> {
         self.ask(move |state| Ok(state.log(stream)?.about())).in_time().await
+    }
+
+    pub(crate) async fn last(&self, stream: &'static str, subject: &str) -> Result<Option<Stored>, String> {
+        let subject = subject.to_owned();
+        self.ask(move |state| Ok(state.log(stream)?.last_on(&subject))).in_time().await
+    }
+
+    pub(crate) async fn next(&self, stream: &'static str, subject: &str, from: u64) -> Result<Option<Stored>, String> {
+        let subject = subject.to_owned();
+        self.ask(move |state| Ok(state.log(stream)?.next_on(&subject, from))).in_time().await
     }
 
     pub(crate) async fn consumers(&self, stream: &'static str) -> Result<Vec<(String, u64)>, String> {

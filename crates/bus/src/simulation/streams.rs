@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::consumer::Consumer;
 use super::{Duty, now_ms};
-use crate::headers;
+use crate::server::About;
 use crate::topology::StreamSpec;
+use crate::{Received, headers};
 
 /// A message as it is stored.
 #[derive(Debug, Clone)]
@@ -30,6 +31,11 @@ impl Stored {
     /// The id under which it was published.
     pub fn id(&self) -> &str {
         self.headers.get(headers::ID).map(async_nats::HeaderValue::as_str).unwrap_or_default()
+    }
+
+    /// The same as whoever asks for it by itself has it.
+    pub(crate) fn looked_at(self) -> Received {
+        Received::looked_at(self.subject, self.payload, self.headers, self.sequence, self.at_ms)
     }
 }
 
@@ -69,8 +75,25 @@ impl Log {
         self.spec.subjects.iter().any(|filter| matches(filter, subject))
     }
 
-    pub(super) fn about(&self) -> (String, u64, u64) {
-        ("1".to_owned(), self.messages.len() as u64, self.last)
+    pub(super) fn about(&self) -> About {
+        let first = self.messages.values().next();
+        About {
+            epoch: "1".to_owned(),
+            messages: self.messages.len() as u64,
+            first: first.map_or(self.last + 1, |first| first.sequence),
+            first_at_ms: first.map_or(0, |first| first.at_ms),
+            last: self.last,
+        }
+    }
+
+    /// The first message on a subject from this sequence on; the subject may have wildcards.
+    pub(super) fn next_on(&self, subject: &str, from: u64) -> Option<Stored> {
+        self.messages.range(from..).map(|(_, stored)| stored).find(|stored| matches(subject, &stored.subject)).cloned()
+    }
+
+    /// The last message on a subject, which may have wildcards.
+    pub(super) fn last_on(&self, subject: &str) -> Option<Stored> {
+        self.messages.values().rev().find(|stored| matches(subject, &stored.subject)).cloned()
     }
 
     /// Stores a message, unless it is a copy. Its sequence, or that of the first.

@@ -1,9 +1,9 @@
 //! History rows: written once, read again when an input comes again.
 
-use model::{Actor, Cause, ConflictId, HistoryRow, ItemId, Position, Reason, RowKind, Version};
+use model::{Actor, Cause, ConflictId, HistoryRow, ItemId, Position, Reason, RowKind, Timestamp, Version};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, Row};
+use sqlx::{FromRow, PgPool, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -44,6 +44,25 @@ impl FromRow<'_, PgRow> for HistoryColumns {
             cause: Cause { sequence: unsigned(row.try_get("cause_sequence")?), id: row.try_get("cause_id")? },
         }))
     }
+}
+
+/// The changes of these items after these versions that were recorded since then, in the order of the versions.
+pub(crate) async fn changes_after(
+    pool: &PgPool,
+    told: &[(ItemId, Version, Timestamp)],
+) -> sqlx::Result<Vec<HistoryRow>> {
+    let rows: Vec<HistoryColumns> = sqlx::query_as(
+        "select history.* from history
+         join unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) as told (item, version, since) using (item)
+         where history.kind = 'changed' and history.version > told.version and history.recorded_at >= told.since
+         order by history.item, history.version",
+    )
+    .bind(told.iter().map(|told| told.0.0).collect::<Vec<_>>())
+    .bind(told.iter().map(|told| signed(told.1.0)).collect::<Vec<_>>())
+    .bind(told.iter().map(|told| instant(told.2)).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 impl Batch {

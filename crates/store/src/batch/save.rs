@@ -20,8 +20,8 @@ fn some_list<T: Serialize>(list: &[T]) -> Option<Json<&[T]>> {
 }
 
 impl Batch {
-    /// Writes it all. Nothing is visible before [`Batch::commit`].
-    pub async fn save(&mut self, save: &Save) -> sqlx::Result<()> {
+    /// Writes it all. Nothing is visible before [`Batch::commit`]. `made_by` makes the versions that are new.
+    pub async fn save(&mut self, save: &Save, made_by: &str) -> sqlx::Result<()> {
         let links = || {
             save.new_items
                 .iter()
@@ -30,12 +30,12 @@ impl Batch {
         };
         let (new, old): (Vec<_>, Vec<_>) = links().partition(|(_, link)| save.new_records.contains(&link.record));
         if save.new_items.is_empty() && new.is_empty() && !old.is_empty() && !save.rows.is_empty() {
-            let statement = bind_items(sqlx::query(UPDATE_ALL.as_str()), &save.items);
+            let statement = bind_items(sqlx::query(UPDATE_ALL.as_str()), &save.items, made_by);
             let statement = bind_rows(bind_links(statement, &old), &save.rows);
             statement.execute(&mut *self.tx).await?;
         } else {
-            self.write_items(INSERT_ITEMS, &save.new_items).await?;
-            self.write_items(UPDATE_ITEMS, &save.items).await?;
+            self.write_items(INSERT_ITEMS, &save.new_items, made_by).await?;
+            self.write_items(UPDATE_ITEMS, &save.items, made_by).await?;
             self.write_links(INSERT_RECORDS, &new).await?;
             self.write_links(UPDATE_RECORDS, &old).await?;
             self.insert_history(&save.rows).await?;
@@ -45,9 +45,9 @@ impl Batch {
         self.write_keys(&save.keys).await
     }
 
-    async fn write_items(&mut self, statement: &'static str, groups: &[Group]) -> sqlx::Result<()> {
+    async fn write_items(&mut self, statement: &'static str, groups: &[Group], made_by: &str) -> sqlx::Result<()> {
         if !groups.is_empty() {
-            bind_items(sqlx::query(statement), groups).execute(&mut *self.tx).await?;
+            bind_items(sqlx::query(statement), groups, made_by).execute(&mut *self.tx).await?;
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Batch {
 /// A statement over arrays.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
-fn bind_items(statement: Statement, groups: &[Group]) -> Statement {
+fn bind_items(statement: Statement, groups: &[Group], made_by: &str) -> Statement {
     let items = || groups.iter().map(|group| &group.item);
     statement
         .bind(items().map(|item| item.id.0).collect::<Vec<_>>())
@@ -134,6 +134,7 @@ fn bind_items(statement: Statement, groups: &[Group]) -> Statement {
         .bind(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))).collect::<Vec<_>>())
         .bind(items().map(|item| item.changed_by_actor.as_ref().map(Json)).collect::<Vec<_>>())
         .bind(items().map(|item| item.changed_from.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+        .bind(made_by.to_owned())
 }
 
 fn bind_links(statement: Statement, links: &[(ItemId, &Link)]) -> Statement {
@@ -185,13 +186,13 @@ static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
     let history = shifted(history::INSERT, ITEM_COLUMNS + RECORD_COLUMNS);
     format!("with old_items as ({UPDATE_ITEMS}), old_records as ({records}) {history}")
 });
-const ITEM_COLUMNS: usize = 14;
+const ITEM_COLUMNS: usize = 15;
 const RECORD_COLUMNS: usize = 22;
 
 const INSERT_ITEMS: &str = "
 insert into items (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held,
-                   recent_conflicts, metadata, changed_by_actor, changed_from)
-select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
+                   recent_conflicts, metadata, changed_by_actor, changed_from, made_by)
+select *, $15::text from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
                      $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[])";
 
 const UPDATE_ITEMS: &str = "
@@ -199,7 +200,8 @@ update items set
     lifecycle = new.lifecycle, key = new.key, title = new.title, status = new.status, status_since = new.status_since,
     version = new.version, changed_by = new.changed_by, last_open = new.last_open, held = new.held,
     recent_conflicts = new.recent_conflicts, metadata = new.metadata,
-    changed_by_actor = new.changed_by_actor, changed_from = new.changed_from
+    changed_by_actor = new.changed_by_actor, changed_from = new.changed_from,
+    made_by = case when items.version = new.version then items.made_by else $15::text end
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
             $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[])
     as new (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held, recent_conflicts,

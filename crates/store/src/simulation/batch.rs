@@ -1,6 +1,6 @@
 //! A transaction: reads what is committed, locks as the statements do, and writes all at once when it commits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{Group, HistoryRow, ItemId, Key, RecordRef, RowKind, Status, Version};
 
@@ -20,11 +20,12 @@ pub(crate) struct Batch {
     number: u64,
     /// What it writes, once it is committed.
     writes: Vec<Write>,
+    made_by: HashMap<ItemId, Option<String>>,
 }
 
 #[derive(Debug)]
 enum Write {
-    Item(Box<Group>),
+    Item(Box<Group>, String),
     Ended(ItemId, ItemId),
     Rows(Vec<HistoryRow>),
     Conflict(Box<model::Conflict>),
@@ -40,7 +41,7 @@ impl Drop for Batch {
 impl Batch {
     pub(super) fn new(client: Client) -> Self {
         let number = client.database.0.locks.begin();
-        Self { client, number, writes: Vec::new() }
+        Self { client, number, writes: Vec::new(), made_by: HashMap::new() }
     }
 
     pub(crate) async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
@@ -80,9 +81,17 @@ impl Batch {
                     group.conflict = group.item.held.and_then(|id| tables.conflicts.get(&id).cloned());
                 }
             });
+            self.made_by = self.read(|tables| {
+                let made = groups.iter().map(|group| (group.item.id, tables.made_by.get(&group.item.id).cloned()));
+                made.collect()
+            });
             return Ok(groups);
         }
         Err(sqlx::Error::Protocol("the records of this batch keep changing their items".into()))
+    }
+
+    pub(crate) fn made_by(&self) -> &HashMap<ItemId, Option<String>> {
+        &self.made_by
     }
 
     pub(crate) async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
@@ -131,7 +140,7 @@ impl Batch {
         Ok(rows)
     }
 
-    pub(crate) async fn save(&mut self, save: &Save) -> sqlx::Result<()> {
+    pub(crate) async fn save(&mut self, save: &Save, made_by: &str) -> sqlx::Result<()> {
         self.client.statement().await?;
         for record in &save.new_records {
             // Somebody else may be inserting the same: whoever commits first has it.
@@ -161,7 +170,7 @@ impl Batch {
             return Err(refused("23505", "duplicate key value violates unique constraint \"history_pkey\""));
         }
         let groups = save.new_items.iter().chain(&save.items);
-        self.writes.extend(groups.map(|group| Write::Item(Box::new(group.clone()))));
+        self.writes.extend(groups.map(|group| Write::Item(Box::new(group.clone()), made_by.to_owned())));
         self.writes.push(Write::Rows(save.rows.clone()));
         self.writes.extend(save.ended.iter().map(|(item, into)| Write::Ended(*item, *into)));
         self.writes.extend(save.conflicts.iter().map(|conflict| Write::Conflict(Box::new(conflict.clone()))));
@@ -204,8 +213,11 @@ fn items_of(tables: &Tables, records: &BTreeSet<RecordRef>) -> BTreeSet<ItemId> 
 impl Tables {
     fn write(&mut self, write: Write) {
         match write {
-            Write::Item(group) => {
+            Write::Item(group, made_by) => {
                 let Group { item, links, .. } = *group;
+                if self.items.get(&item.id).is_none_or(|known| known.version != item.version) {
+                    self.made_by.insert(item.id, made_by);
+                }
                 for link in links {
                     self.records.insert(link.record.clone(), (item.id, link));
                 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bus::Stream;
 use model::{Link, RowKind};
+use proto::v1;
 
 use super::{Evidence, Verdict, base, is_changed, is_person};
 use crate::land::Remote;
@@ -103,7 +104,26 @@ pub(super) fn rows_stand_once(evidence: &Evidence) -> Verdict {
     Ok(())
 }
 
-/// Every change was told, and those of one item in their order.
+/// Whoever reads the changes hears each version of an item once, and after the one before it.
+pub(super) fn versions_are_told_in_order(evidence: &Evidence) -> Verdict {
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for stored in evidence.world.jetstream.stored(Stream::Changes) {
+        let change: v1::Change = proto::decode(None, &stored.payload).map_err(|error| error.to_string())?;
+        if change.kind != "status_changed" {
+            continue;
+        }
+        let before = last.insert(change.item.clone(), change.version).unwrap_or(0);
+        if change.version != before + 1 {
+            return Err(format!(
+                "order: of item {} version {} was told after version {before}",
+                change.item, change.version
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Every change was told.
 pub(super) fn all_is_published(evidence: &Evidence) -> Verdict {
     let stored = evidence.world.jetstream.stored(Stream::Changes);
     let ids: BTreeSet<&str> = stored.iter().map(bus::simulation::Stored::id).collect();

@@ -79,7 +79,7 @@ async fn two_of_each_hold_one_partition_each_and_the_survivor_takes_both() -> an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watchers_hear_every_version_though_two_resolvers_share_items() -> anyhow::Result<()> {
+async fn watchers_hear_versions_in_order_though_two_resolvers_share_items() -> anyhow::Result<()> {
     let _turn = turn().await;
     let mut world = World::make(&Settings { pieces: 4, sweep_s: 3, ..Settings::default() }).await?;
     let mut fleet = Fleet::start(&mut world).await?;
@@ -102,21 +102,15 @@ async fn watchers_hear_every_version_though_two_resolvers_share_items() -> anyho
     }
     fleet.of("resolver")[0].nats.set(Weather::Fair);
     world.agrees(DEADLINE * 2).await?;
-    let (mut heard, mut in_order) = (0, true);
+    let mut heard = 0;
     for piece in &world.pieces {
         let versions = watcher.versions(&piece.key);
         heard += versions.len();
-        // Two processes may publish an item's versions in another order than they committed them: the version says which is newer.
-        in_order &= versions.is_sorted();
         let item = world.face.item(&piece.key).await?.unwrap_or_default();
-        let mut each = versions.clone();
-        each.sort_unstable();
-        ensure!(each.last().copied() == item["version"].as_u64(), "{}: {versions:?}, and is {item}", piece.key);
-        ensure!(each.windows(2).all(|two| two[0] + 1 == two[1]), "{} was heard to take {versions:?}", piece.key);
+        ensure!(versions.last().copied() == item["version"].as_u64(), "{}: {versions:?}, and is {item}", piece.key);
+        ensure!(versions.windows(2).all(|two| two[0] + 1 == two[1]), "{} was heard to take {versions:?}", piece.key);
     }
-    eprintln!(
-        "fault: one resolver half a second behind the other: {heard} changes heard once each, in order: {in_order}"
-    );
+    eprintln!("fault: one resolver half a second behind the other: {heard} changes heard once each, in order");
     drop(fleet);
     world.database.remove().await
 }
