@@ -133,11 +133,13 @@ async fn with_a_third_of_the_webhooks_lost_doubled_late_and_out_of_order_one_swe
             let key = &world.pieces[place].key;
             let item = world.face.item(key).await?.unwrap_or_default();
             let status = item["status"].as_str().unwrap_or_default();
-            ensure!(
-                possible.contains(&status),
-                "{key}, edited by {:?} alone, is {status}; its last edit says {possible:?}",
-                editor(place)
-            );
+            if !possible.contains(&status) {
+                let observed = oracle::observed(world, &world.pieces[place]).await?;
+                bail!(
+                    "{key}, edited by {:?} alone, is {status}; its last edit says {possible:?}; observed:\n{observed}",
+                    editor(place)
+                );
+            }
         }
         Ok(())
     })
