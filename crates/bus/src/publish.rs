@@ -51,49 +51,51 @@ impl Bus {
     /// A message that must go out again may come behind its successors: those of one record are told apart by their
     /// positions and versions. When this fails, any of them may have been stored; publish all of them again.
     pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
-        let all = (0..messages.len()).collect();
-        self.publish_rounds(&messages, vec![all]).await
+        let due = Due { ready: (0..messages.len()).collect(), after: vec![None; messages.len()] };
+        self.publish_due(&messages, due).await
     }
 
-    /// The same, but of one subject only one is under way: one that must go out again never comes behind its successors, and
-    /// when this fails the first ones of each subject may have been stored. As many round trips as one subject has messages,
-    /// each with the configured time.
+    /// The same, but a message goes out only when the one before it on its subject is stored: one that must go out again never
+    /// comes behind its successors, and when this fails the first ones of each subject may have been stored.
     pub async fn publish_in_order(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
-        self.publish_rounds(&messages, rounds(&messages)).await
+        self.publish_due(&messages, Due::in_order(&messages)).await
     }
 
-    async fn publish_rounds(&self, messages: &[Outgoing], rounds: Vec<Vec<usize>>) -> Result<Vec<u64>, PublishError> {
+    /// The configured time is for each attempt that gets nothing stored, and for all that follow one another.
+    async fn publish_due(&self, messages: &[Outgoing], mut due: Due) -> Result<Vec<u64>, PublishError> {
+        let patience = Duration::from_millis(self.config.publish_timeout_ms);
         let trace = trace();
         let mut sequences = vec![0; messages.len()];
-        for mut due in rounds {
-            let deadline = Instant::now() + Duration::from_millis(self.config.publish_timeout_ms);
-            loop {
-                let (failed, why) = self.attempt_all(messages, &due, &trace, &mut sequences).await?;
-                let Some(&first) = failed.first() else { break };
-                if Instant::now() + PAUSE >= deadline {
-                    return Err(PublishError::TimedOut { subject: messages[first].subject.clone(), why });
-                }
-                tokio::time::sleep(PAUSE).await;
-                due = failed;
+        let mut deadline = Instant::now() + patience;
+        loop {
+            let Attempt { failed, why, stored } =
+                self.attempt_all(messages, due.clone(), &trace, &mut sequences).await?;
+            let Some(&first) = failed.first() else { return Ok(sequences) };
+            if stored && due.is_ordered() {
+                deadline = Instant::now() + patience;
             }
+            if Instant::now() + PAUSE >= deadline {
+                return Err(PublishError::TimedOut { subject: messages[first].subject.clone(), why });
+            }
+            tokio::time::sleep(PAUSE).await;
+            due.ready = failed.into();
         }
-        Ok(sequences)
     }
 
-    /// One attempt at the messages that are due. Those that failed, and why the last of them did.
+    /// One attempt at the messages that are due, and at those that come after them.
     async fn attempt_all(
         &self,
         messages: &[Outgoing],
-        due: &[usize],
+        mut due: Due,
         trace: &[(String, String)],
         sequences: &mut [u64],
-    ) -> Result<(Vec<usize>, String), PublishError> {
+    ) -> Result<Attempt, PublishError> {
         let patience = self.attempt;
-        let mut waiting: VecDeque<(usize, Instant, Acknowledgement)> = VecDeque::with_capacity(due.len().min(WINDOW));
-        let (mut failed, mut last) = (Vec::new(), String::new());
-        let mut due = due.iter().copied();
+        let mut waiting: VecDeque<(usize, Instant, Acknowledgement)> =
+            VecDeque::with_capacity(due.ready.len().min(WINDOW));
+        let mut attempt = Attempt::default();
         loop {
-            let next = if waiting.len() < WINDOW { due.next() } else { None };
+            let next = if waiting.len() < WINDOW { due.ready.pop_front() } else { None };
             if let Some(at) = next {
                 let (subject, headers) = (messages[at].subject.clone(), prepared(&messages[at], trace));
                 match self.server.send_publish(subject, headers, messages[at].payload.clone()).await {
@@ -102,8 +104,8 @@ impl Bus {
                         return Err(PublishError::TooLarge { subject: messages[at].subject.clone() });
                     }
                     Err(refusal) => {
-                        last = refusal.to_string();
-                        failed.push(at);
+                        attempt.why = refusal.to_string();
+                        attempt.failed.push(at);
                     }
                 }
             } else {
@@ -114,19 +116,21 @@ impl Bus {
                 match answer {
                     Ok(Ok(sequence)) => {
                         sequences[at] = sequence;
+                        attempt.stored = true;
+                        due.ready.extend(due.after[at]);
                         continue;
                     }
                     Ok(Err(Refusal::Overtaken)) => {
                         return Err(PublishError::Overtaken { subject: messages[at].subject.clone() });
                     }
-                    Ok(Err(refusal)) => last = refusal.to_string(),
-                    Err(_) => last = format!("no answer within {patience:?}"),
+                    Ok(Err(refusal)) => attempt.why = refusal.to_string(),
+                    Err(_) => attempt.why = format!("no answer within {patience:?}"),
                 }
-                failed.push(at);
+                attempt.failed.push(at);
             }
         }
-        failed.sort_unstable();
-        Ok((failed, last))
+        attempt.failed.sort_unstable();
+        Ok(attempt)
     }
 
     /// Publishes without JetStream, for signs of life: nobody learns whether it arrived.
@@ -135,19 +139,42 @@ impl Bus {
     }
 }
 
-/// The messages' places, no subject twice in a round. There are as many rounds as the subject with the most has messages.
-fn rounds(messages: &[Outgoing]) -> Vec<Vec<usize>> {
-    let mut rounds: Vec<Vec<usize>> = Vec::new();
-    let mut before: HashMap<&str, usize> = HashMap::with_capacity(messages.len());
-    for (place, message) in messages.iter().enumerate() {
-        let round = before.entry(&message.subject).or_default();
-        match rounds.get_mut(*round) {
-            Some(places) => places.push(place),
-            None => rounds.push(vec![place]),
+/// Which messages go out next, by their places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Due {
+    ready: VecDeque<usize>,
+    /// What goes out after each message is stored.
+    after: Vec<Option<usize>>,
+}
+
+impl Due {
+    /// The first message of each subject, and after each the next one.
+    fn in_order(messages: &[Outgoing]) -> Self {
+        let (mut ready, mut after) = (VecDeque::with_capacity(messages.len()), vec![None; messages.len()]);
+        let mut last: HashMap<&str, usize> = HashMap::with_capacity(messages.len());
+        for (at, message) in messages.iter().enumerate() {
+            match last.insert(&message.subject, at) {
+                Some(before) => after[before] = Some(at),
+                None => ready.push_back(at),
+            }
         }
-        *round += 1;
+        Self { ready, after }
     }
-    rounds
+
+    fn is_ordered(&self) -> bool {
+        self.after.iter().any(Option::is_some)
+    }
+}
+
+/// What an attempt came to.
+#[derive(Debug, Default)]
+struct Attempt {
+    /// Which failed, in their order.
+    failed: Vec<usize>,
+    /// Why the last of them did.
+    why: String,
+    /// Whether any was stored.
+    stored: bool,
 }
 
 /// The current span's trace context: the same for all messages of one call.
@@ -181,10 +208,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_goes_out_only_after_all_before_it_on_its_subject() {
+    fn a_message_goes_out_only_after_the_one_before_it_on_its_subject() {
         let on = |subject: &str| Outgoing::new(subject.to_owned(), String::new(), "");
         let messages = [on("a"), on("a"), on("b"), on("a"), on("c"), on("b")];
-        assert_eq!(rounds(&messages), [vec![0, 2, 4], vec![1, 5], vec![3]]);
-        assert!(rounds(&[]).is_empty());
+        let Due { ready, after } = Due::in_order(&messages);
+        assert_eq!(ready, [0, 2, 4]);
+        assert_eq!(after, [Some(1), Some(3), Some(5), None, None, None]);
     }
 }
