@@ -17,6 +17,10 @@ use clap::{Parser, ValueEnum};
 
 use outcome::{Outcome, table};
 
+/// The same allocator as the product's, since the pipeline runs in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
