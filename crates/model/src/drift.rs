@@ -29,6 +29,7 @@ pub fn is_drift(shadow: &Native, observation: &Observation, resolved: &Resolved)
         | Verdict::Agreed
         | Verdict::LateEcho
         | Verdict::Created
+        | Verdict::Asked
         | Verdict::Forced
         | Verdict::Linked
         | Verdict::Reported

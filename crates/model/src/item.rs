@@ -79,6 +79,8 @@ pub struct Link {
     pub pinned: bool,
     /// Where people find it.
     pub url: Option<String>,
+    /// A connector of ours has seen it. What anybody else says of it was not seen there, but is asked for.
+    pub watched: bool,
 }
 
 /// A command that went out and was not yet seen to have taken.

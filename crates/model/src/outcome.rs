@@ -110,6 +110,8 @@ pub enum Verdict {
     Ignored,
     /// No mapping knows the status.
     Unmapped,
+    /// Asked for through our API, and the item took it.
+    Asked,
     /// An operator's word.
     Forced,
     /// Records were tied or untied.
@@ -135,6 +137,7 @@ codes!(Verdict {
     HeldIrregular = "held_irregular",
     Ignored = "ignored",
     Unmapped = "unmapped",
+    Asked = "asked",
     Forced = "forced",
     Linked = "linked",
     Reported = "reported",
@@ -212,6 +215,8 @@ pub enum Reason {
     Folded,
     /// The item already has that status.
     AlreadyThere,
+    /// Somebody asked for it through our API, of a record that a connector sees.
+    Asked,
     /// An operator set it.
     Forced,
     /// An operator went back to an earlier version.
@@ -239,6 +244,7 @@ codes!(Reason {
     UnmappedStatus = "unmapped_status",
     Folded = "folded",
     AlreadyThere = "already_there",
+    Asked = "asked",
     Forced = "forced",
     RolledBack = "rolled_back",
     Picked = "picked",

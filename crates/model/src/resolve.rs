@@ -4,7 +4,7 @@
 
 use crate::{
     Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Policy, Reason,
-    Receipt, RowKind, Status, Step, Verdict, Version,
+    Receipt, RowKind, Source, Status, Step, Verdict, Version,
 };
 
 mod clash;
@@ -136,6 +136,7 @@ fn new_link(observation: &Observation, receipt: Receipt) -> Link {
         order: 0,
         pinned: false,
         url: None,
+        watched: false,
     }
 }
 
@@ -214,6 +215,7 @@ impl<'a> Turn<'a> {
         if observation.url.is_some() {
             link.url.clone_from(&observation.url);
         }
+        link.watched |= observation.source != Source::Api;
         self.group.item.metadata.extend(observation.metadata.clone());
         self.group.name_after_its_records(self.policy);
         let owner = self.group.links[self.index].keys.first();
@@ -262,10 +264,25 @@ impl<'a> Turn<'a> {
         self.settle_all(Some(&from));
     }
 
-    /// Whose change it is: the record's, or the operator's who spoke by way of it.
+    /// Whether somebody asks for a status through our API, of a record that a connector sees and can tell.
+    pub(crate) fn is_asked(&self) -> bool {
+        let asks = self.observation.source == Source::Api && self.observation.intent == Intent::Status;
+        asks && self.group.links[self.index].watched && !self.lens.is_read_only()
+    }
+
+    /// Notes what the record showed, and where on its time line. What is asked for was not seen.
+    pub(crate) fn see(&mut self) {
+        if !self.is_asked() {
+            let (native, position) = (&self.observation.native, self.observation.position);
+            self.group.links[self.index].show(native, position);
+        }
+    }
+
+    /// Whose change it is: the record's, or that of an operator or a program that spoke of it.
     fn author(&self) -> crate::RecordRef {
         let record = &self.observation.record;
         match self.observation.intent {
+            Intent::Status if self.is_asked() => record.as_operator(),
             Intent::Force(_) | Intent::Rollback(_) | Intent::Pick(..) => record.as_operator(),
             Intent::Status | Intent::Link(_) | Intent::Unlink => record.clone(),
         }

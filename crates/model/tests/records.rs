@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    DeliveryOutcome, Fold, Key, Lens, LifecycleName, Native, Observation, Origin, RowKind, Step, Verdict, Vocabulary,
-    Word,
+    DeliveryOutcome, Fold, Key, Lens, LifecycleName, Native, Observation, Origin, Reason, RowKind, Source, Step,
+    Strategy, Verdict, Vocabulary, Word,
 };
 
 use crate::scene::{Scene, policy, seen};
@@ -223,4 +223,66 @@ fn words_that_mean_the_same_are_the_same() {
         let of = |word| Native::new(word).unwrap();
         assert_eq!(lens.same(&of(one), &of(other)), same, "{one} and {other}");
     }
+}
+
+/// Somebody asks through the API for a status of a record.
+fn asked(record: &str, native: &str) -> Observation {
+    Observation { position: None, source: Source::Api, ..seen(record, native, 0, Origin::Unknown, 9) }
+}
+
+#[test]
+fn what_is_asked_for_is_told_to_the_record_itself_too() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
+    assert_eq!(scene.see(&asked(ISSUE, "Done")), Verdict::Asked);
+    assert_eq!((scene.status(), scene.commands()), ("done", vec![format!("{ISSUE} Done"), format!("{TASK} done")]));
+    let link = scene.group.link(&ISSUE.parse().unwrap()).unwrap();
+    assert_eq!((link.native.as_str(), link.position.unwrap().0), ("Todo", 1), "nobody saw it there yet");
+    assert_eq!(scene.group.item.changed_by.system.as_str(), "lockstep");
+    scene.carry_out_all(10);
+    assert_eq!(scene.commands(), Vec::<String>::new());
+    assert!((0..2).all(|place| scene.group.step(place, &scene.policy) == Step::InStep));
+    assert_eq!(scene.see(&asked(ISSUE, "Done")), Verdict::Ignored, "it is there");
+    let row = &scene.last.as_ref().unwrap().rows[0];
+    assert_eq!((row.kind, row.reason), (RowKind::Ignored, Reason::AlreadyThere));
+}
+
+#[test]
+fn what_is_asked_for_again_before_it_was_written_changes_the_mind() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
+    scene.see(&asked(ISSUE, "Done"));
+    assert_eq!(scene.see(&asked(ISSUE, "Todo")), Verdict::Asked, "the record still shows it, but will not for long");
+    assert_eq!((scene.status(), scene.commands().len()), ("todo", 2), "a write may be on its way to both");
+}
+
+#[test]
+fn what_is_asked_for_is_refused_held_and_kept_like_an_edit() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo"), (AGENT, "stable")]);
+    assert_eq!(scene.see(&asked(ISSUE, "Parked")), Verdict::Unmapped);
+    let link = |scene: &Scene| scene.group.link(&ISSUE.parse().unwrap()).unwrap().clone();
+    assert!(!link(&scene).unmapped && link(&scene).native.as_str() == "Todo");
+    assert_eq!(scene.last.as_ref().unwrap().rows[0].kind, RowKind::Unmapped);
+
+    let mut pulls = Scene::new(policy(), &[(TASK, "in_review"), (PULLS[0], "open"), (PULLS[1], "open")]);
+    assert_eq!(pulls.see(&asked(PULLS[0], "merged")), Verdict::Ignored);
+    assert_eq!(pulls.last.as_ref().unwrap().rows[0].kind, RowKind::Folded, "the other one still speaks");
+    assert_eq!(pulls.status(), "in_review");
+
+    scene.policy.strategy = Strategy::Manual;
+    scene.edit(TASK, "in_progress", 10);
+    assert_eq!(scene.edit(ISSUE, "Done", 10), Verdict::Conflict);
+    assert_eq!(scene.see(&asked(ISSUE, "Todo")), Verdict::JoinedHold);
+    assert_eq!(link(&scene).native.as_str(), "Done", "that is what it shows");
+    scene.see(&asked(AGENT, "running"));
+    let agent = scene.group.link(&AGENT.parse().unwrap()).unwrap();
+    assert_eq!(agent.native.as_str(), "running", "it can be told nothing: this was seen");
+}
+
+#[test]
+fn a_record_that_no_connector_sees_shows_what_is_said_of_it() {
+    let mut scene = Scene::new(policy(), &[(TASK, "todo")]);
+    let begun = model::begin(&asked("board/card/1", "todo"), crate::scene::receipt(1, 0), &scene.policy).unwrap();
+    assert!(!begun.group.links[0].watched && scene.group.links[0].watched);
+    scene.group = begun.group;
+    assert_eq!(scene.see(&asked("board/card/1", "done")), Verdict::FastForward);
+    assert_eq!((scene.group.links[0].native.as_str(), scene.commands().len()), ("done", 0));
 }

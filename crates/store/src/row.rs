@@ -105,6 +105,7 @@ impl FromRow<'_, PgRow> for LinkColumns {
             order: u32::try_from(row.try_get::<i32, _>("place")?).unwrap_or_default(),
             pinned: row.try_get("pinned")?,
             url: row.try_get("url")?,
+            watched: row.try_get("watched")?,
         };
         Ok(Self { item: ItemId(row.try_get("item")?), link })
     }

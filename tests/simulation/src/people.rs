@@ -117,14 +117,18 @@ async fn deliver_webhook(world: &World, one: &Posted) {
 
 /// An operator says something about the item of a record, and says it again until it is stored.
 pub async fn say(world: &World, place: usize, intent: Intent) {
+    speak(world, place, Native::none(), intent).await;
+}
+
+async fn speak(world: &World, place: usize, native: Native, intent: Intent) {
     let record = world.land.look().remotes[place].record.clone();
-    note(|| format!("operator on {record}: {intent:?}"));
+    note(|| format!("operator on {record}: {intent:?} {native}"));
     let observation = Observation {
         intent,
         ..Observation::new(
             runtime::unique().to_string(),
             record,
-            Native::none(),
+            native,
             Source::Api,
             Timestamp(runtime::simulation::now_ms().unwrap()),
         )
@@ -141,7 +145,13 @@ pub async fn operate(world: &World) {
     let Some((item, _)) = tables.records.get(&record) else { return };
     let item = &tables.items[item];
     let conflict = item.held.and_then(|held| tables.conflicts.get(&held));
-    let intent = match (conflict, below(3)) {
+    let watched = tables.records[&record].1.watched;
+    let table = world.land.look().remotes[place].table;
+    let intent = match (conflict, below(4)) {
+        (_, 3) if watched && !table.is_read_only() => {
+            let native = Native::new(pick(&table.natives())).unwrap();
+            return speak(world, place, native, Intent::Status).await;
+        }
         (Some(conflict), 0 | 1) => Intent::Pick(conflict.id, below(conflict.candidates.len() as u64 + 1) as usize),
         (_, 2) => Intent::Rollback(Version(1 + below(item.version.0 + 1))),
         _ => Intent::Force(Status::new(pick(&table::STATUSES)).unwrap()),

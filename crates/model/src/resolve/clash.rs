@@ -49,8 +49,7 @@ impl Turn<'_> {
             }
             Winner::Ours => {
                 self.open(&meant, Some(0), false);
-                let (native, position) = (&self.observation.native, self.observation.position);
-                self.link().show(native, position);
+                self.see();
                 let status = self.group.item.status.clone();
                 self.row(RowKind::Lost, Some(status), &meant, Reason::LostConflict);
                 self.settle_own();
@@ -129,8 +128,7 @@ impl Turn<'_> {
         let id = self.open(meant, None, escalated);
         self.group.item.held = Some(id);
         self.group.conflict = self.conflicts.last().cloned();
-        let (native, position) = (&self.observation.native, self.observation.position);
-        self.link().show(native, position);
+        self.see();
         let status = self.group.item.status.clone();
         self.row(RowKind::Candidate, Some(status), meant, reason);
     }
@@ -144,8 +142,7 @@ impl Turn<'_> {
     /// Adds what came to the conflict that holds the item.
     pub(super) fn join(&mut self, meant: &Status) {
         let candidate = self.theirs(meant);
-        let (native, position) = (&self.observation.native, self.observation.position);
-        self.link().show(native, position);
+        self.see();
         if let Some(conflict) = &mut self.group.conflict {
             conflict.join(candidate);
             self.conflicts.push(conflict.clone());

@@ -11,6 +11,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("redelivered", redelivered),
     ("operator", operator),
     ("stale", stale),
+    ("asked", asked),
     ("own_write", own_write),
     ("unmapped", unmapped),
     ("silent", silent),
@@ -61,6 +62,41 @@ pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
     // Our own write, and the record has changed since: to what was taken for no news, if nothing is on its way.
     turn.mend();
     Some(Verdict::Stale)
+}
+
+/// A status that was asked for through our API: the item takes it, and the record is told it like all others. If it were taken for
+/// a sight of the record, nobody would tell the record.
+pub(super) fn asked(turn: &mut Turn) -> Option<Verdict> {
+    if !turn.is_asked() {
+        return None;
+    }
+    let native = &turn.observation.native;
+    let status = turn.group.item.status.clone();
+    if turn.lens.is_silent(native) {
+        turn.row(RowKind::Ignored, None, &status, Reason::SilentStatus);
+        return Some(Verdict::Ignored);
+    }
+    if turn.lens.normal(native).is_none() {
+        turn.row(RowKind::Unmapped, None, &status, Reason::UnmappedStatus);
+        return Some(Verdict::Unmapped);
+    }
+    let alone = turn.lens.shows_status(native, &status);
+    if let Some(verdict) = held(turn) {
+        return Some(verdict);
+    }
+    let meant = turn.meant();
+    if alone || meant == status {
+        // Of several records that are read together, the others may still speak for the item.
+        let (kind, reason) =
+            if alone { (RowKind::Ignored, Reason::AlreadyThere) } else { (RowKind::Folded, Reason::Folded) };
+        turn.row(kind, None, &status, reason);
+        return Some(Verdict::Ignored);
+    }
+    if let Some(verdict) = irregular(turn) {
+        return Some(verdict);
+    }
+    turn.change(&meant, Reason::Asked);
+    Some(Verdict::Asked)
 }
 
 /// Rule 3. Our own write never changes the item. If it is not what the record should show now, it landed late, and the
@@ -217,8 +253,7 @@ pub(super) fn read_only_reopen(turn: &mut Turn) -> Option<Verdict> {
     if !(turn.lens.is_read_only() && reopens) {
         return None;
     }
-    let (native, position) = (&turn.observation.native, turn.observation.position);
-    turn.link().show(native, position);
+    turn.see();
     turn.row(RowKind::Ignored, Some(status), &meant, Reason::ReadOnlyReopen);
     Some(Verdict::Ignored)
 }
@@ -230,11 +265,10 @@ pub(super) fn irregular(turn: &mut Turn) -> Option<Verdict> {
     if turn.lifecycle.allows(&status, &meant) {
         return None;
     }
-    let (native, position) = (&turn.observation.native, turn.observation.position);
     match turn.lifecycle.irregular(&turn.observation.record.system) {
         Irregular::Accept => None,
         Irregular::Reject => {
-            turn.link().show(native, position);
+            turn.see();
             turn.row(RowKind::Refused, Some(status), &meant, Reason::IrregularTransition);
             turn.settle_own();
             Some(Verdict::Refused)

@@ -189,7 +189,8 @@ impl Oracle {
             return Err("nobody but they: a change is born of a connector's report".to_owned());
         };
         let Some(revision) = message.revision else {
-            return if seen.intent == Intent::Status { Err("no revision".to_owned()) } else { Ok(()) };
+            let said = seen.intent != Intent::Status || row.reason == Reason::Asked;
+            return if said { Ok(()) } else { Err("no revision".to_owned()) };
         };
         let remote = &world.remotes[message.remote];
         let edit = base(remote, revision);

@@ -22,8 +22,10 @@ pub(super) fn every_change_has_an_edit(evidence: &Evidence) -> Verdict {
         if *from == row.to {
             return Err(format!("nobody but they: a change to the same status: {}", said()));
         }
-        if matches!(row.reason, Reason::Forced | Reason::RolledBack | Reason::Picked | Reason::Adopted | Reason::Parted)
-        {
+        if matches!(
+            row.reason,
+            Reason::Asked | Reason::Forced | Reason::RolledBack | Reason::Picked | Reason::Adopted | Reason::Parted
+        ) {
             continue;
         }
         let Some((place, revision, origin)) = evidence.seen.get(&row.cause.id).copied() else {

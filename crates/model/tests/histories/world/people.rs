@@ -182,12 +182,25 @@ impl World {
         let Some(id) = self.store.item_of(&self.remotes[remote].record) else { return };
         let group = &self.store.groups[&id];
         let version = usize::try_from(group.item.version.0).expect("small");
-        let intent = match (&group.conflict, self.rng.below(3)) {
+        let watched = group.link(&self.remotes[remote].record).is_some_and(|link| link.watched);
+        let intent = match (&group.conflict, self.rng.below(4)) {
+            (_, 3) if watched && !self.remotes[remote].table.is_read_only() => return self.ask(remote),
             (Some(conflict), 0 | 1) => Intent::Pick(conflict.id, self.rng.below(conflict.candidates.len() + 1)),
             (_, 2) => Intent::Rollback(Version(1 + self.rng.below(version + 1) as u64)),
             _ => Intent::Force(Status::new(*self.rng.pick(&table::STATUSES)).unwrap()),
         };
         self.say_word(remote, intent);
+    }
+
+    /// Somebody asks through the API for a status of a record.
+    fn ask(&mut self, remote: usize) {
+        let native = Native::new(*self.rng.pick(&self.remotes[remote].table.natives())).unwrap();
+        let number = self.fresh();
+        let record = self.remotes[remote].record.clone();
+        self.say(|_| format!("somebody asks that {record} shows {native}"));
+        let observation = blank(format!("a:{number}"), record.clone(), native.clone(), Timestamp(self.now_ms));
+        let now_ms = self.now_ms;
+        self.bus.publish(Body::Seen(observation), remote, None, Lane::High, now_ms);
     }
 
     pub(super) fn tie_or_untie(&mut self) {
