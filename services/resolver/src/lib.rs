@@ -1,18 +1,19 @@
 //! Resolves observations, batch by batch, into items, history, changes and commands.
 //!
-//! The decisions are `model`'s; [`ledger`] keeps a batch's items in memory while they are made, [`partition`] carries
-//! messages in and out, [`api`] answers people.
+//! The decisions are `model`'s; [`ledger`] keeps a batch's items in memory while they are made, [`partition`] reads
+//! messages, [`worker`] carries them out, [`api`] answers people.
 
 mod api;
-mod in_flight;
 mod input;
 pub mod ledger;
+mod life;
 mod order;
 mod partition;
 mod plan;
 mod publication;
 mod ties;
 mod trace;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use runtime::config::ConfigError;
 use runtime::{Process, Secret};
 use serde::Deserialize;
 use store::Store;
+use tokio::sync::mpsc;
 
 pub use plan::{Planned, Planner, Write};
 
@@ -68,8 +70,8 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     Ok(())
 }
 
-/// The resolver without its HTTP API: a task for each partition of the observations. `batch` is the most messages that are
-/// taken into one transaction.
+/// The resolver without its HTTP API: a task that reads each partition of the observations, and one that resolves what they read.
+/// `batch` is the most messages that are taken of one partition at once.
 pub async fn resolve(
     batch: usize,
     process: &Process,
@@ -80,21 +82,29 @@ pub async fn resolve(
     store.migrate().await?;
     let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
     store.enter_epoch("OBSERVATIONS", &epoch).await?;
-    let in_flight = in_flight::InFlight::new(process.instance());
     let share = bus.share("observations", process).await?;
+    // Room for what each reads in its turn.
+    let (read, to_resolve) = mpsc::channel(usize::try_from(bus.partitions())?.max(1));
     for partition in 0..bus.partitions() {
-        let worker = partition::Worker {
+        let reader = partition::Reader {
             partition,
             batch,
             process: process.clone(),
             bus: bus.clone(),
             share: share.clone(),
-            store: store.clone(),
-            policy: policy.clone(),
-            in_flight: in_flight.clone(),
+            read: read.clone(),
         };
-        process.spawn("resolver partition", worker.run());
+        process.spawn("resolver partition", reader.run());
     }
+    let worker = worker::Worker {
+        batch,
+        process: process.clone(),
+        bus: bus.clone(),
+        store: store.clone(),
+        policy: policy.clone(),
+        life: life::Life::of(process.instance()),
+    };
+    process.spawn("resolver", worker.run(to_resolve));
     process.spawn("history partitions", maintain(store.clone(), process.clone()));
     Ok(())
 }

@@ -1,62 +1,62 @@
-//! One partition of the observations: takes what is there, resolves it in one transaction, publishes, acknowledges.
-//!
-//! One batch is published while the next is committed. Both happen in the order of the batches.
+//! One partition of the observations: whoever holds its lease reads it, and hands on what is there, batch by batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Share, Stream};
-use model::{Backoff, Command, Intent, Lane, Policy};
+use anyhow::bail;
+use bus::{Bus, Received, Share};
 use runtime::Process;
-use store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::in_flight::{Held, InFlight};
-use crate::input::{Input, Poison};
-use crate::ledger::Ledger;
-use crate::order;
-use crate::publication::{self, Publication};
-use crate::ties::Ties;
-use crate::trace::Traces;
+use crate::worker::RETRY;
 
 /// Everything one partition's task needs.
-pub(crate) struct Worker {
+pub(crate) struct Reader {
     pub(crate) partition: u32,
+    /// The most messages handed on at once.
     pub(crate) batch: usize,
     pub(crate) process: Process,
     pub(crate) bus: Bus,
     pub(crate) share: Share,
-    pub(crate) store: Store,
-    pub(crate) policy: Arc<Policy>,
-    pub(crate) in_flight: InFlight,
+    pub(crate) read: mpsc::Sender<Read>,
 }
 
-/// A batch that is committed and not published yet.
-struct Committed {
-    batch: Vec<Received>,
-    publication: Publication,
-    dead: Vec<(usize, Poison)>,
-    /// Its items, until it is published: the next commit that touches them waits for that.
-    held: Held,
-    at: tokio::time::Instant,
+/// What was read of one partition at once.
+pub(crate) struct Read {
+    pub(crate) messages: Vec<Received>,
+    pub(crate) source: Source,
+    /// Until it is dropped nothing more is read: meanwhile the next batch grows.
+    pub(crate) turn: OwnedSemaphorePermit,
 }
 
-/// How often a batch is tried before the fault is looked for in its messages: two readers of one partition, for the moment
-/// in which a lease changes hands, may also make PostgreSQL refuse.
-const STORE_ATTEMPTS: u32 = 4;
+/// Where messages were read. The partition is held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Source {
+    lost: CancellationToken,
+    given_up: CancellationToken,
+    #[expect(dead_code, reason = "held, not used: the reader waits until all of them are gone")]
+    open: mpsc::Sender<Infallible>,
+}
 
-/// A batch that was committed longer ago may have been published by a successor under ids that the stream has forgotten.
-const FRESH: Duration = Duration::from_secs(Stream::Changes.spec().duplicate_window_s / 2);
+impl Source {
+    /// Whether somebody else reads the partition now, or should.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
 
-/// How many committed batches wait while one is published. More would only be more to publish again after a crash.
-const COMMITTED_MAX: usize = 1;
+    /// Not all that was read will be carried out: it must be read anew.
+    pub(crate) fn give_up(&self) {
+        self.given_up.cancel();
+    }
 
-/// PostgreSQL and JetStream come back by themselves; nothing is lost by waiting for them.
-const RETRY: Backoff = Backoff { first_ms: 50, max_ms: 5_000, attempts: u32::MAX };
+    /// Whether something that was read before will not be carried out.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.is_cancelled()
+    }
+}
 
-impl Worker {
+impl Reader {
     /// Runs until shutdown. Whoever holds the partition's lease reads it; the order of a record's observations is the
     /// stream's, and the item rows' locks keep it safe whoever reads.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
@@ -71,233 +71,42 @@ impl Worker {
             // Before any wait: somebody else may be waiting for it.
             drop(lease);
             if let Err(error) = ended {
-                self.wait(1, "the partition is read anew", &error).await;
+                tracing::warn!(partition = self.partition, error = format!("{error:#}"), "the partition is read anew");
+                shutdown.run_until_cancelled(tokio::time::sleep(RETRY.wait(1, None, runtime::jitter()))).await;
             }
         }
         Ok(())
     }
 
-    /// Reads the partition for as long as the lease is held and the process goes on. What is committed is published.
+    /// Reads the partition for as long as the lease is held and the process goes on, and waits for what was read to be done.
     async fn hold(&self, lost: &CancellationToken) -> anyhow::Result<()> {
-        let (committed, to_publish) = mpsc::channel(COMMITTED_MAX);
-        let (ended, ()) = tokio::join!(self.commit_all(lost, committed), self.publish_all(lost, to_publish));
+        let (open, mut all_done) = mpsc::channel(1);
+        let ended = self.read_all(lost, open).await;
+        all_done.recv().await;
         ended
     }
 
-    async fn commit_all(&self, lost: &CancellationToken, committed: mpsc::Sender<Committed>) -> anyhow::Result<()> {
+    async fn read_all(&self, lost: &CancellationToken, open: mpsc::Sender<Infallible>) -> anyhow::Result<()> {
         let mut feed = self.bus.observations(self.partition).await?;
+        let given_up = CancellationToken::new();
+        let turns = Arc::new(Semaphore::new(1));
         loop {
-            let batch = tokio::select! {
+            let next = async {
+                let turn = Arc::clone(&turns).acquire_owned().await?;
+                anyhow::Ok((feed.next_batch(self.batch).await?, turn))
+            };
+            let (messages, turn) = tokio::select! {
                 biased;
                 () = self.process.shutdown().cancelled() => return Ok(()),
                 () = lost.cancelled() => return Ok(()),
-                batch = feed.next_batch(self.batch) => batch?,
+                () = given_up.cancelled() => bail!("what was read could not be carried out"),
+                next = next => next?,
             };
-            self.carry_out(batch, lost, &committed).await;
-        }
-    }
-
-    /// Publishes and acknowledges what is committed, until there will be no more. Shutdown leaves the rest for a successor.
-    async fn publish_all(&self, lost: &CancellationToken, mut committed: mpsc::Receiver<Committed>) {
-        while let Some(committed) = committed.recv().await {
-            self.finish(committed, lost).await;
-        }
-    }
-
-    /// Resolves a batch, however often that takes. Shutdown and a lost lease leave it for a successor.
-    async fn carry_out(&self, batch: Vec<Received>, lost: &CancellationToken, committed: &mpsc::Sender<Committed>) {
-        let inputs: Vec<Result<Input, Poison>> = batch.iter().map(Input::of).collect();
-        let started = Instant::now();
-        let mut attempt = 1;
-        loop {
-            match self.commit(&batch, &inputs).await {
-                Ok((publication, dead, held)) => {
-                    self.took("resolve", started);
-                    let at = tokio::time::Instant::now();
-                    // When nobody publishes any more, the process ends: the batch comes again.
-                    let _ = committed.send(Committed { batch, publication, dead, held, at }).await;
-                    return;
-                }
-                Err(error) if attempt >= STORE_ATTEMPTS && is_about_the_data(&error) => {
-                    return Box::pin(self.narrow_down(batch, &error, lost, committed)).await;
-                }
-                Err(error) => {
-                    if !self.wait(attempt, "a batch was not committed yet", &error.into()).await || lost.is_cancelled()
-                    {
-                        return;
-                    }
-                    attempt += 1;
-                }
+            let source = Source { lost: lost.clone(), given_up: given_up.clone(), open: open.clone() };
+            if self.read.send(Read { messages, source, turn }).await.is_err() {
+                // Nobody carries anything out any more: the process ends.
+                return Ok(());
             }
         }
     }
-
-    /// Publishes what a batch led to, then acknowledges it. Without the lease a failed attempt is the last: a successor has the
-    /// batch again and publishes the same, and what came of ours later would come after what followed.
-    async fn finish(&self, committed: Committed, lost: &CancellationToken) {
-        let started = Instant::now();
-        let mut attempt = 1;
-        while let Err(error) = self.publish(&committed).await {
-            if lost.is_cancelled() || !self.wait(attempt, "a batch was not published yet", &error).await {
-                return;
-            }
-            attempt += 1;
-        }
-        self.took("publish", started);
-        committed.held.published();
-        if let Err(error) = bus::ack_all(committed.batch).await {
-            // They come again, and are seen to have been taken.
-            tracing::warn!(partition = self.partition, error = format!("{error:#}"), "a batch was not acknowledged");
-        }
-    }
-
-    /// PostgreSQL refuses something in this batch: finds the message, so that it holds up no other.
-    async fn narrow_down(
-        &self,
-        mut batch: Vec<Received>,
-        error: &sqlx::Error,
-        lost: &CancellationToken,
-        committed: &mpsc::Sender<Committed>,
-    ) {
-        if batch.len() == 1 {
-            let detail = format!("PostgreSQL refuses it: {error}");
-            let dead = vec![(0, Poison { reason: "unstorable", detail })];
-            let held = self.in_flight.hold(self.partition, vec![]).await;
-            let at = tokio::time::Instant::now();
-            let _ = committed.send(Committed { batch, publication: Publication::default(), dead, held, at }).await;
-            return;
-        }
-        let other = batch.split_off(batch.len() / 2);
-        self.carry_out(batch, lost, committed).await;
-        self.carry_out(other, lost, committed).await;
-    }
-
-    /// Waits before another attempt; `false` when the process ends first.
-    async fn wait(&self, attempt: u32, what: &'static str, error: &anyhow::Error) -> bool {
-        tracing::warn!(partition = self.partition, attempt, error = format!("{error:#}"), "{what}");
-        let pause = tokio::time::sleep(RETRY.wait(attempt, None, runtime::jitter()));
-        self.process.shutdown().run_until_cancelled(pause).await.is_some()
-    }
-
-    fn took(&self, stage: &str, started: Instant) {
-        let stage = self.process.metrics().stage_duration_seconds.with_label_values(&[stage]);
-        stage.observe(started.elapsed().as_secs_f64());
-    }
-
-    /// One transaction: load and lock, decide, write.
-    async fn commit(
-        &self,
-        received: &[Received],
-        inputs: &[Result<Input, Poison>],
-    ) -> sqlx::Result<(Publication, Vec<(usize, Poison)>, Held)> {
-        let traces = Traces::of(received);
-        let mut batch = self.store.batch().await?;
-        let understood = || inputs.iter().flatten();
-        let ties = Ties::find(&mut batch, understood()).await?;
-        let mut wanted = ties.records();
-        understood().for_each(|input| input.records(&mut wanted));
-        let groups = batch.load(&wanted).await?;
-
-        let mut ledger = Ledger::new(&self.policy, groups, ties.owners, ties.waiting);
-        for input in understood() {
-            if let Input::Observation(observation, _) = input
-                && let Intent::Rollback(version) = observation.intent
-                && let Some(item) = ledger.item_of(&observation.record)
-                && let Some(status) = batch.status_at(item, version).await?
-            {
-                ledger.remember(item, version, status);
-            }
-        }
-        let dead = self.resolve(&mut ledger, inputs);
-        let closed = ledger.close();
-        batch.save(&closed.save, &self.in_flight.life()).await?;
-        let mut rows = closed.save.rows;
-        let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
-        if !again.is_empty() {
-            rows.splice(0..0, batch.rows_caused_by(&again, &causes).await?);
-        }
-        let mut beside = publication::conflicts(&closed.save.conflicts, &closed.groups);
-        let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
-        let told = |command: &Command| {
-            // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.
-            let lane = lanes.get(&command.cause).copied().unwrap_or_default();
-            traces.continued(Outgoing::command(command, self.bus.partitions()).in_lane(lane), command.cause)
-        };
-        beside.extend(closed.commands.iter().map(told));
-        for conflict in &closed.save.conflicts {
-            self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
-        }
-        // An item that nobody said of is one of an older release: what it told is not known either.
-        let made_by = |item| batch.made_by().get(&item).map(|made_by| made_by.clone().unwrap_or_default());
-        let made_by = order::told_of(&rows).into_iter().map(|item| (item, made_by(item))).collect();
-        let held = self.in_flight.hold(self.partition, closed.groups.keys().copied().collect()).await;
-        batch.commit().await?;
-        for (system, found) in closed.drift {
-            self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);
-        }
-        let again = again.into_iter().collect();
-        Ok((Publication { rows, groups: closed.groups, traces, beside, made_by, again }, dead, held))
-    }
-
-    /// Takes each message in order; says which cannot be taken, and why.
-    fn resolve(&self, ledger: &mut Ledger<'_>, inputs: &[Result<Input, Poison>]) -> Vec<(usize, Poison)> {
-        let mut dead = vec![];
-        for (place, input) in inputs.iter().enumerate() {
-            match input.as_ref().map_err(Clone::clone).and_then(|input| ledger.take(input)) {
-                Ok(verdict) => {
-                    self.process.metrics().observations_total.with_label_values(&[verdict.code()]).inc();
-                    if let Ok(input) = input {
-                        tracing::debug!(record = %input.record(), verdict = verdict.code(), "resolved");
-                    }
-                }
-                Err(poison) => dead.push((place, poison)),
-            }
-        }
-        dead
-    }
-
-    async fn publish(&self, committed: &Committed) -> anyhow::Result<()> {
-        for (place, poison) in &committed.dead {
-            let letter = DeadLetter::of(&committed.batch[*place], poison.reason, &poison.detail);
-            self.bus.dead_letter(&self.process, letter).await?;
-        }
-        let messages = self.messages(&committed.publication, committed.at.elapsed() > FRESH).await?;
-        match self.bus.publish_in_order(messages.clone()).await {
-            Err(PublishError::TooLarge { .. }) => self.publish_what_fits(&messages).await,
-            other => Ok(other.map(drop)?),
-        }
-    }
-
-    /// What is told of a batch: also what another process committed before it and has not told yet, so that watchers hear of an
-    /// item's versions in order; and nothing that was told.
-    async fn messages(&self, publication: &Publication, late: bool) -> anyhow::Result<Vec<Outgoing>> {
-        let doubtful = publication.doubtful(&self.in_flight.life(), late);
-        if doubtful.is_empty() {
-            return Ok(publication.messages(&BTreeMap::new(), &[]));
-        }
-        let told = self.bus.told(&doubtful).await?;
-        let told: BTreeMap<_, _> = doubtful.into_iter().zip(told).collect();
-        let missing = self.store.changes_after(&order::missing(&told)).await?;
-        Ok(publication.messages(&told, &missing))
-    }
-
-    /// One message that the bus will never take must not hold up all that comes after it.
-    async fn publish_what_fits(&self, outgoing: &[Outgoing]) -> anyhow::Result<()> {
-        for message in outgoing {
-            match self.bus.publish(message.clone()).await {
-                Err(error @ PublishError::TooLarge { .. }) => {
-                    let letter = DeadLetter::unsent(message, "too_large", error.to_string(), self.process.now_ms());
-                    self.bus.dead_letter(&self.process, letter).await?;
-                }
-                other => drop(other?),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether PostgreSQL refuses what was written (classes 22 and 23), rather than the moment.
-fn is_about_the_data(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }

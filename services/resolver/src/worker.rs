@@ -1,0 +1,307 @@
+//! Resolves what was read of all partitions: one transaction for what is there, then its publication, then its acknowledgement.
+//!
+//! One batch is published while the next is committed. Both happen in the order of the batches, so that watchers hear of an item's
+//! versions in their order, whichever partitions its records are in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
+use model::{Backoff, Command, Intent, Lane, Policy};
+use runtime::Process;
+use store::Store;
+use tokio::sync::mpsc;
+
+use crate::input::{Input, Poison};
+use crate::ledger::Ledger;
+use crate::life::{Life, Unpublished};
+use crate::order;
+use crate::partition::{Read, Source};
+use crate::publication::{self, Publication};
+use crate::ties::Ties;
+use crate::trace::Traces;
+
+/// Everything the resolver's task needs.
+pub(crate) struct Worker {
+    /// The most messages taken into one transaction; a partition's batch more, where several are read.
+    pub(crate) batch: usize,
+    pub(crate) process: Process,
+    pub(crate) bus: Bus,
+    pub(crate) store: Store,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) life: Life,
+}
+
+/// Messages of one or more partitions, those of each in their order.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<Received>,
+    from: Arc<Vec<Source>>,
+}
+
+/// A batch that is committed and not published yet.
+struct Committed {
+    batch: Batch,
+    publication: Publication,
+    dead: Vec<(usize, Poison)>,
+    unpublished: Unpublished,
+    at: tokio::time::Instant,
+}
+
+/// How often a batch is tried before the fault is looked for in its messages: two readers of one partition, for the moment
+/// in which a lease changes hands, may also make PostgreSQL refuse.
+const STORE_ATTEMPTS: u32 = 4;
+
+/// A batch that was committed longer ago may have been published by a successor under ids that the stream has forgotten.
+const FRESH: Duration = Duration::from_secs(Stream::Changes.spec().duplicate_window_s / 2);
+
+/// How many committed batches wait while one is published. More would only be more to publish again after a crash.
+const COMMITTED_MAX: usize = 1;
+
+/// PostgreSQL and JetStream come back by themselves; nothing is lost by waiting for them.
+pub(crate) const RETRY: Backoff = Backoff { first_ms: 50, max_ms: 5_000, attempts: u32::MAX };
+
+impl Batch {
+    /// Not all of it will be carried out: each partition that it is of must be read anew.
+    fn give_up(&self) {
+        self.from.iter().for_each(Source::give_up);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.from.iter().any(Source::is_given_up)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.from.iter().any(Source::is_lost)
+    }
+}
+
+impl Worker {
+    /// Runs until nothing is read any more.
+    pub(crate) async fn run(self, read: mpsc::Receiver<Read>) -> anyhow::Result<()> {
+        let (committed, to_publish) = mpsc::channel(COMMITTED_MAX);
+        tokio::join!(self.commit_all(read, committed), self.publish_all(to_publish));
+        Ok(())
+    }
+
+    async fn commit_all(&self, mut read: mpsc::Receiver<Read>, committed: mpsc::Sender<Committed>) {
+        while let Some(Read { mut messages, source, turn }) = read.recv().await {
+            let (mut from, mut turns) = (vec![source], vec![turn]);
+            // The other partitions' readers were let go on together with this one's, and are about to bring theirs.
+            tokio::task::yield_now().await;
+            while messages.len() < self.batch
+                && let Ok(more) = read.try_recv()
+            {
+                messages.extend(more.messages);
+                from.push(more.source);
+                turns.push(more.turn);
+            }
+            self.carry_out(Batch { messages, from: Arc::new(from) }, &committed).await;
+            drop(turns);
+        }
+    }
+
+    /// Publishes and acknowledges what is committed, until there will be no more. Shutdown leaves the rest for a successor.
+    async fn publish_all(&self, mut committed: mpsc::Receiver<Committed>) {
+        while let Some(committed) = committed.recv().await {
+            self.finish(committed).await;
+        }
+    }
+
+    /// Resolves a batch, however often that takes. Shutdown and a lost lease leave it for a successor.
+    async fn carry_out(&self, batch: Batch, committed: &mpsc::Sender<Committed>) {
+        if batch.is_given_up() {
+            // What came before it was not carried out, and what is below a record's last sequence counts as taken.
+            return;
+        }
+        let inputs: Vec<Result<Input, Poison>> = batch.messages.iter().map(Input::of).collect();
+        let started = Instant::now();
+        let mut attempt = 1;
+        loop {
+            match self.commit(&batch.messages, &inputs).await {
+                Ok((publication, dead, unpublished)) => {
+                    self.took("resolve", started);
+                    let at = tokio::time::Instant::now();
+                    // When nobody publishes any more, the process ends: the batch comes again.
+                    let _ = committed.send(Committed { batch, publication, dead, unpublished, at }).await;
+                    return;
+                }
+                Err(error) if attempt >= STORE_ATTEMPTS && is_about_the_data(&error) => {
+                    return Box::pin(self.narrow_down(batch, &error, committed)).await;
+                }
+                Err(error) => {
+                    if batch.is_lost() || !self.wait(attempt, "a batch was not committed yet", &error.into()).await {
+                        return batch.give_up();
+                    }
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    /// Publishes what a batch led to, then acknowledges it. Once a lease is lost a failed attempt is the last: a successor has those
+    /// messages again and publishes the same, and what came of ours later would come after what followed.
+    async fn finish(&self, committed: Committed) {
+        let started = Instant::now();
+        let mut attempt = 1;
+        while let Err(error) = self.publish(&committed).await {
+            if committed.batch.is_lost() || !self.wait(attempt, "a batch was not published yet", &error).await {
+                return committed.batch.give_up();
+            }
+            attempt += 1;
+        }
+        self.took("publish", started);
+        committed.unpublished.published();
+        if let Err(error) = bus::ack_all(committed.batch.messages).await {
+            // They come again, and are seen to have been taken.
+            tracing::warn!(error = format!("{error:#}"), "a batch was not acknowledged");
+        }
+    }
+
+    /// PostgreSQL refuses something in this batch: finds the message, so that it holds up no other.
+    async fn narrow_down(&self, mut batch: Batch, error: &sqlx::Error, committed: &mpsc::Sender<Committed>) {
+        if batch.messages.len() == 1 {
+            let detail = format!("PostgreSQL refuses it: {error}");
+            let dead = vec![(0, Poison { reason: "unstorable", detail })];
+            let (publication, at) = (Publication::default(), tokio::time::Instant::now());
+            let unpublished = self.life.unpublished();
+            let _ = committed.send(Committed { batch, publication, dead, unpublished, at }).await;
+            return;
+        }
+        let half = batch.messages.split_off(batch.messages.len() / 2);
+        let other = Batch { messages: half, from: Arc::clone(&batch.from) };
+        self.carry_out(batch, committed).await;
+        self.carry_out(other, committed).await;
+    }
+
+    /// Waits before another attempt; `false` when the process ends first.
+    async fn wait(&self, attempt: u32, what: &'static str, error: &anyhow::Error) -> bool {
+        tracing::warn!(attempt, error = format!("{error:#}"), "{what}");
+        let pause = tokio::time::sleep(RETRY.wait(attempt, None, runtime::jitter()));
+        self.process.shutdown().run_until_cancelled(pause).await.is_some()
+    }
+
+    fn took(&self, stage: &str, started: Instant) {
+        let stage = self.process.metrics().stage_duration_seconds.with_label_values(&[stage]);
+        stage.observe(started.elapsed().as_secs_f64());
+    }
+
+    /// One transaction: load and lock, decide, write.
+    async fn commit(
+        &self,
+        received: &[Received],
+        inputs: &[Result<Input, Poison>],
+    ) -> sqlx::Result<(Publication, Vec<(usize, Poison)>, Unpublished)> {
+        let traces = Traces::of(received);
+        let mut batch = self.store.batch().await?;
+        let understood = || inputs.iter().flatten();
+        let ties = Ties::find(&mut batch, understood()).await?;
+        let mut wanted = ties.records();
+        understood().for_each(|input| input.records(&mut wanted));
+        let groups = batch.load(&wanted).await?;
+
+        let mut ledger = Ledger::new(&self.policy, groups, ties.owners, ties.waiting);
+        for input in understood() {
+            if let Input::Observation(observation, _) = input
+                && let Intent::Rollback(version) = observation.intent
+                && let Some(item) = ledger.item_of(&observation.record)
+                && let Some(status) = batch.status_at(item, version).await?
+            {
+                ledger.remember(item, version, status);
+            }
+        }
+        let dead = self.resolve(&mut ledger, inputs);
+        let closed = ledger.close();
+        batch.save(&closed.save, &self.life.name()).await?;
+        let mut rows = closed.save.rows;
+        let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
+        if !again.is_empty() {
+            rows.splice(0..0, batch.rows_caused_by(&again, &causes).await?);
+        }
+        let mut beside = publication::conflicts(&closed.save.conflicts, &closed.groups);
+        let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
+        let told = |command: &Command| {
+            // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.
+            let lane = lanes.get(&command.cause).copied().unwrap_or_default();
+            traces.continued(Outgoing::command(command, self.bus.partitions()).in_lane(lane), command.cause)
+        };
+        beside.extend(closed.commands.iter().map(told));
+        for conflict in &closed.save.conflicts {
+            self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
+        }
+        // An item that nobody said of is one of an older release: what it told is not known either.
+        let made_by = |item| batch.made_by().get(&item).map(|made_by| made_by.clone().unwrap_or_default());
+        let made_by = order::told_of(&rows).into_iter().map(|item| (item, made_by(item))).collect();
+        // Before the commit: from then on it must be published, or the life ends.
+        let unpublished = self.life.unpublished();
+        batch.commit().await?;
+        for (system, found) in closed.drift {
+            self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);
+        }
+        let again = again.into_iter().collect();
+        Ok((Publication { rows, groups: closed.groups, traces, beside, made_by, again }, dead, unpublished))
+    }
+
+    /// Takes each message in order; says which cannot be taken, and why.
+    fn resolve(&self, ledger: &mut Ledger<'_>, inputs: &[Result<Input, Poison>]) -> Vec<(usize, Poison)> {
+        let mut dead = vec![];
+        for (place, input) in inputs.iter().enumerate() {
+            match input.as_ref().map_err(Clone::clone).and_then(|input| ledger.take(input)) {
+                Ok(verdict) => {
+                    self.process.metrics().observations_total.with_label_values(&[verdict.code()]).inc();
+                    if let Ok(input) = input {
+                        tracing::debug!(record = %input.record(), verdict = verdict.code(), "resolved");
+                    }
+                }
+                Err(poison) => dead.push((place, poison)),
+            }
+        }
+        dead
+    }
+
+    async fn publish(&self, committed: &Committed) -> anyhow::Result<()> {
+        for (place, poison) in &committed.dead {
+            let letter = DeadLetter::of(&committed.batch.messages[*place], poison.reason, &poison.detail);
+            self.bus.dead_letter(&self.process, letter).await?;
+        }
+        let messages = self.messages(&committed.publication, committed.at.elapsed() > FRESH).await?;
+        match self.bus.publish_in_order(messages.clone()).await {
+            Err(PublishError::TooLarge { .. }) => self.publish_what_fits(&messages).await,
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// What is told of a batch: also what another process committed before it and has not told yet, so that watchers hear of an
+    /// item's versions in order; and nothing that was told.
+    async fn messages(&self, publication: &Publication, late: bool) -> anyhow::Result<Vec<Outgoing>> {
+        let doubtful = publication.doubtful(&self.life.name(), late);
+        if doubtful.is_empty() {
+            return Ok(publication.messages(&BTreeMap::new(), &[]));
+        }
+        let told = self.bus.told(&doubtful).await?;
+        let told: BTreeMap<_, _> = doubtful.into_iter().zip(told).collect();
+        let missing = self.store.changes_after(&order::missing(&told)).await?;
+        Ok(publication.messages(&told, &missing))
+    }
+
+    /// One message that the bus will never take must not hold up all that comes after it.
+    async fn publish_what_fits(&self, outgoing: &[Outgoing]) -> anyhow::Result<()> {
+        for message in outgoing {
+            match self.bus.publish(message.clone()).await {
+                Err(error @ PublishError::TooLarge { .. }) => {
+                    let letter = DeadLetter::unsent(message, "too_large", error.to_string(), self.process.now_ms());
+                    self.bus.dead_letter(&self.process, letter).await?;
+                }
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether PostgreSQL refuses what was written (classes 22 and 23), rather than the moment.
+fn is_about_the_data(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
