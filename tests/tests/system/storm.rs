@@ -9,8 +9,8 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use sandbox::faults::Faults;
 use system_tests::edits::standing;
-use system_tests::oracle::{self, REPO};
 use system_tests::eventually::eventually;
+use system_tests::oracle::{self, REPO};
 use system_tests::{DEADLINE, Settings, World, with_world};
 
 const THIRD: f64 = 1.0 / 3.0;
