@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -79,7 +80,11 @@ pub fn init(config: &TelemetryConfig, service: &str) -> Result<Guard, ConfigErro
         endpoint => Some(provider(endpoint, config.trace_ratio, service)?),
     };
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
-        Format::Text => lines::layer().with_writer(std::io::stderr).with_filter(filter).boxed(),
+        // Colours are for eyes: in a file they are noise.
+        Format::Text => {
+            let lines = lines::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+            lines.with_filter(filter).boxed()
+        }
         Format::Json => {
             lines::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(filter).boxed()
         }
