@@ -129,6 +129,16 @@ impl Store {
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
+    /// The items whose records this one took over, at most 1,000.
+    pub async fn ended_into(&self, item: ItemId) -> sqlx::Result<Vec<ItemId>> {
+        let ended: Vec<Uuid> =
+            sqlx::query_scalar("select id from items where ended_into = $1 order by status_since, id limit 1000")
+                .bind(item.0)
+                .fetch_all(self.pool()?)
+                .await?;
+        Ok(ended.into_iter().map(ItemId).collect())
+    }
+
     /// Conflicts, newest first: those that wait for a person, or all.
     pub async fn conflicts(&self, open_only: bool, limit: u32) -> sqlx::Result<Vec<ConflictRow>> {
         let rows: Vec<ConflictRow> = sqlx::query_as(

@@ -119,11 +119,17 @@ struct Lines {
 }
 
 async fn history(state: Shared, Path(name): Path<String>, Query(lines): Query<Lines>) -> Answer {
-    let group = find(&state, &name).await?;
+    let now = find(&state, &name).await?.item.id;
+    // By its id an item that ended is asked for itself; all else is answered by the one that took its records over.
+    let item = Uuid::parse_str(&name).map_or(now, ItemId);
     let limit = lines.limit.unwrap_or(100).clamp(1, PAGE_MAX);
-    let rows = state.store.history(group.item.id, lines.before, limit).await.map_err(unavailable)?;
+    let rows = state.store.history(item, lines.before, limit).await.map_err(unavailable)?;
     let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.cause.sequence);
-    Ok(axum::Json(json!({ "item": group.item.id, "history": rows, "next": next })))
+    let took_over = state.store.ended_into(item).await.map_err(unavailable)?;
+    let ended_into = (item != now).then_some(now);
+    Ok(axum::Json(
+        json!({ "item": item, "history": rows, "next": next, "took_over": took_over, "ended_into": ended_into }),
+    ))
 }
 
 #[derive(Deserialize)]

@@ -287,7 +287,14 @@ async fn an_operator_sets_rolls_back_ties_and_unties() {
     world.eventually("T-1", |group| group.item.version.0 == 3 && group.item.status.as_str() == "todo").await;
 
     post("/v1/items/T-1/links", serde_json::json!({ "record": "forge/issue/a/b#1" })).await.unwrap();
-    world.eventually("T-1", |group| group.links.len() == 2).await;
+    let item = world.eventually("T-1", |group| group.links.len() == 2).await.item.id;
+    let history = async |name: String| -> serde_json::Value {
+        client.get(url(&format!("/v1/items/{name}/history"))).send().await.unwrap().json().await.unwrap()
+    };
+    let taken = history("T-1".into()).await["took_over"][0].as_str().unwrap().to_owned();
+    let old = history(taken.clone()).await;
+    assert_eq!((old["item"].as_str(), &old["ended_into"]), (Some(taken.as_str()), &serde_json::json!(item)));
+    assert_eq!(old["history"][0]["record"], "forge/issue/a/b#1");
 
     post("/v1/items/T-1/status", serde_json::json!({ "status": "cancelled" })).await.unwrap();
     let item = world.eventually("T-1", |group| group.item.status.as_str() == "canceled").await;
