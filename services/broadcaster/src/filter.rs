@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use intake::telemetry::HEALTH;
 use serde::Deserialize;
 
 use crate::message::{Message, on};
@@ -39,11 +40,12 @@ impl Filter {
         if lists.iter().flat_map(|list| list.iter()).any(|word| word.is_empty() || word.len() > WORD_MAX) {
             return Err(format!("a filter's words have 1 to {WORD_MAX} bytes"));
         }
-        match self.on.iter().find(|word| bit(word).is_none()) {
-            Some(word) => {
-                let names = on::NAMES.map(|(name, _)| name).join(", ");
-                Err(format!("{word:?} is nothing that happens; known are {names}"))
-            }
+        if let Some(word) = self.on.iter().find(|word| bit(word).is_none()) {
+            let names = on::NAMES.map(|(name, _)| name).join(", ");
+            return Err(format!("{word:?} is nothing that happens; known are {names}"));
+        }
+        match self.health.iter().find(|word| !HEALTH.contains(&word.as_str())) {
+            Some(word) => Err(format!("nothing's health is {word:?}; known are {}", HEALTH.join(", "))),
             None => Ok(()),
         }
     }
@@ -124,6 +126,8 @@ mod tests {
     #[test]
     fn words_that_mean_nothing_are_refused() {
         assert!(filter(json!({"on": ["everything"]})).check().unwrap_err().contains("status_change"));
+        assert!(filter(json!({"health": ["bad"]})).check().unwrap_err().contains("degraded"));
+        assert!(filter(json!({"health": ["unknown"]})).check().is_ok());
         assert!(filter(json!({"statuses": [""]})).check().is_err());
         assert!(filter(json!({"statuses": (0..101).map(|n| n.to_string()).collect::<Vec<_>>()})).check().is_err());
         assert!(filter(json!({"on": ["recovery"], "statuses": ["done"]})).check().is_ok());

@@ -13,6 +13,9 @@ use super::Ready;
 use crate::refused::Wrong;
 use crate::{Context, ID, is_id, metadata, moment};
 
+/// How far ahead of our clock something may have happened, in milliseconds: clocks differ, by minutes at most.
+const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
+
 /// What a status may say. Names that are not here are refused: a misspelt one would be lost in silence.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "must be an object")]
@@ -71,6 +74,9 @@ pub(super) fn ready(status: Value, index: usize, context: &Context<'_>) -> Resul
         None | Some(Value::Null) => context.now_ms,
         Some(moment) => moment::read(moment).map_err(|why| Wrong::new("occurred_at", why))?,
     };
+    if occurred_at > context.now_ms.saturating_add(AHEAD_MAX_MS) {
+        return Err(Wrong::new("occurred_at", "is more than a day ahead of this machine's clock"));
+    }
     for (field, text) in [("title", &entry.title), ("url", &entry.url)] {
         if text.as_ref().is_some_and(|text| text.contains('\0')) {
             return Err(Wrong::new(field, metadata::NO_NUL));
@@ -84,6 +90,9 @@ pub(super) fn ready(status: Value, index: usize, context: &Context<'_>) -> Resul
         native: entry.status,
         position: match entry.position {
             Some(0) => return Err(Wrong::new("position", "must be above 0; leave it out where there is none")),
+            Some(given) if i64::try_from(given).is_err() => {
+                return Err(Wrong::new("position", "must be below 2^63"));
+            }
             given => given.unwrap_or(0),
         },
         occurred_at,

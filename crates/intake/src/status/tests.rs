@@ -75,6 +75,15 @@ fn a_moment_is_rfc_3339_or_milliseconds() {
 }
 
 #[test]
+fn nothing_happened_tomorrow_and_no_position_is_beyond_what_is_stored() {
+    let at = |ms: i64| with(&json!({"occurred_at": ms}));
+    assert!(at(NOW + 3_600_000).is_ok(), "clocks differ");
+    assert_eq!(field(at(NOW + 25 * 3_600_000)), "occurred_at");
+    assert!(with(&json!({"position": i64::MAX})).is_ok());
+    assert_eq!(field(with(&json!({"position": u64::MAX}))), "position");
+}
+
+#[test]
 fn everything_that_may_be_said_arrives() {
     let ready = with(&json!({
         "position": 12, "actor": {"name": "Ada", "id": "u1", "automation": true}, "title": "Build", "url": "https://ci/7",

@@ -17,7 +17,8 @@ const CONTENT_BYTES_MAX: usize = 16 * 1024;
 /// How many entries of metadata, and how many tags there may be.
 const ENTRIES_MAX: usize = 100;
 
-const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "unknown"];
+/// How well a thing may be.
+pub const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "unknown"];
 const SEVERITIES: [&str; 4] = ["info", "warning", "error", "critical"];
 const ACTIONS: [&str; 4] = ["created", "updated", "accessed", "deleted"];
 const STATES: [&str; 4] = ["executing", "completed", "failed", "reset"];
