@@ -112,6 +112,8 @@ fn refusal(error: PublishError) -> Refusal {
 pub(crate) struct About {
     /// Which life of it this is.
     pub(crate) epoch: String,
+    /// When that began, in milliseconds since 1970.
+    pub(crate) created_ms: i64,
     pub(crate) messages: u64,
     /// The sequence of its first message, and when that was stored, in milliseconds since 1970.
     pub(crate) first: u64,
@@ -175,6 +177,7 @@ impl Server {
                 let state = info.state;
                 Ok(About {
                     epoch,
+                    created_ms: milliseconds(info.created.unix_timestamp_nanos()),
                     messages: state.messages,
                     first: state.first_sequence,
                     first_at_ms: milliseconds(state.first_timestamp.unix_timestamp_nanos()),

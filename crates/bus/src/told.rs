@@ -65,7 +65,8 @@ impl Bus {
     async fn nothing_told(&self) -> anyhow::Result<Told> {
         let about = self.server.about(Stream::Changes).await?;
         Ok(match (about.last, about.messages, about.first) {
-            (0, ..) | (.., 1) => Told::Nothing(Timestamp::default()),
+            // All that it was ever told is there. What is older than the stream itself was told in an earlier life of it.
+            (0, ..) | (.., 1) => Told::Nothing(Timestamp(about.created_ms)),
             (_, 0, _) => Told::Unknown,
             _ => Told::Nothing(Timestamp(about.first_at_ms)),
         })

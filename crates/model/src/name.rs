@@ -161,9 +161,12 @@ pub struct RecordRef {
 }
 
 impl RecordRef {
+    /// How long an id may be, in bytes.
+    const ID_MAX: usize = 512;
+
     /// A record by its three parts; the id is checked (1 to 512 bytes, no control characters).
     pub fn new(system: System, kind: Kind, id: impl AsRef<str>) -> Result<Self, NameError> {
-        check_text("record id", id.as_ref(), 512)?;
+        check_text("record id", id.as_ref(), Self::ID_MAX)?;
         Ok(Self { system, kind, id: Arc::from(id.as_ref()) })
     }
 
@@ -172,9 +175,16 @@ impl RecordRef {
         &self.id
     }
 
-    /// Who an operator is that speaks about this record's item.
+    /// Whether both are of one system and kind: on one item they are read together.
+    pub(crate) fn is_kin_of(&self, other: &Self) -> bool {
+        self.system == other.system && self.kind == other.kind
+    }
+
+    /// Who an operator is that speaks about this record's item. What would be too long for an id ends where an id must end.
     pub(crate) fn as_operator(&self) -> Self {
-        Self { system: System::lockstep(), kind: Kind(Arc::from("operator")), id: Arc::from(self.to_string().as_str()) }
+        let mut id = self.to_string();
+        id.truncate(id.floor_char_boundary(Self::ID_MAX));
+        Self { system: System::lockstep(), kind: Kind(Arc::from("operator")), id: Arc::from(id.as_str()) }
     }
 
     /// The id of the item that this record gets when nobody linked it: always the same for the same record.

@@ -215,6 +215,8 @@ pub enum Reason {
     Folded,
     /// The item already has that status.
     AlreadyThere,
+    /// Nobody can tell the record what was asked of it.
+    CannotBeTold,
     /// Somebody asked for it through our API, of a record that a connector sees.
     Asked,
     /// An operator set it.
@@ -244,6 +246,7 @@ codes!(Reason {
     UnmappedStatus = "unmapped_status",
     Folded = "folded",
     AlreadyThere = "already_there",
+    CannotBeTold = "cannot_be_told",
     Asked = "asked",
     Forced = "forced",
     RolledBack = "rolled_back",

@@ -19,7 +19,7 @@ impl Group {
         lifecycle: &Lifecycle,
     ) -> Option<&'a Native> {
         let record = &self.links[index].record;
-        let alike = |link: &Link| link.record.system == record.system && link.record.kind == record.kind;
+        let alike = |link: &Link| link.record.is_kin_of(record);
         let shown = |(place, link): (usize, &'a Link)| if place == index { native } else { &link.native };
         let speaks = |native: &&Native| lens.normal(native).is_some() && !lens.is_silent(native);
         let links = self.links.iter().enumerate().filter(|(_, link)| alike(link));

@@ -3,8 +3,8 @@
 //! Pure. The caller brings the item and its links, and carries the outcome out; see `resolver::batch`.
 
 use crate::{
-    Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Policy, Reason,
-    Receipt, RowKind, Source, Status, Step, Verdict, Version,
+    Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Origin, Policy,
+    Reason, Receipt, RowKind, Source, Status, Step, Verdict, Version,
 };
 
 mod clash;
@@ -215,7 +215,8 @@ impl<'a> Turn<'a> {
         if observation.url.is_some() {
             link.url.clone_from(&observation.url);
         }
-        link.watched |= observation.source != Source::Api;
+        // Whoever reports on commands need not be one who sees the record.
+        link.watched |= !matches!(observation.source, Source::Api | Source::Delivery);
         self.group.item.metadata.extend(observation.metadata.clone());
         self.group.name_after_its_records(self.policy);
         let owner = self.group.links[self.index].keys.first();
@@ -266,8 +267,20 @@ impl<'a> Turn<'a> {
 
     /// Whether somebody asks for a status through our API, of a record that a connector sees and can tell.
     pub(crate) fn is_asked(&self) -> bool {
-        let asks = self.observation.source == Source::Api && self.observation.intent == Intent::Status;
+        let Observation { source, intent, origin, .. } = self.observation;
+        let asks = *source == Source::Api && *intent == Intent::Status && !matches!(origin, Origin::Own(_));
         asks && self.group.links[self.index].watched && !self.lens.is_read_only()
+    }
+
+    /// Why the record cannot be told by itself what was asked of it: it is read together with others, or nobody can tell it that.
+    pub(crate) fn keeps_from_telling(&self, meant: &Status) -> Option<Reason> {
+        let link = &self.group.links[self.index];
+        let is_kin = |other: &&Link| other.record.is_kin_of(&link.record);
+        if self.group.links.iter().filter(is_kin).count() > 1 {
+            return Some(Reason::Folded);
+        }
+        let can = self.lens.shows_status(&link.native, meant) || self.lens.can_tell(&link.native, self.lens.get(meant));
+        (!can).then_some(Reason::CannotBeTold)
     }
 
     /// Notes what the record showed, and where on its time line. What is asked for was not seen.
@@ -278,11 +291,10 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Whose change it is: the record's, or that of an operator or a program that spoke of it.
+    /// Whose change it is: the record's, or the operator's who spoke by way of it.
     fn author(&self) -> crate::RecordRef {
         let record = &self.observation.record;
         match self.observation.intent {
-            Intent::Status if self.is_asked() => record.as_operator(),
             Intent::Force(_) | Intent::Rollback(_) | Intent::Pick(..) => record.as_operator(),
             Intent::Status | Intent::Link(_) | Intent::Unlink => record.clone(),
         }
@@ -309,8 +321,7 @@ impl<'a> Turn<'a> {
         let record = self.observation.record.clone();
         for index in 0..self.group.links.len() {
             let link = &self.group.links[index];
-            let kin = link.record.system == record.system && link.record.kind == record.kind;
-            if kin && index != self.index && link.sent.is_empty() {
+            if link.record.is_kin_of(&record) && index != self.index && link.sent.is_empty() {
                 let command = self.group.settle(index, self.policy, self.receipt.sequence, None);
                 self.commands.extend(command);
             }

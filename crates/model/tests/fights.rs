@@ -141,3 +141,20 @@ fn a_hold_keeps_the_newest_edit_of_each_record_and_no_more_records_than_its_boun
     assert_eq!(conflict.candidates[..2], [ours, theirs]);
     assert!(conflict.candidates[2..].iter().all(|side| side.native.as_str() == "two"));
 }
+
+#[test]
+fn two_automations_that_ask_for_opposite_things_in_turn_fight() {
+    let mut scene = scene();
+    let verdicts: Vec<Verdict> = ["In Progress", "In Review", "In Progress", "In Review"]
+        .into_iter()
+        .zip(["ci", "nightly"].into_iter().cycle())
+        .map(|(native, by)| {
+            let mut ask = seen(ISSUE, native, 0, Origin::Unknown, 100);
+            (ask.position, ask.source, ask.actor) = (None, model::Source::Api, Some(program(by)));
+            let verdict = scene.see(&ask);
+            scene.carry_out_all(200);
+            verdict
+        })
+        .collect();
+    assert_eq!(verdicts, [Verdict::Asked, Verdict::Asked, Verdict::Asked, FlipFlop]);
+}

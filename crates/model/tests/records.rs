@@ -237,7 +237,6 @@ fn what_is_asked_for_is_told_to_the_record_itself_too() {
     assert_eq!((scene.status(), scene.commands()), ("done", vec![format!("{ISSUE} Done"), format!("{TASK} done")]));
     let link = scene.group.link(&ISSUE.parse().unwrap()).unwrap();
     assert_eq!((link.native.as_str(), link.position.unwrap().0), ("Todo", 1), "nobody saw it there yet");
-    assert_eq!(scene.group.item.changed_by.system.as_str(), "lockstep");
     scene.carry_out_all(10);
     assert_eq!(scene.commands(), Vec::<String>::new());
     assert!((0..2).all(|place| scene.group.step(place, &scene.policy) == Step::InStep));
@@ -262,10 +261,19 @@ fn what_is_asked_for_is_refused_held_and_kept_like_an_edit() {
     assert!(!link(&scene).unmapped && link(&scene).native.as_str() == "Todo");
     assert_eq!(scene.last.as_ref().unwrap().rows[0].kind, RowKind::Unmapped);
 
+    let refused = |scene: &Scene| {
+        let last = scene.last.as_ref().unwrap();
+        assert_eq!((last.verdict, scene.status(), last.commands.len()), (Verdict::Refused, "in_review", 0));
+        (last.rows[0].kind, last.rows[0].reason)
+    };
     let mut pulls = Scene::new(policy(), &[(TASK, "in_review"), (PULLS[0], "open"), (PULLS[1], "open")]);
-    assert_eq!(pulls.see(&asked(PULLS[0], "merged")), Verdict::Ignored);
-    assert_eq!(pulls.last.as_ref().unwrap().rows[0].kind, RowKind::Folded, "the other one still speaks");
-    assert_eq!(pulls.status(), "in_review");
+    pulls.see(&asked(PULLS[0], "draft"));
+    assert_eq!(refused(&pulls), (RowKind::Refused, Reason::Folded), "the other one speaks, too");
+    let mut pull = Scene::new(policy(), &[(TASK, "in_review"), (PULLS[0], "open")]);
+    pull.see(&asked(PULLS[0], "merged"));
+    assert_eq!(refused(&pull), (RowKind::Refused, Reason::CannotBeTold), "nobody merges by a status");
+    assert_eq!(pull.see(&asked(PULLS[0], "draft")), Verdict::Asked);
+    assert_eq!((pull.status(), pull.commands().len()), ("in_progress", 2));
 
     scene.policy.strategy = Strategy::Manual;
     scene.edit(TASK, "in_progress", 10);
@@ -285,4 +293,39 @@ fn a_record_that_no_connector_sees_shows_what_is_said_of_it() {
     scene.group = begun.group;
     assert_eq!(scene.see(&asked("board/card/1", "done")), Verdict::FastForward);
     assert_eq!((scene.group.links[0].native.as_str(), scene.commands().len()), ("done", 0));
+}
+
+#[test]
+fn whoever_asks_again_gets_another_attempt() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
+    scene.see(&asked(ISSUE, "Done"));
+    let told = scene.last.as_ref().unwrap().commands[0].clone();
+    scene.fail(&told, DeliveryOutcome::Rejected, "no such state");
+    assert_eq!(scene.group.step(0, &scene.policy), Step::Failed);
+    assert_eq!(scene.see(&asked(ISSUE, "Done")), Verdict::Ignored);
+    assert_eq!(scene.commands(), [format!("{ISSUE} Done")]);
+    assert_eq!(scene.see(&asked(ISSUE, "Done")), Verdict::Ignored);
+    assert_eq!(scene.commands(), Vec::<String>::new(), "it is on its way");
+}
+
+#[test]
+fn what_a_connector_writes_or_says_is_its_own_is_not_asked_for() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
+    let own = Observation { origin: Origin::Own(None), ..asked(ISSUE, "Done") };
+    assert_eq!(scene.see(&own), Verdict::OwnWrite);
+    let mut card = Scene::new(policy(), &[(TASK, "todo")]);
+    let begun = model::begin(&asked("board/card/1", "todo"), crate::scene::receipt(1, 0), &card.policy).unwrap();
+    card.group = begun.group;
+    let written = Observation { source: Source::Delivery, ..seen("board/card/1", "todo", 0, Origin::Own(None), 9) };
+    card.see(&written);
+    assert!(!card.group.links[0].watched, "who reports need not see");
+}
+
+#[test]
+fn an_operator_may_speak_of_a_record_with_the_longest_id() {
+    let long = format!("postgres/task/{}", "ä".repeat(256));
+    let mut scene = Scene::new(policy(), &[(&long, "todo")]);
+    scene.say(&long, model::Intent::Force(crate::scene::status("done")));
+    let operator = &scene.group.item.changed_by;
+    assert_eq!(operator.to_string().parse::<model::RecordRef>().as_ref(), Ok(operator), "it is stored as text");
 }

@@ -1,4 +1,2 @@
 -- A connector of ours has seen it: what others say of it was not seen, but is asked for.
 alter table records add column watched boolean not null default false;
--- Of those that are there, whoever gave a position was a connector.
-update records set watched = true where position is not null;

@@ -31,12 +31,12 @@ pub(crate) struct Read {
 }
 
 /// Where messages were read. The partition is held until this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Source {
     lost: CancellationToken,
     given_up: CancellationToken,
     #[expect(dead_code, reason = "held, not used: the reader waits until all of them are gone")]
-    open: mpsc::Sender<Infallible>,
+    open: Option<mpsc::Sender<Infallible>>,
 }
 
 impl Source {
@@ -102,7 +102,7 @@ impl Reader {
                 () = given_up.cancelled() => bail!("what was read could not be carried out"),
                 next = next => next?,
             };
-            let source = Source { lost: lost.clone(), given_up: given_up.clone(), open: open.clone() };
+            let source = Source { lost: lost.clone(), given_up: given_up.clone(), open: Some(open.clone()) };
             if self.read.send(Read { messages, source, turn }).await.is_err() {
                 // Nobody carries anything out any more: the process ends.
                 return Ok(());

@@ -68,8 +68,14 @@ impl Batch {
         self.from.iter().for_each(Source::give_up);
     }
 
-    fn is_given_up(&self) -> bool {
-        self.from.iter().any(Source::is_given_up)
+    /// Whether it may be carried out. Where something that was read before it will not be, none of it may: what is below a record's
+    /// last sequence counts as taken. Then its other partitions must be read anew as well, since they would go on behind it.
+    fn may_go_on(&self) -> bool {
+        let given_up = self.from.iter().any(Source::is_given_up);
+        if given_up {
+            self.give_up();
+        }
+        !given_up
     }
 
     fn is_lost(&self) -> bool {
@@ -111,8 +117,7 @@ impl Worker {
 
     /// Resolves a batch, however often that takes. Shutdown and a lost lease leave it for a successor.
     async fn carry_out(&self, batch: Batch, committed: &mpsc::Sender<Committed>) {
-        if batch.is_given_up() {
-            // What came before it was not carried out, and what is below a record's last sequence counts as taken.
+        if !batch.may_go_on() {
             return;
         }
         let inputs: Vec<Result<Input, Poison>> = batch.messages.iter().map(Input::of).collect();
@@ -300,8 +305,32 @@ impl Worker {
     }
 }
 
-/// Whether PostgreSQL refuses what was written (classes 22 and 23), rather than the moment.
+/// Whether PostgreSQL refuses what was written (classes 22 and 23), or what it holds cannot be read, rather than the moment.
 fn is_about_the_data(error: &sqlx::Error) -> bool {
+    if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) {
+        return true;
+    }
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_together_with_what_is_given_up_is_given_up_too() {
+        let batch = Batch { messages: vec![], from: Arc::new(vec![Source::default(), Source::default()]) };
+        assert!(batch.may_go_on());
+        batch.from[0].give_up();
+        assert!(!batch.may_go_on());
+        assert!(batch.from[1].is_given_up(), "or its reader would go on behind what was dropped");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_waited_for() {
+        let unreadable = sqlx::Error::ColumnDecode { index: "changed_by".into(), source: "too long".into() };
+        assert!(is_about_the_data(&unreadable));
+        assert!(!is_about_the_data(&sqlx::Error::PoolTimedOut));
+    }
 }

@@ -79,6 +79,7 @@ impl Log {
         let first = self.messages.values().next();
         About {
             epoch: "1".to_owned(),
+            created_ms: 0,
             messages: self.messages.len() as u64,
             first: first.map_or(self.last + 1, |first| first.sequence),
             first_at_ms: first.map_or(0, |first| first.at_ms),

@@ -80,20 +80,30 @@ pub(super) fn asked(turn: &mut Turn) -> Option<Verdict> {
         turn.row(RowKind::Unmapped, None, &status, Reason::UnmappedStatus);
         return Some(Verdict::Unmapped);
     }
-    let alone = turn.lens.shows_status(native, &status);
+    let there = turn.lens.shows_status(native, &status);
     if let Some(verdict) = held(turn) {
         return Some(verdict);
     }
-    let meant = turn.meant();
-    if alone || meant == status {
-        // Of several records that are read together, the others may still speak for the item.
-        let (kind, reason) =
-            if alone { (RowKind::Ignored, Reason::AlreadyThere) } else { (RowKind::Folded, Reason::Folded) };
-        turn.row(kind, None, &status, reason);
+    if there {
+        turn.row(RowKind::Ignored, None, &status, Reason::AlreadyThere);
+        // Whoever asks again wants another attempt.
+        let link = turn.link();
+        link.last_error = None;
+        link.resent = 0;
+        turn.mend();
         return Some(Verdict::Ignored);
+    }
+    let meant = turn.meant();
+    if let Some(reason) = turn.keeps_from_telling(&meant) {
+        turn.row(RowKind::Refused, Some(status), &meant, reason);
+        return Some(Verdict::Refused);
     }
     if let Some(verdict) = irregular(turn) {
         return Some(verdict);
+    }
+    if turn.takes_back(&meant) && turn.escalates() {
+        turn.hold(&meant, Reason::FlipFlop, true);
+        return Some(Verdict::FlipFlop);
     }
     turn.change(&meant, Reason::Asked);
     Some(Verdict::Asked)
@@ -270,7 +280,9 @@ pub(super) fn irregular(turn: &mut Turn) -> Option<Verdict> {
         Irregular::Reject => {
             turn.see();
             turn.row(RowKind::Refused, Some(status), &meant, Reason::IrregularTransition);
-            turn.settle_own();
+            if !turn.is_asked() {
+                turn.settle_own();
+            }
             Some(Verdict::Refused)
         }
         Irregular::Hold => {

@@ -64,3 +64,18 @@ async fn what_was_told_is_not_told_again_when_inputs_come_again_after_the_bus_fo
     world.see(&seen("tracker/issue/1", "in_review", 3)).await;
     assert_eq!(version(&mut world).await, 3);
 }
+
+#[tokio::test]
+async fn a_stream_that_was_made_anew_is_not_told_what_is_older_than_itself() {
+    let mut world = World::new().await;
+    for (position, status) in [(1, "todo"), (2, "in_progress")] {
+        world.see(&seen("tracker/issue/1", status, position)).await;
+        assert_eq!(version(&mut world).await, position);
+    }
+    world.stop().await;
+    let client = async_nats::connect(world.server.url()).await.unwrap();
+    jetstream::new(client).delete_stream(Stream::Changes.name()).await.unwrap();
+    world.restart(policy_of(MAPPINGS, "")).await;
+    world.see(&seen("tracker/issue/1", "in_review", 3)).await;
+    assert_eq!(version(&mut world).await, 3);
+}
