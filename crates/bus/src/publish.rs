@@ -51,14 +51,15 @@ impl Bus {
     /// A message that must go out again may come behind its successors: those of one record are told apart by their
     /// positions and versions. When this fails, any of them may have been stored; publish all of them again.
     pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
-        let due = Due { ready: (0..messages.len()).collect(), after: vec![None; messages.len()] };
+        let due = Due { ready: (0..messages.len()).collect(), after: vec![None; messages.len()], until: None };
         self.publish_due(&messages, due).await
     }
 
     /// The same, but a message goes out only when the one before it on its subject is stored: one that must go out again never
-    /// comes behind its successors, and when this fails the first ones of each subject may have been stored.
-    pub async fn publish_in_order(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
-        self.publish_due(&messages, Due::in_order(&messages)).await
+    /// comes behind its successors, and when this fails the first ones of each subject may have been stored. From `until` on none goes
+    /// out: what others published meanwhile would come before it.
+    pub async fn publish_in_order(&self, messages: Vec<Outgoing>, until: Instant) -> Result<Vec<u64>, PublishError> {
+        self.publish_due(&messages, Due { until: Some(until), ..Due::in_order(&messages) }).await
     }
 
     /// The configured time is for each attempt that gets nothing stored, and for all that follow one another.
@@ -74,7 +75,7 @@ impl Bus {
             if stored && due.is_ordered() {
                 deadline = Instant::now() + patience;
             }
-            if Instant::now() + PAUSE >= deadline {
+            if Instant::now() + PAUSE >= deadline || due.is_over() {
                 return Err(PublishError::TimedOut { subject: messages[first].subject.clone(), why });
             }
             tokio::time::sleep(PAUSE).await;
@@ -97,6 +98,11 @@ impl Bus {
         loop {
             let next = if waiting.len() < WINDOW { due.ready.pop_front() } else { None };
             if let Some(at) = next {
+                if due.is_over() {
+                    "it is too late for it".clone_into(&mut attempt.why);
+                    attempt.failed.push(at);
+                    continue;
+                }
                 let (subject, headers) = (messages[at].subject.clone(), prepared(&messages[at], trace));
                 match self.server.send_publish(subject, headers, messages[at].payload.clone()).await {
                     Ok(acknowledgement) => waiting.push_back((at, Instant::now() + patience, acknowledgement)),
@@ -145,6 +151,8 @@ struct Due {
     ready: VecDeque<usize>,
     /// What goes out after each message is stored.
     after: Vec<Option<usize>>,
+    /// From when on nothing goes out.
+    until: Option<Instant>,
 }
 
 impl Due {
@@ -158,7 +166,11 @@ impl Due {
                 None => ready.push_back(at),
             }
         }
-        Self { ready, after }
+        Self { ready, after, until: None }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn is_ordered(&self) -> bool {
@@ -211,8 +223,15 @@ mod tests {
     fn a_message_goes_out_only_after_the_one_before_it_on_its_subject() {
         let on = |subject: &str| Outgoing::new(subject.to_owned(), String::new(), "");
         let messages = [on("a"), on("a"), on("b"), on("a"), on("c"), on("b")];
-        let Due { ready, after } = Due::in_order(&messages);
+        let Due { ready, after, .. } = Due::in_order(&messages);
         assert_eq!(ready, [0, 2, 4]);
         assert_eq!(after, [Some(1), Some(3), Some(5), None, None, None]);
+    }
+
+    #[test]
+    fn nothing_goes_out_from_its_last_moment_on() {
+        let due = |until| Due { until, ..Due::in_order(&[]) };
+        assert!(!due(None).is_over() && !due(Some(Instant::now() + PAUSE)).is_over());
+        assert!(due(Some(Instant::now())).is_over());
     }
 }

@@ -270,8 +270,10 @@ impl Worker {
             let letter = DeadLetter::of(&committed.batch.messages[*place], poison.reason, &poison.detail);
             self.bus.dead_letter(&self.process, letter).await?;
         }
+        // The process may be frozen at any point: what was known of others when this began is not known for long.
+        let until = tokio::time::Instant::now() + FRESH / 2;
         let messages = self.messages(&committed.publication, committed.at.elapsed() > FRESH).await?;
-        match self.bus.publish_in_order(messages.clone()).await {
+        match self.bus.publish_in_order(messages.clone(), until).await {
             Err(PublishError::TooLarge { .. }) => self.publish_what_fits(&messages).await,
             other => Ok(other.map(drop)?),
         }
