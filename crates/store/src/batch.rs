@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use model::{Conflict, Group, HistoryRow, ItemId, Key, Position, RecordRef, Status, Version};
+use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Position, RecordRef, Status, Version};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -155,6 +155,12 @@ impl Batch {
         .bind(ids)
         .fetch_all(&mut *self.tx)
         .await
+    }
+
+    /// The conflicts of these ids.
+    pub async fn conflicts_of(&mut self, ids: &[ConflictId]) -> sqlx::Result<Vec<Conflict>> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        Ok(self.conflicts(&ids).await?.into_iter().map(|columns| columns.0).collect())
     }
 
     async fn conflicts(&mut self, ids: &[Uuid]) -> sqlx::Result<Vec<ConflictColumns>> {

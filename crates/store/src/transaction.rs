@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use model::{Group, HistoryRow, ItemId, Key, RecordRef, Status, Timestamp, Version};
+use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, RecordRef, Status, Timestamp, Version};
 
 use crate::{Base, Save, Store, batch};
 
@@ -93,6 +93,11 @@ impl Batch {
     /// The rows of these items that these messages caused: what a redelivered input publishes again.
     pub async fn rows_caused_by(&mut self, items: &[ItemId], causes: &[u64]) -> sqlx::Result<Vec<HistoryRow>> {
         ask!(&mut self.0, batch => batch.rows_caused_by(items, causes))
+    }
+
+    /// The conflicts of these ids: what a redelivered input publishes again.
+    pub async fn conflicts_of(&mut self, ids: &[ConflictId]) -> sqlx::Result<Vec<Conflict>> {
+        ask!(&mut self.0, batch => batch.conflicts_of(ids))
     }
 
     /// Writes it all. Nothing is visible before [`Batch::commit`]. `made_by` makes the versions that are new.

@@ -3,12 +3,12 @@
 //! One batch is published while the next is committed. Both happen in the order of the batches, so that watchers hear of an item's
 //! versions in their order, whichever partitions its records are in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
-use model::{Backoff, Command, Intent, Lane, Policy};
+use model::{Backoff, Command, ConflictId, Intent, Lane, Policy};
 use runtime::Process;
 use store::Store;
 use tokio::sync::mpsc;
@@ -221,10 +221,16 @@ impl Worker {
         batch.save(&closed.save, &self.life.name()).await?;
         let mut rows = closed.save.rows;
         let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
+        // Of inputs that came again nobody knows whether what they led to was published: the answer to a commit may have been lost.
+        let mut conflicts = Vec::new();
         if !again.is_empty() {
-            rows.splice(0..0, batch.rows_caused_by(&again, &causes).await?);
+            let before = batch.rows_caused_by(&again, &causes).await?;
+            let ids: BTreeSet<ConflictId> = before.iter().filter_map(|row| row.conflict).collect();
+            conflicts = batch.conflicts_of(&ids.into_iter().collect::<Vec<_>>()).await?;
+            rows.splice(0..0, before);
         }
-        let mut beside = publication::conflicts(&closed.save.conflicts, &closed.groups);
+        conflicts.extend(closed.save.conflicts.iter().cloned());
+        let mut beside = publication::conflicts(&conflicts, &closed.groups);
         let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
         let told = |command: &Command| {
             // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use model::{Group, HistoryRow, ItemId, Key, RecordRef, RowKind, Status, Version};
+use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, RecordRef, RowKind, Status, Version};
 
 use runtime::simulation::chance;
 
@@ -138,6 +138,14 @@ impl Batch {
         }
         rows.sort_by_key(|row| row.cause.sequence);
         Ok(rows)
+    }
+
+    pub(crate) async fn conflicts_of(&mut self, ids: &[ConflictId]) -> sqlx::Result<Vec<Conflict>> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        self.client.statement().await?;
+        Ok(self.read(|tables| ids.iter().filter_map(|id| tables.conflicts.get(id)).cloned().collect()))
     }
 
     pub(crate) async fn save(&mut self, save: &Save, made_by: &str) -> sqlx::Result<()> {
