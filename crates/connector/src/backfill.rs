@@ -218,7 +218,12 @@ impl Backfill {
             return Ok(Step::Waited(behind));
         }
         let page = self.sweeper.page(self.progress.cursor.clone(), self.progress.next.clone()).await?;
-        let (messages, unreadable) = parcels(&self.bus, &page);
+        let (mut messages, unreadable) = parcels(&self.bus, &page);
+        // What a sweep told a moment ago the bus would take for a copy, but whoever synchronizes wants each record looked at again.
+        let once = runtime::unique().simple();
+        for message in &mut messages {
+            message.id = format!("{}~{once}", message.id);
+        }
         for unreadable in &unreadable {
             let letter = buried(&self.system, unreadable, self.process.now_ms());
             self.bus.dead_letter(&self.process, letter).await?;

@@ -272,6 +272,21 @@ impl<'a> Turn<'a> {
         asks && self.group.links[self.index].watched && !self.lens.is_read_only()
     }
 
+    /// Whether the record, which is as close to its item as it can be, says the same as before together with others of its kind.
+    pub(crate) fn keeps_the_fold(&self) -> bool {
+        let link = &self.group.links[self.index];
+        let kin = self.group.links.iter().filter(|other| other.record.is_kin_of(&link.record)).count();
+        let together = |native| {
+            let folded = self.group.folded(self.index, native, &self.lens, self.lifecycle);
+            folded.and_then(|folded| self.lens.normal(folded))
+        };
+        let before = together(&link.native);
+        kin > 1
+            && link.agreed == self.group.item.version
+            && before.is_some()
+            && before == together(&self.observation.native)
+    }
+
     /// Why the record cannot be told by itself what was asked of it: it is read together with others, or nobody can tell it that.
     pub(crate) fn keeps_from_telling(&self, meant: &Status) -> Option<Reason> {
         let link = &self.group.links[self.index];

@@ -329,3 +329,14 @@ fn an_operator_may_speak_of_a_record_with_the_longest_id() {
     let operator = &scene.group.item.changed_by;
     assert_eq!(operator.to_string().parse::<model::RecordRef>().as_ref(), Ok(operator), "it is stored as text");
 }
+
+#[test]
+fn closing_one_of_two_drafts_that_are_left_over_reopens_nothing() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "In Progress"), (PULLS[0], "draft"), (PULLS[1], "draft")]);
+    scene.edit(ISSUE, "Done", 10);
+    scene.carry_out_all(11);
+    assert_eq!(scene.edit(PULLS[0], "closed", 12), Verdict::Agreed, "the other draft is where it was");
+    assert_eq!((scene.status(), scene.last.as_ref().unwrap().rows[0].kind), ("done", RowKind::Folded));
+    assert_eq!(scene.edit(PULLS[1], "open", 13), Verdict::FastForward, "that is news: somebody works on it");
+    assert_eq!(scene.status(), "in_review");
+}

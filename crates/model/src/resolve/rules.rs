@@ -180,10 +180,12 @@ pub(super) fn silent(turn: &mut Turn) -> Option<Verdict> {
     Some(Verdict::Ignored)
 }
 
-/// Rule 4. It shows what it should: an echo of our own write, or people who had the same idea.
+/// Rule 4. It shows what it should: an echo of our own write, or people who had the same idea. Or it changes nothing of what it says
+/// together with others of its kind that cannot be told the item's status either: who closes one of two drafts that are left over does
+/// not reopen what is done.
 pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
     let (native, position) = (&turn.observation.native, turn.observation.position);
-    if !turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle) {
+    if !turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle) && !turn.keeps_the_fold() {
         return None;
     }
     let (status, version) = (turn.group.item.status.clone(), turn.group.item.version);
