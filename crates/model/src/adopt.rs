@@ -130,8 +130,7 @@ impl Turn<'_> {
 pub fn may_adopt(target: &Group, incoming: &Group) -> bool {
     let [alone] = incoming.links.as_slice() else { return false };
     let rival = |link: &Link| {
-        link.record.system == alone.record.system
-            && link.record.kind == alone.record.kind
+        link.record.is_kin_of(&alone.record)
             && !link.keys.is_empty()
             && !alone.keys.is_empty()
             && alone.mentions.is_empty()

@@ -272,16 +272,21 @@ impl<'a> Turn<'a> {
         asks && self.group.links[self.index].watched && !self.lens.is_read_only()
     }
 
+    /// Whether the item has other records that are read together with this one.
+    fn has_kin(&self) -> bool {
+        let record = &self.observation.record;
+        self.group.links.iter().any(|link| link.record != *record && link.record.is_kin_of(record))
+    }
+
     /// Whether the record, which is as close to its item as it can be, says the same as before together with others of its kind.
     pub(crate) fn keeps_the_fold(&self) -> bool {
         let link = &self.group.links[self.index];
-        let kin = self.group.links.iter().filter(|other| other.record.is_kin_of(&link.record)).count();
         let together = |native| {
             let folded = self.group.folded(self.index, native, &self.lens, self.lifecycle);
             folded.and_then(|folded| self.lens.normal(folded))
         };
         let before = together(&link.native);
-        kin > 1
+        self.has_kin()
             && link.agreed == self.group.item.version
             && before.is_some()
             && before == together(&self.observation.native)
@@ -290,8 +295,7 @@ impl<'a> Turn<'a> {
     /// Why the record cannot be told by itself what was asked of it: it is read together with others, or nobody can tell it that.
     pub(crate) fn keeps_from_telling(&self, meant: &Status) -> Option<Reason> {
         let link = &self.group.links[self.index];
-        let is_kin = |other: &&Link| other.record.is_kin_of(&link.record);
-        if self.group.links.iter().filter(is_kin).count() > 1 {
+        if self.has_kin() {
             return Some(Reason::Folded);
         }
         let can = self.lens.shows_status(&link.native, meant) || self.lens.can_tell(&link.native, self.lens.get(meant));

@@ -24,14 +24,20 @@ async fn version(world: &mut World) -> u64 {
     world.change().await.version
 }
 
-#[tokio::test]
-async fn what_a_resolver_committed_and_never_told_is_told_before_what_follows() {
+/// A resolver that told of two versions of an item, and stopped.
+async fn stopped_after_two_versions() -> World {
     let mut world = World::new().await;
     for (position, status) in [(1, "todo"), (2, "in_progress")] {
         world.see(&seen("tracker/issue/1", status, position)).await;
         assert_eq!(version(&mut world).await, position);
     }
     world.stop().await;
+    world
+}
+
+#[tokio::test]
+async fn what_a_resolver_committed_and_never_told_is_told_before_what_follows() {
+    let mut world = stopped_after_two_versions().await;
     // As if it had died between its commit and its publication.
     let changes = stream(&world, Stream::Changes).await;
     let last = changes.cached_info().state.last_sequence;
@@ -47,12 +53,7 @@ async fn what_a_resolver_committed_and_never_told_is_told_before_what_follows() 
 
 #[tokio::test]
 async fn what_was_told_is_not_told_again_when_inputs_come_again_after_the_bus_forgot_their_ids() {
-    let mut world = World::new().await;
-    for (position, status) in [(1, "todo"), (2, "in_progress")] {
-        world.see(&seen("tracker/issue/1", status, position)).await;
-        assert_eq!(version(&mut world).await, position);
-    }
-    world.stop().await;
+    let mut world = stopped_after_two_versions().await;
     // No acknowledgement is known any more.
     let observations = stream(&world, Stream::Observations).await;
     let readers: Vec<String> = observations.consumer_names().try_collect().await.unwrap();
@@ -67,12 +68,7 @@ async fn what_was_told_is_not_told_again_when_inputs_come_again_after_the_bus_fo
 
 #[tokio::test]
 async fn a_stream_that_was_made_anew_is_not_told_what_is_older_than_itself() {
-    let mut world = World::new().await;
-    for (position, status) in [(1, "todo"), (2, "in_progress")] {
-        world.see(&seen("tracker/issue/1", status, position)).await;
-        assert_eq!(version(&mut world).await, position);
-    }
-    world.stop().await;
+    let mut world = stopped_after_two_versions().await;
     let client = async_nats::connect(world.server.url()).await.unwrap();
     jetstream::new(client).delete_stream(Stream::Changes.name()).await.unwrap();
     world.restart(policy_of(MAPPINGS, "")).await;
