@@ -1,10 +1,10 @@
 //! What the stream of changes told of an item last: what was published of it before, in its order, is there up to this.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use model::{ItemId, Timestamp, Version};
+use model::{ItemId, LifecycleName, Timestamp, Version};
 use proto::v1;
 
-use crate::{Bus, Received, Stream, headers};
+use crate::{Bus, Received, Stream, headers, topology};
 
 /// What watchers were told of an item's versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,17 +24,17 @@ const BACK: u64 = 1_024;
 const FURTHER: u64 = 16;
 
 impl Bus {
-    /// What was told of each of these items, in their order.
-    pub async fn told(&self, items: &[ItemId]) -> anyhow::Result<Vec<Told>> {
-        let asked: Vec<_> = items.iter().map(|item| self.version_told(*item)).collect();
+    /// What was told of each of these items, in their order. An item is asked for with its lifecycle: for a pattern the server
+    /// looks through the whole stream, for a subject it knows the place.
+    pub async fn told(&self, items: &[(LifecycleName, ItemId)]) -> anyhow::Result<Vec<Told>> {
+        let subject = |(lifecycle, item): &(LifecycleName, ItemId)| topology::change(lifecycle, *item);
+        let asked: Vec<_> = items.iter().map(|item| self.version_told(subject(item))).collect();
         let versions: Vec<Option<Version>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
         let nothing = if versions.contains(&None) { self.nothing_told().await? } else { Told::Unknown };
         Ok(versions.into_iter().map(|version| version.map_or(nothing, Told::UpTo)).collect())
     }
 
-    async fn version_told(&self, item: ItemId) -> anyhow::Result<Option<Version>> {
-        // An item's lifecycle is not asked for: whatever it was, the item's versions count on.
-        let subject = format!("lockstep.change.*.{item}");
+    async fn version_told(&self, subject: String) -> anyhow::Result<Option<Version>> {
         let Some(last) = self.last_message(Stream::Changes, &subject).await? else { return Ok(None) };
         if let Some(version) = version_of(&last) {
             return Ok(Some(version));

@@ -59,6 +59,7 @@ fn command(id: &str, version: u64) -> Command {
         native: Native::new("Done").unwrap(),
         mode: CommandMode::Tell,
         expects: Vec::new(),
+        earlier: vec![],
         key: None,
         cause: version,
     }

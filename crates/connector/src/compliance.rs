@@ -221,6 +221,7 @@ impl<'a, W: World> Trial<'a, W> {
             native: native.clone(),
             mode: CommandMode::Tell,
             expects: vec![expects.clone()],
+            earlier: vec![],
             key: None,
             cause: self.version,
         };

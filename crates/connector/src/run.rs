@@ -10,6 +10,7 @@ mod sink;
 mod sweep;
 mod watch;
 mod webhooks;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use bus::testing::Server;
 use bus::{Bus, Feed, Outgoing, Received, Stream, Tail, topology};
 use connector::{Failure, Settings};
 use fake::{Fake, Part, record};
-use model::{Backoff, Command, CommandMode, Lane, Native, RecordRef, Status, System, Version};
+use model::{Backoff, Command, CommandMode, Earlier, Lane, Native, RecordRef, Status, System, Version};
 use proto::v1;
 use runtime::Process;
 
@@ -96,6 +96,7 @@ fn command(id: &str, native: &str, expects: &str, version: u64) -> Command {
         native: Native::new(native).unwrap(),
         mode: CommandMode::Tell,
         expects: vec![Native::new(expects).unwrap()],
+        earlier: vec![],
         key: None,
         cause: version,
     }
@@ -244,6 +245,38 @@ async fn a_newer_command_ends_the_wait_of_an_older_one() {
     assert_eq!((older.version, older.outcome.as_str(), older.reason.as_str()), (1, "overtaken", "newer_command"));
     assert_eq!((newer.version, newer.outcome.as_str()), (2, "applied"));
     assert_eq!(world.fake.writes(), ["one=done"]);
+}
+
+/// `command`, after others that asked for `earlier`, sent because of observations that were stored before or after the start.
+fn after(command: Command, earlier: &str, version: u64, since: u64) -> Command {
+    let earlier = Earlier { version: Version(version), native: Native::new(earlier).unwrap(), since };
+    Command { earlier: vec![earlier], ..command }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_did_is_not_taken_for_a_command_that_nobody_carried_out() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set("one", "closed");
+    world.send(&after(command("one", "done", "open", 3), "closed", 2, 1_000)).await;
+    let (_, seen) = world.observation().await;
+    assert_eq!((seen.native.as_str(), seen.origin.as_str()), ("closed", "other"));
+    assert_eq!(world.delivery().await.outcome, "superseded");
+    assert!(world.fake.writes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_command_may_have_written_is_written_over() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set("one", "closed");
+    // Sent before this process began to carry out commands: another one may have.
+    world.send(&after(command("one", "done", "open", 3), "closed", 2, 0)).await;
+    assert_eq!(world.delivery().await.outcome, "applied");
+    // Carried out by this one.
+    world.send(&command("one", "closed", "done", 4)).await;
+    assert_eq!(world.delivery().await.outcome, "applied");
+    world.send(&after(command("one", "open", "reopened", 5), "closed", 4, 1_000)).await;
+    assert_eq!(world.delivery().await.outcome, "applied");
+    assert_eq!(world.fake.writes(), ["one=done", "one=closed", "one=open"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

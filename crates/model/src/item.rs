@@ -94,6 +94,9 @@ pub struct Sent {
     pub mode: CommandMode,
     /// The stream sequence of what caused it: with the version, the command's message id.
     pub cause: u64,
+    /// The stream sequence that it was first sent because of; 0 where an older release did not say.
+    #[serde(default)]
+    pub since: u64,
 }
 
 impl Link {

@@ -29,7 +29,7 @@ pub use name::{
     ItemId, Key, Kind, LifecycleName, NameError, Native, Position, RecordRef, Status, System, Timestamp, Version,
 };
 pub use observation::{Actor, Intent, Lane, Observation, Origin, Receipt, Source};
-pub use outcome::{Cause, Command, CommandMode, DeliveryOutcome, HistoryRow, Reason, RowKind, Verdict};
+pub use outcome::{Cause, Command, CommandMode, DeliveryOutcome, Earlier, HistoryRow, Reason, RowKind, Verdict};
 pub use owed::commands_due;
 pub use policy::Policy;
 #[cfg(feature = "testing")]

@@ -41,12 +41,26 @@ pub struct Command {
     pub native: Native,
     /// Told or shown.
     pub mode: CommandMode,
-    /// What the record may show now. If it shows neither one of these nor `native`, somebody edited it meanwhile.
+    /// What the record may show now. If it shows neither one of these nor `native`, nor what an earlier command asked for,
+    /// somebody edited it meanwhile.
     pub expects: Vec<Native>,
+    /// What it may show besides, each only if that command may have been carried out: who carries out commands knows.
+    pub earlier: Vec<Earlier>,
     /// The identifiers of the item, for people.
     pub key: Option<String>,
     /// The stream sequence of what caused it.
     pub cause: u64,
+}
+
+/// What the record may show for a command that was sent before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The command's item version.
+    pub version: Version,
+    /// What it asked for, or what means the same.
+    pub native: Native,
+    /// The stream sequence that it was first sent because of: whoever carried it out began later.
+    pub since: u64,
 }
 
 /// What became of a command.

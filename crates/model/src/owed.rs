@@ -1,6 +1,8 @@
 //! What each record is owed: the command that would bring it in step, if there is one.
 
-use crate::{Command, CommandMode, Group, Item, Lens, Lifecycle, Link, Native, Policy, Sent, Status, Step};
+use crate::{
+    Command, CommandMode, Earlier, Group, Item, Lens, Lifecycle, Link, Native, Policy, Sent, Status, Step, Version,
+};
 
 impl Group {
     /// Whether a link shows what it should: by itself, or folded with the others of its system and kind.
@@ -88,9 +90,9 @@ impl Group {
         if mode == CommandMode::Show {
             link.shown = Some(self.item.status.clone());
         }
-        let expects = expects(link, &target, &lens);
-        link.send(Sent { version, native: target.clone(), mode, cause });
-        Some(command(&self.item, link, target, mode, expects, previous, cause))
+        let expected = expects(link, &target, &lens);
+        link.send(Sent { version, native: target.clone(), mode, cause, since: cause });
+        Some(command(&self.item, link, target, mode, expected, previous, cause))
     }
 
     /// Sends a link's current command once more, because a write of ours did not take or took late. While it is on its
@@ -121,8 +123,8 @@ impl Group {
         let newest = link.sent.last_mut().filter(|sent| sent.version == version)?;
         newest.cause = cause;
         let sent = newest.clone();
-        let expects = expects(link, &sent.native, &lens);
-        Some(command(&self.item, link, sent.native, sent.mode, expects, None, cause))
+        let expected = expects(link, &sent.native, &lens);
+        Some(command(&self.item, link, sent.native, sent.mode, expected, None, cause))
     }
 }
 
@@ -133,20 +135,36 @@ fn stale_shown(link: &Link, item: &Item, lens: &Lens) -> bool {
 
 /// Everything that the record may show without somebody having edited it: the shadow, what we told it since, and what it may show
 /// when it was told that. What means the same as the target is another's word for it, and is not written over.
-fn expects(link: &Link, target: &Native, lens: &Lens) -> Vec<Native> {
-    let mut expects = vec![link.native.clone()];
-    let told = link.sent.iter().filter(|sent| sent.mode == CommandMode::Tell).map(|sent| &sent.native);
-    for told in told.filter(|told| *told != target) {
+fn expects(link: &Link, target: &Native, lens: &Lens) -> Expected {
+    let mut expected = Expected { expects: vec![link.native.clone()], earlier: vec![] };
+    let told = link.sent.iter().filter(|sent| sent.mode == CommandMode::Tell && sent.native != *target);
+    for sent in told {
         let alike = lens.natives().map(|(native, _)| native);
-        let alike = alike.filter(|native| lens.same(native, told) && !lens.same(native, target));
-        for native in std::iter::once(told).chain(alike) {
-            if !expects.contains(native) {
-                expects.push(native.clone());
+        let alike = alike.filter(|native| lens.same(native, &sent.native) && !lens.same(native, target));
+        std::iter::once(&sent.native).chain(alike).for_each(|native| expected.add(sent, native));
+    }
+    expected.expects.retain(|native| native != target);
+    expected
+}
+
+/// What the record may show: at all, and for a command that may have been carried out.
+struct Expected {
+    expects: Vec<Native>,
+    earlier: Vec<Earlier>,
+}
+
+impl Expected {
+    fn add(&mut self, sent: &Sent, native: &Native) {
+        let is_there = |earlier: &Earlier| earlier.version == sent.version && earlier.native == *native;
+        // Sent for another item, or by an older release: nobody could tell whether it was carried out.
+        if sent.version == Version(0) || sent.since == 0 {
+            if !self.expects.contains(native) {
+                self.expects.push(native.clone());
             }
+        } else if !self.earlier.iter().any(is_there) {
+            self.earlier.push(Earlier { version: sent.version, native: native.clone(), since: sent.since });
         }
     }
-    expects.retain(|native| native != target);
-    expects
 }
 
 fn command(
@@ -154,7 +172,7 @@ fn command(
     link: &Link,
     native: Native,
     mode: CommandMode,
-    expects: Vec<Native>,
+    expected: Expected,
     previous: Option<&Status>,
     cause: u64,
 ) -> Command {
@@ -166,7 +184,8 @@ fn command(
         previous: previous.cloned(),
         native,
         mode,
-        expects,
+        expects: expected.expects,
+        earlier: expected.earlier,
         key: item.key.as_ref().map(ToString::to_string),
         cause,
     }
@@ -179,8 +198,8 @@ pub fn commands_due(group: &Group, policy: &Policy) -> Vec<Command> {
     let again = |link: &Link| {
         newest(link).and_then(|sent| {
             let lens = policy.lens_of(link, policy.lifecycles.get(&group.item.lifecycle)?)?;
-            let expects = expects(link, &sent.native, &lens);
-            Some(command(&group.item, link, sent.native, sent.mode, expects, None, sent.cause))
+            let expected = expects(link, &sent.native, &lens);
+            Some(command(&group.item, link, sent.native, sent.mode, expected, None, sent.cause))
         })
     };
     group.links.iter().filter_map(again).collect()

@@ -67,12 +67,14 @@ fn a_command_says_all_that_the_record_may_show_by_then_and_each_once() {
     for (at, native) in (10..).zip(["In Progress", "In Review", "Todo", "In Review", "Done"]) {
         scene.edit(ISSUE, native, at);
     }
-    let expects: Vec<String> = scene.only().expects.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        expects,
-        ["todo", "in_progress", "in_review"],
-        "the shadow and what was told since, without what it is told now"
-    );
+    let command = scene.only();
+    assert_eq!(command.expects, [Native::new("todo").unwrap()], "the shadow");
+    let earlier: Vec<_> = command.earlier.iter().map(|one| (one.native.as_str(), one.version.0, one.since)).collect();
+    let sent = |place: usize| &scene.linked(TASK).sent[place];
+    let told = |place: usize, native| (native, sent(place).version.0, sent(place).cause);
+    // What it showed at first is what it was told once more since.
+    let wanted = [told(0, "in_progress"), told(1, "in_review"), told(2, "todo"), told(3, "in_review")];
+    assert_eq!(earlier, wanted, "what was told since, each with when");
 }
 
 #[test]
@@ -106,8 +108,8 @@ fn what_a_record_was_told_is_known_as_ours_in_whatever_word_it_shows_that() {
     scene.edit(TASK, "in_review", 10);
     assert_eq!(scene.only().native.as_str(), "open");
     scene.edit(TASK, "in_progress", 11);
-    let expects: Vec<String> = scene.only().expects.iter().map(ToString::to_string).collect();
-    assert!(expects.contains(&"approved".to_owned()) && expects.contains(&"open".to_owned()), "{expects:?}");
+    let earlier: Vec<String> = scene.only().earlier.iter().map(|earlier| earlier.native.to_string()).collect();
+    assert!(earlier.contains(&"approved".to_owned()) && earlier.contains(&"open".to_owned()), "{earlier:?}");
     // It was approved before it became a draft, and shows that again once it is ready for review.
     assert_eq!(scene.echo(PULL, "approved", 12), Verdict::LateEcho);
     assert_eq!(scene.status(), "in_progress");

@@ -1,8 +1,8 @@
 //! Between the bus and the model: everything that enters the model is checked here.
 
 use model::{
-    Actor, Command, CommandMode, ConflictId, DeliveryOutcome, Intent, ItemId, Key, NameError, Native, Observation,
-    Origin, Position, RecordRef, Report, Source, Status, Timestamp, Version, Vocabulary, Word,
+    Actor, Command, CommandMode, ConflictId, DeliveryOutcome, Earlier, Intent, ItemId, Key, NameError, Native,
+    Observation, Origin, Position, RecordRef, Report, Source, Status, Timestamp, Version, Vocabulary, Word,
 };
 use uuid::Uuid;
 
@@ -195,7 +195,12 @@ pub fn command_to(command: &Command) -> v1::Command {
         expects: command.expects.iter().map(ToString::to_string).collect(),
         key: command.key.clone().unwrap_or_default(),
         cause: command.cause,
+        earlier: command.earlier.iter().map(earlier_to).collect(),
     }
+}
+
+fn earlier_to(earlier: &Earlier) -> v1::Earlier {
+    v1::Earlier { version: earlier.version.0, native: earlier.native.to_string(), since: earlier.since }
 }
 
 /// A connector's report of the model from one of the bus.
@@ -229,7 +234,13 @@ pub fn command_from(message: v1::Command) -> Result<Command, Malformed> {
         native: Native::new(&message.native).map_err(wrong("native"))?,
         mode,
         expects: message.expects.iter().map(Native::new).collect::<Result<_, _>>().map_err(wrong("expects"))?,
+        earlier: message.earlier.iter().map(earlier_from).collect::<Result<_, _>>()?,
         key: some(&message.key).map(str::to_owned),
         cause: message.cause,
     })
+}
+
+fn earlier_from(message: &v1::Earlier) -> Result<Earlier, Malformed> {
+    let native = Native::new(&message.native).map_err(wrong("earlier"))?;
+    Ok(Earlier { version: Version(message.version), native, since: message.since })
 }

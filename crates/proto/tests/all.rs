@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Actor, Command, CommandMode, ConflictId, DeliveryOutcome, Intent, ItemId, Key, Native, Observation, Origin,
-    Position, RecordRef, Report, Source, Status, Timestamp, Version, Vocabulary, Word,
+    Actor, Command, CommandMode, ConflictId, DeliveryOutcome, Earlier, Intent, ItemId, Key, Native, Observation,
+    Origin, Position, RecordRef, Report, Source, Status, Timestamp, Version, Vocabulary, Word,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -100,7 +100,8 @@ fn observations() -> impl Strategy<Value = Observation> {
 
 fn commands() -> impl Strategy<Value = Command> {
     let what = (records(), any::<u128>(), any::<u64>(), word(), of(word()), natives());
-    let how = (any::<bool>(), vec(natives(), 0..3), of(text()), any::<u64>());
+    let earlier = (any::<u64>(), natives(), any::<u64>());
+    let how = (any::<bool>(), vec(natives(), 0..3), of(text()), any::<u64>(), vec(earlier, 0..3));
     (what, how).prop_map(|(what, how)| Command {
         record: what.0,
         item: ItemId(uuid::Uuid::from_u128(what.1)),
@@ -110,6 +111,11 @@ fn commands() -> impl Strategy<Value = Command> {
         native: what.5,
         mode: if how.0 { CommandMode::Tell } else { CommandMode::Show },
         expects: how.1,
+        earlier: how
+            .4
+            .into_iter()
+            .map(|(version, native, since)| Earlier { version: Version(version), native, since })
+            .collect(),
         key: how.2,
         cause: how.3,
     })

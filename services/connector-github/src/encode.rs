@@ -212,6 +212,7 @@ mod tests {
             native: native("merged"),
             mode: CommandMode::Show,
             expects: Vec::new(),
+            earlier: vec![],
             key: key.map(str::to_owned),
             cause: 1,
         };

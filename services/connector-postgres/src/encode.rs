@@ -139,6 +139,7 @@ mod tests {
             native: done.clone(),
             mode: CommandMode::Tell,
             expects: Vec::new(),
+            earlier: vec![],
             key: None,
             cause: 1,
         };

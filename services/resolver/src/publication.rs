@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bus::{Outgoing, Told};
-use model::{Conflict, Group, HistoryRow, ItemId, RowKind};
+use model::{Conflict, Group, HistoryRow, ItemId, LifecycleName, RowKind};
 use proto::v1;
 
 use crate::order;
@@ -28,11 +28,13 @@ pub(crate) struct Publication {
 impl Publication {
     /// The items of which the bus must be asked what it was told, by whoever lives this life. `late` when so much time has
     /// passed that what was told might be told twice.
-    pub(crate) fn doubtful(&self, life: &str, late: bool) -> Vec<ItemId> {
+    pub(crate) fn doubtful(&self, life: &str, late: bool) -> Vec<(LifecycleName, ItemId)> {
         let is_doubtful = |(item, made_by): &(&ItemId, &Option<String>)| {
             late || self.again.contains(item) || made_by.as_ref().is_some_and(|made_by| made_by != life)
         };
-        self.made_by.iter().filter(is_doubtful).map(|(item, _)| *item).collect()
+        // Of an item that is not there nothing is told.
+        let about = |item: &ItemId| Some((self.groups.get(item)?.item.lifecycle.clone(), *item));
+        self.made_by.iter().filter(is_doubtful).filter_map(|(item, _)| about(item)).collect()
     }
 
     /// The messages, given what was told of the doubtful items, and what the history has after that.

@@ -293,7 +293,7 @@ impl Worker {
             return Ok(publication.messages(&BTreeMap::new(), &[]));
         }
         let told = self.bus.told(&doubtful).await?;
-        let told: BTreeMap<_, _> = doubtful.into_iter().zip(told).collect();
+        let told: BTreeMap<_, _> = doubtful.into_iter().map(|(_, item)| item).zip(told).collect();
         let missing = self.store.changes_after(&order::missing(&told)).await?;
         Ok(publication.messages(&told, &missing))
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus::{DeadLetter, Feed, Received, Share};
+use bus::{DeadLetter, Feed, Received, Share, Stream};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use super::deliver::{deliver, report_overtaken};
+use super::writes::Writes;
 use super::{BUS_PAUSE, FINISH, Loop};
 use crate::Connector;
 use crate::lanes::Lanes;
@@ -40,10 +41,14 @@ async fn hold<C: Connector>(parts: &Loop<C>, share: &Share, partition: u32) -> a
         Err(error) => return Err(error),
     };
     let stop = lease.lost().child_token();
+    // After the lease: who held it before carries out nothing that was sent since.
+    let (_, last) = parts.bus.stream_info(Stream::Observations).await?;
+    let writes = Writes::after(last);
     let feed = parts.bus.commands(&parts.system, partition).await?;
     let held = Partition {
         parts: parts.clone(),
         stop,
+        writes,
         records: BTreeMap::new(),
         queue: Lanes::default(),
         at_work: Vec::new(),
@@ -55,6 +60,7 @@ struct Partition<C> {
     parts: Loop<C>,
     /// Cancelled when somebody else may hold the partition, or the process ends.
     stop: CancellationToken,
+    writes: Writes,
     records: BTreeMap<RecordRef, Slot>,
     /// Records whose command waits for a free place. One may stand in several lanes; it goes with the first.
     queue: Lanes<(Lane, RecordRef)>,
@@ -143,7 +149,7 @@ impl<C: Connector> Partition<C> {
             let superseded = CancellationToken::new();
             slot.running = Some((message.sequence, slot.lane, superseded.clone()));
             self.at_work.push(slot.lane);
-            let (parts, stop, lane) = (self.parts.clone(), self.stop.clone(), slot.lane);
+            let (parts, stop, lane, writes) = (self.parts.clone(), self.stop.clone(), slot.lane, self.writes.clone());
             let span = info_span!(
                 "command",
                 record = %command.record, item = %command.item, version = command.version.0, message.id = message.id()
@@ -151,7 +157,7 @@ impl<C: Connector> Partition<C> {
             message.continue_trace(&span);
             work.push(Box::pin(
                 async move {
-                    deliver(&parts, lane, &message, &command, &superseded, &stop).await;
+                    deliver(&parts, lane, &message, &command, &writes, &superseded, &stop).await;
                     record
                 }
                 .instrument(span),

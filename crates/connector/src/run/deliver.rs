@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bus::{DeadLetter, Outgoing, Received};
-use model::{Command, CommandMode, DeliveryOutcome, Lane, Native, Observation, Position};
+use model::{Command, CommandMode, DeliveryOutcome, Earlier, Lane, Native, Observation, Origin, Position};
 use proto::v1;
 use tokio_util::sync::CancellationToken;
 
 use super::Loop;
 use super::attempt::{End, attempts, in_progress};
+use super::writes::Writes;
 use crate::calls::asking;
 use crate::{Connector, Failure, Reading};
 
@@ -36,6 +37,7 @@ pub(super) async fn deliver<C: Connector>(
     lane: Lane,
     message: &Received,
     command: &Command,
+    writes: &Writes,
     superseded: &CancellationToken,
     stop: &CancellationToken,
 ) {
@@ -44,7 +46,7 @@ pub(super) async fn deliver<C: Connector>(
     let watched = stop.clone();
     let (carried, tries) = {
         // The waits for a place among the calls are ended by it as well.
-        let act = || asking(lane, drop_it.clone(), in_turn(parts, command, superseded, stop));
+        let act = || asking(lane, drop_it.clone(), in_turn(parts, command, writes, superseded, stop));
         let tried = attempts(&parts.settings.backoff, message, &drop_it, act);
         let mut tried = std::pin::pin!(tried);
         tokio::select! {
@@ -116,10 +118,11 @@ pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Re
 async fn in_turn<C: Connector>(
     parts: &Loop<C>,
     command: &Command,
+    writes: &Writes,
     superseded: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<Carried, Failure> {
-    let work = carry_out(parts, command, superseded, stop);
+    let work = carry_out(parts, command, writes, superseded, stop);
     match parts.connector.calls() {
         Some(calls) => calls.in_turn(work).await,
         None => work.await,
@@ -129,6 +132,7 @@ async fn in_turn<C: Connector>(
 async fn carry_out<C: Connector>(
     parts: &Loop<C>,
     command: &Command,
+    writes: &Writes,
     superseded: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<Carried, Failure> {
@@ -141,7 +145,7 @@ async fn carry_out<C: Connector>(
         return Err(Failure::Limited { why: "the partition was given up".into(), retry_after: Duration::ZERO });
     }
     match command.mode {
-        CommandMode::Tell => tell(parts, command, reading).await,
+        CommandMode::Tell => tell(parts, command, writes, reading).await,
         CommandMode::Show => {
             parts.connector.show(command, &reading).await?;
             let Observation { native, position, .. } = reading.observation;
@@ -150,15 +154,28 @@ async fn carry_out<C: Connector>(
     }
 }
 
-async fn tell<C: Connector>(parts: &Loop<C>, command: &Command, reading: Reading) -> Result<Carried, Failure> {
+async fn tell<C: Connector>(
+    parts: &Loop<C>,
+    command: &Command,
+    writes: &Writes,
+    reading: Reading,
+) -> Result<Carried, Failure> {
     let shown = &reading.observation;
     if shown.native == command.native {
         let (native, position) = (shown.native.clone(), shown.position);
         return Ok(Carried::Shows { outcome: DeliveryOutcome::Unchanged, native, position });
     }
-    if !command.expects.contains(&shown.native) {
-        return Ok(Carried::Edited(Box::new(reading.observation)));
+    let earlier: Vec<&Earlier> = command.earlier.iter().filter(|earlier| earlier.native == shown.native).collect();
+    let is_ours = earlier.iter().any(|earlier| writes.may_have_been(&command.record, earlier));
+    if !command.expects.contains(&shown.native) && !is_ours {
+        let mut edited = Box::new(reading.observation);
+        if !earlier.is_empty() {
+            // Without this it would be taken for the echo of a command that nobody carried out.
+            edited.origin = Origin::Other;
+        }
+        return Ok(Carried::Edited(edited));
     }
+    writes.begin(command);
     let written = parts.connector.write(command, &reading).await?;
     Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native: written.native, position: written.position })
 }

@@ -217,7 +217,18 @@ pub(super) fn late_echo(turn: &mut Turn) -> Option<Verdict> {
         return None;
     }
     let version = link.late_echo(native, origin, &turn.lens)?;
-    if link.sent.iter().all(|sent| sent.mode == CommandMode::Show || sent.version <= version) {
+    let newest = link.sent.iter().filter(|sent| sent.mode == CommandMode::Tell).map(|sent| sent.version).max();
+    if newest.is_some_and(|newest| newest > version && newest > link.agreed) {
+        // Who carries out the newer command looks first, and knows whether this one was ever carried out or a person did the same.
+        link.position = link.position.max(position);
+        if link.last_error.take().is_some() {
+            // It was given up: without another attempt nobody would look.
+            let again = turn.group.again(turn.index, turn.policy, turn.receipt.sequence);
+            turn.commands.extend(again);
+        }
+        return Some(Verdict::LateEcho);
+    }
+    if newest.is_none_or(|newest| newest <= version) {
         // No newer write will be reported.
         link.land(version, CommandMode::Tell);
     }

@@ -1,9 +1,11 @@
 //! Connectors: each command is read before it is written, may be handled twice, and may land late.
 
-use model::{Command, CommandMode, DeliveryOutcome, Lane, Native, Position, Report, Source, Timestamp};
+use model::{
+    Command, CommandMode, DeliveryOutcome, Earlier, Lane, Native, Origin, Position, Report, Source, Timestamp,
+};
 
 use super::bus::Body;
-use super::remote::Revision;
+use super::remote::{Hold, Revision};
 use super::world::World;
 
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct Work {
     command: Command,
     stored: u64,
     stage: Stage,
+    /// Which of the record's holders carries it out.
+    hold: usize,
 }
 
 impl World {
@@ -42,8 +46,10 @@ impl World {
         self.say(|w| format!("a connector takes {} v{} {}", w.remotes[remote].record, command.version, command.native));
         if self.work.iter().any(|work| work.remote == remote) {
             self.overlaps.insert(remote);
+            self.change_hands(remote);
         }
-        self.work.push(Work { remote, command, stored, stage: Stage::Read });
+        let hold = self.remotes[remote].holds.len() - 1;
+        self.work.push(Work { remote, command, stored, stage: Stage::Read, hold });
     }
 
     pub fn do_work(&mut self, place: usize) {
@@ -59,6 +65,7 @@ impl World {
         if self.faults.connector_crashes && self.rng.chance(12) {
             self.say(|w| format!("a connector crashes with {} at {:?}", w.remotes[work.remote].record, work.stage));
             self.work.swap_remove(place);
+            self.change_hands(work.remote);
             return;
         }
         match work.stage.clone() {
@@ -81,13 +88,28 @@ impl World {
             self.work[place].stage = Stage::Report(DeliveryOutcome::Applied, revision);
         } else if native == work.command.native {
             self.work[place].stage = Stage::Report(DeliveryOutcome::Unchanged, revision);
-        } else if work.command.expects.contains(&native) {
+        } else if work.command.expects.contains(&native) || self.may_be_ours(work, &native) {
             self.work[place].stage = Stage::Write(revision);
         } else {
-            self.observe(work.remote, revision, Source::Poll, Lane::High);
+            let is_asked_for = work.command.earlier.iter().any(|earlier| earlier.native == native);
+            let origin = if is_asked_for { Origin::Other } else { Origin::Unknown };
+            self.observe_of(work.remote, revision, Source::Poll, Lane::High, origin);
             self.report(work, DeliveryOutcome::Superseded, None, None, None);
             self.end(place);
         }
+    }
+
+    /// Somebody else carries out the commands from now on.
+    fn change_hands(&mut self, remote: usize) {
+        let hold = Hold { since: self.bus.sequence, ..Hold::default() };
+        self.remotes[remote].holds.push(hold);
+    }
+
+    /// Whether an earlier command may have made the record show this.
+    fn may_be_ours(&self, work: &Work, native: &Native) -> bool {
+        let hold = &self.remotes[work.remote].holds[work.hold];
+        let carried_out = |earlier: &&Earlier| earlier.since <= hold.since || hold.begun.contains(&earlier.version);
+        work.command.earlier.iter().filter(carried_out).any(|earlier| earlier.native == *native)
     }
 
     fn write(&mut self, place: usize, work: &Work, read: usize) {
@@ -99,6 +121,7 @@ impl World {
         let changes = remote.now().native != work.command.native;
         let revision = if changes {
             self.oracle.wrote(remote, work.remote, &work.command);
+            self.remotes[work.remote].holds[work.hold].begun.insert(work.command.version);
             self.written(work.remote, &work.command.native, work.command.version)
         } else {
             self.remotes[work.remote].newest()

@@ -1,5 +1,7 @@
 //! A record in a remote system: what it shows, its own clock, and all that ever happened to it.
 
+use std::collections::BTreeSet;
+
 use model::{Command, Native, Origin, Position, RecordRef, Timestamp, Version};
 
 use super::table::{Clock, Table};
@@ -56,6 +58,17 @@ pub struct Remote {
     pub writes: usize,
     /// The last command was given up.
     pub failed: bool,
+    /// Those who carried out its commands, one after another.
+    pub holds: Vec<Hold>,
+}
+
+/// What a connector knows of its own writes for as long as it holds a record.
+#[derive(Debug, Clone, Default)]
+pub struct Hold {
+    /// Commands sent because of this message or an earlier one may have been carried out before.
+    pub since: u64,
+    /// The versions that it began to write.
+    pub begun: BTreeSet<Version>,
 }
 
 impl Remote {

@@ -84,6 +84,7 @@ pub fn command(record: &RecordRef, native: &str, status: &str) -> Command {
         native: Native::new(native).unwrap(),
         mode: CommandMode::Tell,
         expects: Vec::new(),
+        earlier: vec![],
         key: Some("ENG-1".to_owned()),
         cause: 1,
     }

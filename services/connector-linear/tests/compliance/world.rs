@@ -66,6 +66,7 @@ pub fn command(record: &RecordRef, native: &str, status: &str) -> Command {
         native: Native::new(native).unwrap(),
         mode: CommandMode::Tell,
         expects: Vec::new(),
+        earlier: vec![],
         key: None,
         cause: 1,
     }

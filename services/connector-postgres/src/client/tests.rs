@@ -51,6 +51,7 @@ fn command(id: &str, native: &str, version: u64) -> Command {
         native: Native::new(native).unwrap(),
         mode: CommandMode::Tell,
         expects: Vec::new(),
+        earlier: vec![],
         key: None,
         cause: version,
     }

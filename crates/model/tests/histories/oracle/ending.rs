@@ -90,11 +90,18 @@ impl Oracle {
         let was = remote.revisions[..revision].iter().any(|before| same_meaning(remote.table, before, one));
         let fine = verdicts.iter().any(kept)
             // A later change of the same record covers one that came late, or that nobody saw.
-            || (later && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Stale | Verdict::NoNews)));
+            || (later && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Stale | Verdict::NoNews | Verdict::LateEcho)));
+        // Whoever carries out the commands knows what it wrote; who takes over from another does not know what that one wrote.
+        let wrote = remote
+            .revisions
+            .iter()
+            .any(|other| matches!(other.by, Author::Us(_)) && same_meaning(remote.table, other, one));
+        let doubtful = wrote || remote.holds.len() > 1;
         // Under a personal token our own write and a person's look alike; and a person may set again what was there.
         let absorbed = verdicts.iter().any(|verdict| match verdict {
+            Verdict::LateEcho => asked && doubtful,
             // A connector found it there already when it came to write the same.
-            Verdict::LateEcho | Verdict::OwnWrite => asked,
+            Verdict::OwnWrite => asked,
             Verdict::NoNews => was || asked,
             _ => false,
         });

@@ -3,7 +3,7 @@
 use model::{Actor, Intent, Lane, Native, Origin, Source, Status, Timestamp, Version};
 
 use super::super::bus::Body;
-use super::super::remote::{Author, Credential, Desired, Remote};
+use super::super::remote::{Author, Credential, Desired, Hold, Remote};
 use super::super::table::{self, Table};
 use super::{Webhook, World, blank};
 
@@ -51,6 +51,7 @@ impl World {
             desired: Desired::default(),
             writes: 0,
             failed: false,
+            holds: vec![Hold::default()],
         };
         let natives = table.natives();
         let native = Native::new(*self.rng.pick(&natives[..natives.len().min(4)])).unwrap();
@@ -146,6 +147,13 @@ impl World {
 
     /// Somebody publishes what a record showed at a revision.
     pub fn observe(&mut self, remote: usize, revision: usize, source: Source, lane: Lane) {
+        let at = &self.remotes[remote].revisions[revision];
+        let origin = if source == Source::Webhook { at.origin } else { Origin::Unknown };
+        self.observe_of(remote, revision, source, lane, origin);
+    }
+
+    /// The same, by somebody who knows whose doing it is.
+    pub fn observe_of(&mut self, remote: usize, revision: usize, source: Source, lane: Lane, origin: Origin) {
         let number = self.fresh();
         let known = &self.remotes[remote];
         let at = &known.revisions[revision];
@@ -156,7 +164,7 @@ impl World {
         let lane = if at.position.is_none() { Lane::High } else { lane };
         let mut observation = blank(id, known.record.clone(), at.native.clone(), at.at);
         observation.position = at.position;
-        observation.origin = if source == Source::Webhook { at.origin } else { Origin::Unknown };
+        observation.origin = origin;
         observation.actor =
             (source == Source::Webhook).then(|| Actor { name: format!("{:?}", at.by), id: None, automation: false });
         observation.source = source;
