@@ -7,6 +7,7 @@ use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Position, Reco
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+use crate::Maker;
 use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups};
 
 mod history;
@@ -19,7 +20,7 @@ pub struct Batch {
     tx: Transaction<'static, Postgres>,
     /// Nothing is locked, and PostgreSQL refuses to write.
     looks_only: bool,
-    made_by: HashMap<ItemId, Option<String>>,
+    made_by: HashMap<ItemId, Maker>,
 }
 
 /// What a batch leaves behind.
@@ -99,8 +100,8 @@ impl Batch {
         Err(sqlx::Error::Protocol("the records of this batch keep changing their items".into()))
     }
 
-    /// Who made the version of each item that was loaded, where that is known.
-    pub fn made_by(&self) -> &HashMap<ItemId, Option<String>> {
+    /// Who made the version of each item that was loaded.
+    pub fn made_by(&self) -> &HashMap<ItemId, Maker> {
         &self.made_by
     }
 

@@ -3,6 +3,7 @@
 //! Knows how the model's values lie in tables. Decides nothing.
 
 mod batch;
+mod lives;
 mod partitions;
 mod query;
 mod row;
@@ -21,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 
 pub use batch::Save;
+pub use lives::Maker;
 pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
 pub use transaction::Batch;
 

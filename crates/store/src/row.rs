@@ -11,6 +11,8 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::Maker;
+
 /// A moment as PostgreSQL keeps it. Outside the years it can keep, the nearest one.
 pub(crate) fn instant(at: Timestamp) -> OffsetDateTime {
     let nanoseconds = i128::from(at.0) * 1_000_000;
@@ -50,7 +52,7 @@ fn json<T: DeserializeOwned + Default>(row: &PgRow, column: &str) -> sqlx::Resul
 }
 
 /// An item, and who made its version.
-pub(crate) struct ItemColumns(pub(crate) Item, pub(crate) Option<String>);
+pub(crate) struct ItemColumns(pub(crate) Item, pub(crate) Maker);
 
 impl FromRow<'_, PgRow> for ItemColumns {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
@@ -70,7 +72,10 @@ impl FromRow<'_, PgRow> for ItemColumns {
             recent_conflicts: json(row, "recent_conflicts")?,
             metadata: json(row, "metadata")?,
         };
-        Ok(Self(item, row.try_get("made_by")?))
+        // Older releases noted less.
+        let life = row.try_get::<Option<String>, _>("made_by")?.unwrap_or_default();
+        let made_by = Maker { life, batch: row.try_get::<Option<i64>, _>("made_in")?.map_or(u64::MAX, unsigned) };
+        Ok(Self(item, made_by))
     }
 }
 

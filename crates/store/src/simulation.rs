@@ -6,14 +6,14 @@
 mod batch;
 mod locks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Conflict, ConflictId, HistoryRow, Item, ItemId, Key, Link, RecordRef, RowKind, Timestamp, Version};
 use runtime::simulation::{chance, lag};
 use tokio::sync::watch;
 
-use crate::{Base, Store};
+use crate::{Base, Maker, Store};
 use locks::Locks;
 
 pub(crate) use batch::Batch;
@@ -64,7 +64,8 @@ pub struct Tables {
     /// Conflicts.
     pub conflicts: BTreeMap<ConflictId, Conflict>,
     epochs: BTreeMap<String, String>,
-    made_by: BTreeMap<ItemId, String>,
+    made_by: BTreeMap<ItemId, Maker>,
+    lives: BTreeMap<String, u64>,
 }
 
 impl Database {
@@ -141,6 +142,20 @@ impl Client {
         let mut rows: Vec<HistoryRow> = tables.history.iter().filter(is_after).cloned().collect();
         rows.sort_by_key(|row| (row.item, row.version));
         Ok(rows)
+    }
+
+    pub(crate) async fn note_published(&self, published: &Maker) -> sqlx::Result<()> {
+        self.statement().await?;
+        let mut tables = self.database.lock();
+        let known = tables.lives.entry(published.life.clone()).or_default();
+        *known = published.batch.max(*known);
+        Ok(())
+    }
+
+    pub(crate) async fn published(&self, lives: &[String]) -> sqlx::Result<HashMap<String, u64>> {
+        self.statement().await?;
+        let tables = self.database.lock();
+        Ok(lives.iter().filter_map(|life| Some((life.clone(), *tables.lives.get(life)?))).collect())
     }
 
     /// One statement's way there and back.

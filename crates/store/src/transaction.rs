@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, RecordRef, Status, Timestamp, Version};
 
-use crate::{Base, Save, Store, batch};
+use crate::{Base, Maker, Save, Store, batch};
 
 /// A transaction over the items that one batch of messages touches.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Batch {
     }
 
     /// Who made the version of each item that was loaded, as it called itself; `None` where nobody said.
-    pub fn made_by(&self) -> &HashMap<ItemId, Option<String>> {
+    pub fn made_by(&self) -> &HashMap<ItemId, Maker> {
         match &self.0 {
             Under::Postgres(batch) => batch.made_by(),
             #[cfg(feature = "simulation")]
@@ -101,7 +101,7 @@ impl Batch {
     }
 
     /// Writes it all. Nothing is visible before [`Batch::commit`]. `made_by` makes the versions that are new.
-    pub async fn save(&mut self, save: &Save, made_by: &str) -> sqlx::Result<()> {
+    pub async fn save(&mut self, save: &Save, made_by: &Maker) -> sqlx::Result<()> {
         ask!(&mut self.0, batch => batch.save(save, made_by))
     }
 

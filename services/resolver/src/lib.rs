@@ -116,6 +116,9 @@ async fn maintain(store: Store, process: Process) -> anyhow::Result<()> {
         if let Err(error) = store.maintain_partitions().await {
             tracing::warn!(%error, "the history's partitions were not maintained; tried again in six hours");
         }
+        if let Err(error) = store.forget_lives().await {
+            tracing::warn!(%error, "what was noted of resolvers of long ago was not forgotten; tried again in six hours");
+        }
     }
     Ok(())
 }

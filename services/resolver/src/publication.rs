@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bus::{Outgoing, Told};
 use model::{Conflict, Group, HistoryRow, ItemId, LifecycleName, RowKind};
 use proto::v1;
+use store::Maker;
 
 use crate::order;
 use crate::trace::Traces;
@@ -20,17 +21,29 @@ pub(crate) struct Publication {
     /// What is told besides changes: conflicts and commands.
     pub(crate) beside: Vec<Outgoing>,
     /// The items of whose versions something is told, and who made the version that they had before; `None` where they had none.
-    pub(crate) made_by: BTreeMap<ItemId, Option<String>>,
+    pub(crate) made_by: BTreeMap<ItemId, Option<Maker>>,
     /// Those of which an input came again: it may have been told long ago.
     pub(crate) again: BTreeSet<ItemId>,
 }
 
 impl Publication {
-    /// The items of which the bus must be asked what it was told, by whoever lives this life. `late` when so much time has
-    /// passed that what was told might be told twice.
-    pub(crate) fn doubtful(&self, life: &str, late: bool) -> Vec<(LifecycleName, ItemId)> {
-        let is_doubtful = |(item, made_by): &(&ItemId, &Option<String>)| {
-            late || self.again.contains(item) || made_by.as_ref().is_some_and(|made_by| made_by != life)
+    /// The lives of which whoever lives this life must know what they published.
+    pub(crate) fn others(&self, life: &str) -> BTreeSet<String> {
+        let of_others = |made_by: &&Maker| made_by.life != life && !made_by.life.is_empty();
+        self.made_by.values().flatten().filter(of_others).map(|made_by| made_by.life.clone()).collect()
+    }
+
+    /// The items of which the bus must be asked what it was told, by whoever lives this life and knows what others published. `late`
+    /// when so much time has passed that what was told might be told twice.
+    pub(crate) fn doubtful(
+        &self,
+        life: &str,
+        late: bool,
+        published: &HashMap<String, u64>,
+    ) -> Vec<(LifecycleName, ItemId)> {
+        let is_untold = |made_by: &Maker| made_by.life != life && !is_published(made_by, published);
+        let is_doubtful = |(item, made_by): &(&ItemId, &Option<Maker>)| {
+            late || self.again.contains(item) || made_by.as_ref().is_some_and(is_untold)
         };
         // Of an item that is not there nothing is told.
         let about = |item: &ItemId| Some((self.groups.get(item)?.item.lifecycle.clone(), *item));
@@ -43,6 +56,10 @@ impl Publication {
         messages.extend(self.beside.iter().cloned());
         messages
     }
+}
+
+fn is_published(made_by: &Maker, published: &HashMap<String, u64>) -> bool {
+    published.get(&made_by.life).is_some_and(|batch| made_by.batch <= *batch)
 }
 
 /// The changes that history rows stand for, each the same message whenever it is made.

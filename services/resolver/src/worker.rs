@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
 use model::{Backoff, Command, ConflictId, Intent, Lane, Policy};
 use runtime::Process;
-use store::Store;
+use store::{Maker, Store};
 use tokio::sync::mpsc;
 
 use crate::input::{Input, Poison};
@@ -58,6 +58,9 @@ const FRESH: Duration = Duration::from_secs(Stream::Changes.spec().duplicate_win
 
 /// How many committed batches wait while one is published. More would only be more to publish again after a crash.
 const COMMITTED_MAX: usize = 1;
+
+/// How often it is noted up to where all is published.
+const NOTE: Duration = Duration::from_secs(1);
 
 /// PostgreSQL and JetStream come back by themselves; nothing is lost by waiting for them.
 pub(crate) const RETRY: Backoff = Backoff { first_ms: 50, max_ms: 5_000, attempts: u32::MAX };
@@ -108,10 +111,36 @@ impl Worker {
         }
     }
 
-    /// Publishes and acknowledges what is committed, until there will be no more. Shutdown leaves the rest for a successor.
+    /// Publishes and acknowledges what is committed, until there will be no more, and notes from time to time how far that is.
+    /// Shutdown leaves the rest for a successor.
     async fn publish_all(&self, mut committed: mpsc::Receiver<Committed>) {
-        while let Some(committed) = committed.recv().await {
-            self.finish(committed).await;
+        let (mut published, mut due) = (None, tokio::time::Instant::now() + NOTE);
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due), if published.is_some() => {
+                    self.note(&mut published).await;
+                    due = tokio::time::Instant::now() + NOTE;
+                }
+                next = committed.recv() => match next {
+                    Some(next) => published = self.finish(next).await.or(published),
+                    None => break,
+                },
+            }
+        }
+        self.note(&mut published).await;
+    }
+
+    /// Notes up to where all is published. What is not noted costs whoever follows a question to the bus.
+    async fn note(&self, published: &mut Option<Maker>) {
+        let Some(last) = published.take() else { return };
+        match tokio::time::timeout(NOTE, self.store.note_published(&last)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "what is published was not noted");
+                *published = Some(last);
+            }
+            Err(_) => *published = Some(last),
         }
     }
 
@@ -146,22 +175,25 @@ impl Worker {
     }
 
     /// Publishes what a batch led to, then acknowledges it. Once a lease is lost a failed attempt is the last: a successor has those
-    /// messages again and publishes the same, and what came of ours later would come after what followed.
-    async fn finish(&self, committed: Committed) {
+    /// messages again and publishes the same, and what came of ours later would come after what followed. Returns up to where all of
+    /// this life is published, if it is.
+    async fn finish(&self, committed: Committed) -> Option<Maker> {
         let started = Instant::now();
         let mut attempt = 1;
         while let Err(error) = self.publish(&committed).await {
             if committed.batch.is_lost() || !self.wait(attempt, "a batch was not published yet", &error).await {
-                return committed.batch.give_up();
+                committed.batch.give_up();
+                return None;
             }
             attempt += 1;
         }
         self.took("publish", started);
-        committed.unpublished.published();
+        let published = committed.unpublished.published();
         if let Err(error) = bus::ack_all(committed.batch.messages).await {
             // They come again, and are seen to have been taken.
             tracing::warn!(error = format!("{error:#}"), "a batch was not acknowledged");
         }
+        published
     }
 
     /// PostgreSQL refuses something in this batch: finds the message, so that it holds up no other.
@@ -170,7 +202,7 @@ impl Worker {
             let detail = format!("PostgreSQL refuses it: {error}");
             let dead = vec![(0, Poison { reason: "unstorable", detail })];
             let (publication, at) = (Publication::default(), tokio::time::Instant::now());
-            let unpublished = self.life.unpublished();
+            let unpublished = self.life.unpublished(self.life.next_batch());
             let _ = committed.send(Committed { batch, publication, dead, unpublished, at }).await;
             return;
         }
@@ -218,7 +250,8 @@ impl Worker {
         }
         let dead = self.resolve(&mut ledger, inputs);
         let closed = ledger.close();
-        batch.save(&closed.save, &self.life.name()).await?;
+        let maker = self.life.next_batch();
+        batch.save(&closed.save, &maker).await?;
         let mut rows = closed.save.rows;
         let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
         // Of inputs that came again nobody knows whether what they led to was published: the answer to a commit may have been lost.
@@ -241,11 +274,10 @@ impl Worker {
         for conflict in &closed.save.conflicts {
             self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
         }
-        // An item that nobody said of is one of an older release: what it told is not known either.
-        let made_by = |item| batch.made_by().get(&item).map(|made_by| made_by.clone().unwrap_or_default());
+        let made_by = |item| batch.made_by().get(&item).cloned();
         let made_by = order::told_of(&rows).into_iter().map(|item| (item, made_by(item))).collect();
         // Before the commit: from then on it must be published, or the life ends.
-        let unpublished = self.life.unpublished();
+        let unpublished = self.life.unpublished(maker);
         batch.commit().await?;
         for (system, found) in closed.drift {
             self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);
@@ -288,7 +320,8 @@ impl Worker {
     /// What is told of a batch: also what another process committed before it and has not told yet, so that watchers hear of an
     /// item's versions in order; and nothing that was told.
     async fn messages(&self, publication: &Publication, late: bool) -> anyhow::Result<Vec<Outgoing>> {
-        let doubtful = publication.doubtful(&self.life.name(), late);
+        let life = self.life.name();
+        let doubtful = publication.doubtful(&life, late, &self.published(publication.others(&life)).await?);
         if doubtful.is_empty() {
             return Ok(publication.messages(&BTreeMap::new(), &[]));
         }
@@ -296,6 +329,14 @@ impl Worker {
         let told: BTreeMap<_, _> = doubtful.into_iter().map(|(_, item)| item).zip(told).collect();
         let missing = self.store.changes_after(&order::missing(&told)).await?;
         Ok(publication.messages(&told, &missing))
+    }
+
+    /// What these lives published, as far as anybody noted it.
+    async fn published(&self, lives: BTreeSet<String>) -> sqlx::Result<HashMap<String, u64>> {
+        if lives.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.store.published(&lives.into_iter().collect::<Vec<_>>()).await
     }
 
     /// One message that the bus will never take must not hold up all that comes after it.

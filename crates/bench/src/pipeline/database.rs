@@ -33,8 +33,12 @@ impl Database {
         Ok(())
     }
 
-    /// Adds the items from one number up to another, for the store and for the baseline, as if each had been seen once.
+    /// Adds the items from one number up to another, for the store and for the baseline, as if each had been seen once and that had
+    /// been told by a resolver that ran before.
     pub async fn seed(&self, from: usize, to: usize) -> Result<()> {
+        sqlx::query("insert into lockstep.lives (life, published) values ('seed', 1) on conflict do nothing")
+            .execute(&self.pool)
+            .await?;
         for statement in [ITEMS, RECORDS, STATE] {
             let seed = sqlx::query(statement).bind(i64::try_from(from)?).bind(i64::try_from(to)?);
             seed.execute(&self.pool).await?;
@@ -64,8 +68,9 @@ fn beside(url: &str, name: &str) -> Option<String> {
 }
 
 const ITEMS: &str = "
-insert into lockstep.items (id, lifecycle, title, status, status_since, version, changed_by, last_open)
-select md5('item' || number)::uuid, 'work', 'Task number ' || number, 'todo', now(), 1, 'postgres/task/' || number, 'todo'
+insert into lockstep.items (id, lifecycle, title, status, status_since, version, changed_by, last_open, made_by, made_in)
+select md5('item' || number)::uuid, 'work', 'Task number ' || number, 'todo', now(), 1, 'postgres/task/' || number, 'todo',
+       'seed', 1
 from generate_series($1::bigint, $2::bigint - 1) as number";
 
 const RECORDS: &str = "

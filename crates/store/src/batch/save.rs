@@ -12,6 +12,7 @@ use sqlx::{Postgres, query::Query};
 
 use super::history::{self, bind_rows};
 use super::{Batch, Save, by_parts, position};
+use crate::Maker;
 use crate::row::{instant, signed};
 
 /// An empty list is no value: most items have none, and a null costs a bit.
@@ -21,7 +22,7 @@ fn some_list<T: Serialize>(list: &[T]) -> Option<Json<&[T]>> {
 
 impl Batch {
     /// Writes it all. Nothing is visible before [`Batch::commit`]. `made_by` makes the versions that are new.
-    pub async fn save(&mut self, save: &Save, made_by: &str) -> sqlx::Result<()> {
+    pub async fn save(&mut self, save: &Save, made_by: &Maker) -> sqlx::Result<()> {
         let links = || {
             save.new_items
                 .iter()
@@ -45,7 +46,7 @@ impl Batch {
         self.write_keys(&save.keys).await
     }
 
-    async fn write_items(&mut self, statement: &'static str, groups: &[Group], made_by: &str) -> sqlx::Result<()> {
+    async fn write_items(&mut self, statement: &'static str, groups: &[Group], made_by: &Maker) -> sqlx::Result<()> {
         if !groups.is_empty() {
             bind_items(sqlx::query(statement), groups, made_by).execute(&mut *self.tx).await?;
         }
@@ -117,7 +118,7 @@ impl Batch {
 /// A statement over arrays.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
-fn bind_items(statement: Statement, groups: &[Group], made_by: &str) -> Statement {
+fn bind_items(statement: Statement, groups: &[Group], made_by: &Maker) -> Statement {
     let items = || groups.iter().map(|group| &group.item);
     statement
         .bind(items().map(|item| item.id.0).collect::<Vec<_>>())
@@ -134,7 +135,8 @@ fn bind_items(statement: Statement, groups: &[Group], made_by: &str) -> Statemen
         .bind(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))).collect::<Vec<_>>())
         .bind(items().map(|item| item.changed_by_actor.as_ref().map(Json)).collect::<Vec<_>>())
         .bind(items().map(|item| item.changed_from.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
-        .bind(made_by.to_owned())
+        .bind(made_by.life.clone())
+        .bind(signed(made_by.batch))
 }
 
 fn bind_links(statement: Statement, links: &[(ItemId, &Link)]) -> Statement {
@@ -187,13 +189,13 @@ static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
     let history = shifted(history::INSERT, ITEM_COLUMNS + RECORD_COLUMNS);
     format!("with old_items as ({UPDATE_ITEMS}), old_records as ({records}) {history}")
 });
-const ITEM_COLUMNS: usize = 15;
+const ITEM_COLUMNS: usize = 16;
 const RECORD_COLUMNS: usize = 23;
 
 const INSERT_ITEMS: &str = "
 insert into items (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held,
-                   recent_conflicts, metadata, changed_by_actor, changed_from, made_by)
-select *, $15::text from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
+                   recent_conflicts, metadata, changed_by_actor, changed_from, made_by, made_in)
+select *, $15::text, $16::bigint from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
                      $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[])";
 
 const UPDATE_ITEMS: &str = "
@@ -202,7 +204,8 @@ update items set
     version = new.version, changed_by = new.changed_by, last_open = new.last_open, held = new.held,
     recent_conflicts = new.recent_conflicts, metadata = new.metadata,
     changed_by_actor = new.changed_by_actor, changed_from = new.changed_from,
-    made_by = case when items.version = new.version then items.made_by else $15::text end
+    made_by = case when items.version = new.version then items.made_by else $15::text end,
+    made_in = case when items.version = new.version then items.made_in else $16::bigint end
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
             $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[])
     as new (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held, recent_conflicts,

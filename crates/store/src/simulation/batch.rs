@@ -8,7 +8,7 @@ use runtime::simulation::chance;
 
 use super::locks::{Lock, refused};
 use super::{Client, Duty, Tables};
-use crate::Save;
+use crate::{Maker, Save};
 
 /// How often a load starts over because a record changed its item meanwhile.
 const LOADS_MAX: usize = 8;
@@ -20,12 +20,12 @@ pub(crate) struct Batch {
     number: u64,
     /// What it writes, once it is committed.
     writes: Vec<Write>,
-    made_by: HashMap<ItemId, Option<String>>,
+    made_by: HashMap<ItemId, Maker>,
 }
 
 #[derive(Debug)]
 enum Write {
-    Item(Box<Group>, String),
+    Item(Box<Group>, Maker),
     Ended(ItemId, ItemId),
     Rows(Vec<HistoryRow>),
     Conflict(Box<model::Conflict>),
@@ -82,7 +82,9 @@ impl Batch {
                 }
             });
             self.made_by = self.read(|tables| {
-                let made = groups.iter().map(|group| (group.item.id, tables.made_by.get(&group.item.id).cloned()));
+                let made = groups
+                    .iter()
+                    .map(|group| (group.item.id, tables.made_by.get(&group.item.id).cloned().unwrap_or_default()));
                 made.collect()
             });
             return Ok(groups);
@@ -90,7 +92,7 @@ impl Batch {
         Err(sqlx::Error::Protocol("the records of this batch keep changing their items".into()))
     }
 
-    pub(crate) fn made_by(&self) -> &HashMap<ItemId, Option<String>> {
+    pub(crate) fn made_by(&self) -> &HashMap<ItemId, Maker> {
         &self.made_by
     }
 
@@ -148,7 +150,7 @@ impl Batch {
         Ok(self.read(|tables| ids.iter().filter_map(|id| tables.conflicts.get(id)).cloned().collect()))
     }
 
-    pub(crate) async fn save(&mut self, save: &Save, made_by: &str) -> sqlx::Result<()> {
+    pub(crate) async fn save(&mut self, save: &Save, made_by: &Maker) -> sqlx::Result<()> {
         self.client.statement().await?;
         for record in &save.new_records {
             // Somebody else may be inserting the same: whoever commits first has it.
@@ -178,7 +180,7 @@ impl Batch {
             return Err(refused("23505", "duplicate key value violates unique constraint \"history_pkey\""));
         }
         let groups = save.new_items.iter().chain(&save.items);
-        self.writes.extend(groups.map(|group| Write::Item(Box::new(group.clone()), made_by.to_owned())));
+        self.writes.extend(groups.map(|group| Write::Item(Box::new(group.clone()), made_by.clone())));
         self.writes.push(Write::Rows(save.rows.clone()));
         self.writes.extend(save.ended.iter().map(|(item, into)| Write::Ended(*item, *into)));
         self.writes.extend(save.conflicts.iter().map(|conflict| Write::Conflict(Box::new(conflict.clone()))));

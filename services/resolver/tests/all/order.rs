@@ -35,20 +35,43 @@ async fn stopped_after_two_versions() -> World {
     world
 }
 
-#[tokio::test]
-async fn what_a_resolver_committed_and_never_told_is_told_before_what_follows() {
-    let mut world = stopped_after_two_versions().await;
-    // As if it had died between its commit and its publication.
-    let changes = stream(&world, Stream::Changes).await;
+/// The same, but killed: it did not come to note what it had published.
+async fn killed_after_two_versions() -> World {
+    let world = stopped_after_two_versions().await;
+    let pool = sqlx::PgPool::connect(&world.database).await.unwrap();
+    let noted = sqlx::query("delete from lockstep.lives").execute(&pool).await.unwrap();
+    assert_eq!(noted.rows_affected(), 1);
+    world
+}
+
+/// The last change is not on the bus any more.
+async fn lose_the_last(world: &mut World) {
+    let changes = stream(world, Stream::Changes).await;
     let last = changes.cached_info().state.last_sequence;
     changes.delete_message(last).await.unwrap();
-    forget_ids(&mut world).await;
+    forget_ids(world).await;
+}
+
+#[tokio::test]
+async fn what_a_resolver_committed_and_never_told_is_told_before_what_follows() {
+    let mut world = killed_after_two_versions().await;
+    // As if it had died between its commit and its publication.
+    lose_the_last(&mut world).await;
     world.restart(policy_of(MAPPINGS, "")).await;
     world.see(&seen("tracker/issue/1", "in_review", 3)).await;
     assert_eq!([version(&mut world).await, version(&mut world).await], [2, 3]);
     // From now on it knows what was told.
     world.see(&seen("tracker/issue/1", "done", 4)).await;
     assert_eq!(version(&mut world).await, 4);
+}
+
+#[tokio::test]
+async fn what_a_resolver_noted_as_published_is_not_looked_for() {
+    let mut world = stopped_after_two_versions().await;
+    lose_the_last(&mut world).await;
+    world.restart(policy_of(MAPPINGS, "")).await;
+    world.see(&seen("tracker/issue/1", "in_review", 3)).await;
+    assert_eq!(version(&mut world).await, 3);
 }
 
 #[tokio::test]
@@ -68,7 +91,7 @@ async fn what_was_told_is_not_told_again_when_inputs_come_again_after_the_bus_fo
 
 #[tokio::test]
 async fn a_stream_that_was_made_anew_is_not_told_what_is_older_than_itself() {
-    let mut world = stopped_after_two_versions().await;
+    let mut world = killed_after_two_versions().await;
     let client = async_nats::connect(world.server.url()).await.unwrap();
     jetstream::new(client).delete_stream(Stream::Changes.name()).await.unwrap();
     world.restart(policy_of(MAPPINGS, "")).await;
