@@ -247,6 +247,18 @@ async fn a_newer_command_ends_the_wait_of_an_older_one() {
     assert_eq!(world.fake.writes(), ["one=done"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_slower_resolver_publishes_last_is_not_carried_out() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set("one", "open");
+    world.send(&command("one", "closed", "open", 6)).await;
+    assert_eq!(world.delivery().await.outcome, "applied");
+    world.send(&command("one", "open", "closed", 5)).await;
+    let delivery = world.delivery().await;
+    assert_eq!((delivery.version, delivery.outcome.as_str()), (5, "overtaken"));
+    assert_eq!(world.fake.writes(), ["one=closed"]);
+}
+
 /// `command`, after others that asked for `earlier`, sent because of observations that were stored before or after the start.
 fn after(command: Command, earlier: &str, version: u64, since: u64) -> Command {
     let earlier = Earlier { version: Version(version), native: Native::new(earlier).unwrap(), since };

@@ -196,7 +196,12 @@ impl Remote {
             Clock::None => None,
         };
         let before = self.revisions.last().and_then(|last| last.position);
-        let position = position.map(Position).max(before);
+        // Seconds are shared; nobody changes one record twice within a millisecond.
+        let least = match self.table.clock {
+            Clock::Milliseconds => before.map(|before| Position(before.0 + 1)),
+            _ => before,
+        };
+        let position = position.map(Position).max(least);
         let number = self.revisions.len();
         note(|| format!("{} shows {native} at {position:?} by {by:?} {origin:?} (revision {number})", self.record));
         self.revisions.push(Revision { native: native.clone(), position, at: Timestamp(at), true_ms, by, origin });

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use super::deliver::{deliver, report_overtaken};
-use super::writes::Writes;
+use super::writes::{Sent, Writes};
 use super::{BUS_PAUSE, FINISH, Loop};
 use crate::Connector;
 use crate::lanes::Lanes;
@@ -120,6 +120,10 @@ impl<C: Connector> Partition<C> {
         if newest.is_some_and(|newest| newest >= message.sequence) {
             // A copy of what is in hand, or older: the one in hand answers for it.
             return;
+        }
+        if slot.waiting.as_ref().is_some_and(|(_, waiting)| Sent::of(waiting).is_after(&command)) {
+            // Of two resolvers the slower published last.
+            return report_overtaken(&self.parts, &message, &command).await;
         }
         let more_urgent = slot.waiting.is_none() || lane < slot.lane;
         if more_urgent {

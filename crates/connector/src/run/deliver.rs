@@ -136,6 +136,9 @@ async fn carry_out<C: Connector>(
     superseded: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<Carried, Failure> {
+    if writes.is_behind(command) {
+        return Ok(Carried::Overtaken);
+    }
     let reading = parts.connector.read(&command.record).await?;
     if superseded.is_cancelled() {
         return Ok(Carried::Overtaken);
@@ -147,6 +150,7 @@ async fn carry_out<C: Connector>(
     match command.mode {
         CommandMode::Tell => tell(parts, command, writes, reading).await,
         CommandMode::Show => {
+            writes.begin(command);
             parts.connector.show(command, &reading).await?;
             let Observation { native, position, .. } = reading.observation;
             Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native, position })
@@ -162,6 +166,7 @@ async fn tell<C: Connector>(
 ) -> Result<Carried, Failure> {
     let shown = &reading.observation;
     if shown.native == command.native {
+        writes.begin(command);
         let (native, position) = (shown.native.clone(), shown.position);
         return Ok(Carried::Shows { outcome: DeliveryOutcome::Unchanged, native, position });
     }

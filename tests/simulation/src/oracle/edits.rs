@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{HistoryRow, ItemId, Origin, Reason, RowKind};
 
 use super::{Evidence, Verdict, base, is_changed, is_person, same_meaning};
-use crate::land::{Author, Remote};
+use crate::land::{Author, Remote, Revision};
 
 /// No change is born of our own writes, echoes, redeliveries or sweeps.
 pub(super) fn every_change_has_an_edit(evidence: &Evidence) -> Verdict {
@@ -120,8 +120,17 @@ fn is_accounted_for(evidence: &Evidence, place: usize, revision: usize) -> bool 
     };
     let agreed = (0..statuses.len()).any(|row| !over(row) && meant(statuses[row].to.as_str()));
     // Somebody undid what nobody was told of.
-    let before = &remote.revisions[..revision];
-    let was = before.iter().rev().take(3).any(|before| same_meaning(remote.table, &before.native, &one.native));
+    let before = remote.revisions[..revision].iter().rev().filter(|before| before.by != Author::Touch);
+    let was = before.take(3).any(|before| same_meaning(remote.table, &before.native, &one.native));
+    // Of several edits in one second nobody knows the order: this one says what another of them says, which is accounted for.
+    let is_twin = |(place, other): (usize, &Revision)| {
+        place > revision
+            && is_person(other)
+            && other.position.is_some()
+            && other.position == one.position
+            && same_meaning(remote.table, &other.native, &one.native)
+    };
+    let was = was || remote.revisions.iter().enumerate().any(is_twin);
     // It looks like our own write: a connector found it there when it came to write the same.
     let asked = evidence
         .asked
