@@ -259,6 +259,20 @@ async fn what_a_slower_resolver_publishes_last_is_not_carried_out() {
     assert_eq!(world.fake.writes(), ["one=closed"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_end_the_attempts_of_a_newer_one() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set("one", "open");
+    let limited = Failure::Limited { why: "hourly budget".into(), retry_after: Duration::from_secs(1) };
+    world.fake.fail(Part::Write, limited);
+    world.send(&command("one", "closed", "open", 6)).await;
+    tokio::time::timeout(DEADLINE, world.fake.failed()).await.unwrap();
+    world.send(&command("one", "done", "open", 5)).await;
+    let (older, newer) = (world.delivery().await, world.delivery().await);
+    assert_eq!((older.version, older.outcome.as_str()), (5, "overtaken"));
+    assert_eq!((newer.version, newer.outcome.as_str()), (6, "applied"));
+}
+
 /// `command`, after others that asked for `earlier`, sent because of observations that were stored before or after the start.
 fn after(command: Command, earlier: &str, version: u64, since: u64) -> Command {
     let earlier = Earlier { version: Version(version), native: Native::new(earlier).unwrap(), since };

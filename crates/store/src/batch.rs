@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Position, RecordRef, Status, Version};
+use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Kind, Position, RecordRef, Status, System, Version};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -103,6 +103,20 @@ impl Batch {
     /// Who made the version of each item that was loaded.
     pub fn made_by(&self) -> &HashMap<ItemId, Maker> {
         &self.made_by
+    }
+
+    /// Of these systems and kinds those whose records a connector sees.
+    pub async fn watched(&mut self, kinds: &BTreeSet<(System, Kind)>) -> sqlx::Result<BTreeSet<(System, Kind)>> {
+        let seen: Vec<(i64,)> = sqlx::query_as(
+            "select place from unnest($1::text[], $2::text[]) with ordinality as asked (system, kind, place)
+             where exists (select from records where watched and system = asked.system and kind = asked.kind)",
+        )
+        .bind(kinds.iter().map(|(system, _)| system.as_str()).collect::<Vec<_>>())
+        .bind(kinds.iter().map(|(_, kind)| kind.as_str()).collect::<Vec<_>>())
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let seen: BTreeSet<usize> = seen.into_iter().filter_map(|(place,)| usize::try_from(place - 1).ok()).collect();
+        Ok(kinds.iter().enumerate().filter(|(place, _)| seen.contains(place)).map(|(_, kind)| kind.clone()).collect())
     }
 
     /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another

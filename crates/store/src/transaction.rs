@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, RecordRef, Status, Timestamp, Version};
+use model::{
+    Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Kind, RecordRef, Status, System, Timestamp, Version,
+};
 
 use crate::{Base, Maker, Save, Store, batch};
 
@@ -93,6 +95,14 @@ impl Batch {
     /// The rows of these items that these messages caused: what a redelivered input publishes again.
     pub async fn rows_caused_by(&mut self, items: &[ItemId], causes: &[u64]) -> sqlx::Result<Vec<HistoryRow>> {
         ask!(&mut self.0, batch => batch.rows_caused_by(items, causes))
+    }
+
+    /// Of these systems and kinds those whose records a connector sees.
+    pub async fn watched(&mut self, kinds: &BTreeSet<(System, Kind)>) -> sqlx::Result<BTreeSet<(System, Kind)>> {
+        if kinds.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        ask!(&mut self.0, batch => batch.watched(kinds))
     }
 
     /// The conflicts of these ids: what a redelivered input publishes again.

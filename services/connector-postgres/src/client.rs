@@ -114,21 +114,22 @@ impl Client {
         let observation = decode::row(table, &row, Source::Poll, self.now());
         let observation =
             observation.map_err(|why| Failure::refused(why, format!("{record} cannot be read: {why}")))?;
-        Ok(Reading { observation, extra: serde_json::Value::Null })
+        Ok(Reading { observation, extra: serde_json::json!(row.status) })
     }
 
     /// Sets a row's status, if it is still the one that was read.
     pub(crate) async fn write(&self, command: &Command, reading: &Reading) -> Result<Written, Failure> {
         let record = &command.record;
         let statements = self.statements(self.table(record)?).await?;
-        let row = self.settle("write", self.exchange(&statements, command, &reading.observation.native).await)?;
+        // As it stands in the row: what is shown of it may be quoted.
+        let expected = reading.extra.as_str().unwrap_or_default();
+        let row = self.settle("write", self.exchange(&statements, command, expected).await)?;
         let Some(row) = row else {
             return Err(Failure::unavailable(format!(
                 "{record} changed between reading and writing; nothing was written"
             )));
         };
-        let native = Native::new(row.status.as_deref().unwrap_or_default())
-            .map_err(|error| Failure::refused("unusable_status", format!("{record} after writing: {error}")))?;
+        let native = decode::native(row.status.as_deref().unwrap_or_default());
         Ok(Written { native, position: Some(decode::position(row.capture.version)) })
     }
 
@@ -137,7 +138,7 @@ impl Client {
         &self,
         statements: &Statements,
         command: &Command,
-        expected: &Native,
+        expected: &str,
     ) -> Result<Option<Row>, sqlx::Error> {
         let mut transaction = self.pool().begin().await?;
         sqlx::query("SELECT set_config($1, $2, true), set_config('lock_timeout', $3, true)")
@@ -149,7 +150,7 @@ impl Client {
         let written = sqlx::query(AssertSqlSafe(statements.write.clone()))
             .bind(command.native.as_str())
             .bind(command.record.id())
-            .bind(expected.as_str())
+            .bind(expected)
             .execute(&mut *transaction)
             .await?;
         if written.rows_affected() == 0 {

@@ -111,7 +111,7 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn observation(&self, table: &Table, source: Source, at: Timestamp) -> Result<Observation, Ignored> {
         let record = RecordRef::new(system(), table.kind.clone(), self.key).map_err(|_| "unusable_key")?;
-        let native = Native::new(self.status.ok_or("no_status")?).map_err(|_| "unusable_status")?;
+        let native = native(self.status.ok_or("no_status")?);
         let origin = self.capture.map_or(Origin::Unknown, |capture| origin(capture, &record, &native));
         let mut observation = Observation {
             actor: self.capture.and_then(|capture| actor(capture, origin)),
@@ -124,6 +124,25 @@ impl Seen<'_> {
         at_version(&mut observation, self.capture.map_or(0, |capture| capture.version));
         Ok(observation)
     }
+}
+
+/// A status as a native. Text that is none (empty, too long, with control characters) is shown in quotes, with escapes, cut: so the
+/// record shows what no mapping knows, and not for ever what it showed before.
+pub fn native(status: &str) -> Native {
+    Native::new(status).unwrap_or_else(|_| Native::new(quoted(status)).unwrap_or_else(|_| Native::none()))
+}
+
+/// At most 112 bytes.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for (taken, escaped) in text.chars().map(|one| one.escape_debug()).enumerate() {
+        let escaped: String = escaped.collect();
+        if quoted.len() + escaped.len() > 80 {
+            return format!("{quoted}…\" and {} more", text.chars().count() - taken);
+        }
+        quoted.push_str(&escaped);
+    }
+    quoted + "\""
 }
 
 fn at_version(observation: &mut Observation, version: i64) {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use intake::{Context, Fault, Refused};
 use runtime::Problem;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
@@ -50,14 +51,16 @@ impl Asked<'_> {
         })
     }
 
-    /// The `Idempotency-Key`, from which what has no id of its own gets one.
+    /// The `Idempotency-Key` and what was sent with it, from which what has no id of its own gets one: a key that is used again for
+    /// something else takes nothing away.
     fn key(&self) -> Result<Option<String>, Problem> {
         let Some(key) = self.headers.get("idempotency-key") else { return Ok(None) };
         let plain = key.to_str().ok().filter(|key| intake::is_id(key));
         let key = plain.ok_or_else(|| {
             Problem::bad_request("bad_idempotency_key", format!("the Idempotency-Key {}", intake::ID))
         })?;
-        Ok(Some(key.to_owned()))
+        let digest = Sha256::digest(&self.body);
+        Ok(Some(format!("{key}:{}", hex::encode(&digest[..8]))))
     }
 }
 

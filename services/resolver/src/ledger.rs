@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{
-    Command, ConflictId, Group, HistoryRow, Intent, ItemId, Key, Observation, Policy, Reason, Receipt, RecordRef,
+    Command, ConflictId, Group, HistoryRow, Intent, ItemId, Key, Kind, Observation, Policy, Reason, Receipt, RecordRef,
     Resolved, Source, Status, System, Verdict, Version,
 };
 
@@ -38,6 +38,8 @@ pub struct Ledger<'a> {
     /// Inputs that were taken before: their rows are read again and published again.
     redelivered: Vec<(ItemId, u64)>,
     drift: BTreeMap<System, u64>,
+    /// The systems and kinds whose records a connector sees.
+    watched: BTreeSet<(System, Kind)>,
 }
 
 /// What a batch came to.
@@ -80,12 +82,25 @@ impl<'a> Ledger<'a> {
             keys: BTreeMap::new(),
             redelivered: vec![],
             drift: BTreeMap::new(),
+            watched: BTreeSet::new(),
         }
     }
 
     /// The item that a record belongs to.
     pub fn item_of(&self, record: &RecordRef) -> Option<ItemId> {
         self.item_of.get(record).copied()
+    }
+
+    /// The systems and kinds of records that somebody speaks of through our API and nobody has seen.
+    pub(crate) fn unseen<'i>(&self, inputs: impl Iterator<Item = &'i Input>) -> BTreeSet<(System, Kind)> {
+        let named = inputs.filter(|input| self.item_of(input.record()).is_none());
+        let named = named.filter(|input| matches!(input, Input::Observation(observation, _) if is_said(observation)));
+        named.map(|input| (input.record().system.clone(), input.record().kind.clone())).collect()
+    }
+
+    /// Says of which systems and kinds a connector sees the records: one that it has not seen is not there.
+    pub(crate) fn watch(&mut self, kinds: BTreeSet<(System, Kind)>) {
+        self.watched = kinds;
     }
 
     /// Says what an item's status was at a version, for the rollbacks of this batch.
@@ -130,6 +145,9 @@ impl<'a> Ledger<'a> {
         let shadow = swept.and_then(|group| group.link(&observation.record)).map(|link| link.native.clone());
         let resolved = match known {
             Some(group) => model::resolve(group, observation, receipt, self.policy),
+            None if is_said(observation) && self.is_watched(&observation.record) => {
+                return Err(not_there(&observation.record));
+            }
             None => model::begin(observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?,
         };
         if resolved.verdict == Verdict::Unmapped && self.policy.strict {
@@ -152,6 +170,14 @@ impl<'a> Ledger<'a> {
             self.tie(observation, receipt);
         }
         Ok(verdict)
+    }
+
+    /// Whether a connector sees the records of this one's kind, and can tell them.
+    fn is_watched(&self, record: &RecordRef) -> bool {
+        let lifecycle = || self.policy.lifecycles.get(self.policy.lifecycle_for(record));
+        let lens = || lifecycle().and_then(|lifecycle| self.policy.lens(record, None, lifecycle));
+        self.watched.contains(&(record.system.clone(), record.kind.clone()))
+            && lens().is_some_and(|lens| !lens.is_read_only())
     }
 
     fn roll_back(&mut self, observation: &Observation, receipt: Receipt, version: Version) -> Result<Verdict, Poison> {
@@ -329,6 +355,19 @@ impl<'a> Ledger<'a> {
 /// Whether nothing came of a message, not even a line of the history: its lifecycle or mapping is gone.
 fn is_lost(resolved: &Resolved) -> bool {
     resolved.verdict == Verdict::Invalid && resolved.rows.is_empty()
+}
+
+/// Whether it is what somebody says through our API that a record shows.
+fn is_said(observation: &Observation) -> bool {
+    observation.source == Source::Api && observation.intent == Intent::Status
+}
+
+fn not_there(record: &RecordRef) -> Poison {
+    let detail = format!(
+        "a connector sees the records {}/{}, and {record} is none of them: name one as `lockstep status` shows it",
+        record.system, record.kind
+    );
+    Poison { reason: "unknown_record", detail }
 }
 
 fn no_such(record: &RecordRef) -> Poison {

@@ -239,6 +239,7 @@ impl Worker {
         let groups = batch.load(&wanted).await?;
 
         let mut ledger = Ledger::new(&self.policy, groups, ties.owners, ties.waiting);
+        ledger.watch(batch.watched(&ledger.unseen(understood())).await?);
         for input in understood() {
             if let Input::Observation(observation, _) = input
                 && let Intent::Rollback(version) = observation.intent

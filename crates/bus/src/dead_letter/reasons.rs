@@ -115,7 +115,7 @@ pub const REASONS: &[Reason] = &[
     is(
         "unknown_record",
         "somebody speaks of a record that was never seen",
-        "let the record be seen (`POST /v1/status`, or a sweep), then replay",
+        "name the record as its system does, and as `lockstep status` shows it; one that is new is seen by the next sweep (`lockstep sync`): then replay",
     ),
     is("unmapped_status", "strict mode: no mapping knows the status", "add it to the mapping, restart, replay"),
     is(
@@ -129,11 +129,6 @@ pub const REASONS: &[Reason] = &[
         "the detail says why: mend the publisher, and let it send again; discard this one",
     ),
     is("unusable_key", "a row's key is no name of a record", "mend the row, run `lockstep sync postgres`, discard"),
-    is(
-        "unusable_status",
-        "a row shows what is no status: after a write, a trigger may have changed it",
-        "mend the row, the trigger or the column; replay a command, and for a row that a sweep read discard",
-    ),
 ];
 
 /// The reason that a word stands for; `None` for one of another version.

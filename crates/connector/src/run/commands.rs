@@ -70,11 +70,28 @@ struct Partition<C> {
 
 /// What there is to do for one record.
 struct Slot {
-    /// The sequence and lane of the command being carried out, and its end when a newer one comes.
-    running: Option<(u64, Lane, CancellationToken)>,
+    running: Option<Running>,
     waiting: Option<(Received, Command)>,
     /// The lane of what waits: the most urgent of the commands that came to this one.
     lane: Lane,
+}
+
+/// A command that is being carried out.
+struct Running {
+    sequence: u64,
+    sent: Sent,
+    lane: Lane,
+    /// Cancelled when a newer one comes.
+    superseded: CancellationToken,
+}
+
+impl Slot {
+    /// Whether a newer command of the same item is in hand.
+    fn is_ahead_of(&self, command: &Command) -> bool {
+        let running = self.running.as_ref().map(|running| running.sent);
+        let waiting = self.waiting.as_ref().map(|(_, waiting)| Sent::of(waiting));
+        running.into_iter().chain(waiting).any(|sent| sent.is_after(command))
+    }
 }
 
 type Work = FuturesUnordered<BoxFuture<'static, RecordRef>>;
@@ -116,12 +133,12 @@ impl<C: Connector> Partition<C> {
         let (record, lane) = (command.record.clone(), message.urgency());
         let slot = self.records.entry(record.clone()).or_insert(Slot { running: None, waiting: None, lane });
         let newest = slot.waiting.as_ref().map(|(waiting, _)| waiting.sequence);
-        let newest = newest.max(slot.running.as_ref().map(|(sequence, ..)| *sequence));
+        let newest = newest.max(slot.running.as_ref().map(|running| running.sequence));
         if newest.is_some_and(|newest| newest >= message.sequence) {
             // A copy of what is in hand, or older: the one in hand answers for it.
             return;
         }
-        if slot.waiting.as_ref().is_some_and(|(_, waiting)| Sent::of(waiting).is_after(&command)) {
+        if slot.is_ahead_of(&command) {
             // Of two resolvers the slower published last.
             return report_overtaken(&self.parts, &message, &command).await;
         }
@@ -130,8 +147,8 @@ impl<C: Connector> Partition<C> {
             slot.lane = lane;
         }
         let is_running = slot.running.is_some();
-        if let Some((.., superseded)) = &slot.running {
-            superseded.cancel();
+        if let Some(running) = &slot.running {
+            running.superseded.cancel();
         }
         let overtaken = slot.waiting.replace((message, command));
         if more_urgent && !is_running {
@@ -151,9 +168,10 @@ impl<C: Connector> Partition<C> {
             let Some(slot) = self.records.get_mut(&record).filter(|slot| slot.running.is_none()) else { continue };
             let Some((message, command)) = slot.waiting.take() else { continue };
             let superseded = CancellationToken::new();
-            slot.running = Some((message.sequence, slot.lane, superseded.clone()));
+            let (sequence, sent, lane) = (message.sequence, Sent::of(&command), slot.lane);
+            slot.running = Some(Running { sequence, sent, lane, superseded: superseded.clone() });
             self.at_work.push(slot.lane);
-            let (parts, stop, lane, writes) = (self.parts.clone(), self.stop.clone(), slot.lane, self.writes.clone());
+            let (parts, stop, writes) = (self.parts.clone(), self.stop.clone(), self.writes.clone());
             let span = info_span!(
                 "command",
                 record = %command.record, item = %command.item, version = command.version.0, message.id = message.id()
@@ -171,7 +189,7 @@ impl<C: Connector> Partition<C> {
 
     fn finished(&mut self, record: &RecordRef) {
         let Some(slot) = self.records.get_mut(record) else { return };
-        if let Some((_, lane, _)) = slot.running.take()
+        if let Some(Running { lane, .. }) = slot.running.take()
             && let Some(at) = self.at_work.iter().position(|one| *one == lane)
         {
             self.at_work.swap_remove(at);

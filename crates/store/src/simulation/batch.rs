@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, RecordRef, RowKind, Status, Version};
+use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Kind, RecordRef, RowKind, Status, System, Version};
 
 use runtime::simulation::chance;
 
@@ -140,6 +140,16 @@ impl Batch {
         }
         rows.sort_by_key(|row| row.cause.sequence);
         Ok(rows)
+    }
+
+    pub(crate) async fn watched(&mut self, kinds: &BTreeSet<(System, Kind)>) -> sqlx::Result<BTreeSet<(System, Kind)>> {
+        self.client.statement().await?;
+        Ok(self.read(|tables| {
+            let watched = tables.records.values().filter(|(_, link)| link.watched);
+            let seen: BTreeSet<_> =
+                watched.map(|(_, link)| (link.record.system.clone(), link.record.kind.clone())).collect();
+            kinds.intersection(&seen).cloned().collect()
+        }))
     }
 
     pub(crate) async fn conflicts_of(&mut self, ids: &[ConflictId]) -> sqlx::Result<Vec<Conflict>> {

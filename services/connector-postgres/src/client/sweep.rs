@@ -136,10 +136,6 @@ fn end(done: Cursor) -> Page {
 fn unread(table: &Table, row: &Row, ignored: Ignored) -> Unreadable {
     let content = json!({"table": table.table.to_string(), "key": row.key, "status": row.status}).to_string().into();
     let name = format!("{}/{}", table.kind, row.key);
-    if ignored == "unusable_key" {
-        let why = format!("a key of {} is no name of a record", table.table);
-        return Unreadable { name, content, code: "unusable_key", why };
-    }
-    let why = format!("{:?} in {} is no status", row.status.as_deref().unwrap_or_default(), table.table);
-    Unreadable { name, content, code: "unusable_status", why }
+    let why = format!("a key of {} is no name of a record", table.table);
+    Unreadable { name, content, code: ignored, why }
 }

@@ -273,6 +273,20 @@ async fn awkward_names_types_and_users_without_rights_are_served() {
 }
 
 #[tokio::test]
+async fn what_is_no_status_is_shown_and_written_over() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("INSERT INTO tasks (id, status) VALUES (1, 'todo')").await;
+    database.run("UPDATE tasks SET status = '' WHERE id = 1").await;
+    assert_eq!(natives(&drain(&client).await), ["todo", "\"\""]);
+    let reading = client.read(&record("1")).await.unwrap();
+    assert_eq!(reading.observation.native.as_str(), "\"\"");
+    assert_eq!(client.write(&command("1", "done", 2), &reading).await.unwrap().native.as_str(), "done");
+    database.drop().await;
+}
+
+#[tokio::test]
 async fn renaming_a_column_silences_captures_and_breaks_no_write() {
     let database = Database::new().await;
     let client = database.client();

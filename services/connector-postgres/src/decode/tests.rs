@@ -81,6 +81,20 @@ fn a_row_that_was_deleted_or_has_no_status_is_ignored() {
 }
 
 #[test]
+fn a_status_that_is_none_is_shown_in_quotes() {
+    let shown = |status: &str| {
+        let row = Row { key: "7".into(), status: Some(status.into()), ..Row::default() };
+        super::row(&table(), &row, Source::Sweep, Timestamp(9)).unwrap().native.to_string()
+    };
+    assert_eq!(shown("done"), "done");
+    assert_eq!(shown(" done "), " done ", "a word of its own");
+    assert_eq!([shown(""), shown("  "), shown("a\u{7}b\n")], ["\"\"", "\"  \"", "\"a\\u{7}b\\n\""]);
+    let long = shown(&"é".repeat(200));
+    assert!(long.len() <= 128 && long.ends_with("é…\" and 161 more"), "{long}");
+    assert_eq!(shown(&"\u{1}".repeat(60)).len(), "\"".len() + 15 * "\\u{1}".len() + "…\" and 45 more".len());
+}
+
+#[test]
 fn a_row_and_its_entry_are_the_same_observation() {
     let (from_entry, from_row) =
         (entry(&table(), &entries()[1]).unwrap(), row(&table(), &rows()[0], Source::Sweep, Timestamp(9)).unwrap());

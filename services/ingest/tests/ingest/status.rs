@@ -46,6 +46,9 @@ async fn the_same_request_twice_is_stored_once() {
     assert_eq!(answer(send("k-2")).await.0, 202);
     assert_eq!(world.held("OBSERVATIONS").await, 4);
     assert_eq!(answer(send("two words")).await.0, 400);
+    let other = world.post("/v1/status", json!([status(1, "passed")]).to_string()).header("idempotency-key", "k-1");
+    assert_eq!(answer(other).await.0, 202);
+    assert_eq!(world.held("OBSERVATIONS").await, 5, "a key for something else is no copy");
 }
 
 #[tokio::test]

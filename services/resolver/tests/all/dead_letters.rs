@@ -1,7 +1,7 @@
 //! What the resolver gives up, and that a replay after the cause is mended does what the first time would have done.
 
 use bus::{Filter, Letter, Outgoing, Replayed};
-use model::{Group, Lane, LifecycleName, Observation, Policy, RowKind};
+use model::{Group, Lane, LifecycleName, Observation, Policy, RowKind, Source};
 
 use super::{DEADLINE, MAPPINGS, World, mentioning, owning, policy_of, record, seen};
 
@@ -41,6 +41,31 @@ async fn pair(world: &World) {
     world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
     world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
     world.eventually("T-1", |group| group.links.len() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_no_connector_has_seen_is_not_there_where_one_sees_its_kind() {
+    let world = World::new().await;
+    let said =
+        |name: &str, position| Observation { source: Source::Api, position: None, ..seen(name, "todo", position) };
+    // Nobody sees issues of the tracker yet: what is said of one is all there is.
+    world.see(&owning(said("tracker/issue/1", 1), "T-1")).await;
+    world.eventually("T-1", |_| true).await;
+    world.see(&owning(seen("tracker/issue/2", "todo", 1), "T-2")).await;
+    world.eventually("T-2", |_| true).await;
+    world.see(&owning(said("tracker/issue/T-2", 1), "T-3")).await;
+    world.see(&owning(said("forge/issue/a/b#1", 1), "T-4")).await;
+    world.eventually("T-4", |_| true).await;
+    let letters = world.letters(1).await;
+    assert_eq!(
+        (letters[0].reason.as_str(), letters[0].record().unwrap()),
+        ("unknown_record", record("tracker/issue/T-2"))
+    );
+    // Once it is seen, what is said of it is a wish.
+    world.see(&owning(seen("tracker/issue/T-2", "in_progress", 2), "T-3")).await;
+    world.eventually("T-3", |_| true).await;
+    world.see(&said("tracker/issue/T-2", 3)).await;
+    world.eventually("T-3", |group| group.item.status.as_str() == "todo").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,10 +99,9 @@ fn is_accounted_for(evidence: &Evidence, place: usize, revision: usize) -> bool 
     let remote = &evidence.land.remotes[place];
     let one = &remote.revisions[revision];
     let tells = |seen: usize| base(remote, seen) == revision;
-    let told: Vec<&String> =
-        evidence.seen.iter().filter(|(_, (of, seen, _))| *of == place && tells(*seen)).map(|(id, _)| id).collect();
+    let told = told_of(evidence, place, revision);
     // In the history, whatever the history says of it.
-    if evidence.tables.history.iter().any(|row| row.record == remote.record && told.contains(&&row.cause.id)) {
+    if rows_of(evidence, place, revision).next().is_some() {
         return true;
     }
     // Nobody was told, and a later edit of a person covers it.
@@ -130,13 +129,41 @@ fn is_accounted_for(evidence: &Evidence, place: usize, revision: usize) -> bool 
             && other.position == one.position
             && same_meaning(remote.table, &other.native, &one.native)
     };
-    let was = was || remote.revisions.iter().enumerate().any(is_twin);
+    let was = was || remote.revisions.iter().enumerate().any(is_twin) || is_said_already(evidence, place, revision);
     // It looks like our own write: a connector found it there when it came to write the same.
     let asked = evidence
         .asked
         .get(&place)
         .is_some_and(|asked| asked.iter().any(|told| super::means_same(remote.table, told, one.native.as_str())));
     agreed || was || asked
+}
+
+/// Whether the history tells of the same before, and of nothing in between but what came too late.
+fn is_said_already(evidence: &Evidence, place: usize, revision: usize) -> bool {
+    let remote = &evidence.land.remotes[place];
+    let one = &remote.revisions[revision].native;
+    for before in (0..revision).rev().filter(|before| base(remote, *before) == *before) {
+        let rows: Vec<&HistoryRow> =
+            rows_of(evidence, place, before).filter(|row| row.kind != RowKind::Stale).collect();
+        if !rows.is_empty() {
+            return same_meaning(remote.table, &remote.revisions[before].native, one);
+        }
+    }
+    false
+}
+
+/// The ids of the observations that told of a revision.
+fn told_of<'a>(evidence: &'a Evidence<'_>, place: usize, revision: usize) -> Vec<&'a String> {
+    let remote = &evidence.land.remotes[place];
+    let is_it = |of: usize, seen: usize| of == place && base(remote, seen) == revision;
+    evidence.seen.iter().filter(|(_, (of, seen, _))| is_it(*of, *seen)).map(|(id, _)| id).collect()
+}
+
+/// What the history tells of a revision.
+fn rows_of<'a>(evidence: &'a Evidence<'_>, place: usize, revision: usize) -> impl Iterator<Item = &'a HistoryRow> {
+    let told = told_of(evidence, place, revision);
+    let record = &evidence.land.remotes[place].record;
+    evidence.tables.history.iter().filter(move |row| row.record == *record && told.contains(&&row.cause.id))
 }
 
 /// A version is written once, unless a person changed the record meanwhile.
