@@ -21,6 +21,7 @@ pub struct Batch {
     /// Nothing is locked, and PostgreSQL refuses to write.
     looks_only: bool,
     made_by: HashMap<ItemId, Maker>,
+    parted_from: HashMap<ItemId, ItemId>,
 }
 
 /// What a batch leaves behind.
@@ -34,6 +35,8 @@ pub struct Save {
     pub items: Vec<Group>,
     /// Items whose records went to another.
     pub ended: Vec<(ItemId, ItemId)>,
+    /// Items that are new, each with the one whose record it was that got it for its own.
+    pub parted: Vec<(ItemId, ItemId)>,
     /// History, in order.
     pub rows: Vec<HistoryRow>,
     /// Conflicts, the newest state of each.
@@ -59,16 +62,21 @@ impl Batch {
 
     /// Opens a batch.
     pub(crate) async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
-        Ok(Self { tx: pool.begin().await?, looks_only: false, made_by: HashMap::new() })
+        Ok(Self { tx: pool.begin().await?, looks_only: false, made_by: HashMap::new(), parted_from: HashMap::new() })
     }
 
     /// Opens one that writes nothing and locks nothing.
     pub(crate) async fn look(pool: &PgPool) -> sqlx::Result<Self> {
         let begin = "begin transaction isolation level repeatable read, read only";
-        Ok(Self { tx: pool.begin_with(begin).await?, looks_only: true, made_by: HashMap::new() })
+        Ok(Self {
+            tx: pool.begin_with(begin).await?,
+            looks_only: true,
+            made_by: HashMap::new(),
+            parted_from: HashMap::new(),
+        })
     }
 
-    /// Loads and locks, in id order, the items of these records.
+    /// Loads and locks, in id order, the items of these records, and those that they parted from.
     pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
         let [systems, kinds, ids] = by_parts(wanted);
         let mut items: Vec<Uuid> = vec![];
@@ -87,14 +95,17 @@ impl Batch {
                 .await?;
             let known: BTreeSet<&RecordRef> = links.iter().map(|columns| &columns.link.record).collect();
             let missing = wanted.iter().filter(|record| !known.contains(record));
-            let moved = self.items_of(missing).await?;
+            let mut moved = self.items_of(missing).await?;
+            let parted = locked.iter().filter_map(|item| item.2).map(|item| item.0);
+            moved.extend(parted.filter(|item| !found.contains(item) && !items.contains(item)));
             if moved.is_empty() {
                 let held: Vec<Uuid> = locked.iter().filter_map(|item| item.0.held.map(|id| id.0)).collect();
                 let conflicts = self.conflicts(&held).await?;
                 self.made_by = locked.iter().map(|item| (item.0.id, item.1.clone())).collect();
+                self.parted_from = locked.iter().filter_map(|item| Some((item.0.id, item.2?))).collect();
                 return Ok(groups(locked, links, conflicts));
             }
-            // A record was tied to another item between the two statements: lock that one, too.
+            // A record was tied to another item between the two statements, or parted from one: lock that one, too.
             items.extend(moved);
         }
         Err(sqlx::Error::Protocol("the records of this batch keep changing their items".into()))
@@ -103,6 +114,11 @@ impl Batch {
     /// Who made the version of each item that was loaded.
     pub fn made_by(&self) -> &HashMap<ItemId, Maker> {
         &self.made_by
+    }
+
+    /// Which item those that were loaded parted from.
+    pub fn parted_from(&self) -> &HashMap<ItemId, ItemId> {
+        &self.parted_from
     }
 
     /// Of these systems and kinds those whose records a connector sees.

@@ -51,8 +51,8 @@ fn json<T: DeserializeOwned + Default>(row: &PgRow, column: &str) -> sqlx::Resul
     Ok(value.map(|json| json.0).unwrap_or_default())
 }
 
-/// An item, and who made its version.
-pub(crate) struct ItemColumns(pub(crate) Item, pub(crate) Maker);
+/// An item, who made its version, and which item it parted from.
+pub(crate) struct ItemColumns(pub(crate) Item, pub(crate) Maker, pub(crate) Option<ItemId>);
 
 impl FromRow<'_, PgRow> for ItemColumns {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
@@ -75,7 +75,7 @@ impl FromRow<'_, PgRow> for ItemColumns {
         // Older releases noted less.
         let life = row.try_get::<Option<String>, _>("made_by")?.unwrap_or_default();
         let made_by = Maker { life, batch: row.try_get::<Option<i64>, _>("made_in")?.map_or(u64::MAX, unsigned) };
-        Ok(Self(item, made_by))
+        Ok(Self(item, made_by, row.try_get::<Option<Uuid>, _>("parted_from")?.map(ItemId)))
     }
 }
 

@@ -66,6 +66,7 @@ pub struct Tables {
     epochs: BTreeMap<String, String>,
     made_by: BTreeMap<ItemId, Maker>,
     lives: BTreeMap<String, u64>,
+    parted_from: BTreeMap<ItemId, ItemId>,
 }
 
 impl Database {

@@ -57,7 +57,7 @@ macro_rules! ask {
 }
 
 impl Batch {
-    /// Loads and locks, in id order, the items of these records.
+    /// Loads and locks, in id order, the items of these records, and those that they parted from.
     pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
         ask!(&mut self.0, batch => batch.load(wanted))
     }
@@ -95,6 +95,15 @@ impl Batch {
     /// The rows of these items that these messages caused: what a redelivered input publishes again.
     pub async fn rows_caused_by(&mut self, items: &[ItemId], causes: &[u64]) -> sqlx::Result<Vec<HistoryRow>> {
         ask!(&mut self.0, batch => batch.rows_caused_by(items, causes))
+    }
+
+    /// Which item those that were loaded parted from.
+    pub fn parted_from(&self) -> &HashMap<ItemId, ItemId> {
+        match &self.0 {
+            Under::Postgres(batch) => batch.parted_from(),
+            #[cfg(feature = "simulation")]
+            Under::Simulated(batch) => batch.parted_from(),
+        }
     }
 
     /// Of these systems and kinds those whose records a connector sees.

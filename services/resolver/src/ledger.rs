@@ -29,6 +29,7 @@ pub struct Ledger<'a> {
     new_items: BTreeSet<ItemId>,
     new_records: BTreeSet<RecordRef>,
     ended: BTreeMap<ItemId, ItemId>,
+    parted: BTreeMap<ItemId, ItemId>,
     /// Items that ended and were new in this batch: they still need a row, for their history.
     stillborn: Vec<Group>,
     rows: Vec<HistoryRow>,
@@ -75,6 +76,7 @@ impl<'a> Ledger<'a> {
             new_items: BTreeSet::new(),
             new_records: BTreeSet::new(),
             ended: BTreeMap::new(),
+            parted: BTreeMap::new(),
             stillborn: vec![],
             rows: vec![],
             commands: BTreeMap::new(),
@@ -210,6 +212,7 @@ impl<'a> Ledger<'a> {
         let (left, own) =
             model::part(group, observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?;
         self.new_items.insert(own.item.id);
+        self.parted.insert(own.item.id, left.group.item.id);
         self.touched.insert(own.item.id);
         self.item_of.insert(observation.record.clone(), own.item.id);
         self.groups.insert(own.item.id, own);
@@ -343,6 +346,7 @@ impl<'a> Ledger<'a> {
             new_records: self.new_records,
             items: of(old),
             ended: self.ended.into_iter().collect(),
+            parted: self.parted.into_iter().collect(),
             rows: self.rows,
             conflicts: self.conflicts.into_values().collect(),
             keys: self.keys.into_iter().collect(),

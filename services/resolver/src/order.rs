@@ -35,9 +35,10 @@ pub(crate) fn due<'a>(
     versions.into_values().chain(others).collect()
 }
 
-/// The items of whose versions a batch tells.
+/// The items of which a batch tells something: their versions up to now go first.
 pub(crate) fn told_of(rows: &[HistoryRow]) -> BTreeSet<ItemId> {
-    rows.iter().filter(|row| row.kind == RowKind::Changed).map(|row| row.item).collect()
+    let is_told = |row: &&HistoryRow| matches!(row.kind, RowKind::Changed | RowKind::Linked | RowKind::Unlinked);
+    rows.iter().filter(is_told).map(|row| row.item).collect()
 }
 
 #[cfg(test)]
@@ -113,6 +114,7 @@ mod tests {
         let rows = [row(1, 4, RowKind::Linked), changed(1, 5), changed(2, 1)];
         assert_eq!(versions(&due(&rows, &told(1, Told::UpTo(Version(5))), &[])), [(1, 4), (2, 1)]);
         assert_eq!(versions(&due(&rows, &BTreeMap::new(), &[])), [(1, 4), (1, 5), (2, 1)]);
-        assert_eq!(told_of(&[row(3, 1, RowKind::Linked), changed(2, 1)]), BTreeSet::from([item(2)]));
+        let rows = [row(3, 1, RowKind::Linked), changed(2, 1), row(4, 1, RowKind::Stale)];
+        assert_eq!(told_of(&rows), BTreeSet::from([item(2), item(3)]));
     }
 }

@@ -138,3 +138,56 @@ fn outgoing(changes: impl Iterator<Item = v1::Change>, traces: &Traces) -> Vec<O
     let message = |change: v1::Change| Some(traces.continued(Outgoing::change(&change).ok()?, change.cause));
     changes.filter_map(message).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{Group, Lifecycles, Mappings, Native, Observation, Policy, Receipt, Source, Timestamp};
+
+    use super::*;
+
+    const MAPPING: &str = r#"
+        [[mapping]]
+        system = "github"
+        kind = "issue"
+        lifecycle = "server"
+        get = { unknown = "open", starting = "open", running = "open", stopping = "open", stopped = "open", error = "open" }
+        put = { open = "running" }
+    "#;
+
+    fn group(name: &str) -> Group {
+        let lifecycles = Lifecycles::built_in().unwrap();
+        let mut mappings = Mappings::default();
+        mappings.add_toml(MAPPING, &lifecycles).unwrap();
+        let policy = Policy::new(lifecycles, mappings, LifecycleName::new("server").unwrap());
+        let observation = Observation::new(
+            String::new(),
+            name.parse().unwrap(),
+            Native::new("open").unwrap(),
+            Source::Webhook,
+            Timestamp(0),
+        );
+        model::begin(&observation, Receipt::new(model::Lane::High, 1, Timestamp(0)), &policy).unwrap().group
+    }
+
+    #[test]
+    fn the_bus_is_asked_only_of_what_another_life_made_and_did_not_note_as_published() {
+        let made = |life: &str, batch| Some(Maker { life: life.into(), batch });
+        let makers = [made("own", 9), made("other", 3), made("other", 4), made("third", 1), made("", 0), None];
+        let groups: Vec<Group> = (0..makers.len()).map(|number| group(&format!("github/issue/a/b#{number}"))).collect();
+        let ids: Vec<ItemId> = groups.iter().map(|group| group.item.id).collect();
+        let publication = Publication {
+            made_by: ids.iter().copied().zip(makers).collect(),
+            groups: groups.into_iter().map(|group| (group.item.id, group)).collect(),
+            again: BTreeSet::from([ids[5]]),
+            ..Publication::default()
+        };
+        assert_eq!(publication.others("own"), BTreeSet::from(["other".to_owned(), "third".to_owned()]));
+        let published = HashMap::from([("other".to_owned(), 3)]);
+        let asked = |late| {
+            let doubtful = publication.doubtful("own", late, &published);
+            (0..ids.len()).filter(|place| doubtful.iter().any(|(_, item)| *item == ids[*place])).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(false), [2, 3, 4, 5]);
+        assert_eq!(asked(true), [0, 1, 2, 3, 4, 5]);
+    }
+}

@@ -254,7 +254,15 @@ impl Worker {
         let maker = self.life.next_batch();
         batch.save(&closed.save, &maker).await?;
         let mut rows = closed.save.rows;
-        let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.into_iter().unzip();
+        // Its record may have parted from the item of which it told.
+        let parted: BTreeMap<_, _> = batch
+            .parted_from()
+            .iter()
+            .map(|(item, from)| (*item, *from))
+            .chain(closed.save.parted.iter().copied())
+            .collect();
+        let before = closed.redelivered.iter().filter_map(|(item, cause)| Some((*parted.get(item)?, *cause)));
+        let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.iter().copied().chain(before).unzip();
         // Of inputs that came again nobody knows whether what they led to was published: the answer to a commit may have been lost.
         let mut conflicts = Vec::new();
         if !again.is_empty() {

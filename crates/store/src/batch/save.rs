@@ -42,6 +42,7 @@ impl Batch {
             self.insert_history(&save.rows).await?;
         }
         self.end_items(&save.ended).await?;
+        self.part_items(&save.parted).await?;
         self.write_conflicts(&save.conflicts).await?;
         self.write_keys(&save.keys).await
     }
@@ -70,6 +71,21 @@ impl Batch {
         )
         .bind(ended.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
         .bind(ended.iter().map(|(_, into)| into.0).collect::<Vec<_>>())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    async fn part_items(&mut self, parted: &[(ItemId, ItemId)]) -> sqlx::Result<()> {
+        if parted.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "update items set parted_from = parted.from_item
+             from unnest($1::uuid[], $2::uuid[]) as parted (id, from_item) where items.id = parted.id",
+        )
+        .bind(parted.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
+        .bind(parted.iter().map(|(_, from)| from.0).collect::<Vec<_>>())
         .execute(&mut *self.tx)
         .await?;
         Ok(())

@@ -21,12 +21,14 @@ pub(crate) struct Batch {
     /// What it writes, once it is committed.
     writes: Vec<Write>,
     made_by: HashMap<ItemId, Maker>,
+    parted_from: HashMap<ItemId, ItemId>,
 }
 
 #[derive(Debug)]
 enum Write {
     Item(Box<Group>, Maker),
     Ended(ItemId, ItemId),
+    Parted(ItemId, ItemId),
     Rows(Vec<HistoryRow>),
     Conflict(Box<model::Conflict>),
     Key(Key, RecordRef),
@@ -41,7 +43,7 @@ impl Drop for Batch {
 impl Batch {
     pub(super) fn new(client: Client) -> Self {
         let number = client.database.0.locks.begin();
-        Self { client, number, writes: Vec::new(), made_by: HashMap::new() }
+        Self { client, number, writes: Vec::new(), made_by: HashMap::new(), parted_from: HashMap::new() }
     }
 
     pub(crate) async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
@@ -64,7 +66,11 @@ impl Batch {
             let missing: BTreeSet<RecordRef> =
                 wanted.iter().filter(|record| !known.contains(record)).cloned().collect();
             self.client.statement().await?;
-            let moved = self.read(|tables| items_of(tables, &missing));
+            let mut moved = self.read(|tables| items_of(tables, &missing));
+            moved.extend(self.read(|tables| {
+                let parted = held.iter().filter_map(|item| tables.parted_from.get(item));
+                parted.filter(|item| !items.contains(item)).copied().collect::<Vec<_>>()
+            }));
             if !moved.is_empty() {
                 extra.extend(moved);
                 continue;
@@ -86,6 +92,10 @@ impl Batch {
                     .iter()
                     .map(|group| (group.item.id, tables.made_by.get(&group.item.id).cloned().unwrap_or_default()));
                 made.collect()
+            });
+            self.parted_from = self.read(|tables| {
+                let parted = |group: &Group| Some((group.item.id, *tables.parted_from.get(&group.item.id)?));
+                groups.iter().filter_map(parted).collect()
             });
             return Ok(groups);
         }
@@ -142,6 +152,10 @@ impl Batch {
         Ok(rows)
     }
 
+    pub(crate) fn parted_from(&self) -> &HashMap<ItemId, ItemId> {
+        &self.parted_from
+    }
+
     pub(crate) async fn watched(&mut self, kinds: &BTreeSet<(System, Kind)>) -> sqlx::Result<BTreeSet<(System, Kind)>> {
         self.client.statement().await?;
         Ok(self.read(|tables| {
@@ -193,6 +207,7 @@ impl Batch {
         self.writes.extend(groups.map(|group| Write::Item(Box::new(group.clone()), made_by.clone())));
         self.writes.push(Write::Rows(save.rows.clone()));
         self.writes.extend(save.ended.iter().map(|(item, into)| Write::Ended(*item, *into)));
+        self.writes.extend(save.parted.iter().map(|(item, from)| Write::Parted(*item, *from)));
         self.writes.extend(save.conflicts.iter().map(|conflict| Write::Conflict(Box::new(conflict.clone()))));
         self.writes.extend(save.keys.iter().map(|(key, record)| Write::Key(key.clone(), record.clone())));
         Ok(())
@@ -247,6 +262,7 @@ impl Tables {
                 self.items.remove(&item);
                 self.ended.insert(item, into);
             }
+            Write::Parted(item, from) => drop(self.parted_from.insert(item, from)),
             Write::Rows(rows) => {
                 for row in &rows {
                     runtime::simulation::note(|| {

@@ -137,5 +137,5 @@ fn unread(table: &Table, row: &Row, ignored: Ignored) -> Unreadable {
     let content = json!({"table": table.table.to_string(), "key": row.key, "status": row.status}).to_string().into();
     let name = format!("{}/{}", table.kind, row.key);
     let why = format!("a key of {} is no name of a record", table.table);
-    Unreadable { name, content, code: ignored, why }
+    Unreadable { name, content, code: "unusable_key", why }
 }
