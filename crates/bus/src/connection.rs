@@ -231,6 +231,7 @@ fn heard(event: &Event, process: &Process, epoch: &Counter) {
             epoch.add();
             process.ready("nats", Ok(()));
         }
+        Event::Disconnected | Event::Closed if process.shutdown().is_cancelled() => {}
         Event::Disconnected | Event::Closed => process.ready("nats", Err("the connection to NATS is broken".into())),
         Event::SlowConsumer(_) => tracing::warn!("NATS drops messages: a subscription is not read fast enough"),
         Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),

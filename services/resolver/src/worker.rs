@@ -161,7 +161,7 @@ impl Worker {
                     let _ = committed.send(Committed { batch, publication, dead, unpublished, at }).await;
                     return;
                 }
-                Err(error) if attempt >= STORE_ATTEMPTS && is_about_the_data(&error) => {
+                Err(error) if attempt >= STORE_ATTEMPTS && self.should_narrow(&batch, &error) => {
                     return Box::pin(self.narrow_down(batch, &error, committed)).await;
                 }
                 Err(error) => {
@@ -196,7 +196,7 @@ impl Worker {
         published
     }
 
-    /// PostgreSQL refuses something in this batch: finds the message, so that it holds up no other.
+    /// PostgreSQL refuses something in this batch, or takes too long: finds the message, so that it holds up no other.
     async fn narrow_down(&self, mut batch: Batch, error: &sqlx::Error, committed: &mpsc::Sender<Committed>) {
         if batch.messages.len() == 1 {
             let detail = format!("PostgreSQL refuses it: {error}");
@@ -210,6 +210,11 @@ impl Worker {
         let other = Batch { messages: half, from: Arc::clone(&batch.from) };
         self.carry_out(batch, committed).await;
         self.carry_out(other, committed).await;
+    }
+
+    /// Whether the fault is looked for in the batch's messages: what PostgreSQL refuses, or what takes it too long all at once.
+    fn should_narrow(&self, batch: &Batch, error: &sqlx::Error) -> bool {
+        is_about_the_data(error) || (batch.messages.len() > 1 && is_timeout(error))
     }
 
     /// Waits before another attempt; `false` when the process ends first.
@@ -361,6 +366,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Whether a statement took longer than it may (class 57, query canceled).
+fn is_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "57014")
 }
 
 /// Whether PostgreSQL refuses what was written (classes 22 and 23), or what it holds cannot be read, rather than the moment.

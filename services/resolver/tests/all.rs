@@ -80,7 +80,7 @@ impl World {
     async fn with(policy: Arc<Policy>) -> Self {
         let server = Server::start().unwrap();
         let database = database().await;
-        let (process, bus, store) = Self::start(&server, &database, policy).await;
+        let (process, bus, store) = Self::start(&server, Self::store(&database), policy).await;
         let changes = bus.tail(Stream::Changes, &["lockstep.change.>".into()], Tail::Sequence(1)).await.unwrap();
         let commands = bus.tail(Stream::Commands, &["lockstep.command.>".into()], Tail::New).await.unwrap();
         Self { server, bus, store, process, changes, commands, database }
@@ -89,16 +89,20 @@ impl World {
     /// Ends the resolver and starts another with this policy.
     async fn restart(&mut self, policy: Policy) {
         self.stop().await;
-        (self.process, self.bus, self.store) = Self::start(&self.server, &self.database, Arc::new(policy)).await;
+        (self.process, self.bus, self.store) =
+            Self::start(&self.server, Self::store(&self.database), Arc::new(policy)).await;
         self.changes = self.bus.tail(Stream::Changes, &[], Tail::New).await.unwrap();
         self.commands = self.bus.tail(Stream::Commands, &[], Tail::New).await.unwrap();
     }
 
-    async fn start(server: &Server, database: &str, policy: Arc<Policy>) -> (Process, Bus, Store) {
+    fn store(database: &str) -> store::Config {
+        store::Config { url: Secret::from(database), ..store::Config::default() }
+    }
+
+    async fn start(server: &Server, config: store::Config, policy: Arc<Policy>) -> (Process, Bus, Store) {
         let process = Process::new("resolver", None);
         let bus = Bus::connect(&server.config(), &process).await.unwrap();
         bus.ensure_topology().await.unwrap();
-        let config = store::Config { url: Secret::from(database), ..store::Config::default() };
         let store = Store::connect(&config, &process).await.unwrap();
         let config = resolver::Config { listen: "127.0.0.1:0".parse().unwrap(), ..resolver::Config::default() };
         resolver::run(config, process.clone(), bus.clone(), store.clone(), policy).await.unwrap();
@@ -250,7 +254,7 @@ async fn what_is_read_again_is_published_again_and_changes_nothing() {
     for consumer in consumers {
         observations.delete_consumer(&consumer).await.unwrap();
     }
-    let (process, bus, store) = World::start(&world.server, &world.database, policy()).await;
+    let (process, bus, store) = World::start(&world.server, World::store(&world.database), policy()).await;
     (world.process, world.store) = (process, store);
     world.changes = bus.tail(Stream::Changes, &["lockstep.change.>".into()], Tail::Sequence(1)).await.unwrap();
     world.commands = bus.tail(Stream::Commands, &["lockstep.command.>".into()], Tail::Sequence(1)).await.unwrap();

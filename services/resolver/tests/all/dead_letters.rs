@@ -3,7 +3,7 @@
 use bus::{Filter, Letter, Outgoing, Replayed};
 use model::{Group, Lane, LifecycleName, Observation, Policy, RowKind, Source};
 
-use super::{DEADLINE, MAPPINGS, World, mentioning, owning, policy_of, record, seen};
+use super::{DEADLINE, MAPPINGS, World, mentioning, owning, policy, policy_of, record, seen};
 
 impl World {
     /// The letters, once there are so many.
@@ -66,6 +66,32 @@ async fn a_record_that_no_connector_has_seen_is_not_there_where_one_sees_its_kin
     world.eventually("T-3", |_| true).await;
     world.see(&said("tracker/issue/T-2", 3)).await;
     world.eventually("T-3", |group| group.item.status.as_str() == "todo").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_takes_too_long_at_once_is_taken_in_parts() {
+    const SLOW: &str = "
+        create function lockstep.dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return new; end $$;
+        create trigger dawdle before update on lockstep.items for each row execute function lockstep.dawdle()";
+    let mut world = World::new().await;
+    let issues: Vec<_> = (0..8).map(|number| (format!("tracker/issue/{number}"), format!("T-{number}"))).collect();
+    for (issue, key) in &issues {
+        world.see(&owning(seen(issue, "todo", 1), key)).await;
+        world.eventually(key, |_| true).await;
+    }
+    world.stop().await;
+    // Read at once by whoever comes next.
+    for (issue, _) in &issues {
+        world.see(&seen(issue, "in_progress", 2)).await;
+    }
+    let pool = sqlx::PgPool::connect(&world.database).await.unwrap();
+    sqlx::raw_sql(SLOW).execute(&pool).await.unwrap();
+    let hasty = store::Config { statement_timeout_ms: 250, ..World::store(&world.database) };
+    (world.process, world.bus, world.store) = World::start(&world.server, hasty, policy()).await;
+    for (_, key) in &issues {
+        world.eventually(key, |group| group.item.status.as_str() == "in_progress").await;
+    }
+    assert!(world.bus.letters(&Filter::default(), 1, 9).await.unwrap().is_empty(), "slow is no fault of a message");
 }
 
 #[tokio::test(flavor = "multi_thread")]
