@@ -132,6 +132,17 @@ impl Native {
     pub fn none() -> Self {
         Self(Arc::from("-"))
     }
+
+    /// What a record shows that its system says was deleted, until it is seen again. No mapping knows it, so that the record speaks for
+    /// nothing, and is told nothing.
+    pub fn deleted() -> Self {
+        Self(Arc::from("(deleted)"))
+    }
+
+    /// Whether it is that.
+    pub fn is_deleted(&self) -> bool {
+        &*self.0 == "(deleted)"
+    }
 }
 
 impl Status {

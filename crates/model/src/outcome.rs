@@ -225,6 +225,8 @@ pub enum Reason {
     SilentStatus,
     /// No mapping knows the native status.
     UnmappedStatus,
+    /// Its system says that the record was deleted.
+    Deleted,
     /// Other records of the same system still hold the item where it is.
     Folded,
     /// The item already has that status.
@@ -258,6 +260,7 @@ codes!(Reason {
     ReadOnlyReopen = "read_only_reopen",
     SilentStatus = "silent_status",
     UnmappedStatus = "unmapped_status",
+    Deleted = "deleted",
     Folded = "folded",
     AlreadyThere = "already_there",
     CannotBeTold = "cannot_be_told",

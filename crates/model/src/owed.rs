@@ -71,6 +71,10 @@ impl Group {
         if self.item.held.is_some() {
             return None;
         }
+        if self.links[index].native.is_deleted() {
+            // If it is brought back, what it shows then has not seen what the item became.
+            return None;
+        }
         let target = lens.get(&self.item.status).clone();
         let version = self.item.version;
         let shows = self.shows(index, &self.links[index].native, &lens, lifecycle);

@@ -2,7 +2,7 @@
 
 use model::CommandMode::{Show, Tell};
 use model::DeliveryOutcome::{Failed, Rejected};
-use model::{Command, Intent, Link, Native, Observation, Origin, Source, Step, Verdict, Version};
+use model::{Command, Intent, Link, Native, Observation, Origin, Reason, RowKind, Source, Step, Verdict, Version};
 
 use crate::scene::{Scene, policy, seen, status};
 
@@ -75,6 +75,20 @@ fn a_command_says_all_that_the_record_may_show_by_then_and_each_once() {
     // What it showed at first is what it was told once more since.
     let wanted = [told(0, "in_progress"), told(1, "in_review"), told(2, "todo"), told(3, "in_review")];
     assert_eq!(earlier, wanted, "what was told since, each with when");
+}
+
+#[test]
+fn a_record_that_was_deleted_speaks_for_nothing_and_is_told_nothing_until_it_is_back() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
+    assert_eq!(scene.echo(TASK, "(deleted)", 10), Verdict::Unmapped);
+    assert_eq!((scene.step_of(TASK), scene.status()), (Step::Unmapped, "todo"));
+    let row = scene.last.as_ref().unwrap().rows.last().unwrap();
+    assert_eq!((row.kind, row.reason), (RowKind::Unmapped, Reason::Deleted));
+    scene.edit(ISSUE, "Done", 20);
+    assert_eq!(scene.commands(), Vec::<String>::new());
+    // What it shows when it is back has not seen what the item became.
+    assert_eq!(scene.echo(TASK, "todo", 30), Verdict::Conflict);
+    assert!(scene.linked(TASK).native == Native::new("todo").unwrap() && !scene.linked(TASK).unmapped);
 }
 
 #[test]

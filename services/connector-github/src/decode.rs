@@ -140,15 +140,19 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
 
 fn of_issue(body: &Body, terms: &Terms) -> Result<Decoded, Failure> {
     match body.action.as_str() {
-        "deleted" => return Ok(Decoded::Ignored("deleted")),
-        "transferred" => return Ok(Decoded::Ignored("transferred")),
         // These show an issue without its state.
         "pinned" | "unpinned" => return Ok(Decoded::Ignored("no_status")),
         _ => {}
     }
     let shown = body.issue.as_ref().ok_or_else(|| malformed(&"an issues event without an issue"))?;
     let issue = Issue::deserialize(shown).map_err(|error| malformed(&error))?;
-    Ok(Decoded::Observations(vec![issue.observation(terms, Source::Webhook)?]))
+    let mut seen = issue.observation(terms, Source::Webhook)?;
+    if matches!(body.action.as_str(), "deleted" | "transferred") {
+        // Under this name it is not there any more.
+        seen.native = Native::deleted();
+        seen.id = observation_id(&seen.record, &seen.native, seen.position.map_or(0, |position| position.0));
+    }
+    Ok(Decoded::Observations(vec![seen]))
 }
 
 fn of_pull(event: &str, body: &Body, terms: &Terms) -> Result<Decoded, Failure> {

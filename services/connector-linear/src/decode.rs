@@ -169,15 +169,17 @@ pub fn webhook(
 ) -> Result<Decoded, Failure> {
     let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     match (body.kind.as_str(), body.action.as_str()) {
-        ("Issue", "create" | "update" | "restore") => {}
-        ("Issue", "remove") => return Ok(Decoded::Ignored("removed")),
+        ("Issue", "create" | "update" | "restore" | "remove") => {}
         ("Issue", _) => return Ok(Decoded::Ignored("other_action")),
         _ => return Ok(Decoded::Ignored("other_type")),
     }
-    let about_status = body.is_about_status();
+    let (about_status, is_removed) = (body.is_about_status(), body.action == "remove");
     let issue: Issue = serde_json::from_value(body.data).map_err(|error| malformed(&error))?;
     if !counts(&issue.team.key, teams) {
         return Ok(Decoded::Ignored("other_team"));
+    }
+    if is_removed {
+        return Ok(Decoded::Observations(vec![removed(&issue, body.actor.as_ref())?]));
     }
     let native = native(&issue)?;
     let Some(vocabulary) = words(&issue.team.id, &native) else {
@@ -194,6 +196,18 @@ pub fn webhook(
 /// Whether a team is one of those that count.
 pub fn counts(key: &str, teams: &[String]) -> bool {
     teams.is_empty() || teams.iter().any(|team| team.eq_ignore_ascii_case(key))
+}
+
+/// That an issue was moved to the trash. Restored, it shows its state again.
+fn removed(issue: &Issue, by: Option<&Sender>) -> Result<Observation, Failure> {
+    let (record, native) = (record(&issue.id)?, Native::deleted());
+    let (position, occurred_at) = moment(&issue.updated_at)?;
+    let id = observation_id(&record, &native, position.0);
+    Ok(Observation {
+        position: Some(position),
+        actor: by.and_then(actor),
+        ..Observation::new(id, record, native, Source::Webhook, occurred_at)
+    })
 }
 
 /// What an issue shows, with its team's words.

@@ -78,13 +78,27 @@ pub fn position(version: i64) -> Position {
 
 /// The observation that an entry of the outbox tells of.
 pub fn entry(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
-    if entry.operation == "delete" {
-        return Err("deleted");
-    }
     let capture = &entry.capture;
+    if entry.operation == "delete" {
+        return deleted(table, entry);
+    }
     let seen =
         Seen { key: &entry.key, status: capture.status.as_deref(), capture: Some(capture), content: &entry.content };
     seen.observation(table, Source::Stream, Timestamp(capture.at_ms))
+}
+
+/// That a row was deleted. Its content went with it.
+fn deleted(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
+    let record = RecordRef::new(system(), table.kind.clone(), &entry.key).map_err(|_| "unusable_key")?;
+    let at = Timestamp(entry.capture.at_ms);
+    let mut observation = Observation {
+        actor: actor(&entry.capture, Origin::Other),
+        origin: Origin::Other,
+        lifecycle: Some(table.lifecycle.clone()),
+        ..Observation::new(String::new(), record, Native::deleted(), Source::Stream, at)
+    };
+    at_version(&mut observation, entry.capture.version);
+    Ok(observation)
 }
 
 /// The observation that a row as it stands makes. `now` dates a status that no trigger has seen being set.

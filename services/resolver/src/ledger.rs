@@ -147,12 +147,13 @@ impl<'a> Ledger<'a> {
         let shadow = swept.and_then(|group| group.link(&observation.record)).map(|link| link.native.clone());
         let resolved = match known {
             Some(group) => model::resolve(group, observation, receipt, self.policy),
+            None if observation.native.is_deleted() => return Ok(Verdict::Ignored),
             None if is_said(observation) && self.is_watched(&observation.record) => {
                 return Err(not_there(&observation.record));
             }
             None => model::begin(observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?,
         };
-        if resolved.verdict == Verdict::Unmapped && self.policy.strict {
+        if resolved.verdict == Verdict::Unmapped && self.policy.strict && !observation.native.is_deleted() {
             self.groups.extend(before.map(|group| (group.item.id, group)));
             let detail = format!("no mapping knows {:?} of {}", observation.native, observation.record);
             return Err(Poison { reason: "unmapped_status", detail });

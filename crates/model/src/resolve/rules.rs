@@ -160,7 +160,8 @@ pub(super) fn unmapped(turn: &mut Turn) -> Option<Verdict> {
     link.unmapped = true;
     if news {
         let status = turn.group.item.status.clone();
-        turn.row(RowKind::Unmapped, None, &status, Reason::UnmappedStatus);
+        let reason = if native.is_deleted() { Reason::Deleted } else { Reason::UnmappedStatus };
+        turn.row(RowKind::Unmapped, None, &status, reason);
     }
     Some(Verdict::Unmapped)
 }

@@ -47,6 +47,15 @@ fn a_closed_issue_tells_how_it_was_closed_when_and_by_whom() {
 }
 
 #[test]
+fn an_issue_that_is_not_there_any_more_says_so() {
+    for action in ["deleted", "transferred"] {
+        let gone = seen("issues", &body(ISSUE, |body| body["action"] = json!(action)));
+        assert_eq!((gone.record.to_string().as_str(), &gone.native), ("github/issue/acme/web#7", &Native::deleted()));
+        assert!(gone.id.ends_with("=(deleted)"), "{}", gone.id);
+    }
+}
+
+#[test]
 fn an_issue_shows_its_state_and_its_reason() {
     let shows = |state: &str, reason: Value| {
         issue(|issue| {
@@ -131,9 +140,6 @@ fn what_is_no_status_of_a_counted_record_is_ignored_by_name() {
     };
     assert_eq!(ignored("ping", b"{}"), "ping");
     assert_eq!(ignored("star", b"{}"), "other_event");
-    let act = |action: &str| body(ISSUE, |body| body["action"] = json!(action));
-    assert_eq!(ignored("issues", &act("deleted")), "deleted");
-    assert_eq!(ignored("issues", &act("transferred")), "transferred");
     let elsewhere = body(ISSUE, |body| body["repository"]["full_name"] = json!("acme/api"));
     assert_eq!(ignored("issues", &elsewhere), "other_repository");
 }

@@ -52,6 +52,14 @@ fn a_webhook_tells_what_the_issue_shows_since_when_and_by_whom() {
 }
 
 #[test]
+fn an_issue_that_was_moved_to_the_trash_says_so_whatever_its_team() {
+    let removed = body(|body| body["action"] = json!("remove"));
+    let Decoded::Observations(seen) = webhook(&removed, &app(), &[], |_, _| None).unwrap() else { panic!() };
+    assert_eq!((seen[0].native.clone(), seen[0].position), (Native::deleted(), Some(Position(1_795_167_000_125))));
+    assert_eq!(seen[0].actor.as_ref().unwrap().name, "Ada");
+}
+
+#[test]
 fn the_same_edit_has_the_same_id_by_webhook_and_by_question() {
     let answered = include_bytes!("../../fixtures/issue.json");
     let data = answer::data(http::StatusCode::OK, answered).unwrap();
@@ -106,7 +114,6 @@ fn an_issue_of_a_team_whose_words_are_unknown_must_be_read() {
 
 #[test]
 fn what_is_no_news_of_a_counted_issue_is_ignored_by_name() {
-    assert_eq!(ignored(|body| body["action"] = json!("remove")), "removed");
     assert_eq!(ignored(|body| body["type"] = json!("Comment")), "other_type");
     assert_eq!(ignored(|body| body["action"] = json!("frobnicate")), "other_action");
     assert_eq!(ignored(|body| body["data"]["team"]["key"] = json!("OPS")), "other_team");

@@ -74,9 +74,11 @@ fn our_own_write_is_known_by_its_tag() {
 }
 
 #[test]
-fn a_row_that_was_deleted_or_has_no_status_is_ignored() {
+fn a_row_that_was_deleted_says_so_and_one_without_a_status_nothing() {
     let all = entries();
-    assert_eq!(entry(&table(), &all[2]), Err("deleted"));
+    let deleted = entry(&table(), &all[2]).unwrap();
+    assert_eq!((deleted.record.to_string().as_str(), &deleted.native), ("postgres/task/7", &Native::deleted()));
+    assert_eq!((deleted.position, deleted.origin), (Some(position(3)), Origin::Other));
     assert_eq!(entry(&table(), &all[3]), Err("no_status"));
 }
 
