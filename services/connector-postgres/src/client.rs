@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use connector::{Failure, Reading, Written};
-use model::{Command, Native, RecordRef, Source, Timestamp};
+use model::{Command, RecordRef, Source, Timestamp};
 use runtime::Process;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection};

@@ -149,7 +149,7 @@ pub fn native(status: &str) -> Native {
 /// At most 112 bytes.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
-    for (taken, escaped) in text.chars().map(|one| one.escape_debug()).enumerate() {
+    for (taken, escaped) in text.chars().map(char::escape_debug).enumerate() {
         let escaped: String = escaped.collect();
         if quoted.len() + escaped.len() > 80 {
             return format!("{quoted}…\" and {} more", text.chars().count() - taken);

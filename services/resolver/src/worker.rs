@@ -161,7 +161,7 @@ impl Worker {
                     let _ = committed.send(Committed { batch, publication, dead, unpublished, at }).await;
                     return;
                 }
-                Err(error) if attempt >= STORE_ATTEMPTS && self.should_narrow(&batch, &error) => {
+                Err(error) if attempt >= STORE_ATTEMPTS && should_narrow(&batch, &error) => {
                     return Box::pin(self.narrow_down(batch, &error, committed)).await;
                 }
                 Err(error) => {
@@ -210,11 +210,6 @@ impl Worker {
         let other = Batch { messages: half, from: Arc::clone(&batch.from) };
         self.carry_out(batch, committed).await;
         self.carry_out(other, committed).await;
-    }
-
-    /// Whether the fault is looked for in the batch's messages: what PostgreSQL refuses, or what takes it too long all at once.
-    fn should_narrow(&self, batch: &Batch, error: &sqlx::Error) -> bool {
-        is_about_the_data(error) || (batch.messages.len() > 1 && is_timeout(error))
     }
 
     /// Waits before another attempt; `false` when the process ends first.
@@ -366,6 +361,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Whether the fault is looked for in the batch's messages: what PostgreSQL refuses, or what takes it too long all at once.
+fn should_narrow(batch: &Batch, error: &sqlx::Error) -> bool {
+    is_about_the_data(error) || (batch.messages.len() > 1 && is_timeout(error))
 }
 
 /// Whether a statement took longer than it may (class 57, query canceled).

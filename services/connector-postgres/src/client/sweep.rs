@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{Client, rows};
 use crate::config::Table;
-use crate::decode::{self, Ignored, Row};
+use crate::decode::{self, Row};
 
 /// How far each sweep reaches back behind the one before: longer than a user's transaction is open, and than clocks differ.
 const OVERLAP_MS: i64 = 600_000;
@@ -53,7 +53,7 @@ impl Client {
                     Ok(seen) => observations.push(seen),
                     // It was deleted, or has no status yet.
                     Err("no_status") => {}
-                    Err(ignored) => unreadable.push(unread(table, row, ignored)),
+                    Err(_) => unreadable.push(unread(table, row)),
                 }
             }
             if let (Some(last), false) = (page.last(), is_last) {
@@ -133,7 +133,7 @@ fn end(done: Cursor) -> Page {
     Page { cursor: serde_json::to_value(done).ok(), ..Page::default() }
 }
 
-fn unread(table: &Table, row: &Row, ignored: Ignored) -> Unreadable {
+fn unread(table: &Table, row: &Row) -> Unreadable {
     let content = json!({"table": table.table.to_string(), "key": row.key, "status": row.status}).to_string().into();
     let name = format!("{}/{}", table.kind, row.key);
     let why = format!("a key of {} is no name of a record", table.table);

@@ -6,7 +6,7 @@ mod relay;
 use std::sync::Mutex;
 
 use connector::{Failure, Reading};
-use model::{CommandMode, ItemId, Key, Observation, Origin, Position, Status, Version};
+use model::{CommandMode, ItemId, Key, Native, Observation, Origin, Position, Status, Version};
 
 use self::database::Database;
 use super::relay::Publish;
