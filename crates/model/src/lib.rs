@@ -35,5 +35,5 @@ pub use policy::Policy;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use resolve::rule_names;
-pub use resolve::{Report, Resolved, begin, report, resolve, roll_back};
+pub use resolve::{OLDER_COMMAND, Report, Resolved, begin, report, resolve, roll_back};
 pub use retry::Backoff;

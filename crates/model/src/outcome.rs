@@ -227,6 +227,8 @@ pub enum Reason {
     UnmappedStatus,
     /// Its system says that the record was deleted.
     Deleted,
+    /// It was deleted, and is back.
+    Restored,
     /// Other records of the same system still hold the item where it is.
     Folded,
     /// The item already has that status.
@@ -261,6 +263,7 @@ codes!(Reason {
     SilentStatus = "silent_status",
     UnmappedStatus = "unmapped_status",
     Deleted = "deleted",
+    Restored = "restored",
     Folded = "folded",
     AlreadyThere = "already_there",
     CannotBeTold = "cannot_be_told",

@@ -72,7 +72,7 @@ impl Group {
             return None;
         }
         if self.links[index].native.is_deleted() {
-            // If it is brought back, what it shows then has not seen what the item became.
+            // When it is brought back it is told what the item has become.
             return None;
         }
         let target = lens.get(&self.item.status).clone();

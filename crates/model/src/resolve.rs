@@ -13,7 +13,7 @@ mod report;
 mod rules;
 
 pub use operator::roll_back;
-pub use report::{Report, report};
+pub use report::{OLDER_COMMAND, Report, report};
 
 /// What came of resolving one observation.
 #[derive(Debug, Clone, PartialEq)]
@@ -353,6 +353,16 @@ impl<'a> Turn<'a> {
             let command = self.group.resend(self.index, self.policy, self.receipt.sequence);
             self.commands.extend(command);
         }
+    }
+
+    /// The record was deleted and is back. What it shows is no news, and it is told what the item has become.
+    pub(crate) fn bring_back(&mut self) -> Verdict {
+        let (native, position) = (&self.observation.native, self.observation.position);
+        let status = self.group.item.status.clone();
+        self.group.links[self.index].show(native, position);
+        self.row(RowKind::Ignored, None, &status, Reason::Restored);
+        self.settle_own();
+        Verdict::Ignored
     }
 
     /// Sends this record what it owes.

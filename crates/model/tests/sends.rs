@@ -1,8 +1,10 @@
 //! What records are told: never the same twice while it is on its way, never without end, and nothing that is not needed.
 
 use model::CommandMode::{Show, Tell};
-use model::DeliveryOutcome::{Failed, Rejected};
-use model::{Command, Intent, Link, Native, Observation, Origin, Reason, RowKind, Source, Step, Verdict, Version};
+use model::DeliveryOutcome::{Failed, Overtaken, Rejected};
+use model::{
+    Command, Intent, Link, Native, OLDER_COMMAND, Observation, Origin, Reason, RowKind, Source, Step, Verdict, Version,
+};
 
 use crate::scene::{Scene, policy, seen, status};
 
@@ -78,6 +80,23 @@ fn a_command_says_all_that_the_record_may_show_by_then_and_each_once() {
 }
 
 #[test]
+fn an_older_command_that_came_last_is_answered_with_the_newest_once_more() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "In Progress", 10);
+    let older = scene.only();
+    scene.edit(ISSUE, "Done", 11);
+    let newest = scene.only();
+    scene.fail(&older, Overtaken, "newer_command");
+    assert!(scene.commands().is_empty(), "the newer one is there");
+    scene.fail(&older, Overtaken, OLDER_COMMAND);
+    let again = scene.only();
+    assert_eq!((again.version, again.native.as_str()), (newest.version, "done"));
+    assert!(again.cause > newest.cause, "or it would vanish as a copy");
+    scene.fail(&newest, Overtaken, "newer_command");
+    assert!(scene.commands().is_empty());
+}
+
+#[test]
 fn a_record_that_was_deleted_speaks_for_nothing_and_is_told_nothing_until_it_is_back() {
     let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
     assert_eq!(scene.echo(TASK, "(deleted)", 10), Verdict::Unmapped);
@@ -87,8 +106,15 @@ fn a_record_that_was_deleted_speaks_for_nothing_and_is_told_nothing_until_it_is_
     scene.edit(ISSUE, "Done", 20);
     assert_eq!(scene.commands(), Vec::<String>::new());
     // What it shows when it is back has not seen what the item became.
-    assert_eq!(scene.echo(TASK, "todo", 30), Verdict::Conflict);
+    assert_eq!(scene.echo(TASK, "todo", 30), Verdict::Ignored);
+    assert_eq!(scene.commands(), [format!("{TASK} done")]);
     assert!(scene.linked(TASK).native == Native::new("todo").unwrap() && !scene.linked(TASK).unmapped);
+    assert_eq!((scene.step_of(TASK), scene.status()), (Step::Pending, "done"));
+    scene.carry_out_all(31);
+    assert_eq!(scene.step_of(TASK), Step::InStep);
+    scene.edit(TASK, "(deleted)", 40);
+    scene.edit(TASK, "done", 50);
+    assert_eq!((scene.step_of(TASK), scene.commands()), (Step::InStep, vec![]));
 }
 
 #[test]

@@ -96,7 +96,14 @@ impl Batch {
             let known: BTreeSet<&RecordRef> = links.iter().map(|columns| &columns.link.record).collect();
             let missing = wanted.iter().filter(|record| !known.contains(record));
             let mut moved = self.items_of(missing).await?;
-            let parted = locked.iter().filter_map(|item| item.2).map(|item| item.0);
+            // Only of those that are asked for: not of these again.
+            let asked: BTreeSet<ItemId> = links
+                .iter()
+                .filter(|columns| wanted.contains(&columns.link.record))
+                .map(|columns| columns.item)
+                .collect();
+            let parted = locked.iter().filter(|item| asked.contains(&item.0.id)).filter_map(|item| item.2);
+            let parted = parted.map(|item| item.0);
             moved.extend(parted.filter(|item| !found.contains(item) && !items.contains(item)));
             if moved.is_empty() {
                 let held: Vec<Uuid> = locked.iter().filter_map(|item| item.0.held.map(|id| id.0)).collect();

@@ -62,7 +62,7 @@ impl Batch {
         ask!(&mut self.0, batch => batch.load(wanted))
     }
 
-    /// Who made the version of each item that was loaded, as it called itself; `None` where nobody said.
+    /// Who made the version of each item that was loaded.
     pub fn made_by(&self) -> &HashMap<ItemId, Maker> {
         match &self.0 {
             Under::Postgres(batch) => batch.made_by(),

@@ -126,7 +126,9 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
         return Ok(seen);
     };
     // Times have whole seconds: a webhook that comes late is not believed, since a later edit may share its second.
-    if observations.iter().any(|seen| !is_unsettled(seen.occurred_at, now_ms)) {
+    // Of one that is not there any more nothing can be read.
+    let is_late = |seen: &Observation| !seen.native.is_deleted() && !is_unsettled(seen.occurred_at, now_ms);
+    if observations.iter().any(is_late) {
         return Ok(Decoded::Incomplete(observations.into_iter().map(|seen| seen.record).collect()));
     }
     for observation in &mut observations {
@@ -148,8 +150,9 @@ fn of_issue(body: &Body, terms: &Terms) -> Result<Decoded, Failure> {
     let issue = Issue::deserialize(shown).map_err(|error| malformed(&error))?;
     let mut seen = issue.observation(terms, Source::Webhook)?;
     if matches!(body.action.as_str(), "deleted" | "transferred") {
-        // Under this name it is not there any more.
-        seen.native = Native::deleted();
+        // In this repository it is not there any more; what is shown of it may be where it went.
+        seen.record = Address::new(&body.repository.full_name, issue.number)?.record(Of::Issue)?;
+        (seen.native, seen.url) = (Native::deleted(), None);
         seen.id = observation_id(&seen.record, &seen.native, seen.position.map_or(0, |position| position.0));
     }
     Ok(Decoded::Observations(vec![seen]))

@@ -104,6 +104,13 @@ async fn after_an_outage_only_the_newest_of_each_record_is_sent() -> anyhow::Res
             Ok(Some(()))
         })
         .await?;
+        eventually(size.deadline(), "the connectors have the newest commands", async || {
+            let lags = world.bus.consumer_lag().await?;
+            let waiting: u64 = lags.iter().filter(|lag| lag.stream == "COMMANDS").map(|lag| lag.pending).sum();
+            ensure!(waiting == 0, "{waiting} were not read yet");
+            Ok(Some(()))
+        })
+        .await?;
         eprintln!("{changes} changes to {} records while both were away, in {:?}", size.records, began.elapsed());
         let away = memory(world)?;
         let told = [world.linear.counters().counts(), world.github.counters().counts()];

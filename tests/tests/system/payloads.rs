@@ -46,6 +46,9 @@ fn shown(event: &str, payload: &Value) -> String {
     let subject = &payload[subject(event)];
     let closed = subject["state"] == "closed";
     if event == "issues" {
+        if payload["action"] == "deleted" || payload["action"] == "transferred" {
+            return "(deleted)".to_owned();
+        }
         let reason = subject["state_reason"].as_str().unwrap_or("completed");
         return if closed { format!("closed/{reason}") } else { "open".to_owned() };
     }

@@ -13,7 +13,7 @@ use proto::v1;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
-use super::deliver::{deliver, report_overtaken};
+use super::deliver::{deliver, report_behind, report_overtaken};
 use super::writes::{Sent, Writes};
 use super::{BUS_PAUSE, FINISH, Loop};
 use crate::Connector;
@@ -140,7 +140,7 @@ impl<C: Connector> Partition<C> {
         }
         if slot.is_ahead_of(&command) {
             // Of two resolvers the slower published last.
-            return report_overtaken(&self.parts, &message, &command).await;
+            return report_behind(&self.parts, &message, &command).await;
         }
         let more_urgent = slot.waiting.is_none() || lane < slot.lane;
         if more_urgent {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bus::{DeadLetter, Outgoing, Received};
-use model::{Command, CommandMode, DeliveryOutcome, Earlier, Lane, Native, Observation, Origin, Position};
+use model::{
+    Command, CommandMode, DeliveryOutcome, Earlier, Lane, Native, OLDER_COMMAND, Observation, Origin, Position,
+};
 use proto::v1;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,8 @@ enum Carried {
     Edited(Box<Observation>),
     /// A newer command is there.
     Overtaken,
+    /// A newer command was carried out before.
+    Behind,
 }
 
 /// A report without what every report of this command has.
@@ -73,6 +77,7 @@ pub(super) async fn deliver<C: Connector>(
             (DeliveryOutcome::Superseded, report)
         }
         Ok(Carried::Overtaken) => (DeliveryOutcome::Overtaken, overtaken()),
+        Ok(Carried::Behind) => (DeliveryOutcome::Overtaken, behind()),
         Err(End::Dropped) if superseded.is_cancelled() => (DeliveryOutcome::Overtaken, overtaken()),
         Err(End::Dropped) => return,
         Err(End::GivenUp { outcome, reason, failure }) => {
@@ -103,10 +108,23 @@ fn overtaken() -> Report {
     Report { reason: "newer_command".into(), ..Report::default() }
 }
 
+fn behind() -> Report {
+    Report { reason: OLDER_COMMAND.into(), ..Report::default() }
+}
+
 /// Reports a command that was never begun because a newer one came.
 pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command) {
+    report_undone(parts, message, command, overtaken()).await;
+}
+
+/// Reports a command that was never begun because a newer one was there.
+pub(super) async fn report_behind<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command) {
+    report_undone(parts, message, command, behind()).await;
+}
+
+async fn report_undone<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command, report: Report) {
     let outcome = DeliveryOutcome::Overtaken;
-    let delivery = delivery(parts.process.now_ms(), command, outcome, 0, overtaken());
+    let delivery = delivery(parts.process.now_ms(), command, outcome, 0, report);
     let Ok(delivery) = Outgoing::delivery(&delivery) else { return };
     if parts.follow_up(message, vec![delivery]).await {
         parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
@@ -137,7 +155,7 @@ async fn carry_out<C: Connector>(
     stop: &CancellationToken,
 ) -> Result<Carried, Failure> {
     if writes.is_behind(command) {
-        return Ok(Carried::Overtaken);
+        return Ok(Carried::Behind);
     }
     let reading = parts.connector.read(&command.record).await?;
     if superseded.is_cancelled() {

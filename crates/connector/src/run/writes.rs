@@ -67,7 +67,8 @@ impl Known {
             self.newest.insert(command.record.clone(), Sent::of(command));
         }
         if !self.begun.insert((command.record.clone(), command.version)) {
-            return;
+            // Sent once more, and so the last to be forgotten.
+            self.order.retain(|(record, version, _)| (record, *version) != (&command.record, command.version));
         }
         self.order.push_back((command.record.clone(), command.version, command.cause));
         if self.order.len() > most

@@ -12,7 +12,10 @@ async fn what_a_slower_resolver_publishes_last_is_not_carried_out() {
     assert_eq!(world.delivery().await.outcome, "applied");
     world.send(&command("one", "open", "closed", 5)).await;
     let delivery = world.delivery().await;
-    assert_eq!((delivery.version, delivery.outcome.as_str()), (5, "overtaken"));
+    assert_eq!(
+        (delivery.version, delivery.outcome.as_str(), delivery.reason.as_str()),
+        (5, "overtaken", "older_command")
+    );
     assert_eq!(world.fake.writes(), ["one=closed"]);
 }
 
@@ -26,7 +29,7 @@ async fn nor_does_it_end_the_attempts_of_a_newer_one() {
     tokio::time::timeout(DEADLINE, world.fake.failed()).await.unwrap();
     world.send(&command("one", "done", "open", 5)).await;
     let (older, newer) = (world.delivery().await, world.delivery().await);
-    assert_eq!((older.version, older.outcome.as_str()), (5, "overtaken"));
+    assert_eq!((older.version, older.outcome.as_str(), older.reason.as_str()), (5, "overtaken", "older_command"));
     assert_eq!((newer.version, newer.outcome.as_str()), (6, "applied"));
 }
 

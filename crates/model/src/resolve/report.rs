@@ -29,6 +29,9 @@ pub struct Report {
     pub reason: Option<String>,
 }
 
+/// Why a command was not carried out that came after a newer one of its item, from a resolver that was slower.
+pub const OLDER_COMMAND: &str = "older_command";
+
 /// Resolves a connector's report: what it wrote is an observation of our own write, what it could not write is noted on
 /// the link.
 pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Policy) -> Resolved {
@@ -36,12 +39,15 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
     let observation = as_observation(report);
     let news = receipt.sequence > group.links[place].sequences[receipt.lane as usize];
     if report.outcome == DeliveryOutcome::Overtaken {
-        // Answering it with a command would overtake the one that overtook it, and so on without end.
         if news {
             group.links[place].take(receipt);
         }
+        // Answering it with a command would overtake the one that overtook it, and so on without end. Not so where the older one came
+        // last: it took the newer one's place on the bus, which nobody would bring back.
+        let took_its_place = news && report.reason.as_deref() == Some(OLDER_COMMAND);
+        let again = took_its_place.then(|| group.again(place, policy, receipt.sequence)).flatten();
         let verdict = if news { Verdict::Reported } else { Verdict::Redelivered };
-        return Resolved { group, verdict, rows: vec![], commands: vec![], conflicts: vec![] };
+        return Resolved { group, verdict, rows: vec![], commands: again.into_iter().collect(), conflicts: vec![] };
     }
     // A version that the item has not reached is another item's, to which the record was tied before.
     // One that failed may have been written all the same: an answer that came too late is no refusal.

@@ -153,7 +153,7 @@ pub(super) fn unmapped(turn: &mut Turn) -> Option<Verdict> {
     let link = &mut turn.group.links[turn.index];
     if known {
         link.unmapped = false;
-        return None;
+        return link.native.is_deleted().then(|| turn.bring_back());
     }
     let news = link.native != *native;
     link.show(native, position);

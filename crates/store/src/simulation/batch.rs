@@ -68,7 +68,9 @@ impl Batch {
             self.client.statement().await?;
             let mut moved = self.read(|tables| items_of(tables, &missing));
             moved.extend(self.read(|tables| {
-                let parted = held.iter().filter_map(|item| tables.parted_from.get(item));
+                let asked: BTreeSet<ItemId> =
+                    links.iter().filter(|(_, link)| wanted.contains(&link.record)).map(|(item, _)| *item).collect();
+                let parted = asked.into_iter().filter_map(|item| tables.parted_from.get(&item));
                 parted.filter(|item| !items.contains(item)).copied().collect::<Vec<_>>()
             }));
             if !moved.is_empty() {

@@ -52,7 +52,7 @@ fn a_webhook_tells_what_the_issue_shows_since_when_and_by_whom() {
 }
 
 #[test]
-fn an_issue_that_was_moved_to_the_trash_says_so_whatever_its_team() {
+fn an_issue_that_was_moved_to_the_trash_says_so_without_its_teams_words() {
     let removed = body(|body| body["action"] = json!("remove"));
     let Decoded::Observations(seen) = webhook(&removed, &app(), &[], |_, _| None).unwrap() else { panic!() };
     assert_eq!((seen[0].native.clone(), seen[0].position), (Native::deleted(), Some(Position(1_795_167_000_125))));
