@@ -122,8 +122,8 @@ fn is_accounted_for(evidence: &Evidence, place: usize, revision: usize) -> bool 
     let before = remote.revisions[..revision].iter().rev().filter(|before| before.by != Author::Touch);
     let was = before.take(3).any(|before| same_meaning(remote.table, &before.native, &one.native));
     // Of several edits in one second nobody knows the order: this one says what another of them says, which is accounted for.
-    let is_twin = |(place, other): (usize, &Revision)| {
-        place > revision
+    let is_twin = |(number, other): (usize, &Revision)| {
+        (number > revision || (number < revision && rows_of(evidence, place, number).next().is_some()))
             && is_person(other)
             && other.position.is_some()
             && other.position == one.position
