@@ -80,8 +80,7 @@ pub async fn resolve(
     policy: &Arc<Policy>,
 ) -> anyhow::Result<()> {
     store.migrate().await?;
-    let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
-    store.enter_epoch("OBSERVATIONS", &epoch).await?;
+    enter_epoch(bus, store).await?;
     let share = bus.share("observations", process).await?;
     // Room for what each reads in its turn.
     let (read, to_resolve) = mpsc::channel(usize::try_from(bus.partitions())?.max(1));
@@ -91,6 +90,7 @@ pub async fn resolve(
             batch,
             process: process.clone(),
             bus: bus.clone(),
+            store: store.clone(),
             share: share.clone(),
             read: read.clone(),
         };
@@ -107,6 +107,12 @@ pub async fn resolve(
     process.spawn("resolver", worker.run(to_resolve));
     process.spawn("history partitions", maintain(store.clone(), process.clone()));
     Ok(())
+}
+
+/// Notes which life of the stream of observations is read, and forgets old sequences when it is another.
+pub(crate) async fn enter_epoch(bus: &Bus, store: &Store) -> anyhow::Result<()> {
+    let epoch = bus.stream_epoch(bus::Stream::Observations).await?;
+    store.enter_epoch("OBSERVATIONS", &epoch).await
 }
 
 /// Makes the next month's partition of the history before it is needed.

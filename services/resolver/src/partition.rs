@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use bus::{Bus, Received, Share};
 use runtime::Process;
+use store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ pub(crate) struct Reader {
     pub(crate) batch: usize,
     pub(crate) process: Process,
     pub(crate) bus: Bus,
+    pub(crate) store: Store,
     pub(crate) share: Share,
     pub(crate) read: mpsc::Sender<Read>,
 }
@@ -67,7 +69,11 @@ impl Reader {
                 Err(_) if shutdown.is_cancelled() => break,
                 Err(error) => return Err(error),
             };
-            let ended = self.hold(lease.lost()).await;
+            // The stream may have been made anew: what was read of the old one says nothing of this one.
+            let ended = match crate::enter_epoch(&self.bus, &self.store).await {
+                Ok(()) => self.hold(lease.lost()).await,
+                Err(error) => Err(error),
+            };
             // Before any wait: somebody else may be waiting for it.
             drop(lease);
             if let Err(error) = ended {

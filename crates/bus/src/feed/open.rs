@@ -19,6 +19,9 @@ pub(super) enum OpenError {
     /// Somebody opened it after us.
     #[error("another reader took {0} over")]
     TakenOver(String),
+    /// What it had read up to is not there any more.
+    #[error("the stream of {0} was made anew")]
+    MadeAnew(String),
     /// Worth trying again.
     #[error("the feed cannot be opened: {0}")]
     Unavailable(String),

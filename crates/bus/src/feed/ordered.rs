@@ -52,6 +52,13 @@ pub(super) async fn replace(
     }
     // An acknowledgement of ours may not have arrived, and one that did may be unknown to us.
     let floor = newest.map_or(0, |newest| newest.floor).max(mine.map_or(0, |mine| mine.floor));
+    let last =
+        bus.server.about(Stream::Observations).await.map_err(|error| OpenError::Unavailable(error.to_string()))?.last;
+    if mine.is_some_and(|mine| mine.floor > last) {
+        return Err(OpenError::MadeAnew(name));
+    }
+    // A consumer may have been made to begin after the end of a stream that had just been made anew: it would wait for ever.
+    let floor = if floor > last { 0 } else { floor };
     let number = newest.map_or(0, |newest| newest.number).max(mine.map_or(0, |mine| mine.number)) + 1;
     // The description differs for each attempt, so that two readers cannot make the same generation both.
     let owner = format!("{name}, read by {}", runtime::unique());

@@ -25,7 +25,8 @@ pub(super) struct Reader {
 
 enum Kind {
     /// A lane of a partition.
-    Ordered { partition: u32, lane: Lane, generation: Generation, held: Arc<Held> },
+    /// `epoch` is the life of the stream that is read.
+    Ordered { partition: u32, lane: Lane, generation: Generation, held: Arc<Held>, epoch: String },
     /// A durable consumer whose messages are acknowledged one by one.
     Shared { stream: Stream, config: Box<pull::Config> },
     /// A consumer that comes and goes. `epoch` is the life of the stream that is read.
@@ -54,9 +55,10 @@ enum Source {
 
 impl Reader {
     pub(super) async fn ordered(bus: &Bus, partition: u32, lane: Lane) -> anyhow::Result<Self> {
+        let epoch = bus.server.about(Stream::Observations).await?.epoch;
         let (stream, generation) = replace(bus, partition, lane, None).await?;
         let held = Arc::new(Held::after(generation.floor));
-        let kind = Kind::Ordered { partition, lane, generation, held };
+        let kind = Kind::Ordered { partition, lane, generation, held, epoch };
         Ok(Self { bus: bus.clone(), kind, source: Source::Open(stream), counted: 0 })
     }
 
@@ -88,12 +90,17 @@ impl Reader {
         let bus = self.bus.clone();
         self.counted = 0;
         let opening = match &self.kind {
-            Kind::Ordered { partition, lane, generation, held } => {
-                let (partition, lane) = (*partition, *lane);
+            Kind::Ordered { partition, lane, generation, held, epoch } => {
+                let (partition, lane, known) = (*partition, *lane, epoch.clone());
                 let mine = Generation { floor: held.replaced(), ..*generation };
                 patiently(move || {
-                    let bus = bus.clone();
+                    let (bus, known) = (bus.clone(), known.clone());
                     async move {
+                        let about = bus.server.about(Stream::Observations).await;
+                        let epoch = about.map_err(|error| OpenError::Unavailable(error.to_string()))?.epoch;
+                        if epoch != known {
+                            return Err(OpenError::MadeAnew(topology::lane_consumer(partition, lane)));
+                        }
                         let (messages, generation) = replace(&bus, partition, lane, Some(mine)).await?;
                         Ok(Opened { generation: Some(generation), ..Opened::plain(messages) })
                     }

@@ -138,6 +138,26 @@ async fn what_a_resolver_committed_and_never_told_is_told_before_what_follows() 
 }
 
 #[tokio::test]
+async fn a_stream_of_observations_that_is_made_anew_meanwhile_is_read_from_its_beginning() {
+    let mut world = World::new().await;
+    for (position, status) in [(1, "todo"), (2, "in_progress"), (3, "in_review")] {
+        world.see(&owning(seen("tracker/issue/1", status, position), "T-1")).await;
+        assert_eq!(version(&mut world).await, position);
+    }
+    let client = async_nats::connect(world.server.url()).await.unwrap();
+    jetstream::new(client).delete_stream(Stream::Observations.name()).await.unwrap();
+    // Whoever connects again makes what is missing.
+    world.server.restart().unwrap();
+    world.eventually("T-1", |group| group.item.version.0 == 3).await;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while world.bus.stream_info(Stream::Observations).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "the stream is not made again");
+    }
+    world.see(&seen("tracker/issue/1", "done", 4)).await;
+    world.eventually("T-1", |group| group.item.status.as_str() == "done").await;
+}
+
+#[tokio::test]
 async fn what_was_told_is_not_told_again_when_inputs_come_again_after_the_bus_forgot_their_ids() {
     let mut world = stopped_after_two_versions().await;
     forget_acknowledgements(&world).await;
