@@ -69,11 +69,7 @@ impl Reader {
                 Err(_) if shutdown.is_cancelled() => break,
                 Err(error) => return Err(error),
             };
-            // The stream may have been made anew: what was read of the old one says nothing of this one.
-            let ended = match crate::enter_epoch(&self.bus, &self.store).await {
-                Ok(()) => self.hold(lease.lost()).await,
-                Err(error) => Err(error),
-            };
+            let ended = self.hold(lease.lost()).await;
             // Before any wait: somebody else may be waiting for it.
             drop(lease);
             if let Err(error) = ended {
@@ -86,6 +82,8 @@ impl Reader {
 
     /// Reads the partition for as long as the lease is held and the process goes on, and waits for what was read to be done.
     async fn hold(&self, lost: &CancellationToken) -> anyhow::Result<()> {
+        // The stream may have been made anew: what was read of the old one says nothing of this one.
+        crate::enter_epoch(&self.bus, &self.store).await?;
         let (open, mut all_done) = mpsc::channel(1);
         let ended = self.read_all(lost, open).await;
         all_done.recv().await;

@@ -27,14 +27,21 @@ pub(crate) fn generation_of(name: &str) -> (&str, u64) {
     parsed.unwrap_or((name, 0))
 }
 
-/// Makes the next generation of a lane's consumer and opens it. `mine` is the one that this reader had, with its own floor.
+/// Makes the next generation of a lane's consumer and opens it; says which life of the stream it reads. `mine` is the one that this
+/// reader had, with its own floor, and the life that it read.
 pub(super) async fn replace(
     bus: &Bus,
     partition: u32,
     lane: Lane,
-    mine: Option<Generation>,
-) -> Result<(Messages, Generation), OpenError> {
+    mine: Option<(Generation, String)>,
+) -> Result<(Messages, Generation, String), OpenError> {
     let name = topology::lane_consumer(partition, lane);
+    let about = bus.server.about(Stream::Observations).await;
+    let about = about.map_err(|error| OpenError::Unavailable(error.to_string()))?;
+    if mine.as_ref().is_some_and(|(mine, epoch)| *epoch != about.epoch || mine.floor > about.last) {
+        return Err(OpenError::MadeAnew(name));
+    }
+    let mine = mine.map(|(mine, _)| mine);
     let known = bus.server.consumers(Stream::Observations).await.map_err(OpenError::Unavailable)?;
     let mut older: Vec<Generation> = known
         .iter()
@@ -52,13 +59,8 @@ pub(super) async fn replace(
     }
     // An acknowledgement of ours may not have arrived, and one that did may be unknown to us.
     let floor = newest.map_or(0, |newest| newest.floor).max(mine.map_or(0, |mine| mine.floor));
-    let last =
-        bus.server.about(Stream::Observations).await.map_err(|error| OpenError::Unavailable(error.to_string()))?.last;
-    if mine.is_some_and(|mine| mine.floor > last) {
-        return Err(OpenError::MadeAnew(name));
-    }
     // A consumer may have been made to begin after the end of a stream that had just been made anew: it would wait for ever.
-    let floor = if floor > last { 0 } else { floor };
+    let floor = if floor > about.last { 0 } else { floor };
     let number = newest.map_or(0, |newest| newest.number).max(mine.map_or(0, |mine| mine.number)) + 1;
     // The description differs for each attempt, so that two readers cannot make the same generation both.
     let owner = format!("{name}, read by {}", runtime::unique());
@@ -68,7 +70,7 @@ pub(super) async fn replace(
         // One that cannot be deleted now is deleted by the next reader; nobody reads it.
         let _ = bus.server.delete_consumer(Stream::Observations, &format!("{name}-g{}", old.number)).await;
     }
-    Ok((opened, Generation { number, floor }))
+    Ok((opened, Generation { number, floor }, about.epoch))
 }
 
 #[cfg(test)]

@@ -24,8 +24,7 @@ pub(super) struct Reader {
 }
 
 enum Kind {
-    /// A lane of a partition.
-    /// `epoch` is the life of the stream that is read.
+    /// A lane of a partition. `epoch` is the life of the stream that is read.
     Ordered { partition: u32, lane: Lane, generation: Generation, held: Arc<Held>, epoch: String },
     /// A durable consumer whose messages are acknowledged one by one.
     Shared { stream: Stream, config: Box<pull::Config> },
@@ -55,8 +54,7 @@ enum Source {
 
 impl Reader {
     pub(super) async fn ordered(bus: &Bus, partition: u32, lane: Lane) -> anyhow::Result<Self> {
-        let epoch = bus.server.about(Stream::Observations).await?.epoch;
-        let (stream, generation) = replace(bus, partition, lane, None).await?;
+        let (stream, generation, epoch) = replace(bus, partition, lane, None).await?;
         let held = Arc::new(Held::after(generation.floor));
         let kind = Kind::Ordered { partition, lane, generation, held, epoch };
         Ok(Self { bus: bus.clone(), kind, source: Source::Open(stream), counted: 0 })
@@ -91,17 +89,12 @@ impl Reader {
         self.counted = 0;
         let opening = match &self.kind {
             Kind::Ordered { partition, lane, generation, held, epoch } => {
-                let (partition, lane, known) = (*partition, *lane, epoch.clone());
-                let mine = Generation { floor: held.replaced(), ..*generation };
+                let (partition, lane) = (*partition, *lane);
+                let mine = (Generation { floor: held.replaced(), ..*generation }, epoch.clone());
                 patiently(move || {
-                    let (bus, known) = (bus.clone(), known.clone());
+                    let (bus, mine) = (bus.clone(), mine.clone());
                     async move {
-                        let about = bus.server.about(Stream::Observations).await;
-                        let epoch = about.map_err(|error| OpenError::Unavailable(error.to_string()))?.epoch;
-                        if epoch != known {
-                            return Err(OpenError::MadeAnew(topology::lane_consumer(partition, lane)));
-                        }
-                        let (messages, generation) = replace(&bus, partition, lane, Some(mine)).await?;
+                        let (messages, generation, _) = replace(&bus, partition, lane, Some(mine)).await?;
                         Ok(Opened { generation: Some(generation), ..Opened::plain(messages) })
                     }
                 })

@@ -8,12 +8,12 @@ use bus::{DeadLetter, Feed, Received, Share, Stream};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use model::{Command, Lane, RecordRef};
+use model::{Command, Lane, OLDER_COMMAND, RecordRef};
 use proto::v1;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
-use super::deliver::{deliver, report_behind, report_overtaken};
+use super::deliver::{NEWER_COMMAND, deliver, report_overtaken};
 use super::writes::{Sent, Writes};
 use super::{BUS_PAUSE, FINISH, Loop};
 use crate::Connector;
@@ -140,7 +140,7 @@ impl<C: Connector> Partition<C> {
         }
         if slot.is_ahead_of(&command) {
             // Of two resolvers the slower published last.
-            return report_behind(&self.parts, &message, &command).await;
+            return report_overtaken(&self.parts, &message, &command, OLDER_COMMAND).await;
         }
         let more_urgent = slot.waiting.is_none() || lane < slot.lane;
         if more_urgent {
@@ -155,7 +155,7 @@ impl<C: Connector> Partition<C> {
             self.queue.push(lane, (lane, record));
         }
         if let Some((message, command)) = overtaken {
-            report_overtaken(&self.parts, &message, &command).await;
+            report_overtaken(&self.parts, &message, &command, NEWER_COMMAND).await;
         }
     }
 

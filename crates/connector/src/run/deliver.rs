@@ -15,16 +15,17 @@ use super::writes::Writes;
 use crate::calls::asking;
 use crate::{Connector, Failure, Reading};
 
+/// Why a command was not carried out when a newer one came.
+pub(super) const NEWER_COMMAND: &str = "newer_command";
+
 /// What came of one attempt that did not fail.
 enum Carried {
     /// The record shows this now, and whether we made it.
     Shows { outcome: DeliveryOutcome, native: Native, position: Option<Position> },
     /// Somebody edited the record: this is what it shows.
     Edited(Box<Observation>),
-    /// A newer command is there.
-    Overtaken,
-    /// A newer command was carried out before.
-    Behind,
+    /// Nothing was done: a newer command came (`NEWER_COMMAND`), or was carried out before ([`OLDER_COMMAND`]).
+    Overtaken(&'static str),
 }
 
 /// A report without what every report of this command has.
@@ -76,9 +77,8 @@ pub(super) async fn deliver<C: Connector>(
             let report = Report { shows: Some((seen.native, seen.position)), reason: "edited_meanwhile".into() };
             (DeliveryOutcome::Superseded, report)
         }
-        Ok(Carried::Overtaken) => (DeliveryOutcome::Overtaken, overtaken()),
-        Ok(Carried::Behind) => (DeliveryOutcome::Overtaken, behind()),
-        Err(End::Dropped) if superseded.is_cancelled() => (DeliveryOutcome::Overtaken, overtaken()),
+        Ok(Carried::Overtaken(reason)) => (DeliveryOutcome::Overtaken, undone(reason)),
+        Err(End::Dropped) if superseded.is_cancelled() => (DeliveryOutcome::Overtaken, undone(NEWER_COMMAND)),
         Err(End::Dropped) => return,
         Err(End::GivenUp { outcome, reason, failure }) => {
             letter = Some(DeadLetter::of(message, reason, failure.advice()).after(tries.into()));
@@ -104,27 +104,19 @@ pub(super) async fn deliver<C: Connector>(
     }
 }
 
-fn overtaken() -> Report {
-    Report { reason: "newer_command".into(), ..Report::default() }
+fn undone(reason: &str) -> Report {
+    Report { reason: reason.into(), ..Report::default() }
 }
 
-fn behind() -> Report {
-    Report { reason: OLDER_COMMAND.into(), ..Report::default() }
-}
-
-/// Reports a command that was never begun because a newer one came.
-pub(super) async fn report_overtaken<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command) {
-    report_undone(parts, message, command, overtaken()).await;
-}
-
-/// Reports a command that was never begun because a newer one was there.
-pub(super) async fn report_behind<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command) {
-    report_undone(parts, message, command, behind()).await;
-}
-
-async fn report_undone<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command, report: Report) {
+/// Reports a command that was never begun: a newer one came, or was there.
+pub(super) async fn report_overtaken<C: Connector>(
+    parts: &Loop<C>,
+    message: &Received,
+    command: &Command,
+    reason: &'static str,
+) {
     let outcome = DeliveryOutcome::Overtaken;
-    let delivery = delivery(parts.process.now_ms(), command, outcome, 0, report);
+    let delivery = delivery(parts.process.now_ms(), command, outcome, 0, undone(reason));
     let Ok(delivery) = Outgoing::delivery(&delivery) else { return };
     if parts.follow_up(message, vec![delivery]).await {
         parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
@@ -155,11 +147,11 @@ async fn carry_out<C: Connector>(
     stop: &CancellationToken,
 ) -> Result<Carried, Failure> {
     if writes.is_behind(command) {
-        return Ok(Carried::Behind);
+        return Ok(Carried::Overtaken(OLDER_COMMAND));
     }
     let reading = parts.connector.read(&command.record).await?;
     if superseded.is_cancelled() {
-        return Ok(Carried::Overtaken);
+        return Ok(Carried::Overtaken(NEWER_COMMAND));
     }
     if stop.is_cancelled() {
         // Somebody else may hold the partition now: from here on only they write.

@@ -41,8 +41,8 @@ impl Batch {
             self.write_links(UPDATE_RECORDS, &old).await?;
             self.insert_history(&save.rows).await?;
         }
-        self.end_items(&save.ended).await?;
-        self.part_items(&save.parted).await?;
+        self.relate_items(END_ITEMS, &save.ended).await?;
+        self.relate_items(PART_ITEMS, &save.parted).await?;
         self.write_conflicts(&save.conflicts).await?;
         self.write_keys(&save.keys).await
     }
@@ -61,33 +61,16 @@ impl Batch {
         Ok(())
     }
 
-    async fn end_items(&mut self, ended: &[(ItemId, ItemId)]) -> sqlx::Result<()> {
-        if ended.is_empty() {
+    /// Notes another item beside each of these.
+    async fn relate_items(&mut self, statement: &'static str, items: &[(ItemId, ItemId)]) -> sqlx::Result<()> {
+        if items.is_empty() {
             return Ok(());
         }
-        sqlx::query(
-            "update items set ended_into = ended.into_item, held = null
-             from unnest($1::uuid[], $2::uuid[]) as ended (id, into_item) where items.id = ended.id",
-        )
-        .bind(ended.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
-        .bind(ended.iter().map(|(_, into)| into.0).collect::<Vec<_>>())
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(())
-    }
-
-    async fn part_items(&mut self, parted: &[(ItemId, ItemId)]) -> sqlx::Result<()> {
-        if parted.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "update items set parted_from = parted.from_item
-             from unnest($1::uuid[], $2::uuid[]) as parted (id, from_item) where items.id = parted.id",
-        )
-        .bind(parted.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
-        .bind(parted.iter().map(|(_, from)| from.0).collect::<Vec<_>>())
-        .execute(&mut *self.tx)
-        .await?;
+        sqlx::query(statement)
+            .bind(items.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
+            .bind(items.iter().map(|(_, other)| other.0).collect::<Vec<_>>())
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
     }
 
@@ -227,6 +210,14 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::time
     as new (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held, recent_conflicts,
             metadata, changed_by_actor, changed_from)
 where items.id = new.id";
+
+const END_ITEMS: &str = "
+update items set ended_into = ended.into_item, held = null
+from unnest($1::uuid[], $2::uuid[]) as ended (id, into_item) where items.id = ended.id";
+
+const PART_ITEMS: &str = "
+update items set parted_from = parted.from_item
+from unnest($1::uuid[], $2::uuid[]) as parted (id, from_item) where items.id = parted.id";
 
 const INSERT_RECORDS: &str = "
 insert into records (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent,
