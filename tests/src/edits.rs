@@ -50,9 +50,10 @@ pub struct Row {
     pub cause_sequence: i64,
 }
 
-/// All history, in the order of the stream.
+/// All history, in the order in which the bus stored what it tells of: a stream that lost its end with its disk gives the sequences of
+/// that end once more.
 pub async fn history(pool: &PgPool) -> anyhow::Result<Vec<Row>> {
-    let query = "select record, kind, native, cause_sequence from lockstep.history order by cause_sequence, ordinal";
+    let query = "select record, kind, native, cause_sequence from lockstep.history order by recorded_at, cause_sequence, ordinal";
     Ok(sqlx::query_as(query).fetch_all(pool).await?)
 }
 

@@ -56,14 +56,12 @@ impl Face {
         let mut url = Url::parse(&self.items)?;
         url.path_segments_mut().ok().context("the address has no path")?.extend(["v1", "items", name]);
         let response = self.http.get(url).send().await?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(None),
-            status => {
-                let body = response.text().await?;
-                ensure!(status.is_success(), "item {name}: {status} {body}");
-                Ok(Some(serde_json::from_str(&body)?))
-            }
+        let (status, body) = (response.status(), response.text().await?);
+        if status == StatusCode::NOT_FOUND && body.contains("\"item_unknown\"") {
+            return Ok(None);
         }
+        ensure!(status.is_success(), "item {name}: {status} {body}");
+        Ok(Some(serde_json::from_str(&body)?))
     }
 
     /// All items.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use reqwest::{Client, Url};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -34,6 +35,8 @@ pub const SERVICES: [&str; 8] = [
 const EACH: usize = 2;
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(40);
+/// What lines of a log tell that something went wrong: the last is how the executable says that it ends with an error.
+const WRONG: [&str; 4] = ["WARN", "ERROR", "panicked", "lockstep: "];
 
 /// All processes, and the address before those that people and systems speak to.
 pub struct Fleet {
@@ -121,9 +124,7 @@ impl Fleet {
         let mut said = String::new();
         for member in &self.members {
             let output = member.output();
-            for line in
-                output.lines().filter(|line| ["WARN", "ERROR", "panicked"].iter().any(|word| line.contains(word)))
-            {
+            for line in output.lines().filter(|line| WRONG.iter().any(|word| line.contains(word))) {
                 let _ = writeln!(said, "{}: {line}", member.name);
             }
         }
@@ -194,7 +195,12 @@ impl Member {
             if let Some(status) = child.try_wait()? {
                 return Ok(Some(Some(status)));
             }
-            Ok(http.get(&url).send().await?.status().is_success().then_some(None))
+            let answer = http.get(&url).send().await?.error_for_status()?.json::<Value>().await?;
+            // Another process may have taken the port.
+            let (service, instance) = (answer["service"].as_str(), answer["instance"].as_str().unwrap_or_default());
+            let own = child.id().is_some_and(|id| instance.contains(&format!("-{id}-")));
+            ensure!(service == Some(self.service) && own, "{answer} answers in its place");
+            Ok(Some(None))
         })
         .await?;
         ensure!(ended.is_none(), "{} ended by itself: {ended:?}\n{}", self.name, self.output());

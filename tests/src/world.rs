@@ -1,6 +1,8 @@
 //! One test's whole world: servers, sandboxes, the table, and the executable.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -238,11 +240,15 @@ fn in_short(output: &str) -> String {
 }
 
 /// A port that was free a moment ago: it must be known before the start, and stay the same after a restart. It is below those
-/// that the system gives to connections, which would take it while its process is down.
+/// that the system gives to connections, which would take it while its process is down. None is given out twice.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..100 {
         let port = rand::random_range(15_000..30_000);
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            && given.insert(port)
+        {
             return Ok(listener.local_addr()?);
         }
     }

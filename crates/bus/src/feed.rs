@@ -43,10 +43,11 @@ pub enum Tail {
 }
 
 impl Feed {
-    fn new(bus: &Bus, readers: Vec<Reader>) -> Self {
+    /// A feed of no readers yet: the connection may break while they are opened, too.
+    fn new(bus: &Bus) -> Self {
         let mut epoch = bus.epoch.clone();
         epoch.look();
-        Self { readers, epoch }
+        Self { readers: Vec::new(), epoch }
     }
 
     /// Waits for at least one message, and takes up to `max` of those that are there. Dropping the wait loses nothing.
@@ -100,11 +101,11 @@ impl Bus {
         if partition >= self.config.partitions {
             bail!("there is no partition {partition}: there are {}", self.config.partitions);
         }
-        let mut readers = Vec::new();
+        let mut feed = Feed::new(self);
         for lane in Lane::ALL {
-            readers.push(Reader::ordered(self, partition, lane).await?);
+            feed.readers.push(Reader::ordered(self, partition, lane).await?);
         }
-        Ok(Feed::new(self, readers))
+        Ok(feed)
     }
 
     /// The commands of one partition of a system.
@@ -132,7 +133,9 @@ impl Bus {
         stream: Stream,
         config: async_nats::jetstream::consumer::pull::Config,
     ) -> anyhow::Result<Feed> {
-        Ok(Feed::new(self, vec![Reader::shared(self, stream, config).await?]))
+        let mut feed = Feed::new(self);
+        feed.readers.push(Reader::shared(self, stream, config).await?);
+        Ok(feed)
     }
 
     /// What is published on these subjects (all of the stream's, when there are none), in order, for as long as somebody
@@ -147,7 +150,9 @@ impl Bus {
             (Tail::LastPerSubject, []) => (vec!["lockstep.>".to_owned()], DeliverPolicy::LastPerSubject),
             (Tail::LastPerSubject, _) => (subjects.to_vec(), DeliverPolicy::LastPerSubject),
         };
-        Ok(Feed::new(self, vec![Reader::tail(self, stream, subjects, policy).await?]))
+        let mut feed = Feed::new(self);
+        feed.readers.push(Reader::tail(self, stream, subjects, policy).await?);
+        Ok(feed)
     }
 
     /// What is announced on a subject, which may have wildcards, from now on. What comes while the connection is broken is lost.
