@@ -1,6 +1,7 @@
 //! The connector's side of the database connection: reads, conditional writes, sweeps. The only files that do I/O.
 
 mod catalog;
+mod copy;
 mod failure;
 mod relay;
 mod rows;
@@ -122,14 +123,14 @@ impl Client {
         let record = &command.record;
         let statements = self.statements(self.table(record)?).await?;
         // As it stands in the row: what is shown of it may be quoted.
-        let expected = reading.extra.as_str().unwrap_or_default();
+        let expected = reading.extra.as_str();
         let row = self.settle("write", self.exchange(&statements, command, expected).await)?;
         let Some(row) = row else {
             return Err(Failure::unavailable(format!(
                 "{record} changed between reading and writing; nothing was written"
             )));
         };
-        let native = decode::native(row.status.as_deref().unwrap_or_default());
+        let native = decode::native(row.status.as_deref());
         Ok(Written { native, position: Some(decode::position(row.capture.version)) })
     }
 
@@ -138,7 +139,7 @@ impl Client {
         &self,
         statements: &Statements,
         command: &Command,
-        expected: &str,
+        expected: Option<&str>,
     ) -> Result<Option<Row>, sqlx::Error> {
         let mut transaction = self.pool().begin().await?;
         sqlx::query("SELECT set_config($1, $2, true), set_config('lock_timeout', $3, true)")

@@ -15,7 +15,7 @@ const MENTIONS_MAX: usize = 20;
 /// What the trigger did to a row's version, as it stands in the outbox and beside the row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capture {
-    /// Counts the row's captured changes, from 1; 0 for a row that no trigger has seen.
+    /// Rises with each of the row's captured changes; of a row that no trigger has seen, where its capture began.
     pub version: i64,
     /// The status it then had.
     pub status: Option<String>,
@@ -25,7 +25,7 @@ pub struct Capture {
     pub actor: Option<String>,
     /// The `application_name` of that session.
     pub application: Option<String>,
-    /// When, in milliseconds since 1970.
+    /// When, in milliseconds since 1970; 0 for a row that no trigger has seen.
     pub at_ms: i64,
 }
 
@@ -49,6 +49,8 @@ pub struct Entry {
     pub key: String,
     /// `insert`, `update` or `delete`.
     pub operation: String,
+    /// The status before.
+    pub previous: Option<String>,
     /// The change.
     pub capture: Capture,
     /// The rest of the row.
@@ -71,7 +73,7 @@ pub struct Row {
 /// Why something that was seen makes no observation: a code for the metrics and the log.
 pub type Ignored = &'static str;
 
-/// A row version as a position. A row that no trigger has seen stands before every captured change.
+/// A row version as a position. A row that no trigger has seen stands where its capture began, before every captured change.
 pub fn position(version: i64) -> Position {
     Position(u64::try_from(version).unwrap_or_default().saturating_add(1))
 }
@@ -81,6 +83,10 @@ pub fn entry(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
     let capture = &entry.capture;
     if entry.operation == "delete" {
         return deleted(table, entry);
+    }
+    if capture.status.is_none() && entry.previous.is_none() {
+        // A row that has no status yet is no record.
+        return Err("no_status");
     }
     let seen =
         Seen { key: &entry.key, status: capture.status.as_deref(), capture: Some(capture), content: &entry.content };
@@ -102,15 +108,23 @@ fn deleted(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
 }
 
 /// The observation that a row as it stands makes. `now` dates a status that no trigger has seen being set.
+///
+/// A sweep passes over rows without a status: whether they had one, the outbox told.
 pub fn row(table: &Table, row: &Row, source: Source, now: Timestamp) -> Result<Observation, Ignored> {
     // A status that is not the captured one was set past the trigger, and nothing is known of whoever did it.
-    let known = row.capture.version > 0 && row.capture.status == row.status;
+    if row.status.is_none() && source == Source::Sweep {
+        return Err("no_status");
+    }
+    let known = row.capture.at_ms > 0 && row.capture.status == row.status;
     let at = if known { Timestamp(row.capture.at_ms) } else { now };
     let capture = known.then_some(&row.capture);
     let seen = Seen { key: &row.key, status: row.status.as_deref(), capture, content: &row.content };
     let mut observation = seen.observation(table, source, at)?;
     if !known {
         at_version(&mut observation, row.capture.version);
+    }
+    if !known && row.capture.at_ms == 0 && row.capture.origin.as_deref() == Some(encode::BROUGHT_BACK) {
+        observation.origin = Origin::Own(None);
     }
     Ok(observation)
 }
@@ -125,7 +139,7 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn observation(&self, table: &Table, source: Source, at: Timestamp) -> Result<Observation, Ignored> {
         let record = RecordRef::new(system(), table.kind.clone(), self.key).map_err(|_| "unusable_key")?;
-        let native = native(self.status.ok_or("no_status")?);
+        let native = native(self.status);
         let origin = self.capture.map_or(Origin::Unknown, |capture| origin(capture, &record, &native));
         let mut observation = Observation {
             actor: self.capture.and_then(|capture| actor(capture, origin)),
@@ -141,8 +155,9 @@ impl Seen<'_> {
 }
 
 /// A status as a native. Text that is none (empty, too long, with control characters) is shown in quotes, with escapes, cut: so the
-/// record shows what no mapping knows, and not for ever what it showed before.
-pub fn native(status: &str) -> Native {
+/// record shows what no mapping knows, and not for ever what it showed before. So is NULL.
+pub fn native(status: Option<&str>) -> Native {
+    let status = status.unwrap_or("(null)");
     Native::new(status).unwrap_or_else(|_| Native::new(quoted(status)).unwrap_or_else(|_| Native::none()))
 }
 
@@ -165,8 +180,11 @@ fn at_version(observation: &mut Observation, version: i64) {
     observation.id = connector::observation_id(&observation.record, &observation.native, position.0);
 }
 
-/// Whose write it was: every write of ours carries a tag, so one without is somebody else's.
+/// Whose write it was: every write of ours carries a tag, so one without is somebody else's. What an old copy brought back is nobody's.
 fn origin(capture: &Capture, record: &RecordRef, native: &Native) -> Origin {
+    if capture.origin.as_deref() == Some(encode::BROUGHT_BACK) {
+        return Origin::Own(None);
+    }
     let version = capture.origin.as_deref().and_then(|tag| encode::tagged(tag, record, native));
     version.map_or(Origin::Other, |version| Origin::Own(Some(version)))
 }

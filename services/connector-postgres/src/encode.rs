@@ -11,6 +11,12 @@ use crate::name::Name;
 /// The setting by which a transaction says that it is ours; the trigger writes it down.
 pub const SETTING: &str = "lockstep.origin";
 
+/// The time in milliseconds since 1970, as PostgreSQL tells it.
+pub const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// What stands in the place of a tag at a row that an old copy of the database brought back: it is nobody's edit.
+pub const BROUGHT_BACK: &str = "brought back";
+
 #[derive(Serialize, Deserialize)]
 struct Tag {
     version: u64,
@@ -55,6 +61,9 @@ pub struct Statements {
     /// The rows whose captured change is not older than a time: `$1` kind, `$2` how many, `$3` the key after which,
     /// `$4` milliseconds since 1970.
     pub since: String,
+    /// Puts rows of an old copy of the database above all that was known of them: `$1` kind, `$2` keys, `$3` the milliseconds since
+    /// 1970 before which they were captured.
+    pub raise: String,
     /// How many rows there are.
     pub count: String,
     /// How many rows' captured change is not older than a time: `$1` kind, `$2` milliseconds since 1970.
@@ -62,7 +71,7 @@ pub struct Statements {
 }
 
 /// The columns of an entry of the outbox.
-pub const ENTRY: &str = "id, kind, key, operation, version, status, title, mentions, origin, actor, application, \
+pub const ENTRY: &str = "id, kind, key, operation, version, previous, status, title, mentions, origin, actor, application, \
                          (extract(epoch FROM at) * 1000)::bigint AS at_ms";
 
 /// Takes the oldest entries that nobody else holds: `$1` how many. They are gone when the transaction commits.
@@ -72,6 +81,22 @@ pub fn claim(schema: &Name) -> String {
         "DELETE FROM {entries} WHERE id = ANY (ARRAY(SELECT id FROM {entries} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)) \
          RETURNING {ENTRY}"
     )
+}
+
+/// Which outbox it is of which database, and how far it has come; see `client::origin`: `$1` the tracked table.
+pub fn outbox(schema: &Name) -> String {
+    format!(
+        "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || \
+             CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS line, \
+             to_regclass('{0}.entries')::oid::bigint AS entries, to_regclass($1)::oid::bigint AS tracked, \
+             coalesce(pg_sequence_last_value(pg_get_serial_sequence('{0}.entries', 'id')), 0) AS last, {NOW_MS} AS now_ms",
+        schema.quoted()
+    )
+}
+
+/// Says of the rows of a kind that no trigger has seen that an old copy of the database brought them back: `$1` kind.
+pub fn bring_back(schema: &Name) -> String {
+    format!("UPDATE {}.captures SET began = {NOW_MS}, origin = '{BROUGHT_BACK}' WHERE kind = $1", schema.quoted())
 }
 
 /// Whether the outbox holds anything.
@@ -85,12 +110,16 @@ impl Statements {
         let (key, status) = (table.key.quoted(), table.status.quoted());
         let (name, versions) = (table.table.quoted(), format!("{}.versions", schema.quoted()));
         let title = table.title.as_ref().map_or("NULL::text".into(), |title| format!("t.{}::text", title.quoted()));
+        // An installation of an older release says neither.
+        let unseen = |what: &str| format!("(SELECT {what} FROM {}.captures c WHERE c.kind = $1)", schema.quoted());
         let mentions: Vec<_> = table.mentions.iter().map(|column| format!("to_jsonb(t.{})", column.quoted())).collect();
         let columns = format!(
             "SELECT t.{key}::text AS key, t.{status}::text AS status, {title} AS title, \
-             jsonb_build_array({})::text AS mentions, coalesce(v.version, 0) AS version, v.status AS captured, v.origin, \
-             v.actor, v.application, coalesce((extract(epoch FROM v.at) * 1000)::bigint, 0) AS at_ms",
-            mentions.join(", ")
+             jsonb_build_array({})::text AS mentions, coalesce(v.version, {}, 0) AS version, v.status AS captured, \
+             CASE WHEN v.key IS NULL THEN {} ELSE v.origin END AS origin, v.actor, v.application, coalesce((extract(epoch FROM v.at) * 1000)::bigint, 0) AS at_ms",
+            mentions.join(", "),
+            unseen("(to_jsonb(c) ->> 'began')::bigint"),
+            unseen("to_jsonb(c) ->> 'origin'"),
         );
         let rows = format!("{columns} FROM {name} t LEFT JOIN {versions} v ON v.kind = $1 AND v.key = t.{key}::text");
         let (key_type, status_type) = (&types.key, &types.status);
@@ -98,7 +127,7 @@ impl Statements {
             row: format!("{rows} WHERE t.{key} = CAST($2::text AS {key_type})"),
             write: format!(
                 "UPDATE {name} SET {status} = CAST($1::text AS {status_type}) \
-                 WHERE {key} = CAST($2::text AS {key_type}) AND {status}::text = $3"
+                 WHERE {key} = CAST($2::text AS {key_type}) AND {status}::text IS NOT DISTINCT FROM $3"
             ),
             first: format!("{rows} WHERE t.{key} IS NOT NULL ORDER BY t.{key} LIMIT $2"),
             after: format!("{rows} WHERE t.{key} > CAST($3::text AS {key_type}) ORDER BY t.{key} LIMIT $2"),
@@ -108,6 +137,17 @@ impl Statements {
                  FROM v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) ORDER BY v.key",
                 // A row that was deleted keeps its place in the page, and is known by its missing status.
                 columns.replacen(&format!("t.{key}::text AS key"), "v.key", 1)
+            ),
+            // It waits for nobody's lock, so that nobody's statement can be the victim of a deadlock.
+            raise: format!(
+                "UPDATE {versions} v SET version = greatest(v.version + 1, {NOW_MS}), status = held.status, origin = '{BROUGHT_BACK}', \
+                     actor = NULL, application = NULL, at = clock_timestamp() \
+                 FROM (SELECT h.key, t.{status}::text AS status FROM {versions} h JOIN {name} t ON t.{key} = CAST(h.key AS {key_type}) \
+                     WHERE h.kind = $1 AND h.key = ANY ($2) AND h.at < to_timestamp($3::bigint / 1000.0) \
+                     AND NOT EXISTS (SELECT FROM {entries} e WHERE e.kind = h.kind AND e.key = h.key) \
+                     FOR UPDATE OF h SKIP LOCKED) held \
+                 WHERE v.kind = $1 AND v.key = held.key",
+                entries = format_args!("{}.entries", schema.quoted()),
             ),
             count: format!("SELECT count(*) FROM {name} WHERE {key} IS NOT NULL"),
             count_since: format!(

@@ -6,11 +6,11 @@
 use std::fmt::Write;
 
 use crate::config::{Config, Table};
-use crate::encode::SETTING;
+use crate::encode::{NOW_MS, SETTING};
 use crate::name::{Name, QUOTES, literal};
 
 /// Raised when what is installed changes its shape.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// The whole script, for a person to read and run.
 pub fn install_sql(config: &Config) -> String {
@@ -51,7 +51,8 @@ SELECT pg_advisory_xact_lock(hashtext('lockstep install'));
 CREATE SCHEMA IF NOT EXISTS {schema};
 COMMENT ON SCHEMA {schema} IS {comment};
 
--- The version of each row: it counts the row's captured changes, under the row's own lock, and outlives the row.
+-- The version of each row rises with each captured change, under the row's own lock, and outlives the row. It is the time in
+-- milliseconds, or one more than it was: so it is above all that came before, even where this table was lost or is an old copy.
 CREATE TABLE IF NOT EXISTS {schema}.versions (
     kind text NOT NULL,
     key text NOT NULL,
@@ -88,14 +89,16 @@ CREATE TABLE IF NOT EXISTS {schema}.captures (
     fingerprint text NOT NULL,
     at timestamptz NOT NULL DEFAULT now()
 );
+-- Where rows stand that no trigger has seen, and whose doing it is that they do.
+ALTER TABLE {schema}.captures ADD COLUMN IF NOT EXISTS began bigint, ADD COLUMN IF NOT EXISTS origin text;
 
 CREATE OR REPLACE FUNCTION {schema}.note(the_kind text, the_key text, what text, before text, after text, title text, mentions text)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {QUOTES}
     WITH counted AS (
         INSERT INTO {schema}.versions AS v (kind, key, version, status, origin, actor, application, at)
-        VALUES (the_kind, the_key, 1, after, nullif(current_setting('{SETTING}', true), ''), session_user,
+        VALUES (the_kind, the_key, {NOW_MS}, after, nullif(current_setting('{SETTING}', true), ''), session_user,
                 nullif(current_setting('application_name', true), ''), clock_timestamp())
-        ON CONFLICT (kind, key) DO UPDATE SET version = v.version + 1, status = EXCLUDED.status, origin = EXCLUDED.origin,
+        ON CONFLICT (kind, key) DO UPDATE SET version = greatest(v.version + 1, EXCLUDED.version), status = EXCLUDED.status, origin = EXCLUDED.origin,
             actor = EXCLUDED.actor, application = EXCLUDED.application, at = EXCLUDED.at
         RETURNING v.*
     )
@@ -130,8 +133,8 @@ BEGIN
     END LOOP;
 END
 {QUOTES};
-INSERT INTO {schema_name}.captures (kind, tracked, fingerprint) VALUES ({kind}, {tracked}, {})
-ON CONFLICT (kind) DO UPDATE SET tracked = EXCLUDED.tracked, fingerprint = EXCLUDED.fingerprint, at = now();
+INSERT INTO {schema_name}.captures (kind, tracked, fingerprint, began) VALUES ({kind}, {tracked}, {}, {NOW_MS})
+ON CONFLICT (kind) DO UPDATE SET tracked = EXCLUDED.tracked, fingerprint = EXCLUDED.fingerprint, began = EXCLUDED.began, at = now();
 ",
         triggers(schema, table),
         schema.literal(),

@@ -20,6 +20,7 @@ pub(super) fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         kind: row.try_get("kind")?,
         key: row.try_get("key")?,
         operation: row.try_get("operation")?,
+        previous: row.try_get("previous")?,
         capture: capture(row, "status")?,
         content: content(row)?,
     })

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
+use super::copy::{Looked, Outbox};
 use super::{Client, rows};
 use crate::config::Table;
 use crate::decode::{self, Row};
@@ -18,12 +19,15 @@ const OVERLAP_MS: i64 = 600_000;
 /// Up to when each table was compared, by kind.
 type Cursor = BTreeMap<String, Mark>;
 
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Mark {
     /// Recent changes.
     since: i64,
     /// All rows.
     full: i64,
+    /// The outbox that was there.
+    #[serde(default)]
+    outbox: Option<Outbox>,
 }
 
 /// A place within a sweep.
@@ -32,6 +36,9 @@ struct Place {
     table: usize,
     started: i64,
     full: bool,
+    /// What was found at the table's first page.
+    #[serde(default)]
+    looked: Option<Looked>,
     after: Option<String>,
     done: Cursor,
 }
@@ -46,7 +53,17 @@ impl Client {
         let (mut observations, mut unreadable) = (Vec::new(), Vec::new());
         // A table that cannot be used keeps its mark; readiness says why.
         if let Ok(statements) = self.statements(table).await {
-            let page = self.settle("sweep", self.page(table, &statements, &place).await)?;
+            let looked = if let Some(looked) = &place.looked {
+                looked.clone()
+            } else {
+                let known = place.done.get(table.kind.as_str()).and_then(|mark| mark.outbox.as_ref());
+                self.look_at_outbox(table, known).await?
+            };
+            place.full |= looked.full;
+            let mut page = self.settle("sweep", self.page(table, &statements, &place).await)?;
+            if self.raise(table, &statements, &looked, &page).await? {
+                page = self.settle("sweep", self.page(table, &statements, &place).await)?;
+            }
             let is_last = page.len() < usize::try_from(self.config.batch).unwrap_or(usize::MAX);
             for row in &page {
                 match decode::row(table, row, Source::Sweep, self.now()) {
@@ -57,11 +74,12 @@ impl Client {
                 }
             }
             if let (Some(last), false) = (page.last(), is_last) {
-                place.after = Some(last.key.clone());
+                (place.after, place.looked) = (Some(last.key.clone()), Some(looked));
                 return Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None });
             }
             let mark = place.done.entry(table.kind.to_string()).or_default();
             mark.since = place.started - OVERLAP_MS;
+            mark.outbox = Some(looked.outbox);
             if place.full {
                 mark.full = place.started;
             }
@@ -75,8 +93,8 @@ impl Client {
 
     /// The cursor of a sweep through what changed since a moment.
     pub(crate) fn cursor_since(&self, since: Timestamp) -> Option<Value> {
-        let mark = Mark { since: since.0, full: self.process.now_ms() };
-        let marks: Cursor = self.config.tables.iter().map(|table| (table.kind.to_string(), mark)).collect();
+        let mark = Mark { since: since.0, full: self.process.now_ms(), outbox: None };
+        let marks: Cursor = self.config.tables.iter().map(|table| (table.kind.to_string(), mark.clone())).collect();
         serde_json::to_value(marks).ok()
     }
 
@@ -104,9 +122,9 @@ impl Client {
     fn begin(&self, table: usize, done: Cursor) -> Place {
         let started = self.process.now_ms();
         let mark =
-            self.config.tables.get(table).and_then(|table| done.get(table.kind.as_str())).copied().unwrap_or_default();
+            self.config.tables.get(table).and_then(|table| done.get(table.kind.as_str())).cloned().unwrap_or_default();
         let full_ms = i64::try_from(self.config.full_sweep_s).unwrap_or(i64::MAX).saturating_mul(1_000);
-        Place { table, started, full: started.saturating_sub(mark.full) >= full_ms, after: None, done }
+        Place { table, started, full: started.saturating_sub(mark.full) >= full_ms, looked: None, after: None, done }
     }
 
     async fn page(

@@ -94,11 +94,12 @@ async fn our_own_write_carries_its_tag_and_says_its_position() {
     let client = database.client();
     database.run("INSERT INTO tasks (id) VALUES (1)").await;
     let reading = client.read(&record("1")).await.unwrap();
-    assert_eq!(reading.observation.position, Some(Position(1)), "never captured");
+    let unseen = reading.observation.position;
     let written = client.write(&command("1", "done", 7), &reading).await.unwrap();
     let seen = drain(&client).await;
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].origin, Origin::Own(Some(Version(7))));
+    assert!(unseen <= seen[0].position && unseen > Some(Position(1_790_000_000_000)), "never captured: {unseen:?}");
     assert_eq!((written.native.as_str(), written.position), ("done", seen[0].position));
     let again = client.read(&record("1")).await.unwrap().observation;
     assert_eq!((&again.id, again.origin), (&seen[0].id, seen[0].origin), "the same thing, seen another way");
@@ -131,12 +132,14 @@ async fn a_sweep_shows_every_row_and_the_next_one_only_what_changed() {
     assert_eq!(client.count(None).await.unwrap(), Some(25));
     let (seen, cursor) = sweep(&client, None).await;
     assert_eq!(seen.len(), 25);
-    assert!(seen.iter().all(|seen| seen.position == Some(Position(1)) && seen.origin == Origin::Unknown));
+    let began = seen[0].position;
+    assert!(seen.iter().all(|seen| seen.position == began && seen.origin == Origin::Unknown));
     database.run("UPDATE tasks SET status = 'done' WHERE id IN (3, 4)").await;
     database.run("DELETE FROM tasks WHERE id = 4").await;
     let (seen, _) = sweep(&client, Some(cursor)).await;
     assert_eq!(seen.len(), 1);
-    assert_eq!((seen[0].record.id(), seen[0].position), ("3", Some(Position(2))));
+    assert_eq!(seen[0].record.id(), "3");
+    assert!(seen[0].position >= began);
     assert_eq!(seen[0].id, drain(&client).await[0].id);
     let since = client.cursor_since(Timestamp(0));
     assert_eq!(client.count(since.clone()).await.unwrap(), Some(2), "the deleted one too");
@@ -283,6 +286,77 @@ async fn what_is_no_status_is_shown_and_written_over() {
     let reading = client.read(&record("1")).await.unwrap();
     assert_eq!(reading.observation.native.as_str(), "\"\"");
     assert_eq!(client.write(&command("1", "done", 2), &reading).await.unwrap().native.as_str(), "done");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_status_that_becomes_null_is_shown_and_written_over_and_one_that_never_was_is_none() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("ALTER TABLE tasks ALTER status DROP NOT NULL").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("INSERT INTO tasks (id, status) VALUES (1, 'todo'), (2, NULL)").await;
+    database.run("UPDATE tasks SET status = NULL").await;
+    assert_eq!(natives(&drain(&client).await), ["todo", "(null)"]);
+    assert_eq!(natives(&sweep(&client, None).await.0), [""; 0]);
+    let reading = client.read(&record("1")).await.unwrap();
+    assert_eq!(reading.observation.native.as_str(), "(null)");
+    assert_eq!(client.write(&command("1", "done", 2), &reading).await.unwrap().native.as_str(), "done");
+    let refused = client.write(&command("1", "todo", 3), &reading).await.unwrap_err();
+    assert_eq!(refused.code(), "unavailable", "it is not NULL any more");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn versions_rise_above_those_of_an_outbox_that_was_dropped() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("UPDATE tasks SET status = 'in_progress' WHERE id = 1").await;
+    let before = drain(&client).await.remove(0).position;
+    let (_, cursor) = sweep(&client, None).await;
+    database.run("DROP SCHEMA lockstep_outbox CASCADE; UPDATE tasks SET status = 'blocked' WHERE id = 1").await;
+    client.usable().clear();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let (seen, _) = sweep(&client, Some(cursor)).await;
+    assert_eq!(natives(&seen), ["blocked", "todo"], "all rows, though the last full sweep is not a day ago");
+    assert!(seen[0].position > before && seen[0].origin == Origin::Unknown, "somebody's edit: {:?}", seen[0]);
+    database.run("UPDATE tasks SET status = 'done' WHERE id = 1").await;
+    assert!(drain(&client).await[0].position >= seen[0].position);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn rows_of_an_old_copy_stand_above_what_was_known_and_are_nobodys_edit() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("INSERT INTO tasks (id) VALUES (1), (2), (3), (4)").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("UPDATE tasks SET status = 'in_progress' WHERE id IN (1, 4)").await;
+    drain(&client).await;
+    database.run("CREATE TABLE copy AS TABLE tasks; CREATE TABLE copied AS TABLE lockstep_outbox.versions").await;
+    database.run("UPDATE tasks SET status = 'done' WHERE id IN (1, 2)").await;
+    let known: Vec<_> = drain(&client).await.iter().map(|seen| seen.position).collect();
+    let (_, cursor) = sweep(&client, None).await;
+    // What a restore leaves: the rows, the versions and the count of entries as they were; an hour old.
+    database
+        .run(
+            "SET session_replication_role = replica; UPDATE tasks t SET status = c.status FROM copy c WHERE c.id = t.id; \
+             TRUNCATE lockstep_outbox.versions; INSERT INTO lockstep_outbox.versions TABLE copied; \
+             UPDATE lockstep_outbox.versions SET at = at - interval '1 hour'; \
+             SELECT setval(pg_get_serial_sequence('lockstep_outbox.entries', 'id'), 2); RESET session_replication_role",
+        )
+        .await;
+    database.run("UPDATE tasks SET status = 'blocked' WHERE id = 4").await;
+    let edit = drain(&client).await.remove(0);
+    let (seen, cursor) = sweep(&client, Some(cursor)).await;
+    assert_eq!(natives(&seen), ["in_progress", "todo", "todo", "blocked"]);
+    assert!(seen[..3].iter().all(|seen| seen.origin == Origin::Own(None)), "{seen:?}");
+    assert!(seen[0].position > known[0] && seen[1].position > known[1], "{seen:?}");
+    assert_eq!(seen[3], Observation { source: Source::Sweep, ..edit }, "an edit that was made since is one");
+    let again = sweep(&client, Some(cursor)).await.0;
+    assert!(again.iter().all(|again| seen.contains(again)), "once is enough: {again:?}");
     database.drop().await;
 }
 

@@ -39,6 +39,7 @@ fn entries() -> Vec<Entry> {
         kind: text(value, "kind").unwrap(),
         key: text(value, "key").unwrap(),
         operation: text(value, "operation").unwrap(),
+        previous: text(value, "previous"),
         capture: capture(value, "status"),
         content: content(value),
     })
