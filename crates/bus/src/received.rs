@@ -144,7 +144,7 @@ impl Received {
         match &self.duty {
             Duty::None => Ok(()),
             Duty::Alone { client, reply } => send(client, reply.clone(), AckKind::Ack).await,
-            Duty::InOrder { client, held } => match held.done(self.sequence) {
+            Duty::InOrder { client, held } => match held.done(self.sequence, self.published_at_ms) {
                 Some(reply) => send(client, reply, AckKind::Ack).await,
                 None => Ok(()),
             },
@@ -178,7 +178,7 @@ pub async fn ack_all(messages: Vec<Received>) -> anyhow::Result<()> {
             message.ack().await?;
             continue;
         };
-        let Some(reply) = held.done(message.sequence) else { continue };
+        let Some(reply) = held.done(message.sequence, message.published_at_ms) else { continue };
         match lanes.iter_mut().find(|(lane, ..)| Arc::ptr_eq(lane, &held)) {
             Some((.., last)) => *last = reply,
             None => lanes.push((held, client, reply)),

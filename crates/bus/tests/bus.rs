@@ -4,6 +4,8 @@
 
 #[path = "bus/dead_letters.rs"]
 mod dead_letters;
+#[path = "bus/lost_end.rs"]
+mod lost_end;
 #[path = "bus/tickets.rs"]
 mod tickets;
 

@@ -54,6 +54,8 @@ pub struct Link {
     pub position: Option<Position>,
     /// The newest stream sequence taken, by lane: a lane may overtake another, but within one the order is kept.
     pub sequences: [u64; 4],
+    /// When the bus stored the youngest message taken; `None` where an older release did not say.
+    pub taken_at: Option<Timestamp>,
     /// The newest item version that this record is known to show.
     pub agreed: Version,
     /// The commands that may still be on their way, oldest first, at most [`Link::SENT_MAX`]. One that was reported, or
@@ -104,6 +106,10 @@ impl Link {
     pub const SENT_MAX: usize = 16;
     /// How often one version's command goes out again because a write of ours did not take.
     pub const RESENT_MAX: u32 = 8;
+    /// A stream that lost its end with the power of its server gives those sequences once more. A message that is so much younger
+    /// than the youngest taken is no redelivery, whatever its sequence. Clocks of a cluster's servers differ by less, and a server is
+    /// away for longer.
+    pub const GIVEN_AGAIN_MS: i64 = 2_000;
 
     /// Notes that the record is known to show item version `version`, or is as close to it as it can be.
     ///
@@ -120,10 +126,24 @@ impl Link {
         }
     }
 
-    /// Notes that a message was taken.
-    pub(crate) fn take(&mut self, receipt: Receipt) {
+    /// Whether a message was taken before.
+    pub fn has_taken(&self, receipt: Receipt) -> bool {
+        let younger_ms = |taken_at: Timestamp| receipt.received_at.0.saturating_sub(taken_at.0);
+        let given_again = self.taken_at.is_some_and(|taken_at| younger_ms(taken_at) > Self::GIVEN_AGAIN_MS);
+        receipt.sequence <= self.sequences[receipt.lane as usize] && !given_again
+    }
+
+    /// Takes note of a message; `false` when it was taken before.
+    pub(crate) fn take(&mut self, receipt: Receipt) -> bool {
+        let fresh = !self.has_taken(receipt);
+        if fresh && receipt.sequence <= self.sequences[receipt.lane as usize] {
+            // What had this sequence or a higher one is lost.
+            self.sequences = self.sequences.map(|last| last.min(receipt.sequence.saturating_sub(1)));
+        }
         let last = &mut self.sequences[receipt.lane as usize];
         *last = receipt.sequence.max(*last);
+        self.taken_at = self.taken_at.max(Some(receipt.received_at));
+        fresh
     }
 
     /// Notes that the command of a version, and with it every older one, is done.
@@ -202,11 +222,7 @@ pub struct Group {
 impl Group {
     /// Takes note of a message about a record; `false` when it was taken before.
     pub fn take(&mut self, record: &RecordRef, receipt: Receipt) -> bool {
-        let Some(place) = self.index_of(record) else { return false };
-        let last = &mut self.links[place].sequences[receipt.lane as usize];
-        let fresh = receipt.sequence > *last;
-        *last = receipt.sequence.max(*last);
-        fresh
+        self.index_of(record).is_some_and(|place| self.links[place].take(receipt))
     }
 
     /// The place of a record's link.

@@ -124,6 +124,7 @@ fn new_link(observation: &Observation, receipt: Receipt) -> Link {
         native: observation.native.clone(),
         position: observation.position,
         sequences,
+        taken_at: Some(receipt.received_at),
         agreed: Version(1),
         sent: vec![],
         shown: None,

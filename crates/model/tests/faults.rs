@@ -1,7 +1,7 @@
 //! The faults of the earlier implementations that belong to the model, each as the fact that replaces it; and the rules
 //! by example.
 
-use model::{Intent, Origin, RowKind, Step, Strategy, System, Verdict, Version};
+use model::{Intent, Lane, Origin, Receipt, RowKind, Step, Strategy, System, Timestamp, Verdict, Version, resolve};
 
 use crate::scene::{Scene, policy, seen, status};
 
@@ -312,4 +312,22 @@ fn a_replayed_status_without_a_position_keeps_its_first_place() {
     let late = replayed(since, &policy);
     assert_eq!((late.verdict, late.group.item.status.as_str()), (Verdict::Stale, "done"));
     assert_eq!(late.rows[0].kind, RowKind::Stale, "it is in the history");
+}
+
+#[test]
+fn a_sequence_that_a_stream_gives_once_more_is_news_and_not_a_redelivery() {
+    let mut scene = three();
+    let came = |sequence, at| Receipt::new(Lane::High, sequence, Timestamp(at));
+    let mut take = |native: &str, position, receipt| {
+        let seen = seen(ISSUE, native, position, Origin::Other, 10);
+        let resolved = resolve(scene.group.clone(), &seen, receipt, &scene.policy);
+        scene.group = resolved.group;
+        resolved.verdict
+    };
+    assert_eq!(take("In Progress", 10, came(90, 50_000)), Verdict::FastForward);
+    assert_eq!(take("Todo", 11, came(80, 52_000)), Verdict::Redelivered, "clocks differ by as much");
+    // The server lost what had the sequences from 61 on, and was away for a while.
+    assert_eq!(take("In Review", 12, came(61, 60_000)), Verdict::FastForward);
+    assert_eq!(take("In Review", 12, came(61, 60_000)), Verdict::Redelivered, "it counts from there");
+    assert_eq!(take("Done", 13, came(62, 60_001)), Verdict::FastForward);
 }

@@ -98,6 +98,7 @@ impl FromRow<'_, PgRow> for LinkColumns {
             native: named::<Native>(row, "native")?,
             position: row.try_get::<Option<i64>, _>("position")?.map(|position| Position(unsigned(position))),
             sequences,
+            taken_at: row.try_get::<Option<OffsetDateTime>, _>("taken_at")?.map(timestamp),
             agreed: Version(unsigned(row.try_get("agreed")?)),
             sent: json(row, "sent")?,
             shown: named_if::<Status>(row, "shown")?,

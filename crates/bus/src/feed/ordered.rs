@@ -57,8 +57,9 @@ pub(super) async fn replace(
     {
         return Err(OpenError::TakenOver(name));
     }
-    // An acknowledgement of ours may not have arrived, and one that did may be unknown to us.
-    let floor = newest.map_or(0, |newest| newest.floor).max(mine.map_or(0, |mine| mine.floor));
+    // What the server knows counts: an acknowledgement of ours may not have arrived, and what comes again because of that is known to
+    // be a copy; and the server may have lost the end of the stream, and what it was told of it.
+    let floor = newest.or(mine).map_or(0, |known| known.floor);
     // A consumer may have been made to begin after the end of a stream that had just been made anew: it would wait for ever.
     let floor = if floor > about.last { 0 } else { floor };
     let number = newest.map_or(0, |newest| newest.number).max(mine.map_or(0, |mine| mine.number)) + 1;

@@ -207,7 +207,7 @@ impl Reader {
                 *last = sequence;
                 Duty::None
             }
-            Kind::Ordered { held, .. } => match held.offer(sequence, reply) {
+            Kind::Ordered { held, .. } => match held.offer(sequence, message.published_at_ms, reply) {
                 Offer::New => Duty::InOrder { client, held: Arc::clone(held) },
                 Offer::Copy(None) => return None,
                 Offer::Copy(Some(reply)) => {

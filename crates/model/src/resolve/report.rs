@@ -37,7 +37,7 @@ pub const OLDER_COMMAND: &str = "older_command";
 pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Policy) -> Resolved {
     let Some(place) = group.index_of(&report.record) else { return Resolved::invalid(group) };
     let observation = as_observation(report);
-    let news = receipt.sequence > group.links[place].sequences[receipt.lane as usize];
+    let news = !group.links[place].has_taken(receipt);
     if report.outcome == DeliveryOutcome::Overtaken {
         if news {
             group.links[place].take(receipt);

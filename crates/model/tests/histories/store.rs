@@ -61,9 +61,7 @@ impl Store {
     }
 
     fn tie(&mut self, group: Group, observation: &Observation, receipt: Receipt, policy: &Policy) -> Outcome {
-        let taken = group
-            .link(&observation.record)
-            .is_some_and(|link| link.sequences[receipt.lane as usize] >= receipt.sequence);
+        let taken = group.link(&observation.record).is_some_and(|link| link.has_taken(receipt));
         if taken {
             let commands = commands_due(&group, policy);
             return Outcome { item: Some(group.item.id), verdict: Verdict::Redelivered, rows: vec![], commands };
