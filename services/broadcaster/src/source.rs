@@ -23,7 +23,8 @@ pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
     let live = telemetry::KINDS.iter().filter(|kind| **kind != METRIC && **kind != "system_alert");
     let live = live.map(|kind| format!("lockstep.live.{kind}.*")).collect();
     let feeds = [
-        (Feed::Changes, Stream::Changes, vec!["lockstep.change.>".to_owned()]),
+        // The whole stream: a filter, even one that lets all through, makes the server look for the next message of each.
+        (Feed::Changes, Stream::Changes, vec![]),
         (Feed::Deliveries, Stream::Observations, vec!["lockstep.delivery.>".to_owned()]),
         (Feed::Alerts, Stream::Alerts, vec!["lockstep.alert.>".to_owned()]),
         (Feed::Live, Stream::Live, live),

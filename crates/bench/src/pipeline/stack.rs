@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bus::Bus;
 use bus::topology::STREAMS;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use model::Policy;
 use runtime::Process;
 use store::Store;
@@ -80,6 +80,9 @@ impl Stack {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+/// How many changes are noted at once.
+const AT_ONCE: usize = 100;
+
 /// Reads until the snapshot is whole.
 async fn snapshot(socket: &mut Socket) -> Result<()> {
     while let Some(message) = socket.next().await {
@@ -95,18 +98,29 @@ async fn snapshot(socket: &mut Socket) -> Result<()> {
 }
 
 async fn watch(mut socket: Socket, seen: Seen, shutdown: CancellationToken) -> Result<()> {
-    while let Some(message) = socket.next().await {
-        match message {
-            Ok(Message::Text(text)) => {
-                if let Some(cause) = cause(&text) {
-                    seen.note(&[cause]);
-                }
+    let mut causes = Vec::new();
+    while let Some(mut message) = socket.next().await {
+        // What is there at once was seen at once, as the minimal loop notes its batches.
+        loop {
+            match message {
+                Ok(Message::Text(text)) => causes.extend(cause(&text)),
+                Ok(Message::Close(_)) if shutdown.is_cancelled() => return Ok(()),
+                Ok(Message::Close(frame)) => bail!("the broadcaster closes the connection: {frame:?}"),
+                Ok(_) => {}
+                Err(error) => bail!("the connection broke: {error}"),
             }
-            Ok(Message::Close(_)) if shutdown.is_cancelled() => return Ok(()),
-            Ok(Message::Close(frame)) => bail!("the broadcaster closes the connection: {frame:?}"),
-            Ok(_) => {}
-            Err(error) => bail!("the connection broke: {error}"),
+            match socket.next().now_or_never() {
+                Some(Some(next)) if causes.len() < AT_ONCE => message = next,
+                Some(Some(next)) => {
+                    seen.note(&causes);
+                    causes.clear();
+                    message = next;
+                }
+                Some(None) | None => break,
+            }
         }
+        seen.note(&causes);
+        causes.clear();
     }
     Ok(())
 }

@@ -68,6 +68,8 @@ fn settings(durability: Durability) -> &'static [&'static str] {
             "max_connections=200",
             "shared_buffers=256MB",
             "max_wal_size=4GB",
+            // Log files that are kept for use again need not be made while somebody waits.
+            "min_wal_size=1GB",
             "checkpoint_timeout=15min",
         ],
     }
