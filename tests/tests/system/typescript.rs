@@ -161,6 +161,45 @@ async fn a_typescript_client_goes_on_after_its_broadcaster_was_killed() -> anyho
     .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typescript_client_shows_the_next_token_before_the_last_one_expires() -> anyhow::Result<()> {
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+    with_world(Settings { pieces: 1, ..Settings::default() }, async |world| {
+        let address = free_address()?.to_string();
+        let mut command = world.lockstep.command(&["serve", "broadcaster", "--listen", &address]);
+        let secrets = json!([SECRET]).to_string();
+        command
+            .env("LOCKSTEP__BROADCASTER__AUTH__JWT__HS256_SECRETS", secrets)
+            .env("LOCKSTEP__BROADCASTER__AUTH__JWT__LEEWAY_S", "0")
+            .env("LOCKSTEP__BROADCASTER__EXPIRY_WARNING_MS", "2500")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut broadcaster = command.spawn()?;
+        let url = format!("http://{address}");
+        for (show, status) in [("message", "todo"), ("ticket", "done")] {
+            let environment = [
+                ("LOCKSTEP_URL", url.as_str()),
+                ("LOCKSTEP_JWT_SECRET", SECRET),
+                ("LOCKSTEP_JWT_S", "4"),
+                ("LOCKSTEP_SHOW", show),
+            ];
+            let Some(mut client) = Script::start("bridge.mjs", &environment)? else { return Ok(()) };
+            let room = json!({"do": "subscribe", "rooms": ["record:ci/build/1"], "options": {"snapshot": false}});
+            client.told(room).await?;
+            client.says("done").await?;
+            // One is good for 3 to 4 s, and the next is asked for 2.5 s before its end: when the eighth is, some have expired.
+            client.until("tokens", |tokens| tokens.as_u64() >= Some(8)).await?;
+            world.face.publish(&[("ci/build/1".to_owned(), status.to_owned())]).await?;
+            let change = client.says("message").await?;
+            ensure!(change["type"] == "status_changed", "{change}");
+            client.told(json!({"do": "connection"})).await?;
+            ensure!(client.says("opened").await? == 1, "one connection outlives its tokens");
+        }
+        Ok(broadcaster.kill().await?)
+    })
+    .await
+}
+
 /// What became of the records of a propagated status, by system.
 fn outcomes(status: &Value) -> Vec<(String, String)> {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();

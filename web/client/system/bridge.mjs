@@ -1,15 +1,32 @@
 // The client in Node, driven by lines of JSON on its standard input, saying what it hears in lines of JSON on its standard
 // output: so that a test in another language can let it meet a real Lockstep.
 //
-// LOCKSTEP_URL is the address. It ends when its input does.
+// LOCKSTEP_URL is the address. With LOCKSTEP_JWT_SECRET it shows tokens of its own making, each good for LOCKSTEP_JWT_S seconds, and
+// LOCKSTEP_SHOW says how. It ends when its input does.
 
+import { createHmac } from "node:crypto";
 import { createInterface } from "node:readline";
 import { WebSocket } from "ws";
 import { Lockstep, StepTracker, createMonitoringClient } from "@lockstep/client";
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-const lockstep = new Lockstep({ url: process.env.LOCKSTEP_URL, key: process.env.LOCKSTEP_KEY, webSocket: WebSocket, firstMs: 50, maxMs: 1_000 });
-lockstep.on("state", (state) => say({ state }));
+const { LOCKSTEP_URL: url, LOCKSTEP_KEY: key, LOCKSTEP_JWT_SECRET: secret, LOCKSTEP_JWT_S: seconds, LOCKSTEP_SHOW: show } = process.env;
+
+let tokens = 0;
+const getToken = () => {
+  say({ tokens: ++tokens });
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const claims = { sub: "bridge", rooms: ["*"], publish: ["ci/build/*"], exp: Math.floor(Date.now() / 1_000) + Number(seconds) };
+  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+};
+
+const lockstep = new Lockstep({ url, key, show, getToken: secret && getToken, webSocket: WebSocket, firstMs: 50, maxMs: 1_000 });
+let opened = 0;
+lockstep.on("state", (state) => {
+  opened += state.state === "open" ? 1 : 0;
+  say({ state });
+});
 lockstep.on("error", ({ code, message }) => say({ error: { code, message } }));
 
 const commands = {
@@ -35,6 +52,9 @@ const commands = {
     const monitoring = createMonitoringClient(lockstep);
     monitoring.on("alert", (alert) => say({ alert }));
     await monitoring.subscription.ready;
+  },
+  async connection() {
+    say({ opened });
   },
   async acknowledge({ alert }) {
     await lockstep.acknowledge(alert);
