@@ -101,10 +101,20 @@ impl Log {
     }
 }
 
+/// With as much room for those that wait as our own servers have.
+fn listener(address: SocketAddr) -> Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(16_384)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
 impl Server {
     fn new(clients: SocketAddr, sources: SocketAddr, joined: bool) -> Result<Self> {
         let poll = Poll::new()?;
-        let (mut clients, mut sources) = (TcpListener::bind(clients)?, TcpListener::bind(sources)?);
+        let (mut clients, mut sources) = (listener(clients)?, listener(sources)?);
         poll.registry().register(&mut clients, CLIENTS, Interest::READABLE)?;
         poll.registry().register(&mut sources, SOURCES, Interest::READABLE)?;
         Ok(Self { poll, clients, sources, source: None, connected: Vec::new(), log: Log::default(), joined })
@@ -132,7 +142,8 @@ impl Server {
     fn accept(&mut self) -> Result<()> {
         while let Ok((mut stream, _)) = self.clients.accept() {
             stream.set_nodelay(true)?;
-            let free = self.connected.iter().rposition(Option::is_none).filter(|_| self.connected.len() > 20_000);
+            let many = self.connected.len() > 20_000;
+            let free = many.then(|| self.connected.iter().rposition(Option::is_none)).flatten();
             let at = free.unwrap_or(self.connected.len());
             self.poll.registry().register(&mut stream, Token(at), Interest::READABLE | Interest::WRITABLE)?;
             let client = Some(Client { stream, upgraded: false, blocked: false, next: (0, 0) });

@@ -15,7 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -32,6 +32,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 const BUFFER: usize = 64 * 1024;
 /// How many connections one listener holds.
 const CONNECTIONS: usize = 16_384;
+/// How many connections may wait until they are taken, if the system allows as many (`net.core.somaxconn`). When thousands come
+/// back at once, whoever finds no room asks again only after a second.
+const WAITING: u32 = 16_384;
 /// How many requests one connection of HTTP/2 may have open at once.
 const STREAMS: u32 = 100;
 /// The pause after the system had no file for another connection.
@@ -59,7 +62,14 @@ impl Process {
 }
 
 pub(super) async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
+    listener(listen).with_context(|| format!("cannot listen on {listen}"))
+}
+
+fn listener(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(WAITING)
 }
 
 pub(super) fn with_admin(process: &Process, router: Router) -> anyhow::Result<Router> {
