@@ -40,7 +40,7 @@ pub struct Record {
     /// What it should show, where a mapping says so.
     #[serde(default)]
     pub want: Option<String>,
-    /// `in_step`, or why not: `pending`, `as_close`, `read_only`, `held`, `unmapped`, `failed`.
+    /// `in_step`, or why not: `pending`, `as_close`, `read_only`, `held`, `unmapped`, `deleted`, `failed`.
     pub step: String,
     /// Where people find it.
     #[serde(default)]

@@ -169,7 +169,7 @@ impl Propagation {
             record.outcome = match shown.step.as_str() {
                 "in_step" if self.before.get(&shown.record) == Some(&shown.native) => Outcome::Unchanged,
                 "in_step" => Outcome::Applied,
-                "as_close" | "read_only" | "unmapped" => Outcome::NotTold,
+                "as_close" | "read_only" | "unmapped" | "deleted" => Outcome::NotTold,
                 // Its delivery says whether it was refused; where none is heard, it failed all the same.
                 "failed" if last => Outcome::Failed,
                 _ => continue,

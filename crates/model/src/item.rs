@@ -204,6 +204,8 @@ pub enum Step {
     Held,
     /// It shows a status that no mapping knows.
     Unmapped,
+    /// Its system says that it was deleted: it says nothing, and is told nothing.
+    Deleted,
     /// The last command failed for good.
     Failed,
 }
@@ -243,5 +245,6 @@ crate::observation::codes!(Step {
     ReadOnly = "read_only",
     Held = "held",
     Unmapped = "unmapped",
+    Deleted = "deleted",
     Failed = "failed",
 });

@@ -34,7 +34,9 @@ impl Group {
         let link = &self.links[index];
         let Some(lifecycle) = policy.lifecycles.get(&self.item.lifecycle) else { return Step::Unmapped };
         let Some(lens) = policy.lens_of(link, lifecycle) else { return Step::Unmapped };
-        if link.unmapped {
+        if link.native.is_deleted() {
+            Step::Deleted
+        } else if link.unmapped {
             Step::Unmapped
         } else if self.shows(index, &link.native, &lens, lifecycle) {
             Step::InStep

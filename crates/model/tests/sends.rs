@@ -116,10 +116,23 @@ fn what_waits_for_a_record_of_its_kind_counts_when_that_one_is_deleted() {
 }
 
 #[test]
+fn a_record_that_comes_back_is_taken_at_its_word_where_its_item_has_not_changed() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
+    scene.edit(TASK, "(deleted)", 10);
+    assert_eq!(scene.edit(TASK, "done", 11), Verdict::FastForward, "deleted and inserted anew");
+    assert_eq!(scene.commands(), [format!("{ISSUE} Done")]);
+    scene.carry_out_all(12);
+    scene.edit(TASK, "(deleted)", 20);
+    scene.edit(ISSUE, "In Review", 30);
+    assert_eq!(scene.edit(TASK, "done", 31), Verdict::Ignored, "what it shows may be what it showed long ago");
+    assert_eq!(scene.commands(), [format!("{TASK} in_review")]);
+}
+
+#[test]
 fn a_record_that_was_deleted_speaks_for_nothing_and_is_told_nothing_until_it_is_back() {
     let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
     assert_eq!(scene.echo(TASK, "(deleted)", 10), Verdict::Unmapped);
-    assert_eq!((scene.step_of(TASK), scene.status()), (Step::Unmapped, "todo"));
+    assert_eq!((scene.step_of(TASK), scene.status()), (Step::Deleted, "todo"));
     let row = scene.last.as_ref().unwrap().rows.last().unwrap();
     assert_eq!((row.kind, row.reason), (RowKind::Unmapped, Reason::Deleted));
     scene.edit(ISSUE, "Done", 20);

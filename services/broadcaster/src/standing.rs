@@ -89,7 +89,7 @@ fn shown(group: &Group, policy: &Policy) -> Value {
             "last_error": link.last_error,
         })
     });
-    let as_told = |step: &Step| matches!(step, Step::InStep | Step::AsClose | Step::ReadOnly);
+    let as_told = |step: &Step| matches!(step, Step::InStep | Step::AsClose | Step::ReadOnly | Step::Deleted);
     let item = &group.item;
     json!({
         "id": item.id,

@@ -93,6 +93,13 @@ pub fn entry(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
     seen.observation(table, Source::Stream, Timestamp(capture.at_ms))
 }
 
+/// That a row is gone though no trigger saw it go. It stands where it was last seen.
+pub fn gone(table: &Table, row: &Row, now: Timestamp) -> Result<Observation, Ignored> {
+    let capture = Capture { version: row.capture.version, at_ms: now.0, ..Capture::default() };
+    let entry = Entry { key: row.key.clone(), capture, ..Entry::default() };
+    deleted(table, &entry).map(|seen| Observation { source: Source::Sweep, origin: Origin::Unknown, ..seen })
+}
+
 /// That a row was deleted. Its content went with it.
 fn deleted(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
     let record = RecordRef::new(system(), table.kind.clone(), &entry.key).map_err(|_| "unusable_key")?;
@@ -157,9 +164,15 @@ impl Seen<'_> {
 /// A status as a native. Text that is none (empty, too long, with control characters) is shown in quotes, with escapes, cut: so the
 /// record shows what no mapping knows, and not for ever what it showed before. So is NULL.
 pub fn native(status: Option<&str>) -> Native {
-    let status = status.unwrap_or("(null)");
-    Native::new(status).unwrap_or_else(|_| Native::new(quoted(status)).unwrap_or_else(|_| Native::none()))
+    let Some(status) = status else { return Native::new(NULL).unwrap_or_else(|_| Native::none()) };
+    // A row that says so itself is none of both.
+    let taken = [NULL, Native::deleted().as_str()].contains(&status);
+    let shown = if taken { Native::new(quoted(status)) } else { Native::new(status) };
+    shown.unwrap_or_else(|_| Native::new(quoted(status)).unwrap_or_else(|_| Native::none()))
 }
+
+/// What NULL is shown as.
+const NULL: &str = "(null)";
 
 /// At most 112 bytes.
 fn quoted(text: &str) -> String {

@@ -37,8 +37,8 @@ pub(crate) fn fingerprint(schema: &Name, table: &Table) -> String {
 }
 
 /// The names of a table's triggers.
-pub(crate) fn trigger_names(table: &Table) -> [String; 3] {
-    ["insert", "update", "delete"].map(|event| format!("lockstep_{}_{event}", table.kind))
+pub(crate) fn trigger_names(table: &Table) -> [String; 4] {
+    ["insert", "update", "delete", "truncate"].map(|event| format!("lockstep_{}_{event}", table.kind))
 }
 
 fn outbox(schema: &Name) -> String {
@@ -89,8 +89,10 @@ CREATE TABLE IF NOT EXISTS {schema}.captures (
     fingerprint text NOT NULL,
     at timestamptz NOT NULL DEFAULT now()
 );
--- Where rows stand that no trigger has seen, and whose doing it is that they do.
-ALTER TABLE {schema}.captures ADD COLUMN IF NOT EXISTS began bigint, ADD COLUMN IF NOT EXISTS origin text;
+-- Where rows stand that no trigger has seen, and whose doing it is that they do; and what the last sweep left here, and the one before:
+-- an old copy has what an older one left.
+ALTER TABLE {schema}.captures ADD COLUMN IF NOT EXISTS began bigint, ADD COLUMN IF NOT EXISTS origin text,
+    ADD COLUMN IF NOT EXISTS sweep text, ADD COLUMN IF NOT EXISTS sweep_before text;
 
 CREATE OR REPLACE FUNCTION {schema}.note(the_kind text, the_key text, what text, before text, after text, title text, mentions text)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {QUOTES}
@@ -156,9 +158,16 @@ fn triggers(schema: &Name, table: &Table) -> String {
         "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {QUOTES}
 DECLARE
-    past jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
-    seen jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    past jsonb;
+    seen jsonb;
 BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM {note}({kind}, t.{key_column}::text, 'delete', t.{status_column}::text, NULL, NULL, NULL)
+        FROM {table} t WHERE t.{key_column} IS NOT NULL;
+        RETURN NULL;
+    END IF;
+    past := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    seen := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
     IF past ->> {key} IS NOT NULL AND seen ->> {key} IS DISTINCT FROM past ->> {key} THEN
         PERFORM {note}({kind}, past ->> {key}, 'delete', past ->> {status}, NULL, NULL, NULL);
         past := NULL;
@@ -172,6 +181,9 @@ END
 {QUOTES};
 ",
         note = format_args!("{}.note", schema.quoted()),
+        table = table.table.quoted(),
+        key_column = table.key.quoted(),
+        status_column = table.status.quoted(),
         kind = literal(table.kind.as_str()),
         title = table.title.as_ref().map_or("NULL".into(), field),
         mentions = mentions.join(", "),
@@ -196,6 +208,13 @@ CREATE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW WHEN ({conditi
 "
         );
     }
+    let _ = write!(
+        sql,
+        "DROP TRIGGER IF EXISTS \"{trigger}\" ON {name};
+CREATE TRIGGER \"{trigger}\" BEFORE TRUNCATE ON {name} FOR EACH STATEMENT EXECUTE FUNCTION {function}();
+",
+        trigger = trigger_names(table)[3]
+    );
     sql
 }
 

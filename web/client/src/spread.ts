@@ -156,6 +156,7 @@ function shown(record: ItemRecord): Verdict {
       return { outcome: "unchanged", reason: "" };
     case "as_close":
     case "read_only":
+    case "deleted":
       return { outcome: "unchanged", reason: record.step };
     case "failed":
       return { outcome: "failed", reason: record.last_error ?? "" };

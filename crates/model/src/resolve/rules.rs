@@ -153,7 +153,9 @@ pub(super) fn unmapped(turn: &mut Turn) -> Option<Verdict> {
     let link = &mut turn.group.links[turn.index];
     if known {
         link.unmapped = false;
-        return link.native.is_deleted().then(|| turn.bring_back());
+        // Where the item is as it was when the record was deleted, what it shows now is what somebody made of it.
+        let moved_on = link.agreed != turn.group.item.version;
+        return (link.native.is_deleted() && moved_on).then(|| turn.bring_back());
     }
     let news = link.native != *native;
     link.show(native, position);

@@ -40,6 +40,9 @@ struct Place {
     #[serde(default)]
     looked: Option<Looked>,
     after: Option<String>,
+    /// All rows were compared, and those are looked for that are gone.
+    #[serde(default)]
+    gone: bool,
     done: Cursor,
 }
 
@@ -66,7 +69,11 @@ impl Client {
             }
             let is_last = page.len() < usize::try_from(self.config.batch).unwrap_or(usize::MAX);
             for row in &page {
-                match decode::row(table, row, Source::Sweep, self.now()) {
+                let seen = match place.gone {
+                    true => decode::gone(table, row, self.now()),
+                    false => decode::row(table, row, Source::Sweep, self.now()),
+                };
+                match seen {
                     Ok(seen) => observations.push(seen),
                     // It was deleted, or has no status yet.
                     Err("no_status") => {}
@@ -75,6 +82,10 @@ impl Client {
             }
             if let (Some(last), false) = (page.last(), is_last) {
                 (place.after, place.looked) = (Some(last.key.clone()), Some(looked));
+                return Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None });
+            }
+            if place.full && !place.gone {
+                (place.after, place.gone, place.looked) = (None, true, Some(looked));
                 return Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None });
             }
             let mark = place.done.entry(table.kind.to_string()).or_default();
@@ -124,7 +135,15 @@ impl Client {
         let mark =
             self.config.tables.get(table).and_then(|table| done.get(table.kind.as_str())).cloned().unwrap_or_default();
         let full_ms = i64::try_from(self.config.full_sweep_s).unwrap_or(i64::MAX).saturating_mul(1_000);
-        Place { table, started, full: started.saturating_sub(mark.full) >= full_ms, looked: None, after: None, done }
+        Place {
+            table,
+            started,
+            full: started.saturating_sub(mark.full) >= full_ms,
+            looked: None,
+            after: None,
+            gone: false,
+            done,
+        }
     }
 
     async fn page(
@@ -136,6 +155,7 @@ impl Client {
         let (kind, batch) = (table.kind.as_str(), i64::from(self.config.batch));
         let query = |text: &str| sqlx::query(AssertSqlSafe(text.to_owned())).bind(kind.to_owned()).bind(batch);
         let query = match (&place.after, place.full) {
+            (after, _) if place.gone => query(&statements.gone).bind(after.clone().unwrap_or_default()),
             (None, true) => query(&statements.first),
             (Some(after), true) => query(&statements.after).bind(after.clone()),
             (after, false) => {

@@ -335,17 +335,26 @@ async fn rows_of_an_old_copy_stand_above_what_was_known_and_are_nobodys_edit() {
     client.statements(&client.config.tables[0]).await.unwrap();
     database.run("UPDATE tasks SET status = 'in_progress' WHERE id IN (1, 4)").await;
     drain(&client).await;
-    database.run("CREATE TABLE copy AS TABLE tasks; CREATE TABLE copied AS TABLE lockstep_outbox.versions").await;
+    let (_, cursor) = sweep(&client, None).await;
+    let (_, mut cursor) = sweep(&client, Some(cursor)).await;
+    database
+        .run(
+            "CREATE TABLE copy AS TABLE tasks; CREATE TABLE versions AS TABLE lockstep_outbox.versions; \
+             CREATE TABLE captures AS TABLE lockstep_outbox.captures",
+        )
+        .await;
     database.run("UPDATE tasks SET status = 'done' WHERE id IN (1, 2)").await;
     let known: Vec<_> = drain(&client).await.iter().map(|seen| seen.position).collect();
-    let (_, cursor) = sweep(&client, None).await;
-    // What a restore leaves: the rows, the versions and the count of entries as they were; an hour old.
+    for _ in 0..2 {
+        cursor = sweep(&client, Some(cursor)).await.1;
+    }
+    // What a restore leaves: the rows and the outbox as they were, an hour old. As many entries as were lost follow before anybody looks.
     database
         .run(
             "SET session_replication_role = replica; UPDATE tasks t SET status = c.status FROM copy c WHERE c.id = t.id; \
-             TRUNCATE lockstep_outbox.versions; INSERT INTO lockstep_outbox.versions TABLE copied; \
-             UPDATE lockstep_outbox.versions SET at = at - interval '1 hour'; \
-             SELECT setval(pg_get_serial_sequence('lockstep_outbox.entries', 'id'), 2); RESET session_replication_role",
+             TRUNCATE lockstep_outbox.versions, lockstep_outbox.captures; INSERT INTO lockstep_outbox.versions TABLE versions; \
+             INSERT INTO lockstep_outbox.captures TABLE captures; \
+             UPDATE lockstep_outbox.versions SET at = at - interval '1 hour'; RESET session_replication_role",
         )
         .await;
     database.run("UPDATE tasks SET status = 'blocked' WHERE id = 4").await;
@@ -357,6 +366,29 @@ async fn rows_of_an_old_copy_stand_above_what_was_known_and_are_nobodys_edit() {
     assert_eq!(seen[3], Observation { source: Source::Sweep, ..edit }, "an edit that was made since is one");
     let again = sweep(&client, Some(cursor)).await.0;
     assert!(again.iter().all(|again| seen.contains(again)), "once is enough: {again:?}");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn rows_that_go_all_at_once_or_past_the_triggers_are_told_to_be_gone() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("INSERT INTO tasks (id) VALUES (1)").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("INSERT INTO tasks (id) VALUES (2), (3)").await;
+    let first = drain(&client).await;
+    database
+        .run("SET session_replication_role = replica; DELETE FROM tasks WHERE id = 2; RESET session_replication_role")
+        .await;
+    let (seen, cursor) = sweep(&client, None).await;
+    assert_eq!(natives(&seen), ["todo", "todo", "(deleted)"]);
+    assert_eq!((seen[2].record.id(), seen[2].position), ("2", first[0].position));
+    assert_eq!(sweep(&client, Some(cursor)).await.0.len(), 1, "it is looked for when all rows are compared");
+    database.run("TRUNCATE tasks").await;
+    let gone = drain(&client).await;
+    let mut ids: Vec<_> = gone.iter().map(|seen| (seen.record.id(), seen.native.as_str())).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [("1", "(deleted)"), ("3", "(deleted)")]);
     database.drop().await;
 }
 

@@ -91,6 +91,7 @@ fn a_status_that_is_none_is_shown_in_quotes() {
     };
     assert_eq!(shown("done"), "done");
     assert_eq!(shown(" done "), " done ", "a word of its own");
+    assert_eq!([shown("(deleted)"), shown("(null)")], ["\"(deleted)\"", "\"(null)\""], "it is there, and has a status");
     assert_eq!([shown(""), shown("  "), shown("a\u{7}b\n")], ["\"\"", "\"  \"", "\"a\\u{7}b\\n\""]);
     let long = shown(&"é".repeat(200));
     assert!(long.len() <= 128 && long.ends_with("é…\" and 161 more"), "{long}");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn item(group: &Group, policy: &Policy) -> Value {
     let item = &group.item;
     let records: Vec<Value> = (0..group.links.len()).map(|place| record(group, place, policy)).collect();
-    let settled = [Step::InStep, Step::AsClose, Step::ReadOnly];
+    let settled = [Step::InStep, Step::AsClose, Step::ReadOnly, Step::Deleted];
     let in_step = (0..group.links.len()).all(|place| settled.contains(&group.step(place, policy)));
     json!({
         "id": item.id,
