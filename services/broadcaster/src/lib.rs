@@ -105,7 +105,7 @@ async fn start(
     source::start(&shared).await?;
     Hub::start(&shared, orders)?;
     process.spawn("drain", drain(Arc::clone(&shared)));
-    process.serve(listen, router(shared)).await
+    process.serve(listen, router(shared))
 }
 
 /// A client is let go every so often at the least, when fewer are here than the time allows.

@@ -51,7 +51,7 @@ struct Shared {
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Starts the service; returns when it listens. It goes on until the process's shutdown.
-pub async fn run(config: Config, process: Process, bus: Bus, policy: Arc<Policy>) -> anyhow::Result<()> {
+pub fn run(config: Config, process: &Process, bus: Bus, policy: Arc<Policy>) -> anyhow::Result<()> {
     let process = process.of("ingest");
     config.check(process.gateway())?;
     let listen = config.listen;
@@ -64,7 +64,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, policy: Arc<Policy>
         bus,
         policy,
     }));
-    process.serve(listen, router(ingest)).await?;
+    process.serve(listen, router(ingest))?;
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
             let running = Running::connect(&settings, &process, policy).await?;
             match connector {
                 Some(listed) => {
-                    process.serve(settings.admin.listen, Router::new()).await?;
+                    process.serve(settings.admin.listen, Router::new())?;
                     running.connector(listed).await
                 }
                 None => running.service(service).await,
@@ -95,7 +95,7 @@ pub fn up(file: Option<&Path>, up: &Up) -> anyhow::Result<ExitCode> {
             for listed in wanted {
                 running.connector(listed).await?;
             }
-            process.start_gateway().await?;
+            process.start_gateway()?;
             if let Some(file) = &up.ready_file {
                 let addresses = process.addresses();
                 let addresses: Map<String, Value> =
@@ -152,7 +152,7 @@ impl<'a> Running<'a> {
         let name = service.name();
         let (process, bus) = (self.process.of(name), self.bus.clone());
         let started = match service {
-            Service::Ingest => ingest::run(self.settings.ingest.clone(), process, bus, Arc::clone(&self.policy)).await,
+            Service::Ingest => ingest::run(self.settings.ingest.clone(), &process, bus, Arc::clone(&self.policy)),
             Service::Resolver => {
                 let (config, store) = (self.settings.resolver.clone(), self.store().await?);
                 resolver::run(config, process, bus, store, Arc::clone(&self.policy)).await

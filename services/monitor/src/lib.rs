@@ -59,7 +59,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store) -> an
     }));
     monitor.watch().await?;
     let router = Router::new().route("/health", get(health)).route("/alerts", get(open_alerts)).with_state(monitor);
-    process.serve(listen, router).await?;
+    process.serve(listen, router)?;
     Ok(())
 }
 

@@ -369,7 +369,7 @@ fn is_said(observation: &Observation) -> bool {
 
 fn not_there(record: &RecordRef) -> Poison {
     let detail = format!(
-        "a connector sees the records {}/{}, and {record} is none of them: name one as `lockstep status` shows it",
+        "a connector sees the records {}/{}, and {record} is none of them: name one as `lockstep status --json` shows it",
         record.system, record.kind
     );
     Poison { reason: "unknown_record", detail }

@@ -66,7 +66,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     bus.keep_room(&process);
     resolve(config.batch, &process, &bus, &store, &policy).await?;
     let router = api::router(api::State { bus, store, policy, process: process.clone() }, Keys::new(&config.api_keys));
-    process.serve(config.listen, router).await?;
+    process.serve(config.listen, router)?;
     Ok(())
 }
 

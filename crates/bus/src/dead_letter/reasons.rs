@@ -115,7 +115,7 @@ pub const REASONS: &[Reason] = &[
     is(
         "unknown_record",
         "somebody speaks of a record that was never seen",
-        "name the record as its system does, and as `lockstep status` shows it; one that is new is seen by the next sweep (`lockstep sync`): then replay",
+        "name the record as its system does, and as `lockstep status --json` shows it; one that is new is seen by the next sweep (`lockstep sync`): then replay",
     ),
     is("unmapped_status", "strict mode: no mapping knows the status", "add it to the mapping, restart, replay"),
     is(

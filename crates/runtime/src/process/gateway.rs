@@ -42,12 +42,12 @@ impl Gateway {
 
 impl Process {
     /// Binds the gateway and serves there what every service has served so far. Does nothing where there is no gateway.
-    pub async fn start_gateway(&self) -> anyhow::Result<()> {
+    pub fn start_gateway(&self) -> anyhow::Result<()> {
         let Some(listen) = self.shared.gateway.listen else { return Ok(()) };
         let router = self.shared.gateway.router.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // The gateway speaks for the whole process.
         let whole = self.of(&self.shared.root);
-        let bound = listener::bind(listen).await?;
+        let bound = listener::bind(listen)?;
         let address = bound.local_addr().context("the gateway has no address")?;
         whole.state().addresses.insert("gateway".into(), address);
         let router = listener::with_admin(&whole, router)?;

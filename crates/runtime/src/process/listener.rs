@@ -44,14 +44,14 @@ impl Process {
     /// Serves a service's router on `listen` (port 0 takes a free one), and on the gateway where there is one. Adds
     /// `/livez`, `/readyz` and `/metrics`, tracing, a request id, and answers for panics and unknown paths: the router
     /// must not bring a fallback; `ConnectInfo<SocketAddr>` is there for its handlers. Returns the bound address; the serving ends with the shutdown.
-    pub async fn serve(&self, listen: SocketAddr, router: Router) -> anyhow::Result<SocketAddr> {
+    pub fn serve(&self, listen: SocketAddr, router: Router) -> anyhow::Result<SocketAddr> {
         let router = layers::around(self, router);
         self.shared.gateway.add(self.service(), router.clone())?;
         if self.shared.gateway.is_at(listen) {
             self.state().addresses.insert(self.service().to_owned(), listen);
             return Ok(listen);
         }
-        let listener = bind(listen).await?;
+        let listener = bind(listen)?;
         let address = listener.local_addr().context("a listener has no address")?;
         let router = with_admin(self, router)?;
         self.state().addresses.insert(self.service().to_owned(), address);
@@ -61,15 +61,14 @@ impl Process {
     }
 }
 
-pub(super) async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    listener(listen).with_context(|| format!("cannot listen on {listen}"))
-}
-
-fn listener(listen: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(listen)?;
-    socket.listen(WAITING)
+pub(super) fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = || {
+        let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        socket.listen(WAITING)
+    };
+    bound().with_context(|| format!("cannot listen on {listen}"))
 }
 
 pub(super) fn with_admin(process: &Process, router: Router) -> anyhow::Result<Router> {

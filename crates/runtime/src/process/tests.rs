@@ -19,7 +19,7 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
     let router = Router::new()
         .route("/hello/{name}", get(|| async { "hello" }))
         .route("/panic", get(|| async { panic!("on purpose") as &'static str }));
-    let address = process.serve(LOCAL.into(), router).await.unwrap();
+    let address = process.serve(LOCAL.into(), router).unwrap();
     assert_eq!(process.addresses()["ingest"], address);
     assert_eq!(ask(address, "/livez").await.0, 200);
     assert_eq!(ask(address, "/readyz").await.0, 200);
@@ -56,7 +56,7 @@ async fn a_connection_can_become_a_websocket_and_knows_its_peer() {
         })
     };
     let process = Process::new("broadcaster", None);
-    let address = process.serve(LOCAL.into(), Router::new().route("/ws", get(greet))).await.unwrap();
+    let address = process.serve(LOCAL.into(), Router::new().route("/ws", get(greet))).unwrap();
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "127.0.0.1");
 }
@@ -72,7 +72,7 @@ async fn a_request_that_was_begun_is_finished_before_the_end() {
         "done"
     };
     let process = Process::new("ingest", None);
-    let address = process.serve(LOCAL.into(), Router::new().route("/slow", get(slow))).await.unwrap();
+    let address = process.serve(LOCAL.into(), Router::new().route("/slow", get(slow))).unwrap();
     let asked = tokio::spawn(async move { ask(address, "/slow").await });
     begun.notified().await;
     process.shutdown().cancel();
@@ -84,12 +84,11 @@ async fn a_request_that_was_begun_is_finished_before_the_end() {
 #[tokio::test]
 async fn a_gateway_serves_the_routers_of_all_services_on_one_address() {
     let process = Process::new("lockstep", Some(LOCAL.into()));
-    let ingest =
-        process.of("ingest").serve(LOCAL.into(), Router::new().route("/a", get(|| async { "a" }))).await.unwrap();
-    process.of("resolver").serve(LOCAL.into(), Router::new().route("/b", get(|| async { "b" }))).await.unwrap();
-    let twice = process.of("monitor").serve(LOCAL.into(), Router::new().route("/a", get(|| async { "c" }))).await;
+    let ingest = process.of("ingest").serve(LOCAL.into(), Router::new().route("/a", get(|| async { "a" }))).unwrap();
+    process.of("resolver").serve(LOCAL.into(), Router::new().route("/b", get(|| async { "b" }))).unwrap();
+    let twice = process.of("monitor").serve(LOCAL.into(), Router::new().route("/a", get(|| async { "c" })));
     assert!(format!("{:#}", twice.unwrap_err()).starts_with("monitor cannot share the gateway"));
-    process.start_gateway().await.unwrap();
+    process.start_gateway().unwrap();
     let gateway = process.addresses()["gateway"];
     assert_eq!(ask(gateway, "/a").await.1, "a");
     assert_eq!(ask(gateway, "/b").await.1, "b");
@@ -106,8 +105,8 @@ async fn a_service_at_the_gateways_address_is_not_bound_twice() {
     let free = std::net::TcpListener::bind(SocketAddr::from(LOCAL)).unwrap().local_addr().unwrap();
     let process = Process::new("lockstep", Some(free));
     let router = Router::new().route("/a", get(|| async { "a" }));
-    assert_eq!(process.of("ingest").serve(free, router).await.unwrap(), free);
-    process.start_gateway().await.unwrap();
+    assert_eq!(process.of("ingest").serve(free, router).unwrap(), free);
+    process.start_gateway().unwrap();
     assert_eq!(ask(free, "/a").await.1, "a");
 }
 

@@ -102,7 +102,9 @@ impl Client {
         match leave.execute(self.pool()).await {
             // An installation of an older release has no room for it.
             Err(error) if failure::is_about_shape(&error) => outbox.sweep.clear(),
-            left => drop(self.settle("outbox", left)?),
+            left => {
+                self.settle("outbox", left)?;
+            }
         }
         let raise = (since == Since::BroughtBack).then_some(now_ms - ON_ITS_WAY_MS);
         Ok(Looked { outbox, full: since != Since::Went, raise })

@@ -69,9 +69,10 @@ impl Client {
             }
             let is_last = page.len() < usize::try_from(self.config.batch).unwrap_or(usize::MAX);
             for row in &page {
-                let seen = match place.gone {
-                    true => decode::gone(table, row, self.now()),
-                    false => decode::row(table, row, Source::Sweep, self.now()),
+                let seen = if place.gone {
+                    decode::gone(table, row, self.now())
+                } else {
+                    decode::row(table, row, Source::Sweep, self.now())
                 };
                 match seen {
                     Ok(seen) => observations.push(seen),

@@ -43,7 +43,7 @@ impl World {
         let lifecycles = model::Lifecycles::built_in().unwrap();
         let work = model::LifecycleName::new("work").unwrap();
         let policy = model::Policy::new(lifecycles, model::Mappings::default(), work);
-        ingest::run(config, process.clone(), bus, policy.into()).await.unwrap();
+        ingest::run(config, &process, bus, policy.into()).unwrap();
         let address = process.addresses()["ingest"];
         Self { server, process, address, client: reqwest::Client::new() }
     }

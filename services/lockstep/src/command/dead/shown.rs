@@ -56,7 +56,12 @@ pub fn whole(letter: &Letter) -> String {
         format!("  detail      {}", letter.detail),
         format!("  to do       {to_do}"),
         format!("  about       {}", about(letter)),
-        format!("  given up by {}, after {} tries", letter.service, letter.attempts),
+        format!(
+            "  given up by {}, after {} {}",
+            letter.service,
+            letter.attempts,
+            if letter.attempts == 1 { "try" } else { "tries" }
+        ),
         format!("  first seen  {}", moment(letter.first_at_ms)),
         format!("  given up    {}", moment(letter.last_at_ms)),
         format!("  subject     {} at {}", letter.subject, letter.original_sequence),
