@@ -52,18 +52,7 @@ async fn ten_thousand_who_are_told_nothing_stay_and_answer() {
     let connected = began.elapsed();
     let each = memory().saturating_sub(before) / count as u64;
     println!("{count} connections in {connected:?}, {each} KB each with both ends");
-    let alive = clients.into_iter().map(async |mut client| {
-        // It is asked for a sign of life in its time, and gives it.
-        let payload = loop {
-            let asked = client.frame().await.expect("the connection holds");
-            if asked.first == PING {
-                break asked.payload;
-            }
-        };
-        client.send(&frame(PONG, payload)).await;
-        client
-    });
-    let mut clients = join_all(alive).await;
+    let mut clients = join_all(clients.into_iter().map(gives_a_sign_of_life)).await;
     for client in &mut clients {
         client.send(&frame(TEXT, asked("here"))).await;
     }
@@ -155,4 +144,16 @@ async fn all_in_order(mut client: Client, together: Arc<Barrier>) {
             together.wait().await;
         }
     }
+}
+
+/// Waits until it is asked for it.
+async fn gives_a_sign_of_life(mut client: Client) -> Client {
+    let payload = loop {
+        let asked = client.frame().await.expect("the connection holds");
+        if asked.first == PING {
+            break asked.payload;
+        }
+    };
+    client.send(&frame(PONG, payload)).await;
+    client
 }
