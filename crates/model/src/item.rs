@@ -128,16 +128,20 @@ impl Link {
 
     /// Whether a message was taken before.
     pub fn has_taken(&self, receipt: Receipt) -> bool {
+        receipt.sequence <= self.sequences[receipt.lane as usize] && !self.is_given_again(receipt)
+    }
+
+    /// Whether what was taken under this sequence, or a higher one of any lane, is lost.
+    fn is_given_again(&self, receipt: Receipt) -> bool {
         let younger_ms = |taken_at: Timestamp| receipt.received_at.0.saturating_sub(taken_at.0);
-        let given_again = self.taken_at.is_some_and(|taken_at| younger_ms(taken_at) > Self::GIVEN_AGAIN_MS);
-        receipt.sequence <= self.sequences[receipt.lane as usize] && !given_again
+        let taken = self.sequences.iter().any(|last| receipt.sequence <= *last);
+        taken && self.taken_at.is_some_and(|taken_at| younger_ms(taken_at) > Self::GIVEN_AGAIN_MS)
     }
 
     /// Takes note of a message; `false` when it was taken before.
     pub(crate) fn take(&mut self, receipt: Receipt) -> bool {
         let fresh = !self.has_taken(receipt);
-        if fresh && receipt.sequence <= self.sequences[receipt.lane as usize] {
-            // What had this sequence or a higher one is lost.
+        if self.is_given_again(receipt) {
             self.sequences = self.sequences.map(|last| last.min(receipt.sequence.saturating_sub(1)));
         }
         let last = &mut self.sequences[receipt.lane as usize];

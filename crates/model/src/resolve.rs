@@ -3,8 +3,8 @@
 //! Pure. The caller brings the item and its links, and carries the outcome out; see `resolver::batch`.
 
 use crate::{
-    Cause, Command, Conflict, Group, HistoryRow, Intent, Irregular, Item, Lens, Lifecycle, Link, Observation, Origin,
-    Policy, Reason, Receipt, RowKind, Source, Status, Step, Verdict, Version,
+    Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Origin, Policy,
+    Reason, Receipt, RowKind, Source, Status, Step, Verdict, Version,
 };
 
 mod clash;
@@ -333,28 +333,6 @@ impl<'a> Turn<'a> {
     pub(crate) fn settle_shown(&mut self) {
         if !self.link().is_told() {
             self.settle_own();
-        }
-    }
-
-    /// The record was deleted, and the others of its kind may say something else without it: then the item follows them. One of them
-    /// may have waited for just that. While something is on its way to one of them, what it shows is not what it will show.
-    pub(crate) fn follow_kin(&mut self) {
-        let record = &self.observation.record;
-        let Group { item, links, .. } = &self.group;
-        let is_kin = |link: &Link| link.record.is_kin_of(record) && link.record != *record;
-        let settled = |link: &Link| link.agreed == item.version && !link.is_told();
-        let speaks = |link: &Link| is_kin(link) && self.lens.normal(&link.native).is_some();
-        let Some(place) = links.iter().position(speaks) else { return };
-        if item.held.is_some() || !links.iter().filter(|link| is_kin(link)).all(settled) {
-            return;
-        }
-        let folded = self.group.folded(place, &links[place].native, &self.lens, self.lifecycle);
-        let meant =
-            folded.and_then(|native| self.lens.put(self.lifecycle, &item.status, native, item.last_open.as_ref()));
-        let Some(meant) = meant.filter(|meant| *meant != item.status) else { return };
-        let accepts = !self.lens.is_read_only() && self.lifecycle.irregular(&record.system) == Irregular::Accept;
-        if accepts || self.lifecycle.allows(&item.status, &meant) {
-            self.change(&meant, Reason::Folded);
         }
     }
 

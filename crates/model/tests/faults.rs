@@ -317,7 +317,8 @@ fn a_replayed_status_without_a_position_keeps_its_first_place() {
 #[test]
 fn a_sequence_that_a_stream_gives_once_more_is_news_and_not_a_redelivery() {
     let mut scene = three();
-    let came = |sequence, at| Receipt::new(Lane::High, sequence, Timestamp(at));
+    let of_lane = |lane, sequence, at| Receipt::new(lane, sequence, Timestamp(at));
+    let came = |sequence, at| of_lane(Lane::High, sequence, at);
     let mut take = |native: &str, position, receipt| {
         let seen = seen(ISSUE, native, position, Origin::Other, 10);
         let resolved = resolve(scene.group.clone(), &seen, receipt, &scene.policy);
@@ -326,8 +327,10 @@ fn a_sequence_that_a_stream_gives_once_more_is_news_and_not_a_redelivery() {
     };
     assert_eq!(take("In Progress", 10, came(90, 50_000)), Verdict::FastForward);
     assert_eq!(take("Todo", 11, came(80, 52_000)), Verdict::Redelivered, "clocks differ by as much");
+    assert_eq!(take("In Progress", 11, of_lane(Lane::Low, 95, 50_001)), Verdict::Agreed);
     // The server lost what had the sequences from 61 on, and was away for a while.
     assert_eq!(take("In Review", 12, came(61, 60_000)), Verdict::FastForward);
     assert_eq!(take("In Review", 12, came(61, 60_000)), Verdict::Redelivered, "it counts from there");
-    assert_eq!(take("Done", 13, came(62, 60_001)), Verdict::FastForward);
+    assert_eq!(take("Done", 13, of_lane(Lane::Low, 62, 60_001)), Verdict::FastForward, "in each lane");
+    assert_eq!(take("Todo", 14, came(63, 60_002)), Verdict::FastForward);
 }

@@ -97,25 +97,6 @@ fn an_older_command_that_came_last_is_answered_with_the_newest_once_more() {
 }
 
 #[test]
-fn what_waits_for_a_record_of_its_kind_counts_when_that_one_is_deleted() {
-    let second = "postgres/task/2";
-    let waiting = || {
-        let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo"), (second, "todo")]);
-        scene.edit(second, "done", 10);
-        assert_eq!((scene.status(), scene.commands().len()), ("todo", 0), "it waits for the other row");
-        scene
-    };
-    let mut scene = waiting();
-    scene.edit(TASK, "(deleted)", 20);
-    assert_eq!((scene.status(), scene.commands()), ("done", vec![format!("{ISSUE} Done")]));
-    let mut scene = waiting();
-    // What is about to be told another status says nothing.
-    scene.edit(ISSUE, "In Progress", 30);
-    scene.edit(TASK, "(deleted)", 40);
-    assert_eq!(scene.status(), "in_progress");
-}
-
-#[test]
 fn a_record_that_comes_back_is_taken_at_its_word_where_its_item_has_not_changed() {
     let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
     scene.edit(TASK, "(deleted)", 10);

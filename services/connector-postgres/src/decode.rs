@@ -51,6 +51,8 @@ pub struct Entry {
     pub operation: String,
     /// The status before.
     pub previous: Option<String>,
+    /// Of a deletion: the row was inserted anew since.
+    pub is_back: bool,
     /// The change.
     pub capture: Capture,
     /// The rest of the row.
@@ -82,7 +84,8 @@ pub fn position(version: i64) -> Position {
 pub fn entry(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
     let capture = &entry.capture;
     if entry.operation == "delete" {
-        return deleted(table, entry);
+        // What it now shows is somebody's edit, whose entry follows.
+        return if entry.is_back { Err("is_back") } else { deleted(table, entry) };
     }
     if capture.status.is_none() && entry.previous.is_none() {
         // A row that has no status yet is no record.

@@ -6,7 +6,7 @@ use model::{Command, Native, RecordRef, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Table;
-use crate::name::Name;
+use crate::name::{Name, literal};
 
 /// The setting by which a transaction says that it is ours; the trigger writes it down.
 pub const SETTING: &str = "lockstep.origin";
@@ -61,8 +61,8 @@ pub struct Statements {
     /// The rows whose captured change is not older than a time: `$1` kind, `$2` how many, `$3` the key after which,
     /// `$4` milliseconds since 1970.
     pub since: String,
-    /// Rows that are gone though no trigger saw them go: `$1` kind, `$2` how many, `$3` the key after which. What they last showed stands
-    /// in the place of what they show.
+    /// The rows that were captured, in key order, with their key in place of a status where they are still there: `$1` kind, `$2` how
+    /// many, `$3` the key after which.
     pub gone: String,
     /// Puts rows of an old copy of the database above all that was known of them: `$1` kind, `$2` keys, `$3` the milliseconds since
     /// 1970 before which they were captured.
@@ -79,31 +79,32 @@ pub const ENTRY: &str = "id, kind, key, operation, version, previous, status, ti
 
 /// Takes the oldest entries that nobody else holds: `$1` how many. They are gone when the transaction commits.
 pub fn claim(schema: &Name) -> String {
-    let entries = format!("{}.entries", schema.quoted());
+    let (entries, versions) = (format!("{}.entries", schema.quoted()), format!("{}.versions", schema.quoted()));
     format!(
         "DELETE FROM {entries} WHERE id = ANY (ARRAY(SELECT id FROM {entries} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)) \
-         RETURNING {ENTRY}"
+         RETURNING {ENTRY}, operation = 'delete' AND EXISTS (SELECT FROM {versions} v WHERE v.kind = {entries}.kind \
+             AND v.key = {entries}.key AND v.version > {entries}.version AND v.status IS NOT NULL) AS is_back"
     )
 }
 
-/// Which outbox it is of which database, how far it has come, and what the last sweeps left there; see `client::copy`: `$1` the
+/// Which outbox it is of which database, how far it has come, and what the last sweep left there; see `client::copy`: `$1` the
 /// tracked table, `$2` its kind.
 pub fn outbox(schema: &Name) -> String {
     format!(
         "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || \
              (SELECT oid FROM pg_database WHERE datname = current_database())::text || '/' || \
              CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS line, \
-             to_regclass('{0}.entries')::oid::bigint AS entries, to_regclass($1)::oid::bigint AS tracked, \
-             coalesce(pg_sequence_last_value(pg_get_serial_sequence('{0}.entries', 'id')), 0) AS last, {NOW_MS} AS now_ms, \
-             (SELECT to_jsonb(c) ->> 'sweep' FROM {0}.captures c WHERE c.kind = $2) AS sweep, \
-             (SELECT to_jsonb(c) ->> 'sweep_before' FROM {0}.captures c WHERE c.kind = $2) AS sweep_before",
-        schema.quoted()
+             to_regclass({1})::oid::bigint AS entries, to_regclass($1)::oid::bigint AS tracked, \
+             coalesce(pg_sequence_last_value(pg_get_serial_sequence({1}, 'id')), 0) AS last, {NOW_MS} AS now_ms, \
+             coalesce((SELECT (to_jsonb(c) ->> 'sweep')::bigint FROM {0}.captures c WHERE c.kind = $2), 0) AS sweep",
+        schema.quoted(),
+        literal(&format!("{}.entries", schema.quoted()))
     )
 }
 
-/// Leaves the name of a sweep at a kind: `$1` kind, `$2` the name, `$3` that of the one before.
+/// Leaves the time of a sweep at a kind, all of whose rows are known: `$1` kind, `$2` milliseconds since 1970.
 pub fn leave(schema: &Name) -> String {
-    format!("UPDATE {}.captures SET sweep = $2, sweep_before = $3 WHERE kind = $1", schema.quoted())
+    format!("UPDATE {}.captures SET sweep = $2, origin = NULL WHERE kind = $1", schema.quoted())
 }
 
 /// Says of the rows of a kind that no trigger has seen that an old copy of the database brought them back: `$1` kind.
@@ -151,10 +152,11 @@ impl Statements {
                 columns.replacen(&format!("t.{key}::text AS key"), "v.key", 1)
             ),
             gone: format!(
-                "SELECT v.key, NULL::text AS status, NULL::text AS title, NULL::text AS mentions, v.version, v.status AS captured, \
+                "WITH v AS MATERIALIZED (SELECT * FROM {versions} WHERE kind = $1 AND key > $3 AND status IS NOT NULL \
+                     ORDER BY key LIMIT $2) \
+                 SELECT v.key, t.{key}::text AS status, NULL::text AS title, NULL::text AS mentions, v.version, v.status AS captured, \
                      v.origin, v.actor, v.application, (extract(epoch FROM v.at) * 1000)::bigint AS at_ms \
-                 FROM {versions} v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) \
-                 WHERE v.kind = $1 AND v.status IS NOT NULL AND v.key > $3 AND t.{key} IS NULL ORDER BY v.key LIMIT $2"
+                 FROM v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) ORDER BY v.key"
             ),
             // It waits for nobody's lock, so that nobody's statement can be the victim of a deadlock.
             raise: format!(

@@ -89,10 +89,10 @@ CREATE TABLE IF NOT EXISTS {schema}.captures (
     fingerprint text NOT NULL,
     at timestamptz NOT NULL DEFAULT now()
 );
--- Where rows stand that no trigger has seen, and whose doing it is that they do; and what the last sweep left here, and the one before:
--- an old copy has what an older one left.
+-- Where rows stand that no trigger has seen, and whose doing it is that they do; and the time that the last sweep left here: an old
+-- copy has an older one.
 ALTER TABLE {schema}.captures ADD COLUMN IF NOT EXISTS began bigint, ADD COLUMN IF NOT EXISTS origin text,
-    ADD COLUMN IF NOT EXISTS sweep text, ADD COLUMN IF NOT EXISTS sweep_before text;
+    ADD COLUMN IF NOT EXISTS sweep bigint;
 
 CREATE OR REPLACE FUNCTION {schema}.note(the_kind text, the_key text, what text, before text, after text, title text, mentions text)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {QUOTES}
@@ -136,7 +136,8 @@ BEGIN
 END
 {QUOTES};
 INSERT INTO {schema_name}.captures (kind, tracked, fingerprint, began) VALUES ({kind}, {tracked}, {}, {NOW_MS})
-ON CONFLICT (kind) DO UPDATE SET tracked = EXCLUDED.tracked, fingerprint = EXCLUDED.fingerprint, began = EXCLUDED.began, at = now();
+ON CONFLICT (kind) DO UPDATE SET tracked = EXCLUDED.tracked, fingerprint = EXCLUDED.fingerprint, began = EXCLUDED.began, origin = NULL,
+    at = now();
 ",
         triggers(schema, table),
         schema.literal(),
@@ -162,8 +163,9 @@ DECLARE
     seen jsonb;
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
-        PERFORM {note}({kind}, t.{key_column}::text, 'delete', t.{status_column}::text, NULL, NULL, NULL)
-        FROM {table} t WHERE t.{key_column} IS NOT NULL;
+        IF NOT has_table_privilege(TG_RELID, 'SELECT') THEN RETURN NULL; END IF;
+        EXECUTE format('SELECT {note}(%L, to_jsonb(t) ->> %L, ''delete'', to_jsonb(t) ->> %L, NULL, NULL, NULL) FROM %s t '
+            'WHERE to_jsonb(t) ->> %2$L IS NOT NULL', {kind}, {key}, {status}, TG_RELID::regclass);
         RETURN NULL;
     END IF;
     past := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
@@ -181,9 +183,6 @@ END
 {QUOTES};
 ",
         note = format_args!("{}.note", schema.quoted()),
-        table = table.table.quoted(),
-        key_column = table.key.quoted(),
-        status_column = table.status.quoted(),
         kind = literal(table.kind.as_str()),
         title = table.title.as_ref().map_or("NULL".into(), field),
         mentions = mentions.join(", "),

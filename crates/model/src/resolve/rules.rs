@@ -164,9 +164,6 @@ pub(super) fn unmapped(turn: &mut Turn) -> Option<Verdict> {
         let status = turn.group.item.status.clone();
         let reason = if native.is_deleted() { Reason::Deleted } else { Reason::UnmappedStatus };
         turn.row(RowKind::Unmapped, None, &status, reason);
-        if native.is_deleted() {
-            turn.follow_kin();
-        }
     }
     Some(Verdict::Unmapped)
 }

@@ -97,10 +97,11 @@ fn types(table: &Table, columns: &[Column]) -> Result<Types, Obstacle> {
 pub(super) async fn capture(pool: &PgPool, config: &Config, table: &Table) -> Result<Capture, sqlx::Error> {
     let schema = config.schema.quoted();
     let present = sqlx::query_scalar::<_, bool>(
-        "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) >= 3 FROM pg_trigger \
+        "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) = 3 FROM pg_trigger \
              WHERE tgrelid = to_regclass($2) AND tgname = ANY ($3) AND tgenabled <> 'D')",
     );
-    let names = install::trigger_names(table).to_vec();
+    // Only those of the rows: an older release has no other.
+    let names = install::trigger_names(table)[..3].to_vec();
     let captures = format!("{schema}.captures");
     if !present.bind(&captures).bind(table.table.quoted()).bind(names).fetch_one(pool).await? {
         return Ok(Capture::Missing);

@@ -3,9 +3,11 @@
 
 use connector::Failure;
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Client, failure};
+use super::Client;
+use super::failure::failure;
 use crate::config::Table;
 use crate::decode::Row;
 use crate::encode::{self, Statements};
@@ -25,17 +27,9 @@ pub(super) struct Outbox {
     tracked: i64,
     /// The last entry's id.
     last: i64,
-    /// What the sweep left there; empty after the first one.
+    /// When the last sweep that left its time there began, in milliseconds since 1970: an old copy has an older one. 0 where none did.
     #[serde(default)]
-    sweep: String,
-}
-
-/// An outbox as it is found, with what the sweep before the last left there: the last one may have ended before its cursor was kept.
-#[derive(Debug)]
-struct Found {
-    outbox: Outbox,
-    sweep_before: Option<String>,
-    now_ms: i64,
+    sweep: i64,
 }
 
 /// What became of an outbox since it was looked at.
@@ -49,16 +43,13 @@ enum Since {
     BroughtBack,
 }
 
-impl Found {
-    fn since(&self, known: &Outbox) -> Since {
-        let found = &self.outbox;
-        if found.line != known.line {
+impl Outbox {
+    fn since(&self, known: &Self) -> Since {
+        if self.line != known.line {
             return Since::BroughtBack;
         }
-        let left =
-            known.sweep.is_empty() || found.sweep == known.sweep || self.sweep_before.as_ref() == Some(&known.sweep);
-        match (found.entries == known.entries, found.tracked == known.tracked) {
-            (true, _) if found.last < known.last || !left => Since::BroughtBack,
+        match (self.entries == known.entries, self.tracked == known.tracked) {
+            (true, _) if self.last < known.last || self.sweep < known.sweep => Since::BroughtBack,
             (true, _) => Since::Went,
             (false, true) => Since::Anew,
             (false, false) => Since::BroughtBack,
@@ -69,45 +60,40 @@ impl Found {
 /// What a sweep of a table has to know of its outbox.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Looked {
-    pub(super) outbox: Outbox,
+    outbox: Outbox,
     /// Whether all rows are to be compared.
     pub(super) full: bool,
+    /// When that was, in milliseconds since 1970, where the sweep leaves it there at its end.
+    leaves: Option<i64>,
     /// Rows are to be put above what is known of them that were captured before this, in milliseconds since 1970.
     raise: Option<i64>,
+    /// One of those was not: somebody held it. The next sweep does it again.
+    skipped: bool,
 }
 
 impl Client {
-    /// Looks whether the outbox is still the one that the last sweep of the table saw.
-    pub(super) async fn look_at_outbox(&self, table: &Table, known: Option<&Outbox>) -> Result<Looked, Failure> {
+    /// Looks whether the outbox is still the one that the last sweep of the table saw. A server that does not tell is swept without.
+    pub(super) async fn look_at_outbox(&self, table: &Table, known: Option<&Outbox>) -> Looked {
         let query = encode::outbox(&self.config.schema);
         let query = sqlx::query(AssertSqlSafe(query)).bind(table.table.quoted()).bind(table.kind.as_str());
-        let found = self.settle("outbox", query.fetch_one(self.pool()).await.and_then(|row| read(&row)))?;
+        let found = query.fetch_one(self.pool()).await.and_then(|row| read(&row));
+        let Some((outbox, now_ms)) = told(table, "it is not known whether this is the database that was known", found)
+        else {
+            return Looked { outbox: known.cloned().unwrap_or_default(), ..Looked::default() };
+        };
         // Whoever reads all of it once leaves nothing.
-        let Some(known) = known else { return Ok(Looked { outbox: found.outbox, ..Looked::default() }) };
-        let since = found.since(known);
-        let Found { mut outbox, now_ms, .. } = found;
+        let Some(known) = known else { return Looked { outbox, ..Looked::default() } };
+        let since = outbox.since(known);
         if since != Since::Went {
-            let told = if since == Since::Anew { "the outbox" } else { "the database" };
-            tracing::warn!(table = %table.table, "{told} is not the one that was known; all rows are compared");
+            let what = if since == Since::Anew { "the outbox" } else { "the database" };
+            tracing::warn!(table = %table.table, "{what} is not the one that was known; all rows are compared");
         }
         if since == Since::BroughtBack {
             let unseen = sqlx::query(AssertSqlSafe(encode::bring_back(&self.config.schema))).bind(table.kind.as_str());
-            self.settle("outbox", unseen.execute(self.pool()).await)?;
-        }
-        // While this sweep is not over, what was known still counts.
-        let before = (since == Since::Went && !known.sweep.is_empty()).then_some(&known.sweep);
-        outbox.sweep = runtime::unique().to_string();
-        let leave = sqlx::query(AssertSqlSafe(encode::leave(&self.config.schema)));
-        let leave = leave.bind(table.kind.as_str()).bind(&outbox.sweep).bind(before);
-        match leave.execute(self.pool()).await {
-            // An installation of an older release has no room for it.
-            Err(error) if failure::is_about_shape(&error) => outbox.sweep.clear(),
-            left => {
-                self.settle("outbox", left)?;
-            }
+            told(table, "rows that no trigger has seen stay where they were", unseen.execute(self.pool()).await);
         }
         let raise = (since == Since::BroughtBack).then_some(now_ms - ON_ITS_WAY_MS);
-        Ok(Looked { outbox, full: since != Since::Went, raise })
+        Looked { outbox, full: since != Since::Went, leaves: Some(now_ms), raise, skipped: false }
     }
 
     /// Puts rows of an old copy above what is known of them; whether there was anything to do.
@@ -125,17 +111,51 @@ impl Client {
         self.settle("raise", raise.execute(self.pool()).await)?;
         Ok(true)
     }
+
+    /// What is known of the outbox from now on, when all rows of a sweep were compared.
+    pub(super) async fn swept(&self, table: &Table, looked: Looked, known: Option<Outbox>) -> Option<Outbox> {
+        if looked.skipped {
+            return known;
+        }
+        let Looked { mut outbox, leaves, .. } = looked;
+        if let Some(sweep) = leaves {
+            let leave = sqlx::query(AssertSqlSafe(encode::leave(&self.config.schema)));
+            let left = leave.bind(table.kind.as_str()).bind(sweep).execute(self.pool()).await;
+            if told(table, "a copy of this database may pass for it", left).is_some() {
+                outbox.sweep = sweep;
+            }
+        }
+        Some(outbox)
+    }
 }
 
-fn read(row: &sqlx::postgres::PgRow) -> Result<Found, sqlx::Error> {
+impl Looked {
+    /// Notes whether rows were skipped that were to be put above what is known of them.
+    pub(super) fn saw(&mut self, rows: &[Row]) {
+        let before = self.raise.unwrap_or(i64::MIN);
+        self.skipped |= rows.iter().any(|row| row.capture.at_ms > 0 && row.capture.at_ms < before);
+    }
+}
+
+/// What is not essential: without it the sweep goes on, and an operator is told what that means.
+fn told<T>(table: &Table, means: &str, answer: Result<T, sqlx::Error>) -> Option<T> {
+    let failed = match answer {
+        Ok(answer) => return Some(answer),
+        Err(error) => failure(&error),
+    };
+    tracing::warn!(table = %table.table, error = %failed, "{means}; run `lockstep postgres install --apply`");
+    None
+}
+
+fn read(row: &PgRow) -> Result<(Outbox, i64), sqlx::Error> {
     let outbox = Outbox {
         line: row.try_get("line")?,
         entries: row.try_get("entries")?,
         tracked: row.try_get("tracked")?,
         last: row.try_get("last")?,
-        sweep: row.try_get::<Option<String>, _>("sweep")?.unwrap_or_default(),
+        sweep: row.try_get("sweep")?,
     };
-    Ok(Found { outbox, sweep_before: row.try_get("sweep_before")?, now_ms: row.try_get("now_ms")? })
+    Ok((outbox, row.try_get("now_ms")?))
 }
 
 #[cfg(test)]
@@ -144,24 +164,23 @@ mod tests {
 
     #[test]
     fn an_old_copy_is_told_from_an_outbox_that_was_dropped() {
-        let known = Outbox { line: "1/00000001".into(), entries: 10, tracked: 20, last: 7, sweep: "c".into() };
-        let found_after = |before: Option<&str>, change: fn(&mut Outbox)| {
-            let mut outbox = known.clone();
-            change(&mut outbox);
-            Found { outbox, sweep_before: before.map(str::to_owned), now_ms: 0 }.since(&known)
+        let known = Outbox { line: "1/00000001".into(), entries: 10, tracked: 20, last: 7, sweep: 500 };
+        let found = |change: fn(&mut Outbox)| {
+            let mut found = known.clone();
+            change(&mut found);
+            found.since(&known)
         };
-        let found = |change| found_after(Some("b"), change);
         assert_eq!(found(|found| found.last = 9), Since::Went);
+        assert_eq!(
+            found(|found| found.sweep = 600),
+            Since::Went,
+            "the last sweep's cursor was lost, or ours is the old copy"
+        );
         assert_eq!(found(|found| found.tracked = 21), Since::Went, "a table that was copied into another of its name");
         assert_eq!(found(|found| (found.entries, found.last) = (11, 0)), Since::Anew);
         assert_eq!(found(|found| (found.entries, found.tracked) = (11, 21)), Since::BroughtBack);
         assert_eq!(found(|found| found.last = 6), Since::BroughtBack);
+        assert_eq!(found(|found| (found.last, found.sweep) = (9, 400)), Since::BroughtBack, "it was edited since");
         assert_eq!(found(|found| found.line = "1/00000002".into()), Since::BroughtBack);
-        assert_eq!(
-            found_after(Some("c"), |found| found.sweep = "d".into()),
-            Since::Went,
-            "the next sweep's cursor was lost"
-        );
-        assert_eq!(found_after(Some("a"), |found| (found.sweep, found.last) = ("b".into(), 9)), Since::BroughtBack);
     }
 }

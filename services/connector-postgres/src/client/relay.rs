@@ -100,7 +100,7 @@ impl Client {
         let observation = table.ok_or("unknown_kind").and_then(|table| decode::entry(table, entry));
         match observation {
             Ok(observation) => Some(observation),
-            Err(why @ "no_status") => {
+            Err(why @ ("no_status" | "is_back")) => {
                 tracing::debug!(kind = entry.kind, why, "an entry of the outbox tells nothing");
                 None
             }

@@ -21,6 +21,7 @@ pub(super) fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         key: row.try_get("key")?,
         operation: row.try_get("operation")?,
         previous: row.try_get("previous")?,
+        is_back: row.try_get("is_back")?,
         capture: capture(row, "status")?,
         content: content(row)?,
     })

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::copy::{Looked, Outbox};
-use super::{Client, rows};
+use super::{Client, failure, rows};
 use crate::config::Table;
 use crate::decode::{self, Row};
 
@@ -56,20 +56,29 @@ impl Client {
         let (mut observations, mut unreadable) = (Vec::new(), Vec::new());
         // A table that cannot be used keeps its mark; readiness says why.
         if let Ok(statements) = self.statements(table).await {
-            let looked = if let Some(looked) = &place.looked {
-                looked.clone()
-            } else {
-                let known = place.done.get(table.kind.as_str()).and_then(|mark| mark.outbox.as_ref());
-                self.look_at_outbox(table, known).await?
+            let known = place.done.get(table.kind.as_str()).and_then(|mark| mark.outbox.clone());
+            let mut looked = match &place.looked {
+                Some(looked) => looked.clone(),
+                None => self.look_at_outbox(table, known.as_ref()).await,
             };
             place.full |= looked.full;
-            let mut page = self.settle("sweep", self.page(table, &statements, &place).await)?;
-            if self.raise(table, &statements, &looked, &page).await? {
+            let mut page = match self.page(table, &statements, &place).await {
+                Err(error) if place.gone && failure::is_about_form(&error) => {
+                    tracing::warn!(table = %table.table, %error, "keys that were captured are none of this table; rows that are gone are not looked for");
+                    Vec::new()
+                }
+                page => self.settle("sweep", page)?,
+            };
+            if !place.gone && self.raise(table, &statements, &looked, &page).await? {
                 page = self.settle("sweep", self.page(table, &statements, &place).await)?;
+                looked.saw(&page);
             }
             let is_last = page.len() < usize::try_from(self.config.batch).unwrap_or(usize::MAX);
             for row in &page {
                 let seen = if place.gone {
+                    if row.status.is_some() {
+                        continue;
+                    }
                     decode::gone(table, row, self.now())
                 } else {
                     decode::row(table, row, Source::Sweep, self.now())
@@ -89,9 +98,10 @@ impl Client {
                 (place.after, place.gone, place.looked) = (None, true, Some(looked));
                 return Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None });
             }
+            let outbox = self.swept(table, looked, known).await;
             let mark = place.done.entry(table.kind.to_string()).or_default();
             mark.since = place.started - OVERLAP_MS;
-            mark.outbox = Some(looked.outbox);
+            mark.outbox = outbox;
             if place.full {
                 mark.full = place.started;
             }

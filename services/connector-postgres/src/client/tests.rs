@@ -370,6 +370,21 @@ async fn rows_of_an_old_copy_stand_above_what_was_known_and_are_nobodys_edit() {
 }
 
 #[tokio::test]
+async fn a_row_that_is_deleted_and_inserted_at_once_was_edited() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
+    drain(&client).await;
+    database.run("BEGIN; TRUNCATE tasks; INSERT INTO tasks (id, status) VALUES (1, 'done'); COMMIT").await;
+    let seen = drain(&client).await;
+    let mut seen: Vec<_> = seen.iter().map(|seen| (seen.record.id(), seen.native.as_str())).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("1", "done"), ("2", "(deleted)")]);
+    database.drop().await;
+}
+
+#[tokio::test]
 async fn rows_that_go_all_at_once_or_past_the_triggers_are_told_to_be_gone() {
     let database = Database::new().await;
     let client = database.client();
@@ -400,6 +415,8 @@ async fn renaming_a_column_silences_captures_and_breaks_no_write() {
     database.run("ALTER TABLE tasks RENAME COLUMN status TO state").await;
     database.run("INSERT INTO tasks (id, state) VALUES (1, 'todo')").await;
     database.run("UPDATE tasks SET state = 'done' WHERE id = 1").await;
+    assert_eq!(drain(&client).await, []);
+    database.run("ALTER TABLE tasks RENAME COLUMN id TO number; TRUNCATE tasks").await;
     assert_eq!(drain(&client).await, []);
     let dropped = sqlx::query("ALTER TABLE tasks DROP COLUMN title").execute(database.pool()).await;
     assert!(dropped.unwrap_err().to_string().contains("other objects depend on it"));

@@ -40,6 +40,7 @@ fn entries() -> Vec<Entry> {
         key: text(value, "key").unwrap(),
         operation: text(value, "operation").unwrap(),
         previous: text(value, "previous"),
+        is_back: false,
         capture: capture(value, "status"),
         content: content(value),
     })

@@ -37,7 +37,11 @@ const FINISH: Duration = Duration::from_secs(5);
 pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(file)?;
     let listed = connectors::named(&order.system)?;
-    let section = settings.connector(listed);
+    let mut section = settings.connector(listed);
+    if let Some(install) = section.get_mut("install").filter(|_| order.dry_run) {
+        // It changes nothing anywhere.
+        *install = false.into();
+    }
     if let Some(missing) = listed.missing(&section) {
         return Err(ConfigError::new(format!("connector.{}", order.system), missing).into());
     }
