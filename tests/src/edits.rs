@@ -161,7 +161,7 @@ impl Edits {
             let told: Vec<_> = rows.iter().skip(1).map(|row| row.native.as_str()).collect();
             let is_all = match order {
                 Order::AsMade => told == *made,
-                Order::Any => is_told(made, rows.get(1..).unwrap_or_default()),
+                Order::Any => is_told(made, rows),
             };
             ensure!(is_all, "{task}: made {made:?}, told {rows:?}");
             let status = world.tasks.status(task).await?;
@@ -250,15 +250,17 @@ fn by_record(rows: Vec<Row>) -> BTreeMap<String, Vec<Row>> {
     all
 }
 
-/// Whether all that was made is told, in whatever order, and nothing else. When a sweep overtakes edits and finds what was known
-/// before them, that is no news; the edits that it overtook are told as stale, all but that one.
-fn is_told(made: &[&str], told: &[Row]) -> bool {
+/// Whether all that was made is told after the first row, in whatever order, and nothing else. When a sweep overtakes edits and finds
+/// what was known before them, which may be what there was at first, that is no news; the edits that it overtook are told as stale, all
+/// but that one.
+fn is_told(made: &[&str], rows: &[Row]) -> bool {
+    let told = rows.get(1..).unwrap_or_default();
     let mut missing = made.to_vec();
     for row in told {
         let Some(place) = missing.iter().position(|one| *one == row.native) else { return false };
         missing.swap_remove(place);
     }
-    let is_known = |native: &&str| told.iter().any(|row| row.kind == "changed" && row.native == *native);
+    let is_known = |native: &&str| rows.iter().any(|row| row.kind == "changed" && row.native == *native);
     missing.len() <= told.iter().filter(|row| row.kind == "stale").count() && missing.iter().all(is_known)
 }
 
