@@ -121,10 +121,10 @@ fn deleted(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
 ///
 /// A sweep passes over rows without a status: whether they had one, the outbox told.
 pub fn row(table: &Table, row: &Row, source: Source, now: Timestamp) -> Result<Observation, Ignored> {
-    // A status that is not the captured one was set past the trigger, and nothing is known of whoever did it.
     if row.status.is_none() && source == Source::Sweep {
         return Err("no_status");
     }
+    // A status that is not the captured one was set past the trigger, and nothing is known of whoever did it.
     let known = row.capture.at_ms > 0 && row.capture.status == row.status;
     let at = if known { Timestamp(row.capture.at_ms) } else { now };
     let capture = known.then_some(&row.capture);
