@@ -5,6 +5,7 @@ mod open;
 mod ordered;
 mod reader;
 mod shares;
+mod tail;
 
 use std::future::poll_fn;
 
@@ -83,7 +84,8 @@ impl Feed {
     }
 
     /// Of a tail: which life of its stream the messages of the last batch are of. A stream that was deleted and made again
-    /// counts its sequences anew, and is read from its beginning.
+    /// counts its sequences anew, and is read from its beginning; one that lost its end with its server's power gives those sequences
+    /// again, and is read on from there.
     pub fn stream_epoch(&self) -> Option<&str> {
         self.readers.first().and_then(Reader::epoch)
     }

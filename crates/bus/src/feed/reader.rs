@@ -11,9 +11,10 @@ use model::Lane;
 use super::held::{Held, Offer};
 use super::open::{OpenError, patiently, pull_stream};
 use super::ordered::{Generation, replace};
+use super::tail::Tailing;
 use crate::received::{Duty, send};
 use crate::server::{Client, Delivered, Messages};
-use crate::{Bus, Received, Stream, lag, topology};
+use crate::{Bus, Received, Stream, lag};
 
 pub(super) struct Reader {
     bus: Bus,
@@ -28,8 +29,8 @@ enum Kind {
     Ordered { partition: u32, lane: Lane, generation: Generation, held: Arc<Held>, epoch: String },
     /// A durable consumer whose messages are acknowledged one by one.
     Shared { stream: Stream, config: Box<pull::Config> },
-    /// A consumer that comes and goes. `epoch` is the life of the stream that is read.
-    Tail { stream: Stream, subjects: Vec<String>, policy: DeliverPolicy, last: u64, epoch: String },
+    /// A consumer that comes and goes.
+    Tail(Tailing),
 }
 
 /// What comes of opening.
@@ -37,13 +38,13 @@ pub(super) struct Opened {
     messages: Messages,
     /// Of a lane.
     generation: Option<Generation>,
-    /// Of a tail: which life of the stream it reads.
-    epoch: Option<String>,
+    /// Of a tail.
+    tailing: Option<Tailing>,
 }
 
 impl Opened {
     fn plain(messages: Messages) -> Self {
-        Self { messages, generation: None, epoch: None }
+        Self { messages, generation: None, tailing: None }
     }
 }
 
@@ -72,15 +73,8 @@ impl Reader {
         subjects: Vec<String>,
         policy: DeliverPolicy,
     ) -> anyhow::Result<Self> {
-        let about = bus.server.about(stream).await?;
-        // "From now on" must mean the same moment after a restart, even when nothing has come yet.
-        let policy = match policy {
-            DeliverPolicy::New => DeliverPolicy::ByStartSequence { start_sequence: about.last + 1 },
-            policy => policy,
-        };
-        let messages = pull_stream(bus, stream, topology::tail(subjects.clone(), policy)).await?;
-        let kind = Kind::Tail { stream, subjects, policy, last: 0, epoch: about.epoch };
-        Ok(Self { bus: bus.clone(), kind, source: Source::Open(messages), counted: 0 })
+        let (messages, tailing) = Tailing::begin(bus, stream, subjects, policy).await?;
+        Ok(Self { bus: bus.clone(), kind: Kind::Tail(tailing), source: Source::Open(messages), counted: 0 })
     }
 
     /// Begins again with what has not been handed out.
@@ -108,21 +102,13 @@ impl Reader {
                 })
                 .boxed()
             }
-            Kind::Tail { stream, subjects, policy, last, epoch } => {
-                let (stream, subjects, epoch) = (*stream, subjects.clone(), epoch.clone());
-                let policy = match *last {
-                    0 => *policy,
-                    last => DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
-                };
+            Kind::Tail(tailing) => {
+                let tailing = tailing.clone();
                 patiently(move || {
-                    let (bus, subjects, known) = (bus.clone(), subjects.clone(), epoch.clone());
+                    let (bus, tailing) = (bus.clone(), tailing.clone());
                     async move {
-                        let about = bus.server.about(stream).await;
-                        let epoch = about.map_err(|error| OpenError::Unavailable(error.to_string()))?.epoch;
-                        // A stream that was made again counts from 1, and all in it is new.
-                        let policy = if epoch == known { policy } else { DeliverPolicy::All };
-                        let messages = pull_stream(&bus, stream, topology::tail(subjects, policy)).await?;
-                        Ok(Opened { epoch: Some(epoch), ..Opened::plain(messages) })
+                        let (messages, tailing) = tailing.resume(&bus).await?;
+                        Ok(Opened { tailing: Some(tailing), ..Opened::plain(messages) })
                     }
                 })
                 .boxed()
@@ -170,11 +156,9 @@ impl Reader {
     }
 
     fn opened(&mut self, opened: Opened) {
-        match (&mut self.kind, opened.generation, opened.epoch) {
+        match (&mut self.kind, opened.generation, opened.tailing) {
             (Kind::Ordered { generation, .. }, Some(new), _) => *generation = new,
-            (Kind::Tail { epoch, policy, last, .. }, _, Some(new)) if *epoch != new => {
-                (*epoch, *policy, *last) = (new, DeliverPolicy::All, 0);
-            }
+            (Kind::Tail(tailing), _, Some(new)) => *tailing = new,
             _ => {}
         }
         self.source = Source::Open(opened.messages);
@@ -183,7 +167,7 @@ impl Reader {
     /// Of a tail: which life of the stream it reads.
     pub(super) fn epoch(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Tail { epoch, .. } => Some(epoch),
+            Kind::Tail(tailing) => Some(tailing.epoch()),
             _ => None,
         }
     }
@@ -202,9 +186,10 @@ impl Reader {
         }
         let duty = match &mut self.kind {
             Kind::Shared { .. } => Duty::Alone { client, reply },
-            Kind::Tail { last, .. } if sequence <= *last => return None,
-            Kind::Tail { last, .. } => {
-                *last = sequence;
+            Kind::Tail(tailing) => {
+                if !tailing.is_new(sequence, message.published_at_ms) {
+                    return None;
+                }
                 Duty::None
             }
             Kind::Ordered { held, .. } => match held.offer(sequence, message.published_at_ms, reply) {

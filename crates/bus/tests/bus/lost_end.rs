@@ -87,3 +87,24 @@ async fn who_begins_to_read_reads_all_that_follows() {
     }
     ends_with_what_followed(&read);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_looks_sees_all_that_follows_and_that_it_has_other_sequences() {
+    let mut world = world(1).await;
+    let mut tail = world.bus.tail(Stream::Observations, &[], Tail::New).await.unwrap();
+    let mut feed = world.bus.observations(0).await.unwrap();
+    read_more_than_is_kept(&mut world, &mut feed).await;
+    drop(feed);
+    assert_eq!(take(&mut tail, 10).await.last().unwrap().sequence, 10);
+    let before = tail.stream_epoch().unwrap().to_owned();
+    cut_and_publish(&mut world, 20..28).await;
+    let read = take(&mut tail, 8).await;
+    assert_eq!(ids(&read), ["20", "21", "22", "23", "24", "25", "26", "27"]);
+    assert_ne!(tail.stream_epoch().unwrap(), before, "a position of the old life says nothing of the new one");
+    let now = tail.stream_epoch().unwrap().to_owned();
+    world.server.kill();
+    world.server.restart().unwrap();
+    world.bus.publish_all(numbered(30..31)).await.unwrap();
+    assert_eq!(ids(&take(&mut tail, 1).await), ["30"]);
+    assert_eq!(tail.stream_epoch().unwrap(), now, "another restart, which loses nothing, begins no other life");
+}
