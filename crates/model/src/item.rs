@@ -128,20 +128,19 @@ impl Link {
 
     /// Whether a message was taken before.
     pub fn has_taken(&self, receipt: Receipt) -> bool {
-        receipt.sequence <= self.sequences[receipt.lane as usize] && !self.is_given_again(receipt)
+        receipt.sequence <= self.sequences[receipt.lane as usize] && !self.follows_all(receipt)
     }
 
-    /// Whether what was taken under this sequence, or a higher one of any lane, is lost.
-    fn is_given_again(&self, receipt: Receipt) -> bool {
-        let younger_ms = |taken_at: Timestamp| receipt.received_at.0.saturating_sub(taken_at.0);
-        let taken = self.sequences.iter().any(|last| receipt.sequence <= *last);
-        taken && self.taken_at.is_some_and(|taken_at| younger_ms(taken_at) > Self::GIVEN_AGAIN_MS)
+    /// Whether the bus stored a message after all that were taken, as its time alone says. If any of those has its sequence or a higher
+    /// one, that one is lost.
+    fn follows_all(&self, receipt: Receipt) -> bool {
+        self.taken_at.is_some_and(|taken| receipt.received_at.0.saturating_sub(taken.0) > Self::GIVEN_AGAIN_MS)
     }
 
     /// Takes note of a message; `false` when it was taken before.
     pub(crate) fn take(&mut self, receipt: Receipt) -> bool {
         let fresh = !self.has_taken(receipt);
-        if self.is_given_again(receipt) {
+        if self.follows_all(receipt) {
             self.sequences = self.sequences.map(|last| last.min(receipt.sequence.saturating_sub(1)));
         }
         let last = &mut self.sequences[receipt.lane as usize];

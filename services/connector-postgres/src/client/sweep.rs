@@ -12,6 +12,7 @@ use super::copy::{Looked, Outbox};
 use super::{Client, failure, rows};
 use crate::config::Table;
 use crate::decode::{self, Row};
+use crate::encode::Statements;
 
 /// How far each sweep reaches back behind the one before: longer than a user's transaction is open, and than clocks differ.
 const OVERLAP_MS: i64 = 600_000;
@@ -53,64 +54,87 @@ impl Client {
         let place = next.and_then(|next| serde_json::from_value(next).ok());
         let mut place = place.unwrap_or_else(|| self.begin(0, cursor.clone()));
         let Some(table) = self.config.tables.get(place.table) else { return Ok(end(place.done)) };
-        let (mut observations, mut unreadable) = (Vec::new(), Vec::new());
+        let mut page = Page::default();
         // A table that cannot be used keeps its mark; readiness says why.
         if let Ok(statements) = self.statements(table).await {
             let known = place.done.get(table.kind.as_str()).and_then(|mark| mark.outbox.clone());
-            let mut looked = match &place.looked {
-                Some(looked) => looked.clone(),
+            let mut looked = match place.looked.take() {
+                Some(looked) => looked,
                 None => self.look_at_outbox(table, known.as_ref()).await,
             };
             place.full |= looked.full;
-            let mut page = match self.page(table, &statements, &place).await {
-                Err(error) if place.gone && failure::is_about_form(&error) => {
-                    tracing::warn!(table = %table.table, %error, "keys that were captured are none of this table; rows that are gone are not looked for");
-                    Vec::new()
-                }
-                page => self.settle("sweep", page)?,
+            let rows = if place.gone {
+                self.rows_that_are_gone(table, &statements, &place).await?
+            } else {
+                self.rows_that_are_there(table, &statements, &place, &mut looked).await?
             };
-            if !place.gone && self.raise(table, &statements, &looked, &page).await? {
-                page = self.settle("sweep", self.page(table, &statements, &place).await)?;
-                looked.saw(&page);
-            }
-            let is_last = page.len() < usize::try_from(self.config.batch).unwrap_or(usize::MAX);
-            for row in &page {
-                let seen = if place.gone {
-                    if row.status.is_some() {
-                        continue;
-                    }
-                    decode::gone(table, row, self.now())
-                } else {
-                    decode::row(table, row, Source::Sweep, self.now())
-                };
-                match seen {
-                    Ok(seen) => observations.push(seen),
-                    // It was deleted, or has no status yet.
-                    Err("no_status") => {}
-                    Err(_) => unreadable.push(unread(table, row)),
-                }
-            }
-            if let (Some(last), false) = (page.last(), is_last) {
-                (place.after, place.looked) = (Some(last.key.clone()), Some(looked));
-                return Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None });
-            }
-            if place.full && !place.gone {
-                (place.after, place.gone, place.looked) = (None, true, Some(looked));
-                return Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None });
+            page = self.seen(table, &place, &rows);
+            if place.goes_on(&rows, self.config.batch) {
+                place.looked = Some(looked);
+                return Ok(Page { next: serde_json::to_value(place).ok(), ..page });
             }
             let outbox = self.swept(table, looked, known).await;
-            let mark = place.done.entry(table.kind.to_string()).or_default();
-            mark.since = place.started - OVERLAP_MS;
-            mark.outbox = outbox;
-            if place.full {
-                mark.full = place.started;
-            }
+            place.note(table, outbox);
         }
         if place.table + 1 >= self.config.tables.len() {
-            return Ok(Page { observations, unreadable, ..end(place.done) });
+            return Ok(Page { cursor: end(place.done).cursor, ..page });
         }
         let place = self.begin(place.table + 1, place.done);
-        Ok(Page { observations, unreadable, next: serde_json::to_value(place).ok(), cursor: None })
+        Ok(Page { next: serde_json::to_value(place).ok(), ..page })
+    }
+
+    /// Rows as they stand; those of an old copy are first put above what is known of them.
+    async fn rows_that_are_there(
+        &self,
+        table: &Table,
+        statements: &Statements,
+        place: &Place,
+        looked: &mut Looked,
+    ) -> Result<Vec<Row>, Failure> {
+        let rows = self.settle("sweep", self.rows(table, statements, place).await)?;
+        if !self.raise(table, statements, looked, &rows).await? {
+            return Ok(rows);
+        }
+        let raised = self.settle("sweep", self.rows(table, statements, place).await)?;
+        looked.saw(&raised);
+        Ok(raised)
+    }
+
+    /// Rows that were captured once and that no trigger saw go.
+    async fn rows_that_are_gone(
+        &self,
+        table: &Table,
+        statements: &Statements,
+        place: &Place,
+    ) -> Result<Vec<Row>, Failure> {
+        match self.rows(table, statements, place).await {
+            Err(error) if failure::is_about_form(&error) => {
+                let what = "keys that were captured are none of this table; rows that are gone are not looked for";
+                tracing::warn!(table = %table.table, %error, "{what}");
+                Ok(Vec::new())
+            }
+            rows => self.settle("sweep", rows),
+        }
+    }
+
+    /// What these rows tell.
+    fn seen(&self, table: &Table, place: &Place, rows: &[Row]) -> Page {
+        let mut page = Page::default();
+        for row in rows {
+            let seen = match (place.gone, &row.status) {
+                // It is still there.
+                (true, Some(_)) => continue,
+                (true, None) => decode::gone(table, row, self.now()),
+                (false, _) => decode::row(table, row, Source::Sweep, self.now()),
+            };
+            match seen {
+                Ok(seen) => page.observations.push(seen),
+                // It was deleted, or has no status yet.
+                Err("no_status") => {}
+                Err(_) => page.unreadable.push(unread(table, row)),
+            }
+        }
+        page
     }
 
     /// The cursor of a sweep through what changed since a moment.
@@ -157,12 +181,7 @@ impl Client {
         }
     }
 
-    async fn page(
-        &self,
-        table: &Table,
-        statements: &crate::encode::Statements,
-        place: &Place,
-    ) -> Result<Vec<Row>, sqlx::Error> {
+    async fn rows(&self, table: &Table, statements: &Statements, place: &Place) -> Result<Vec<Row>, sqlx::Error> {
         let (kind, batch) = (table.kind.as_str(), i64::from(self.config.batch));
         let query = |text: &str| sqlx::query(AssertSqlSafe(text.to_owned())).bind(kind.to_owned()).bind(batch);
         let query = match (&place.after, place.full) {
@@ -175,6 +194,32 @@ impl Client {
             }
         };
         query.fetch_all(self.pool()).await?.iter().map(rows::row).collect()
+    }
+}
+
+impl Place {
+    /// Whether there is more of the table after these rows; then the place is where.
+    fn goes_on(&mut self, rows: &[Row], batch: u32) -> bool {
+        let is_full = rows.len() >= usize::try_from(batch).unwrap_or(usize::MAX);
+        if let (Some(last), true) = (rows.last(), is_full) {
+            self.after = Some(last.key.clone());
+            return true;
+        }
+        if self.full && !self.gone {
+            (self.after, self.gone) = (None, true);
+            return true;
+        }
+        false
+    }
+
+    /// Notes that the table was compared.
+    fn note(&mut self, table: &Table, outbox: Option<Outbox>) {
+        let mark = self.done.entry(table.kind.to_string()).or_default();
+        mark.since = self.started - OVERLAP_MS;
+        mark.outbox = outbox;
+        if self.full {
+            mark.full = self.started;
+        }
     }
 }
 
