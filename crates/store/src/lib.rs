@@ -32,7 +32,8 @@ pub use transaction::Batch;
 pub struct Config {
     /// `postgres://user:password@host:port/database`.
     pub url: Secret,
-    /// The most connections one process opens, and one more to look up what another resolver has not told of yet.
+    /// The most connections one process opens for what people ask. A resolver opens three more: two for its batches, and one to look up
+    /// what another resolver has not told of yet.
     pub connections: u32,
     /// How long a statement may take, in milliseconds.
     pub statement_timeout_ms: u64,
@@ -86,6 +87,8 @@ pub struct Store {
 enum Base {
     Postgres {
         pool: PgPool,
+        /// Batches of messages.
+        batches: PgPool,
         /// One connection for what a batch may be waiting for.
         beside: PgPool,
     },
@@ -93,6 +96,8 @@ enum Base {
     Simulated(simulation::Client),
 }
 
+/// How many batches one process commits at once: one, and one more where an attempt that failed is still being taken back.
+const BATCH_CONNECTIONS: u32 = 2;
 /// How long a connection that was not used counts as alive.
 const UNASKED: Duration = Duration::from_secs(1);
 /// How long a start waits for PostgreSQL.
@@ -104,29 +109,18 @@ impl Store {
         let options = PgConnectOptions::from_str(config.url.expose())
             .map_err(|error| anyhow::anyhow!("database.url (DATABASE_URL) is not a PostgreSQL address: {error}"))?;
         let timeout = config.statement_timeout_ms.to_string();
-        let options = options.application_name("lockstep").options([
-            ("search_path", "lockstep"),
-            ("statement_timeout", timeout.as_str()),
-            // A generic plan for statements over UNNEST is several times slower.
-            ("plan_cache_mode", "force_custom_plan"),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(config.connections)
-            .acquire_timeout(CONNECT_DEADLINE)
-            // A connection is asked whether it still lives only after a pause: else every batch would wait for the answer.
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > UNASKED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options.clone());
-        let beside =
-            PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_DEADLINE).connect_lazy_with(options);
-        let store = Self { base: Base::Postgres { pool, beside }, history_months: config.history_months };
+        let options = options
+            .application_name("lockstep")
+            .options([("search_path", "lockstep"), ("statement_timeout", timeout.as_str())]);
+        // A statement over UNNEST is planned anew each time, which is right for whatever people ask, or once for a guess of how many rows
+        // there will be, and then reads whole tables that it thinks small. Batches name their rows by key: planned once, and held to the
+        // indexes, they take half as long where they are small.
+        let planned_anew = options.clone().options([("plan_cache_mode", "force_custom_plan")]);
+        let by_index = options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")]);
+        let pool = pool_of(config.connections).connect_lazy_with(planned_anew.clone());
+        let batches = pool_of(BATCH_CONNECTIONS).connect_lazy_with(by_index);
+        let beside = pool_of(1).connect_lazy_with(planned_anew);
+        let store = Self { base: Base::Postgres { pool, batches, beside }, history_months: config.history_months };
         store.await_server(process).await?;
         process.ready("postgres", Ok(()));
         Ok(store)
@@ -233,6 +227,22 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+fn pool_of(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(CONNECT_DEADLINE)
+        // A connection is asked whether it still lives only after a pause: else every batch would wait for the answer.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > UNASKED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
 /// `create schema if not exists` may lose a race with itself.

@@ -23,7 +23,7 @@ impl Store {
     /// Opens a batch.
     pub async fn batch(&self) -> sqlx::Result<Batch> {
         match &self.base {
-            Base::Postgres { pool, .. } => Ok(Batch(Under::Postgres(batch::Batch::begin(pool).await?))),
+            Base::Postgres { batches, .. } => Ok(Batch(Under::Postgres(batch::Batch::begin(batches).await?))),
             #[cfg(feature = "simulation")]
             Base::Simulated(client) => Ok(Batch(Under::Simulated(client.begin().await?))),
         }
