@@ -1,9 +1,14 @@
 //! Small values that survive a restart: where a sweep begins next time.
 
+use anyhow::Context;
 use bytes::Bytes;
 
 use crate::server::Keys;
 use crate::{Bus, topology};
+
+/// What the names of the cursors of sweeps begin with; the system follows.
+pub const SWEEPS: &str = "sweep/";
+const MARK: &str = "mark";
 
 impl Bus {
     /// The value stored under a name.
@@ -14,6 +19,32 @@ impl Bus {
     /// Stores a value under a name, and waits until it is stored.
     pub async fn store_cursor(&self, name: &str, value: Bytes) -> anyhow::Result<()> {
         self.cursors().await?.put(&key(name), value).await?;
+        Ok(())
+    }
+
+    /// The mark that stands here and in PostgreSQL, and its revision.
+    pub async fn mark(&self) -> anyhow::Result<Option<(i64, u64)>> {
+        let Some(entry) = self.cursors().await?.entry(MARK).await? else { return Ok(None) };
+        let at = std::str::from_utf8(&entry.value)?.parse().context("the mark on the bus is no number")?;
+        Ok(Some((at, entry.revision)))
+    }
+
+    /// Sets the mark in place of the one of this revision. An error where another process set it meanwhile.
+    pub async fn set_mark(&self, at: i64, revision: Option<u64>) -> anyhow::Result<()> {
+        let (cursors, value) = (self.cursors().await?, Bytes::from(at.to_string()));
+        match revision {
+            Some(revision) => cursors.update(MARK, value, revision).await?,
+            None => cursors.create(MARK, value).await?,
+        };
+        Ok(())
+    }
+
+    /// Lets every sweep begin anew, as if there had been none.
+    pub async fn begin_sweeps_anew(&self) -> anyhow::Result<()> {
+        let (cursors, sweeps) = (self.cursors().await?, key(SWEEPS));
+        for name in cursors.names().await?.into_iter().filter(|name| name.starts_with(&sweeps)) {
+            cursors.put(&name, Bytes::from_static(b"null")).await?;
+        }
         Ok(())
     }
 

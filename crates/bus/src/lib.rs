@@ -26,6 +26,7 @@ pub mod topology;
 
 pub use config::Config;
 pub use connection::{Bus, Standing};
+pub use cursor::SWEEPS;
 pub use dead_letter::{Content, DeadLetter, Filter, Letter, REASONS, Reason, Replayed, reason};
 pub use feed::{Feed, Listener, Tail};
 pub use lag::Lag;

@@ -4,6 +4,7 @@
 
 mod batch;
 mod lives;
+mod mark;
 mod partitions;
 mod query;
 mod row;
@@ -23,6 +24,7 @@ use sqlx::{Connection, PgPool};
 
 pub use batch::Save;
 pub use lives::Maker;
+pub use mark::Mark;
 pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
 pub use transaction::Batch;
 

@@ -141,6 +141,15 @@ impl Keys {
         }
     }
 
+    /// All keys.
+    pub(crate) async fn names(&self) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Nats(store) => Ok(store.keys().await?.try_collect().await?),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection, bucket) => connection.names(bucket).await.map_err(anyhow::Error::msg),
+        }
+    }
+
     /// Takes a key away without a trace that would count as one.
     pub(crate) async fn purge(&self, key: &str) -> anyhow::Result<()> {
         match self {

@@ -42,6 +42,11 @@ impl Bucket {
         self.values.keys().filter(|key| key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))).count()
     }
 
+    pub(super) fn names(&mut self) -> Vec<String> {
+        self.expire();
+        self.values.keys().cloned().collect()
+    }
+
     /// The new revision.
     pub(super) fn change(&mut self, key: &str, change: Change) -> Result<u64, String> {
         let known = self.value(key).map(|(_, revision)| revision);

@@ -206,6 +206,11 @@ impl Connection {
         asked.in_time().await
     }
 
+    pub(crate) async fn names(&self, bucket: &'static str) -> Result<Vec<String>, String> {
+        let asked = self.ask(move |state| Ok(state.buckets.get_mut(bucket).ok_or("there is no such bucket")?.names()));
+        asked.in_time().await
+    }
+
     pub(crate) async fn count(&self, bucket: &'static str, prefix: &str) -> Result<usize, String> {
         let prefix = prefix.to_owned();
         let asked =

@@ -23,7 +23,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
 
 /// Of the lease and of the cursor.
 fn name<C: Connector>() -> String {
-    format!("sweep/{}", C::SYSTEM)
+    format!("{}{}", bus::SWEEPS, C::SYSTEM)
 }
 
 async fn over_and_over<C: Connector>(parts: Loop<C>) {
@@ -58,7 +58,8 @@ struct Memory {
 
 /// One sweep, from the cursor of the last one that ended.
 async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Result<Found> {
-    let cursor = parts.cursor(&name::<C>()).await?.filter(|cursor| !cursor.is_null());
+    let known = parts.cursor(&name::<C>()).await?;
+    let cursor = known.clone().filter(|cursor| !cursor.is_null());
     let (mut next, mut now, mut newest) = (None, Memory { seen: Some(BTreeSet::new()), ..Memory::default() }, None);
     for _ in 0..PAGES_MAX {
         let ask = || parts.connector.sweep(cursor.clone(), next.clone());
@@ -67,8 +68,10 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
         take(parts, &page, memory, &mut now).await?;
         next = page.next;
         if next.is_none() {
-            // Only now: all of it is stored.
-            if let Some(cursor) = page.cursor {
+            // Only now: all of it is stored. Where somebody wants the sweeps to begin anew meanwhile, the next one does.
+            if let Some(cursor) = page.cursor
+                && parts.cursor(&name::<C>()).await? == known
+            {
                 parts.store_cursor(&name::<C>(), &cursor).await?;
             }
             *memory = now;

@@ -1,0 +1,51 @@
+//! A mark that stands in PostgreSQL and on the bus, to notice that one of them was brought back from an old copy.
+
+use crate::Store;
+
+/// The mark as it stands in PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// When it was made, in milliseconds since 1970.
+    pub at: i64,
+    /// What the bus had then. So it still has, where the process died before it was told of the new one.
+    pub before: Option<i64>,
+}
+
+impl Store {
+    /// The mark; `None` where none was made yet, or all is lost.
+    pub async fn mark(&self) -> sqlx::Result<Option<Mark>> {
+        let known: Option<(i64, Option<i64>)> =
+            sqlx::query_as("select at, before from mark").fetch_optional(self.pool()?).await?;
+        Ok(known.map(|(at, before)| Mark { at, before }))
+    }
+
+    /// Makes a new mark in place of the one that was `known`; `false` when another process made one meanwhile.
+    pub async fn set_mark(&self, known: Option<Mark>, mark: Mark) -> sqlx::Result<bool> {
+        let done = sqlx::query(
+            "insert into mark (at, before) values ($1, $2)
+             on conflict (one) do update set at = excluded.at, before = excluded.before where mark.at = $3",
+        )
+        .bind(mark.at)
+        .bind(mark.before)
+        .bind(known.map(|known| known.at))
+        .execute(self.pool()?)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Counts no command as on its way any more: nobody knows which of them are. That they were sent still matters, they may yet be
+    /// carried out. Of how many records that was so.
+    pub async fn void_commands(&self) -> sqlx::Result<u64> {
+        // In one order, as batches take them.
+        let voided = sqlx::query(
+            "with pending as (
+                 select id from items
+                 where id in (select item from records where sent is not null) order by id for update
+             )
+             update records set resent = 0,
+                 sent = (select jsonb_agg(jsonb_set(one, '{version}', '0')) from jsonb_array_elements(sent) as one)
+             where sent is not null and item in (select id from pending)",
+        );
+        Ok(voided.execute(self.pool()?).await?.rows_affected())
+    }
+}

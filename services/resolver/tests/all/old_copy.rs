@@ -1,0 +1,85 @@
+//! PostgreSQL or the bus comes back from an old copy.
+
+use bytes::Bytes;
+
+use super::*;
+
+const CURSOR: &str = "sweep/forge";
+
+/// Two records of an item, one of which is told something that it never gets.
+async fn stopped_with_a_command_on_its_way() -> World {
+    let mut world = World::new().await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
+    world.eventually("T-1", |group| group.links.len() == 2).await;
+    world.see(&seen("tracker/issue/1", "done", 2)).await;
+    assert_eq!(world.command().await.native, "closed");
+    marked(&world).await;
+    world.stop().await;
+    world.bus.store_cursor(CURSOR, Bytes::from_static(b"7")).await.unwrap();
+    world
+}
+
+/// Waits until both have the same mark.
+async fn marked(world: &World) -> i64 {
+    until(world, async |world| {
+        let (here, there) = (world.store.mark().await.unwrap()?, world.bus.mark().await.unwrap()?.0);
+        (here.at == there).then_some(there)
+    })
+    .await
+}
+
+async fn until<T>(world: &World, look: impl AsyncFn(&World) -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look(world).await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn sweeps_begin_anew(world: &World) {
+    until(world, async |world| (world.bus.cursor(CURSOR).await.unwrap()? == b"null"[..]).then_some(())).await;
+}
+
+/// A sweep finds what nobody told of: nothing.
+async fn swept(world: &World) {
+    let seen = seen("forge/issue/a/b#1", "open", 1);
+    world.see(&Observation { source: Source::Sweep, id: "swept".into(), ..seen }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_were_lost_with_the_bus_are_sent_again() {
+    let mut world = stopped_with_a_command_on_its_way().await;
+    let (at, revision) = world.bus.mark().await.unwrap().unwrap();
+    world.bus.set_mark(at - 60_000, Some(revision)).await.unwrap();
+    world.restart(policy_of(MAPPINGS, "")).await;
+    sweeps_begin_anew(&world).await;
+    swept(&world).await;
+    assert_eq!(world.command().await.native, "closed");
+    marked(&world).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_database_does_not_know_any_more_is_swept_for() {
+    let mut world = stopped_with_a_command_on_its_way().await;
+    let (at, revision) = world.bus.mark().await.unwrap().unwrap();
+    world.bus.set_mark(at + 60_000, Some(revision)).await.unwrap();
+    world.restart(policy_of(MAPPINGS, "")).await;
+    sweeps_begin_anew(&world).await;
+    assert!(marked(&world).await > at + 60_000, "a clock that is behind sets no older mark");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_begins_no_sweep_anew() {
+    let mut world = stopped_with_a_command_on_its_way().await;
+    let before = world.bus.mark().await.unwrap().unwrap().0;
+    world.restart(policy_of(MAPPINGS, "")).await;
+    until(&world, async |world| (world.bus.mark().await.unwrap()?.0 > before).then_some(())).await;
+    assert_eq!(world.bus.cursor(CURSOR).await.unwrap().unwrap(), b"7"[..]);
+    world.stop().await;
+}
