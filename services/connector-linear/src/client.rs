@@ -129,7 +129,7 @@ impl Connector for Linear {
                 place.saw(updated_at);
             }
             match self.seen(issue).await {
-                Ok(seen) => observations.push(seen),
+                Ok(seen) => observations.extend(seen),
                 // One issue that cannot be read must not hide the others.
                 Err(Failure::Refused { why, code: "malformed" }) => {
                     let name = issue["identifier"].as_str().or(issue["id"].as_str()).unwrap_or("an issue").to_owned();
@@ -180,10 +180,14 @@ impl Linear {
         Ok(())
     }
 
-    async fn seen(&self, issue: &Value) -> Result<Observation, Failure> {
+    /// What an issue of a list tells. Those in the archive are asked for because of those in the trash, whose webhooks may be lost.
+    async fn seen(&self, issue: &Value) -> Result<Option<Observation>, Failure> {
         let issue = decode::issue(issue)?;
+        if issue.is_only_archived() {
+            return Ok(None);
+        }
         let words = self.words(&issue.team.id, &decode::native(&issue)?).await?;
-        decode::observation(&issue, words, Source::Sweep)
+        decode::observation(&issue, words, Source::Sweep).map(Some)
     }
 
     /// A team's words, asked for when they are not known, old, or lack the one that an issue shows.

@@ -32,10 +32,28 @@ pub struct Issue {
     pub url: Option<String>,
     /// When it last changed, to the millisecond.
     pub updated_at: String,
+    /// When it was put in the archive; those in the trash are there, too.
+    #[serde(default)]
+    pub archived_at: Option<String>,
+    /// Whether it is in the trash.
+    #[serde(default)]
+    pub trashed: Option<bool>,
     /// The state it is in.
     pub state: Named,
     /// The team whose states it can be in.
     pub team: Team,
+}
+
+impl Issue {
+    /// Whether it is in the trash.
+    pub fn is_trashed(&self) -> bool {
+        self.trashed == Some(true)
+    }
+
+    /// Whether Linear put it away because nothing came of it for long: it is as it was, and there may be very many.
+    pub fn is_only_archived(&self) -> bool {
+        self.archived_at.is_some() && !self.is_trashed()
+    }
 }
 
 /// The state of an issue.
@@ -179,7 +197,8 @@ pub fn webhook(
         return Ok(Decoded::Ignored("other_team"));
     }
     if is_removed {
-        return Ok(Decoded::Observations(vec![removed(&issue, body.actor.as_ref())?]));
+        let removed = Observation { actor: body.actor.as_ref().and_then(actor), ..removed(&issue, Source::Webhook)? };
+        return Ok(Decoded::Observations(vec![removed]));
     }
     let native = native(&issue)?;
     let Some(vocabulary) = words(&issue.team.id, &native) else {
@@ -199,19 +218,18 @@ pub fn counts(key: &str, teams: &[String]) -> bool {
 }
 
 /// That an issue was moved to the trash. Restored, it shows its state again.
-fn removed(issue: &Issue, by: Option<&Sender>) -> Result<Observation, Failure> {
+fn removed(issue: &Issue, source: Source) -> Result<Observation, Failure> {
     let (record, native) = (record(&issue.id)?, Native::deleted());
     let (position, occurred_at) = moment(&issue.updated_at)?;
     let id = observation_id(&record, &native, position.0);
-    Ok(Observation {
-        position: Some(position),
-        actor: by.and_then(actor),
-        ..Observation::new(id, record, native, Source::Webhook, occurred_at)
-    })
+    Ok(Observation { position: Some(position), ..Observation::new(id, record, native, source, occurred_at) })
 }
 
 /// What an issue shows, with its team's words.
 pub fn observation(issue: &Issue, vocabulary: Vocabulary, source: Source) -> Result<Observation, Failure> {
+    if issue.is_trashed() {
+        return removed(issue, source);
+    }
     let record = record(&issue.id)?;
     let native = native(issue)?;
     let (position, occurred_at) = moment(&issue.updated_at)?;

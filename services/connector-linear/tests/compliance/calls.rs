@@ -109,6 +109,21 @@ async fn a_sweep_sees_everything_and_the_next_what_has_changed_since() {
 }
 
 #[tokio::test]
+async fn an_issue_in_the_trash_is_seen_to_be_there_without_its_webhook() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    let (_, cursor) = swept(&linear, None).await;
+    let issue = record(&server, "ENG-2");
+    server.remove_issue("ENG-2").unwrap();
+    let (seen, _) = swept(&linear, cursor).await;
+    let gone = seen.into_iter().find(|seen| seen.record == issue).unwrap();
+    assert!(gone.native.is_deleted());
+    let Decoded::Observations(told) = newest(&server, &linear) else { panic!() };
+    assert_eq!(told[0].id, gone.id, "the webhook tells the same");
+    assert!(linear.read(&issue).await.unwrap().observation.native.is_deleted(), "and so does a look before a write");
+}
+
+#[tokio::test]
 async fn only_the_teams_that_count_are_swept_and_heard() {
     let server = server().await;
     let config = Config { api_key: Secret::new(APP), teams: vec!["ops".to_owned()], ..Config::default() };
