@@ -14,7 +14,7 @@ use anyhow::Result;
 use crate::process;
 use crate::tools::{self, Tools, Wanted};
 
-pub use external::External;
+pub use external::{External, OWN};
 pub use nats::Nats;
 pub use ports::{free, is_free};
 pub use postgres::Postgres;
@@ -50,6 +50,13 @@ pub struct Servers {
 }
 
 impl Servers {
+    /// The settings that name those that are ours.
+    pub fn own_settings(&self) -> Vec<&'static str> {
+        let nats = self.nats.process.as_ref().map(|_| external::NATS);
+        let postgres = self.postgres.process.as_ref().map(|_| external::DATABASE);
+        nats.into_iter().chain(postgres).collect()
+    }
+
     /// Starts both on free ports with their state in `folder`, whatever the environment names.
     pub fn start(folder: &Path, durability: Durability) -> Result<Self> {
         Self::start_missing(External { nats: None, postgres: None }, folder, durability, Preferred::default())

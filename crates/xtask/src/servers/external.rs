@@ -15,6 +15,11 @@ use crate::{process, say};
 
 use address::Address;
 
+/// Names the settings of a shell that stand for servers of our own.
+pub const OWN: &str = "LOCKSTEP_UP_OWNS";
+pub(super) const NATS: &str = "NATS_URL";
+pub(super) const DATABASE: &str = "DATABASE_URL";
+
 const OLDEST_NATS: Version = Version(2, 12, 0);
 const OLDEST_POSTGRES: Version = Version(15, 0, 0);
 
@@ -27,10 +32,13 @@ pub struct External {
 }
 
 impl External {
-    /// Reads the environment and asks the servers who they are.
+    /// Reads the environment and asks the servers who they are. Those that an earlier start brought up itself, and wrote down for a
+    /// shell, are none of them.
     pub fn from_environment() -> Result<Self> {
-        let nats = given("NATS_URL").map(|url| nats(&url)).transpose()?;
-        let postgres = given("DATABASE_URL").map(|url| postgres(&url)).transpose()?;
+        let own = given(OWN).unwrap_or_default();
+        let theirs = |name: &str| given(name).filter(|_| !own.split(',').any(|own| own == name));
+        let nats = theirs(NATS).map(|url| nats(&url)).transpose()?;
+        let postgres = theirs(DATABASE).map(|url| postgres(&url)).transpose()?;
         Ok(Self { nats, postgres })
     }
 }

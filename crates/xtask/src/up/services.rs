@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::credentials::Credentials;
 use super::{address, config};
 use crate::process::{Ending, Process};
-use crate::servers::{self, Servers};
+use crate::servers::{self, OWN, Servers};
 use crate::{files, say, state};
 
 const SANDBOX_WAIT: Duration = Duration::from_secs(30);
@@ -71,7 +71,8 @@ impl Services {
         if let Some(config) = &config {
             command.env("LOCKSTEP_CONFIG", config);
         }
-        files::write_private(&folder.join(ENVIRONMENT), &exports(&command))?;
+        let own = servers.own_settings().join(",");
+        files::write_private(&folder.join(ENVIRONMENT), &format!("{}export {OWN}='{own}'\n", exports(&command)))?;
         let ready = ready_file(folder, "lockstep")?;
         command.arg("--ready-file").arg(&ready);
         let mut lockstep = Process::start("lockstep", command, folder, Ending::orderly(Signal::INT, 30))?;
