@@ -64,8 +64,8 @@ pub struct Statements {
     /// The rows that were captured, in key order, with their key in place of a status where they are still there: `$1` kind, `$2` how
     /// many, `$3` the key after which.
     pub gone: String,
-    /// Puts rows of an old copy of the database above all that was known of them: `$1` kind, `$2` keys, `$3` the milliseconds since
-    /// 1970 before which they were captured.
+    /// Puts rows above all that was known of them: `$1` kind, `$2` keys, `$3` the versions at which they were read, `$4` what stands
+    /// in the place of a tag.
     pub raise: String,
     /// How many rows there are.
     pub count: String,
@@ -158,13 +158,15 @@ impl Statements {
                      v.origin, v.actor, v.application, (extract(epoch FROM v.at) * 1000)::bigint AS at_ms \
                  FROM v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) ORDER BY v.key"
             ),
-            // It waits for nobody's lock, so that nobody's statement can be the victim of a deadlock.
+            // It waits for nobody's lock, so that nobody's statement can be the victim of a deadlock. A row that was captured since it was
+            // read has another version.
             raise: format!(
-                "UPDATE {versions} v SET version = greatest(v.version + 1, {NOW_MS}), status = held.status, origin = '{BROUGHT_BACK}', \
+                "UPDATE {versions} v SET version = greatest(v.version + 1, {NOW_MS}), status = held.status, origin = $4, \
                      actor = NULL, application = NULL, at = clock_timestamp() \
-                 FROM (SELECT h.key, t.{status}::text AS status FROM {versions} h JOIN {name} t ON t.{key} = CAST(h.key AS {key_type}) \
-                     WHERE h.kind = $1 AND h.key = ANY ($2) AND h.at < to_timestamp($3::bigint / 1000.0) \
-                     AND NOT EXISTS (SELECT FROM {entries} e WHERE e.kind = h.kind AND e.key = h.key) \
+                 FROM (SELECT h.key, t.{status}::text AS status FROM unnest($2::text[], $3::bigint[]) AS seen (key, version) \
+                     JOIN {versions} h ON h.kind = $1 AND h.key = seen.key AND h.version = seen.version \
+                     JOIN {name} t ON t.{key} = CAST(seen.key AS {key_type}) \
+                     WHERE NOT EXISTS (SELECT FROM {entries} e WHERE e.kind = h.kind AND e.key = h.key) \
                      FOR UPDATE OF h SKIP LOCKED) held \
                  WHERE v.kind = $1 AND v.key = held.key",
                 entries = format_args!("{}.entries", schema.quoted()),

@@ -1,5 +1,5 @@
-//! Notices that the database was brought back from an old copy. Then rows stand behind what is known of them, and it is nobody's edit
-//! that they do: they are put above it, and are told again what their items have become.
+//! Notices that the database, or a tracked table alone, was brought back from an old copy. Then rows stand behind what is known of
+//! them, and it is nobody's edit that they do: they are put above it, and are told again what their items have become.
 
 use connector::Failure;
 use serde::{Deserialize, Serialize};
@@ -45,15 +45,18 @@ enum Since {
 
 impl Outbox {
     fn since(&self, known: &Self) -> Since {
-        if self.line != known.line {
+        // A table of the same name whose rows are not the known ones. One that was copied into another of its name looks the same:
+        // its rows are equal to what is known, and nothing comes of it.
+        if self.line != known.line || self.tracked != known.tracked {
             return Since::BroughtBack;
         }
-        match (self.entries == known.entries, self.tracked == known.tracked) {
-            (true, _) if self.last < known.last || self.sweep < known.sweep => Since::BroughtBack,
-            (true, _) => Since::Went,
-            (false, true) => Since::Anew,
-            (false, false) => Since::BroughtBack,
+        if self.entries != known.entries {
+            return Since::Anew;
         }
+        if self.last < known.last || self.sweep < known.sweep {
+            return Since::BroughtBack;
+        }
+        Since::Went
     }
 }
 
@@ -85,7 +88,7 @@ impl Client {
         let Some(known) = known else { return Looked { outbox, ..Looked::default() } };
         let since = outbox.since(known);
         if since != Since::Went {
-            let what = if since == Since::Anew { "the outbox" } else { "the database" };
+            let what = if since == Since::Anew { "the outbox" } else { "the database or the table" };
             tracing::warn!(table = %table.table, "{what} is not the one that was known; all rows are compared");
         }
         if since == Since::BroughtBack {
@@ -104,10 +107,13 @@ impl Client {
         looked: &Looked,
         rows: &[Row],
     ) -> Result<bool, Failure> {
-        let Some(before) = looked.raise else { return Ok(false) };
-        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let behind = rows.iter().filter(|row| looked.is_behind(row));
+        let (keys, versions): (Vec<_>, Vec<_>) = behind.map(|row| (row.key.as_str(), row.capture.version)).unzip();
+        if keys.is_empty() {
+            return Ok(false);
+        }
         let raise = sqlx::query(AssertSqlSafe(statements.raise.clone()));
-        let raise = raise.bind(table.kind.as_str()).bind(keys).bind(before);
+        let raise = raise.bind(table.kind.as_str()).bind(keys).bind(versions).bind(encode::BROUGHT_BACK);
         self.settle("raise", raise.execute(self.pool()).await)?;
         Ok(true)
     }
@@ -130,10 +136,17 @@ impl Client {
 }
 
 impl Looked {
+    /// Whether a row is one of an old copy that was not put above what is known of it yet. What it shows is nobody's edit.
+    pub(super) fn is_behind(&self, row: &Row) -> bool {
+        let Some(before) = self.raise else { return false };
+        // However lately it was captured: what the row shows is not what was captured then.
+        let differs = row.capture.status != row.status;
+        row.capture.at_ms > 0 && (row.capture.at_ms < before || differs)
+    }
+
     /// Notes whether rows were skipped that were to be put above what is known of them.
     pub(super) fn saw(&mut self, rows: &[Row]) {
-        let before = self.raise.unwrap_or(i64::MIN);
-        self.skipped |= rows.iter().any(|row| row.capture.at_ms > 0 && row.capture.at_ms < before);
+        self.skipped |= rows.iter().any(|row| self.is_behind(row));
     }
 }
 
@@ -176,7 +189,7 @@ mod tests {
             Since::Went,
             "the last sweep's cursor was lost, or ours is the old copy"
         );
-        assert_eq!(found(|found| found.tracked = 21), Since::Went, "a table that was copied into another of its name");
+        assert_eq!(found(|found| found.tracked = 21), Since::BroughtBack, "the table alone");
         assert_eq!(found(|found| (found.entries, found.last) = (11, 0)), Since::Anew);
         assert_eq!(found(|found| (found.entries, found.tracked) = (11, 21)), Since::BroughtBack);
         assert_eq!(found(|found| found.last = 6), Since::BroughtBack);

@@ -68,7 +68,7 @@ impl Client {
             } else {
                 self.rows_that_are_there(table, &statements, &place, &mut looked).await?
             };
-            page = self.seen(table, &place, &rows);
+            page = self.seen(table, &place, &looked, &rows);
             if place.goes_on(&rows, self.config.batch) {
                 place.looked = Some(looked);
                 return Ok(Page { next: serde_json::to_value(place).ok(), ..page });
@@ -118,13 +118,15 @@ impl Client {
     }
 
     /// What these rows tell.
-    fn seen(&self, table: &Table, place: &Place, rows: &[Row]) -> Page {
+    fn seen(&self, table: &Table, place: &Place, looked: &Looked, rows: &[Row]) -> Page {
         let mut page = Page::default();
         for row in rows {
             let seen = match (place.gone, &row.status) {
                 // It is still there.
                 (true, Some(_)) => continue,
                 (true, None) => decode::gone(table, row, self.now()),
+                // The next sweep puts it above what is known of it.
+                (false, _) if looked.is_behind(row) => continue,
                 (false, _) => decode::row(table, row, Source::Sweep, self.now()),
             };
             match seen {

@@ -1,5 +1,6 @@
 //! Against a real PostgreSQL: `LOCKSTEP_TEST_DATABASE_URL` names a server on which databases may be made.
 
+mod copy;
 mod database;
 mod relay;
 
@@ -304,68 +305,6 @@ async fn a_status_that_becomes_null_is_shown_and_written_over_and_one_that_never
     assert_eq!(client.write(&command("1", "done", 2), &reading).await.unwrap().native.as_str(), "done");
     let refused = client.write(&command("1", "todo", 3), &reading).await.unwrap_err();
     assert_eq!(refused.code(), "unavailable", "it is not NULL any more");
-    database.drop().await;
-}
-
-#[tokio::test]
-async fn versions_rise_above_those_of_an_outbox_that_was_dropped() {
-    let database = Database::new().await;
-    let client = database.client();
-    database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
-    client.statements(&client.config.tables[0]).await.unwrap();
-    database.run("UPDATE tasks SET status = 'in_progress' WHERE id = 1").await;
-    let before = drain(&client).await.remove(0).position;
-    let (_, cursor) = sweep(&client, None).await;
-    database.run("DROP SCHEMA lockstep_outbox CASCADE; UPDATE tasks SET status = 'blocked' WHERE id = 1").await;
-    client.usable().clear();
-    client.statements(&client.config.tables[0]).await.unwrap();
-    let (seen, _) = sweep(&client, Some(cursor)).await;
-    assert_eq!(natives(&seen), ["blocked", "todo"], "all rows, though the last full sweep is not a day ago");
-    assert!(seen[0].position > before && seen[0].origin == Origin::Unknown, "somebody's edit: {:?}", seen[0]);
-    database.run("UPDATE tasks SET status = 'done' WHERE id = 1").await;
-    assert!(drain(&client).await[0].position >= seen[0].position);
-    database.drop().await;
-}
-
-#[tokio::test]
-async fn rows_of_an_old_copy_stand_above_what_was_known_and_are_nobodys_edit() {
-    let database = Database::new().await;
-    let client = database.client();
-    database.run("INSERT INTO tasks (id) VALUES (1), (2), (3), (4)").await;
-    client.statements(&client.config.tables[0]).await.unwrap();
-    database.run("UPDATE tasks SET status = 'in_progress' WHERE id IN (1, 4)").await;
-    drain(&client).await;
-    let (_, cursor) = sweep(&client, None).await;
-    let (_, mut cursor) = sweep(&client, Some(cursor)).await;
-    database
-        .run(
-            "CREATE TABLE copy AS TABLE tasks; CREATE TABLE versions AS TABLE lockstep_outbox.versions; \
-             CREATE TABLE captures AS TABLE lockstep_outbox.captures",
-        )
-        .await;
-    database.run("UPDATE tasks SET status = 'done' WHERE id IN (1, 2)").await;
-    let known: Vec<_> = drain(&client).await.iter().map(|seen| seen.position).collect();
-    for _ in 0..2 {
-        cursor = sweep(&client, Some(cursor)).await.1;
-    }
-    // What a restore leaves: the rows and the outbox as they were, an hour old. As many entries as were lost follow before anybody looks.
-    database
-        .run(
-            "SET session_replication_role = replica; UPDATE tasks t SET status = c.status FROM copy c WHERE c.id = t.id; \
-             TRUNCATE lockstep_outbox.versions, lockstep_outbox.captures; INSERT INTO lockstep_outbox.versions TABLE versions; \
-             INSERT INTO lockstep_outbox.captures TABLE captures; \
-             UPDATE lockstep_outbox.versions SET at = at - interval '1 hour'; RESET session_replication_role",
-        )
-        .await;
-    database.run("UPDATE tasks SET status = 'blocked' WHERE id = 4").await;
-    let edit = drain(&client).await.remove(0);
-    let (seen, cursor) = sweep(&client, Some(cursor)).await;
-    assert_eq!(natives(&seen), ["in_progress", "todo", "todo", "blocked"]);
-    assert!(seen[..3].iter().all(|seen| seen.origin == Origin::Own(None)), "{seen:?}");
-    assert!(seen[0].position > known[0] && seen[1].position > known[1], "{seen:?}");
-    assert_eq!(seen[3], Observation { source: Source::Sweep, ..edit }, "an edit that was made since is one");
-    let again = sweep(&client, Some(cursor)).await.0;
-    assert!(again.iter().all(|again| seen.contains(again)), "once is enough: {again:?}");
     database.drop().await;
 }
 
