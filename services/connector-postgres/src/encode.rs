@@ -88,13 +88,15 @@ pub fn claim(schema: &Name) -> String {
 }
 
 /// Which outbox it is of which database, how far it has come, and what the last sweep left there; see `client::copy`: `$1` the
-/// tracked table, `$2` its kind.
+/// tracked table, `$2` its kind, `$3` the names of its triggers.
 pub fn outbox(schema: &Name) -> String {
     format!(
         "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || \
              (SELECT oid FROM pg_database WHERE datname = current_database())::text || '/' || \
              CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS line, \
              to_regclass({1})::oid::bigint AS entries, to_regclass($1)::oid::bigint AS tracked, \
+             coalesce((SELECT string_agg(format('%s/%s', g.oid, g.xmin), ' ' ORDER BY g.oid) FROM pg_trigger g \
+                 WHERE g.tgrelid = to_regclass($1) AND g.tgname = ANY ($3)), '') AS triggers, \
              coalesce(pg_sequence_last_value(pg_get_serial_sequence({1}, 'id')), 0) AS last, {NOW_MS} AS now_ms, \
              coalesce((SELECT (to_jsonb(c) ->> 'sweep')::bigint FROM {0}.captures c WHERE c.kind = $2), 0) AS sweep",
         schema.quoted(),

@@ -93,22 +93,29 @@ fn types(table: &Table, columns: &[Column]) -> Result<Types, Obstacle> {
     Ok(Types { key: key.type_name.clone(), status: status.type_name.clone() })
 }
 
-/// What is installed for a table that is there.
-pub(super) async fn capture(pool: &PgPool, config: &Config, table: &Table) -> Result<Capture, sqlx::Error> {
-    let schema = config.schema.quoted();
-    let present = sqlx::query_scalar::<_, bool>(
+/// Whether the triggers of a table are there and fire. Where there is no table there are none.
+pub(super) async fn is_captured(pool: &PgPool, config: &Config, table: &Table) -> Result<bool, sqlx::Error> {
+    let present = sqlx::query_scalar(
         "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) = 3 FROM pg_trigger \
-             WHERE tgrelid = to_regclass($2) AND tgname = ANY ($3) AND tgenabled <> 'D')",
+             WHERE tgrelid = to_regclass($2) AND tgname = ANY ($3) AND tgenabled IN ('O', 'A'))",
     );
     // Only those of the rows: an older release has no other.
     let names = install::trigger_names(table)[..3].to_vec();
-    let captures = format!("{schema}.captures");
-    if !present.bind(&captures).bind(table.table.quoted()).bind(names).fetch_one(pool).await? {
+    present.bind(captures(config)).bind(table.table.quoted()).bind(names).fetch_one(pool).await
+}
+
+/// What is installed for a table that is there.
+pub(super) async fn capture(pool: &PgPool, config: &Config, table: &Table) -> Result<Capture, sqlx::Error> {
+    if !is_captured(pool, config, table).await? {
         return Ok(Capture::Missing);
     }
-    let installed = format!("SELECT fingerprint FROM {captures} WHERE kind = $1");
+    let installed = format!("SELECT fingerprint FROM {} WHERE kind = $1", captures(config));
     let installed = sqlx::query_scalar::<_, String>(AssertSqlSafe(installed)).bind(table.kind.as_str());
     let current = install::fingerprint(&config.schema, table);
     let installed = installed.fetch_optional(pool).await?;
     Ok(if installed.is_some_and(|installed| installed == current) { Capture::Current } else { Capture::Other })
+}
+
+fn captures(config: &Config) -> String {
+    format!("{}.captures", config.schema.quoted())
 }

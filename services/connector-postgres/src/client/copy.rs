@@ -11,6 +11,7 @@ use super::failure::failure;
 use crate::config::Table;
 use crate::decode::Row;
 use crate::encode::{self, Statements};
+use crate::install::trigger_names;
 
 /// What was captured so shortly before may still be on its way, and is above what is known anyway.
 const ON_ITS_WAY_MS: i64 = 10_000;
@@ -25,6 +26,10 @@ pub(super) struct Outbox {
     entries: i64,
     /// The tracked table.
     tracked: i64,
+    /// The table's triggers, each with the transaction that last made it, or switched it on or off. Empty where an older release
+    /// looked.
+    #[serde(default)]
+    triggers: String,
     /// The last entry's id.
     last: i64,
     /// When the last sweep that left its time there began, in milliseconds since 1970: an old copy has an older one. 0 where none did.
@@ -39,6 +44,8 @@ enum Since {
     Went,
     /// It was made anew beside the same rows: whoever edited them meanwhile was not captured.
     Anew,
+    /// Its triggers were made anew or switched on: whoever edited rows before that may not have been captured.
+    Retriggered,
     /// The rows are older ones.
     BroughtBack,
 }
@@ -55,6 +62,9 @@ impl Outbox {
         }
         if self.last < known.last || self.sweep < known.sweep {
             return Since::BroughtBack;
+        }
+        if !known.triggers.is_empty() && self.triggers != known.triggers {
+            return Since::Retriggered;
         }
         Since::Went
     }
@@ -79,6 +89,7 @@ impl Client {
     pub(super) async fn look_at_outbox(&self, table: &Table, known: Option<&Outbox>) -> Looked {
         let query = encode::outbox(&self.config.schema);
         let query = sqlx::query(AssertSqlSafe(query)).bind(table.table.quoted()).bind(table.kind.as_str());
+        let query = query.bind(trigger_names(table));
         let found = query.fetch_one(self.pool()).await.and_then(|row| read(&row));
         let Some((outbox, now_ms)) = told(table, "it is not known whether this is the database that was known", found)
         else {
@@ -87,9 +98,14 @@ impl Client {
         // Whoever reads all of it once leaves nothing.
         let Some(known) = known else { return Looked { outbox, ..Looked::default() } };
         let since = outbox.since(known);
-        if since != Since::Went {
-            let what = if since == Since::Anew { "the outbox" } else { "the database or the table" };
-            tracing::warn!(table = %table.table, "{what} is not the one that was known; all rows are compared");
+        let what = match since {
+            Since::Went => None,
+            Since::Anew => Some("the outbox is not the one that was known"),
+            Since::Retriggered => Some("its triggers are not those that the last sweep saw"),
+            Since::BroughtBack => Some("the database or the table is not the one that was known"),
+        };
+        if let Some(what) = what {
+            tracing::warn!(table = %table.table, "{what}; all rows are compared");
         }
         if since == Since::BroughtBack {
             let unseen = sqlx::query(AssertSqlSafe(encode::bring_back(&self.config.schema))).bind(table.kind.as_str());
@@ -165,6 +181,7 @@ fn read(row: &PgRow) -> Result<(Outbox, i64), sqlx::Error> {
         line: row.try_get("line")?,
         entries: row.try_get("entries")?,
         tracked: row.try_get("tracked")?,
+        triggers: row.try_get("triggers")?,
         last: row.try_get("last")?,
         sweep: row.try_get("sweep")?,
     };
@@ -177,7 +194,8 @@ mod tests {
 
     #[test]
     fn an_old_copy_is_told_from_an_outbox_that_was_dropped() {
-        let known = Outbox { line: "1/00000001".into(), entries: 10, tracked: 20, last: 7, sweep: 500 };
+        let triggers = "30/700 31/700 32/700".to_owned();
+        let known = Outbox { line: "1/00000001".into(), entries: 10, tracked: 20, triggers, last: 7, sweep: 500 };
         let found = |change: fn(&mut Outbox)| {
             let mut found = known.clone();
             change(&mut found);
@@ -194,6 +212,10 @@ mod tests {
         assert_eq!(found(|found| (found.entries, found.tracked) = (11, 21)), Since::BroughtBack);
         assert_eq!(found(|found| found.last = 6), Since::BroughtBack);
         assert_eq!(found(|found| (found.last, found.sweep) = (9, 400)), Since::BroughtBack, "it was edited since");
+        assert_eq!(found(|found| found.triggers = "30/700 31/712 32/700".into()), Since::Retriggered);
+        assert_eq!(found(|found| (found.triggers, found.last) = (String::new(), 6)), Since::BroughtBack);
+        let older = Outbox { triggers: String::new(), ..known.clone() };
+        assert_eq!(known.since(&older), Since::Went, "an older release did not look at the triggers");
         assert_eq!(found(|found| found.line = "1/00000002".into()), Since::BroughtBack);
     }
 }

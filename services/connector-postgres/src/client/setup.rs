@@ -47,6 +47,17 @@ impl Client {
         Ok(statements)
     }
 
+    /// Whether the triggers of a table that was usable are gone or do not fire any more. Then it is looked at anew before it is used,
+    /// as at the start.
+    pub(super) async fn lost_capture(&self, table: &Table) -> Result<bool, Failure> {
+        let is_usable = self.usable().contains_key(table.kind.as_str());
+        if !is_usable || self.settle("look", catalog::is_captured(self.pool(), &self.config, table).await)? {
+            return Ok(false);
+        }
+        self.usable().remove(table.kind.as_str());
+        Ok(true)
+    }
+
     /// What stands in the way of each table.
     pub(crate) async fn examine(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -73,9 +84,9 @@ impl Client {
                 }
                 Ok(Capture::Current) => (Severity::Info, "captured", "its changes are captured"),
                 Ok(Capture::Missing) if self.config.install => (
-                    Severity::Info,
+                    Severity::Warning,
                     "not_captured",
-                    "its changes are not captured yet; the connector's start sees to it",
+                    "its changes are not captured; the connector sees to it at its start, and at its next sweep",
                 ),
                 Ok(Capture::Missing) => {
                     (Severity::Error, "not_captured", "its changes are not captured: Lockstep does not see them")

@@ -1,6 +1,7 @@
 //! Compares rows: all of them now and then, and in between those whose captured change is recent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use connector::{Failure, Page, Unreadable};
 use model::{Source, Timestamp};
@@ -56,13 +57,7 @@ impl Client {
         let Some(table) = self.config.tables.get(place.table) else { return Ok(end(place.done)) };
         let mut page = Page::default();
         // A table that cannot be used keeps its mark; readiness says why.
-        if let Ok(statements) = self.statements(table).await {
-            let known = place.done.get(table.kind.as_str()).and_then(|mark| mark.outbox.clone());
-            let mut looked = match place.looked.take() {
-                Some(looked) => looked,
-                None => self.look_at_outbox(table, known.as_ref()).await,
-            };
-            place.full |= looked.full;
+        if let Some((statements, mut looked)) = self.open(table, &mut place).await? {
             let rows = if place.gone {
                 self.rows_that_are_gone(table, &statements, &place).await?
             } else {
@@ -73,6 +68,7 @@ impl Client {
                 place.looked = Some(looked);
                 return Ok(Page { next: serde_json::to_value(place).ok(), ..page });
             }
+            let known = place.known(table).cloned();
             let outbox = self.swept(table, looked, known).await;
             place.note(table, outbox);
         }
@@ -81,6 +77,25 @@ impl Client {
         }
         let place = self.begin(place.table + 1, place.done);
         Ok(Page { next: serde_json::to_value(place).ok(), ..page })
+    }
+
+    /// The statements for the table, and what was found at its first page; `None` where it cannot be used.
+    async fn open(&self, table: &Table, place: &mut Place) -> Result<Option<(Arc<Statements>, Looked)>, Failure> {
+        let is_lost = place.looked.is_none() && self.lost_capture(table).await?;
+        if is_lost {
+            let ago_s = place.swept_before(table).map(|before| (self.process.now_ms() - before) / 1_000);
+            let since = ago_s.map_or("the start".to_owned(), |ago_s| format!("the last sweep, {ago_s} s ago,"));
+            let what = "its triggers are gone or disabled: edits since";
+            tracing::warn!(table = %table.table, "{what} {since} may have been missed until all rows are compared");
+        }
+        let Ok(statements) = self.statements(table).await else { return Ok(None) };
+        let mut looked = match place.looked.take() {
+            Some(looked) => looked,
+            None => self.look_at_outbox(table, place.known(table)).await,
+        };
+        looked.full |= is_lost;
+        place.full |= looked.full;
+        Ok(Some((statements, looked)))
     }
 
     /// Rows as they stand; those of an old copy are first put above what is known of them.
@@ -212,6 +227,16 @@ impl Place {
             return true;
         }
         false
+    }
+
+    /// The outbox that the last sweep of the table saw.
+    fn known(&self, table: &Table) -> Option<&Outbox> {
+        self.done.get(table.kind.as_str()).and_then(|mark| mark.outbox.as_ref())
+    }
+
+    /// When the last sweep of the table began, in milliseconds since 1970.
+    fn swept_before(&self, table: &Table) -> Option<i64> {
+        self.done.get(table.kind.as_str()).map(|mark| mark.since + OVERLAP_MS)
     }
 
     /// Notes that the table was compared.

@@ -1,5 +1,6 @@
 //! Against a real PostgreSQL: `LOCKSTEP_TEST_DATABASE_URL` names a server on which databases may be made.
 
+mod capture;
 mod copy;
 mod database;
 mod relay;

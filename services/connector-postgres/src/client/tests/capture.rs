@@ -1,0 +1,98 @@
+//! Triggers that are lost while the connector runs.
+
+use super::*;
+
+/// Two rows that a sweep has seen, and where the next one goes on.
+async fn swept(database: &Database, client: &Client) -> serde_json::Value {
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("INSERT INTO tasks (id) VALUES (1), (2); UPDATE tasks SET status = 'in_progress' WHERE id = 1").await;
+    drain(client).await;
+    // What was captured lately is seen by every sweep.
+    database.run("UPDATE lockstep_outbox.versions SET at = at - interval '1 hour'").await;
+    let (_, cursor) = sweep(client, None).await;
+    let (seen, cursor) = sweep(client, Some(cursor)).await;
+    assert_eq!(seen, [], "none of the rows changed");
+    cursor
+}
+
+#[tokio::test]
+async fn triggers_that_are_lost_are_put_back_and_all_rows_are_compared() {
+    let database = Database::new().await;
+    let client = database.client();
+    let mut cursor = swept(&database, &client).await;
+    let losses = [
+        "ALTER TABLE tasks DISABLE TRIGGER ALL",
+        "DROP TRIGGER lockstep_task_update ON tasks",
+        "ALTER TABLE tasks ENABLE REPLICA TRIGGER lockstep_task_update",
+        "DROP FUNCTION lockstep_outbox.capture_task CASCADE",
+    ];
+    for (turn, loss) in losses.into_iter().enumerate() {
+        database.run(&format!("{loss}; UPDATE tasks SET status = 'blocked {turn}' WHERE id = 1")).await;
+        assert_eq!(drain(&client).await, [], "{loss}");
+        let (seen, next) = sweep(&client, Some(cursor)).await;
+        assert_eq!(natives(&seen), [&format!("blocked {turn}"), "todo"], "{loss}");
+        database.run("UPDATE tasks SET status = 'done' WHERE id = 1").await;
+        assert_eq!(natives(&drain(&client).await), ["done"], "{loss}");
+        cursor = next;
+    }
+    let (seen, _) = sweep(&client, Some(cursor)).await;
+    assert_eq!(natives(&seen), ["done"], "once is enough");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn without_triggers_that_it_may_not_put_back_a_table_is_not_ready() {
+    let database = Database::new().await;
+    let mut client = database.client();
+    client.config.install = false;
+    install(&client.config).await.unwrap();
+    let cursor = swept(&database, &client).await;
+    let part = |client: &Client| client.process.readiness().remove("postgres:public.tasks").unwrap();
+    assert_eq!(part(&client), Ok(()));
+    database.run("ALTER TABLE tasks DISABLE TRIGGER ALL; UPDATE tasks SET status = 'done' WHERE id = 1").await;
+    let (seen, cursor) = sweep(&client, Some(cursor)).await;
+    assert_eq!(seen, []);
+    let said = part(&client).unwrap_err();
+    assert!(said.contains("lockstep postgres install --apply"), "{said}");
+    assert_eq!(client.read(&record("1")).await.unwrap_err().code(), "unavailable");
+    database.run("ALTER TABLE tasks ENABLE TRIGGER ALL").await;
+    let (seen, _) = sweep(&client, Some(cursor)).await;
+    assert_eq!(natives(&seen), ["done", "todo"], "all rows");
+    assert_eq!(part(&client), Ok(()));
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn triggers_that_were_off_between_two_sweeps_are_noticed() {
+    let database = Database::new().await;
+    let client = database.client();
+    let cursor = swept(&database, &client).await;
+    database
+        .run(
+            "ALTER TABLE tasks DISABLE TRIGGER ALL; UPDATE tasks SET status = 'done' WHERE id = 1; \
+             ALTER TABLE tasks ENABLE TRIGGER ALL",
+        )
+        .await;
+    let (seen, cursor) = sweep(&client, Some(cursor)).await;
+    assert_eq!(natives(&seen), ["done", "todo"]);
+    // A start that puts them back is noticed by the sweep after it, too.
+    database.run("DROP TRIGGER lockstep_task_update ON tasks; UPDATE tasks SET status = 'todo' WHERE id = 1").await;
+    let started = database.client();
+    started.statements(&started.config.tables[0]).await.unwrap();
+    let (seen, _) = sweep(&started, Some(cursor)).await;
+    assert_eq!(natives(&seen), ["todo", "todo"]);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_doctor_warns_of_triggers_that_are_missing() {
+    let database = Database::new().await;
+    let mut client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("ALTER TABLE tasks DISABLE TRIGGER ALL").await;
+    let of = async |client: &Client| client.examine().await.remove(0).severity;
+    assert_eq!(of(&client).await, connector::Severity::Warning);
+    client.config.install = false;
+    assert_eq!(of(&client).await, connector::Severity::Error);
+    database.drop().await;
+}
