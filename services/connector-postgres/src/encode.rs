@@ -64,8 +64,8 @@ pub struct Statements {
     /// The rows that were captured, in key order, with their key in place of a status where they are still there: `$1` kind, `$2` how
     /// many, `$3` the key after which.
     pub gone: String,
-    /// Puts rows above all that was known of them: `$1` kind, `$2` keys, `$3` the versions at which they were read, `$4` what stands
-    /// in the place of a tag.
+    /// Captures rows as they stand, above all that was known of them: `$1` kind, `$2` keys, `$3` the versions at which they were read,
+    /// `$4` what stands in the place of a tag.
     pub raise: String,
     /// How many rows there are.
     pub count: String,

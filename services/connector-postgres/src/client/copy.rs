@@ -115,7 +115,7 @@ impl Client {
         Looked { outbox, full: since != Since::Went, leaves: Some(now_ms), raise, skipped: false }
     }
 
-    /// Puts rows of an old copy above what is known of them; whether there was anything to do.
+    /// Puts rows above what is known of them that are an old copy's, or that were edited past their triggers; whether there were any.
     pub(super) async fn raise(
         &self,
         table: &Table,
@@ -123,15 +123,36 @@ impl Client {
         looked: &Looked,
         rows: &[Row],
     ) -> Result<bool, Failure> {
-        let behind = rows.iter().filter(|row| looked.is_behind(row));
-        let (keys, versions): (Vec<_>, Vec<_>) = behind.map(|row| (row.key.as_str(), row.capture.version)).unzip();
-        if keys.is_empty() {
+        if looked.raise.is_some() {
+            let behind = rows.iter().filter(|row| looked.is_behind(row));
+            let raised = self.capture(table, statements, behind, Some(encode::BROUGHT_BACK)).await;
+            return Ok(self.settle("raise", raised)? > 0);
+        }
+        // A dry run writes nothing: it installs nothing, and leaves nothing.
+        if !self.config.install && looked.leaves.is_none() {
             return Ok(false);
         }
+        let captured = self.capture(table, statements, rows.iter().filter(|row| is_unseen(row)), None).await;
+        let means = "edits that no trigger saw may be taken for our own";
+        Ok(told(table, means, captured).is_some_and(|captured| captured > 0))
+    }
+
+    /// Does what a trigger would, with what the rows show now: to how many. Rows that are locked, whose last change is on its way, or
+    /// that were captured since they were read are left alone.
+    pub(super) async fn capture(
+        &self,
+        table: &Table,
+        statements: &Statements,
+        rows: impl Iterator<Item = &Row>,
+        origin: Option<&str>,
+    ) -> Result<u64, sqlx::Error> {
+        let (keys, versions): (Vec<_>, Vec<_>) = rows.map(|row| (row.key.as_str(), row.capture.version)).unzip();
+        if keys.is_empty() {
+            return Ok(0);
+        }
         let raise = sqlx::query(AssertSqlSafe(statements.raise.clone()));
-        let raise = raise.bind(table.kind.as_str()).bind(keys).bind(versions).bind(encode::BROUGHT_BACK);
-        self.settle("raise", raise.execute(self.pool()).await)?;
-        Ok(true)
+        let raise = raise.bind(table.kind.as_str()).bind(keys).bind(versions).bind(origin);
+        Ok(raise.execute(self.pool()).await?.rows_affected())
     }
 
     /// What is known of the outbox from now on, when all rows of a sweep were compared.
@@ -156,14 +177,19 @@ impl Looked {
     pub(super) fn is_behind(&self, row: &Row) -> bool {
         let Some(before) = self.raise else { return false };
         // However lately it was captured: what the row shows is not what was captured then.
-        let differs = row.capture.status != row.status;
-        row.capture.at_ms > 0 && (row.capture.at_ms < before || differs)
+        row.capture.at_ms > 0 && (row.capture.at_ms < before || row.capture.status != row.status)
     }
 
     /// Notes whether rows were skipped that were to be put above what is known of them.
     pub(super) fn saw(&mut self, rows: &[Row]) {
         self.skipped |= rows.iter().any(|row| self.is_behind(row));
     }
+}
+
+/// Whether a row that was captured once shows a status that was set past its triggers. Until it is captured, a status that is set
+/// back in the same way would pass for the one that was captured.
+fn is_unseen(row: &Row) -> bool {
+    row.capture.at_ms > 0 && row.status.is_some() && row.capture.status != row.status
 }
 
 /// What is not essential: without it the sweep goes on, and an operator is told what that means.

@@ -98,7 +98,7 @@ impl Client {
         Ok(Some((statements, looked)))
     }
 
-    /// Rows as they stand; those of an old copy are first put above what is known of them.
+    /// Rows as they stand; those of an old copy, and those that no trigger saw edited, are first put above what is known of them.
     async fn rows_that_are_there(
         &self,
         table: &Table,
@@ -106,13 +106,12 @@ impl Client {
         place: &Place,
         looked: &mut Looked,
     ) -> Result<Vec<Row>, Failure> {
-        let rows = self.settle("sweep", self.rows(table, statements, place).await)?;
-        if !self.raise(table, statements, looked, &rows).await? {
-            return Ok(rows);
+        let mut rows = self.settle("sweep", self.rows(table, statements, place).await)?;
+        if self.raise(table, statements, looked, &rows).await? {
+            rows = self.settle("sweep", self.rows(table, statements, place).await)?;
         }
-        let raised = self.settle("sweep", self.rows(table, statements, place).await)?;
-        looked.saw(&raised);
-        Ok(raised)
+        looked.saw(&rows);
+        Ok(rows)
     }
 
     /// Rows that were captured once and that no trigger saw go.

@@ -4,6 +4,7 @@ mod capture;
 mod copy;
 mod database;
 mod relay;
+mod unseen;
 
 use std::sync::Mutex;
 
