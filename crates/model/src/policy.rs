@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
 
 use crate::{
     Kind, Lens, Lifecycle, LifecycleName, Lifecycles, Link, Mappings, OnLink, RecordRef, Strategy, System, Vocabulary,
@@ -46,6 +47,12 @@ type LensCache = HashMap<(System, Kind, LifecycleName, Option<Vocabulary>), Opti
 impl Policy {
     /// How many lenses are kept; past it they are made anew. One for each kind of record and team.
     const LENSES_MAX: usize = 10_000;
+
+    /// A name for what statuses mean by it: another one where a lifecycle or a mapping is another.
+    pub fn meaning(&self) -> Uuid {
+        const SPACE: Uuid = Uuid::from_u128(0x6d65_616e_696e_672d_6f66_2d73_7461_7475);
+        Uuid::new_v5(&SPACE, format!("{:?}{:?}", self.lifecycles, self.mappings).as_bytes())
+    }
 
     /// The defaults over the given lifecycles and mappings.
     pub fn new(lifecycles: Lifecycles, mappings: Mappings, default_lifecycle: LifecycleName) -> Self {

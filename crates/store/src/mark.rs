@@ -33,6 +33,22 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
+    /// What statuses meant when this was last noted; `None` where it never was.
+    pub async fn meaning(&self) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar("select epoch from streams where name = 'meaning'").fetch_optional(self.pool()?).await
+    }
+
+    /// Notes what statuses mean now.
+    pub async fn set_meaning(&self, meaning: &str) -> sqlx::Result<()> {
+        sqlx::query(
+            "insert into streams values ('meaning', $1) on conflict (name) do update set epoch = excluded.epoch",
+        )
+        .bind(meaning)
+        .execute(self.pool()?)
+        .await?;
+        Ok(())
+    }
+
     /// Counts no command as on its way any more: nobody knows which of them are. That they were sent still matters, they may yet be
     /// carried out. Of how many records that was so.
     pub async fn void_commands(&self) -> sqlx::Result<u64> {

@@ -1,4 +1,5 @@
-//! Notices that PostgreSQL or the bus was brought back from an old copy, or lost: a mark stands in both.
+//! Lets all systems be swept anew where what is known may not be what is there: after a change of mappings, and where PostgreSQL or the
+//! bus was brought back from an old copy, or lost, which a mark shows that stands in both.
 //!
 //! It is set in PostgreSQL first, and then on the bus. Where the bus has a younger one, PostgreSQL went back; where it has an older one
 //! than PostgreSQL saw there, the bus did. Then commands that are known to be on their way may be gone, and edits that a sweep has seen
@@ -7,8 +8,10 @@
 use std::time::Duration;
 
 use bus::{Bus, Stream};
+use model::Policy;
 use runtime::Process;
 use store::{Mark, Store};
+use tokio::time::Instant;
 
 /// How often the mark is looked at and set. What happened since the last one goes unnoticed.
 const EVERY: Duration = Duration::from_secs(10);
@@ -36,61 +39,87 @@ fn since(store: Option<Mark>, bus: Option<i64>) -> Since {
     }
 }
 
-/// Sets the mark over and over, and mends what it shows. Of several processes that do it each looks at what the others set.
-pub(crate) async fn keep(process: Process, bus: Bus, store: Store) -> anyhow::Result<()> {
-    // When it is done once more what is done about it: what the bus still takes for copies then comes through.
-    let mut again = None;
-    loop {
-        if again.is_some_and(|due| tokio::time::Instant::now() >= due) {
-            match begin_anew(&bus, &store).await {
-                Ok(()) => again = None,
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "sweeps do not begin anew yet"),
+/// What one process does about it, over and over.
+pub(crate) struct Keeper {
+    process: Process,
+    bus: Bus,
+    store: Store,
+    /// What statuses mean here, until it is noted: once, for others may still go by what they meant before.
+    meaning: Option<String>,
+    /// When all systems are swept anew once more: what the bus still takes for copies then comes through.
+    again: Option<Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(process: Process, bus: Bus, store: Store, policy: &Policy) -> Self {
+        Self { process, bus, store, meaning: Some(policy.meaning().to_string()), again: None }
+    }
+
+    /// Runs until shutdown. Of several processes that do it each looks at the marks that the others set.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            if let Err(error) = self.turn().await {
+                // Another process set the mark meanwhile, or one of the two is away.
+                tracing::debug!(error = format!("{error:#}"), "the mark was not set");
+            }
+            if self.process.shutdown().run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+                return Ok(());
             }
         }
-        match look(&process, &bus, &store).await {
-            Ok(Since::Together) => {}
-            Ok(_) => again = Some(tokio::time::Instant::now() + FORGOTTEN),
-            // Another process set it meanwhile, or one of the two is away.
-            Err(error) => tracing::debug!(error = format!("{error:#}"), "the mark was not set"),
-        }
-        if process.shutdown().run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
-            return Ok(());
-        }
     }
-}
 
-async fn look(process: &Process, bus: &Bus, store: &Store) -> anyhow::Result<Since> {
-    let there = bus.mark().await?;
-    let here = store.mark().await?;
-    let (at, revision) = there.unzip();
-    let since = since(here, at);
-    if since == Since::Together {
-        if let Some(here) = here.filter(|here| at != Some(here.at)) {
-            // Another process is about to do this, or died before it could.
-            bus.set_mark(here.at, revision).await?;
-            return Ok(since);
+    async fn turn(&mut self) -> anyhow::Result<()> {
+        if self.again.is_some_and(|due| Instant::now() >= due) {
+            self.begin_anew().await?;
+            self.again = None;
         }
-    } else {
-        // Else others set it between the two looks.
-        anyhow::ensure!(bus.mark().await? == there, "the mark was set meanwhile");
-        let which = if since == Since::BusWentBack { "the bus" } else { "PostgreSQL" };
-        tracing::warn!("{which} was brought back from an old copy, or lost; all systems are swept anew");
-        begin_anew(bus, store).await?;
+        self.compare().await?;
+        if let Some(meaning) = &self.meaning {
+            let known = self.store.meaning().await?;
+            if known.as_ref().is_some_and(|known| known != meaning) {
+                tracing::info!("lifecycles or mappings are not what they were; all systems are swept anew");
+                self.begin_anew().await?;
+                self.again = Some(Instant::now() + FORGOTTEN);
+            }
+            self.store.set_meaning(meaning).await?;
+            self.meaning = None;
+        }
+        Ok(())
     }
-    let newest = here.map_or(0, |here| here.at).max(at.unwrap_or(0));
-    let mark = Mark { at: process.now_ms().max(newest + 1), before: at };
-    if store.set_mark(here, mark).await? {
-        bus.set_mark(mark.at, revision).await?;
-    }
-    Ok(since)
-}
 
-/// Lets the sweeps see everything again, and what they find out of step be told again.
-async fn begin_anew(bus: &Bus, store: &Store) -> anyhow::Result<()> {
-    let records = store.void_commands().await?;
-    bus.begin_sweeps_anew().await?;
-    tracing::info!(records, "commands that were on their way to these records count as lost");
-    Ok(())
+    async fn compare(&mut self) -> anyhow::Result<()> {
+        let there = self.bus.mark().await?;
+        let here = self.store.mark().await?;
+        let (at, revision) = there.unzip();
+        let since = since(here, at);
+        if since == Since::Together {
+            if let Some(here) = here.filter(|here| at != Some(here.at)) {
+                // Another process is about to do this, or died before it could.
+                return self.bus.set_mark(here.at, revision).await;
+            }
+        } else {
+            // Else others set it between the two looks.
+            anyhow::ensure!(self.bus.mark().await? == there, "the mark was set meanwhile");
+            let which = if since == Since::BusWentBack { "the bus" } else { "PostgreSQL" };
+            tracing::warn!("{which} was brought back from an old copy, or lost; all systems are swept anew");
+            self.begin_anew().await?;
+            self.again = Some(Instant::now() + FORGOTTEN);
+        }
+        let newest = here.map_or(0, |here| here.at).max(at.unwrap_or(0));
+        let mark = Mark { at: self.process.now_ms().max(newest + 1), before: at };
+        if self.store.set_mark(here, mark).await? {
+            self.bus.set_mark(mark.at, revision).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the sweeps see everything again, and what they find out of step be told again.
+    async fn begin_anew(&self) -> anyhow::Result<()> {
+        let records = self.store.void_commands().await?;
+        self.bus.begin_sweeps_anew().await?;
+        tracing::info!(records, "commands that were on their way to these records count as lost");
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -96,7 +96,9 @@ impl Client {
             return Looked { outbox: known.cloned().unwrap_or_default(), ..Looked::default() };
         };
         // Whoever reads all of it once leaves nothing; and of an outbox that could not be looked at nothing is known.
-        let Some(known) = known.filter(|known| !known.line.is_empty()) else { return Looked { outbox, ..Looked::default() } };
+        let Some(known) = known.filter(|known| !known.line.is_empty()) else {
+            return Looked { outbox, ..Looked::default() };
+        };
         let since = outbox.since(known);
         let what = match since {
             Since::Went => None,

@@ -75,6 +75,18 @@ async fn what_an_older_database_does_not_know_any_more_is_swept_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_change_of_a_mapping_records_are_told_what_they_owe_now() {
+    let mut world = stopped_with_a_command_on_its_way().await;
+    let mappings = MAPPINGS.replace(r#"put = { open = "todo""#, r#"put = { open = "backlog""#);
+    assert_ne!(mappings, MAPPINGS);
+    world.restart(policy_of(&mappings, "")).await;
+    sweeps_begin_anew(&world).await;
+    swept(&world).await;
+    assert_eq!(world.command().await.native, "closed");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_begins_no_sweep_anew() {
     let mut world = stopped_with_a_command_on_its_way().await;
     let before = world.bus.mark().await.unwrap().unwrap().0;
