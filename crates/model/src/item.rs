@@ -99,6 +99,9 @@ pub struct Sent {
     /// The stream sequence that it was first sent because of; 0 where an older release did not say.
     #[serde(default)]
     pub since: u64,
+    /// When it was last sent: as the bus stored what caused that. Long ago where an older release did not say.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 impl Link {
@@ -106,6 +109,9 @@ impl Link {
     pub const SENT_MAX: usize = 16;
     /// How often one version's command goes out again because a write of ours did not take.
     pub const RESENT_MAX: u32 = 8;
+    /// Whoever sees the record itself, so long after a command was sent and no report came, takes it for lost. A connector that could
+    /// be asked what the record shows has tried it for less.
+    pub const LOST_MS: i64 = 600_000;
     /// A stream that lost its end with the power of its server gives those sequences once more. A message that is so much younger
     /// than the youngest taken is no redelivery, whatever its sequence. Clocks of a cluster's servers differ by less, and a server is
     /// away for longer.

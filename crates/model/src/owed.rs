@@ -1,7 +1,8 @@
 //! What each record is owed: the command that would bring it in step, if there is one.
 
 use crate::{
-    Command, CommandMode, Earlier, Group, Item, Lens, Lifecycle, Link, Native, Policy, Sent, Status, Step, Version,
+    Command, CommandMode, Earlier, Group, Item, Lens, Lifecycle, Link, Native, Policy, Receipt, Sent, Status, Step,
+    Version,
 };
 
 impl Group {
@@ -65,9 +66,10 @@ impl Group {
         &mut self,
         index: usize,
         policy: &Policy,
-        cause: u64,
+        receipt: Receipt,
         previous: Option<&Status>,
     ) -> Option<Command> {
+        let (cause, at) = (receipt.sequence, receipt.received_at);
         let lifecycle = policy.lifecycles.get(&self.item.lifecycle)?;
         let lens = policy.lens_of(&self.links[index], lifecycle)?;
         if self.item.held.is_some() {
@@ -97,13 +99,13 @@ impl Group {
             link.shown = Some(self.item.status.clone());
         }
         let expected = expects(link, &target, &lens);
-        link.send(Sent { version, native: target.clone(), mode, cause, since: cause });
+        link.send(Sent { version, native: target.clone(), mode, cause, since: cause, at });
         Some(command(&self.item, link, target, mode, expected, previous, cause))
     }
 
     /// Sends a link's current command once more, because a write of ours did not take or took late. While it is on its
     /// way it is not sent twice: its report will tell.
-    pub(crate) fn resend(&mut self, index: usize, policy: &Policy, cause: u64) -> Option<Command> {
+    pub(crate) fn resend(&mut self, index: usize, policy: &Policy, receipt: Receipt) -> Option<Command> {
         let version = self.item.version;
         let link = &mut self.links[index];
         if link.sent.iter().any(|sent| sent.version == version && sent.mode == CommandMode::Tell) {
@@ -114,23 +116,23 @@ impl Group {
             return None;
         }
         let resent = link.resent + 1;
-        let command = self.settle(index, policy, cause, None);
+        let command = self.settle(index, policy, receipt, None);
         self.links[index].resent = resent;
         command
     }
 }
 
 impl Group {
-    /// Publishes a link's newest command anew, because an older one may have taken its place on the bus.
-    pub(crate) fn again(&mut self, index: usize, policy: &Policy, cause: u64) -> Option<Command> {
+    /// Publishes a link's newest command anew, because an older one may have taken its place on the bus, or it was lost.
+    pub(crate) fn again(&mut self, index: usize, policy: &Policy, receipt: Receipt) -> Option<Command> {
         let lens = policy.lens_of(&self.links[index], policy.lifecycles.get(&self.item.lifecycle)?)?;
         let version = self.item.version;
         let link = &mut self.links[index];
         let newest = link.sent.last_mut().filter(|sent| sent.version == version)?;
-        newest.cause = cause;
+        (newest.cause, newest.at) = (receipt.sequence, receipt.received_at);
         let sent = newest.clone();
         let expected = expects(link, &sent.native, &lens);
-        Some(command(&self.item, link, sent.native, sent.mode, expected, None, cause))
+        Some(command(&self.item, link, sent.native, sent.mode, expected, None, receipt.sequence))
     }
 }
 

@@ -3,8 +3,8 @@
 //! Pure. The caller brings the item and its links, and carries the outcome out; see `resolver::batch`.
 
 use crate::{
-    Cause, Command, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Origin, Policy,
-    Reason, Receipt, RowKind, Source, Status, Step, Verdict, Version,
+    Cause, Command, CommandMode, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Origin,
+    Policy, Reason, Receipt, RowKind, Sent, Source, Status, Step, Verdict, Version,
 };
 
 mod clash;
@@ -324,7 +324,7 @@ impl<'a> Turn<'a> {
     pub(crate) fn settle_all(&mut self, previous: Option<&Status>) {
         for index in 0..self.group.links.len() {
             self.group.links[index].resent = 0;
-            let command = self.group.settle(index, self.policy, self.receipt.sequence, previous);
+            let command = self.group.settle(index, self.policy, self.receipt, previous);
             self.commands.extend(command);
         }
     }
@@ -342,18 +342,32 @@ impl<'a> Turn<'a> {
         for index in 0..self.group.links.len() {
             let link = &self.group.links[index];
             if link.record.is_kin_of(&record) && index != self.index && link.sent.is_empty() {
-                let command = self.group.settle(index, self.policy, self.receipt.sequence, None);
+                let command = self.group.settle(index, self.policy, self.receipt, None);
                 self.commands.extend(command);
             }
         }
     }
 
-    /// The record is out of step, and no command is on its way that would mend it: sends one.
+    /// The record is out of step, and no command is on its way that would mend it, or it was lost: sends one.
     pub(crate) fn mend(&mut self) {
-        if self.group.step(self.index, self.policy) == Step::Pending {
-            let command = self.group.resend(self.index, self.policy, self.receipt.sequence);
-            self.commands.extend(command);
+        if self.group.step(self.index, self.policy) != Step::Pending {
+            return;
         }
+        let (index, policy, receipt) = (self.index, self.policy, self.receipt);
+        let command = if self.has_lost_its_command() {
+            self.group.again(index, policy, receipt)
+        } else {
+            self.group.resend(index, policy, receipt)
+        };
+        self.commands.extend(command);
+    }
+
+    /// Whether a sweep sees the record so long after its command was sent that this must be gone.
+    fn has_lost_its_command(&self) -> bool {
+        let (link, version) = (&self.group.links[self.index], self.group.item.version);
+        let newest = link.sent.last().filter(|sent| sent.version == version && sent.mode == CommandMode::Tell);
+        let age_ms = |sent: &Sent| self.receipt.received_at.0.saturating_sub(sent.at.0);
+        self.observation.source == Source::Sweep && newest.is_some_and(|sent| age_ms(sent) > Link::LOST_MS)
     }
 
     /// The record was deleted and is back. What it shows is no news, and it is told what the item has become.
@@ -368,7 +382,7 @@ impl<'a> Turn<'a> {
 
     /// Sends this record what it owes.
     pub(crate) fn settle_own(&mut self) {
-        let command = self.group.settle(self.index, self.policy, self.receipt.sequence, None);
+        let command = self.group.settle(self.index, self.policy, self.receipt, None);
         self.commands.extend(command);
     }
 }

@@ -64,6 +64,40 @@ fn a_command_on_its_way_is_not_sent_twice() {
 }
 
 #[test]
+fn a_command_of_which_nobody_heard_for_long_is_sent_again_when_a_sweep_finds_the_record_as_it_was() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    let first = scene.only();
+    let at = |ms| seen(TASK, "todo", 11, Origin::Unknown, 10 + ms);
+    let swept = |ms| Observation { source: Source::Sweep, ..at(ms) };
+    scene.see(&swept(Link::LOST_MS));
+    assert!(scene.commands().is_empty(), "it may be on its way");
+    scene.see(&at(Link::LOST_MS + 1));
+    assert!(scene.commands().is_empty(), "a webhook may be late, and tell of what was");
+    scene.see(&swept(Link::LOST_MS + 1));
+    let again = scene.only();
+    assert_eq!((again.native.as_str(), again.version), ("done", first.version));
+    assert_ne!(again.cause, first.cause, "or it would be taken for a copy");
+    assert_eq!(scene.linked(TASK).sent.len(), 1, "it is the same");
+    scene.see(&swept(Link::LOST_MS + 2));
+    assert!(scene.commands().is_empty(), "it was sent just now");
+    scene.carry_out(&again, 12);
+    assert_eq!(scene.step_of(TASK), Step::InStep);
+}
+
+#[test]
+fn what_was_sent_for_no_version_that_counts_keeps_no_sweep_from_sending() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    for sent in scene.group.links.iter_mut().flat_map(|link| &mut link.sent) {
+        sent.version = Version(0);
+    }
+    scene
+        .see(&Observation { source: Source::Sweep, ..seen(TASK, "todo", 11, Origin::Unknown, 10 + 2 * Link::LOST_MS) });
+    assert_eq!(scene.commands(), [format!("{TASK} done")]);
+}
+
+#[test]
 fn a_command_says_all_that_the_record_may_show_by_then_and_each_once() {
     let mut scene = table_and_issue();
     for (at, native) in (10..).zip(["In Progress", "In Review", "Todo", "In Review", "Done"]) {

@@ -45,7 +45,7 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
         // Answering it with a command would overtake the one that overtook it, and so on without end. Not so where the older one came
         // last: it took the newer one's place on the bus, which nobody would bring back.
         let took_its_place = news && report.reason.as_deref() == Some(OLDER_COMMAND);
-        let again = took_its_place.then(|| group.again(place, policy, receipt.sequence)).flatten();
+        let again = took_its_place.then(|| group.again(place, policy, receipt)).flatten();
         let verdict = if news { Verdict::Reported } else { Verdict::Redelivered };
         return Resolved { group, verdict, rows: vec![], commands: again.into_iter().collect(), conflicts: vec![] };
     }
@@ -72,7 +72,7 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
         // The older one, or another item's, may have taken the newest one's place on the bus.
         let other = |newest: &Sent| newest.version > report.version || newest.mode != report.mode;
         let overtaken = newest.is_some_and(other) || report.version > group.item.version;
-        let again = overtaken.then(|| resolved.group.again(place, policy, receipt.sequence)).flatten();
+        let again = overtaken.then(|| resolved.group.again(place, policy, receipt)).flatten();
         resolved.commands.extend(again);
     }
     resolved

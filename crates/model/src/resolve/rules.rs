@@ -140,7 +140,7 @@ pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
         let resent = link.resent;
         link.agree(version);
         link.resent = resent;
-        let command = turn.group.resend(turn.index, turn.policy, turn.receipt.sequence);
+        let command = turn.group.resend(turn.index, turn.policy, turn.receipt);
         turn.commands.extend(command);
     }
     Some(Verdict::OwnWrite)
@@ -226,7 +226,7 @@ pub(super) fn late_echo(turn: &mut Turn) -> Option<Verdict> {
         link.position = link.position.max(position);
         if link.last_error.take().is_some() {
             // It was given up: without another attempt nobody would look.
-            let again = turn.group.again(turn.index, turn.policy, turn.receipt.sequence);
+            let again = turn.group.again(turn.index, turn.policy, turn.receipt);
             turn.commands.extend(again);
         }
         return Some(Verdict::LateEcho);
