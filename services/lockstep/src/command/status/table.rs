@@ -34,11 +34,11 @@ pub fn place(item: &Item) -> (String, u64, String) {
 fn row(item: &Item, systems: &BTreeSet<&str>) -> Vec<String> {
     let title = item.title.as_deref().unwrap_or_default();
     let shown = |wanted: &&str| {
-        let natives: Vec<&str> = item
+        let natives: Vec<String> = item
             .records
             .iter()
             .filter(|record| system(record) == *wanted)
-            .map(|record| record.native.as_str())
+            .map(|record| plain(&record.native))
             .collect();
         if natives.is_empty() { "-".to_owned() } else { natives.join(", ") }
     };
@@ -47,6 +47,13 @@ fn row(item: &Item, systems: &BTreeSet<&str>) -> Vec<String> {
         .chain(systems.iter().map(shown))
         .chain([step(item)])
         .collect()
+}
+
+/// A status as it can be told from others: in quotes where its spaces, or signs that turn the direction of a line, would not be seen.
+fn plain(native: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if native.trim() != native || native.contains(turns) { format!("{native:?}") } else { native.to_owned() }
 }
 
 fn system(record: &Record) -> &str {
@@ -102,6 +109,13 @@ fn joined(row: &[String], widths: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_not_be_seen_of_a_status_is() {
+        assert_eq!(plain("In Review"), "In Review");
+        assert_eq!(plain("done "), "\"done \"");
+        assert_eq!(plain("\u{202e}done"), "\"\\u{202e}done\"");
+    }
 
     fn record(record: &str, native: &str, step: &str) -> Record {
         Record {
