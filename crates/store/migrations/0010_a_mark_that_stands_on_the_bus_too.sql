@@ -3,6 +3,6 @@ create table mark (
     one    boolean primary key default true check (one),
     -- when it was made, in milliseconds since 1970
     at     bigint not null,
-    -- what the bus had then: so it still has, where the process died in between
+    -- what the bus had then, and so still has where the process died in between; afterwards the same
     before bigint
 );

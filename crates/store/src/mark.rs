@@ -7,7 +7,7 @@ use crate::Store;
 pub struct Mark {
     /// When it was made, in milliseconds since 1970.
     pub at: i64,
-    /// What the bus had then. So it still has, where the process died before it was told of the new one.
+    /// What the bus had then. So it still has, where the process died before it was told of the new one; afterwards the same as `at`.
     pub before: Option<i64>,
 }
 

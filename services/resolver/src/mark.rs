@@ -1,7 +1,7 @@
 //! Lets all systems be swept anew where what is known may not be what is there: after a change of mappings, and where PostgreSQL or the
 //! bus was brought back from an old copy, or lost, which a mark shows that stands in both.
 //!
-//! It is set in PostgreSQL first, and then on the bus. Where the bus has a younger one, PostgreSQL went back; where it has an older one
+//! It is set in PostgreSQL first, then on the bus, and then PostgreSQL is told that it is there. Where the bus has a younger one, PostgreSQL went back; where it has an older one
 //! than PostgreSQL saw there, the bus did. Then commands that are known to be on their way may be gone, and edits that a sweep has seen
 //! are not known here any more.
 
@@ -95,7 +95,7 @@ impl Keeper {
         if since == Since::Together {
             if let Some(here) = here.filter(|here| at != Some(here.at)) {
                 // Another process is about to do this, or died before it could.
-                return self.bus.set_mark(here.at, revision).await;
+                return self.set_on_the_bus(here, revision).await;
             }
         } else {
             // Else others set it between the two looks.
@@ -108,8 +108,15 @@ impl Keeper {
         let newest = here.map_or(0, |here| here.at).max(at.unwrap_or(0));
         let mark = Mark { at: self.process.now_ms().max(newest + 1), before: at };
         if self.store.set_mark(here, mark).await? {
-            self.bus.set_mark(mark.at, revision).await?;
+            self.set_on_the_bus(mark, revision).await?;
         }
+        Ok(())
+    }
+
+    /// From then on the bus has no older one, unless it went back.
+    async fn set_on_the_bus(&self, mark: Mark, revision: Option<u64>) -> anyhow::Result<()> {
+        self.bus.set_mark(mark.at, revision).await?;
+        self.store.set_mark(Some(mark), Mark { before: Some(mark.at), ..mark }).await?;
         Ok(())
     }
 
@@ -137,5 +144,6 @@ mod tests {
         assert_eq!(since(None, Some(6)), Since::StoreWentBack);
         assert_eq!(since(here(5, Some(4)), Some(3)), Since::BusWentBack);
         assert_eq!(since(here(5, Some(4)), None), Since::BusWentBack);
+        assert_eq!(since(here(5, Some(5)), Some(4)), Since::BusWentBack, "the last one was there");
     }
 }

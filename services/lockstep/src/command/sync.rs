@@ -17,6 +17,7 @@ use model::{System, Timestamp};
 use resolver::Planner;
 use runtime::Process;
 use runtime::config::ConfigError;
+use runtime::telemetry::TelemetryConfig;
 use store::Store;
 use tokio::time::Instant;
 
@@ -45,7 +46,9 @@ pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode>
     if let Some(missing) = listed.missing(&section) {
         return Err(ConfigError::new(format!("connector.{}", order.system), missing).into());
     }
-    let _telemetry = runtime::telemetry::init(&settings.telemetry, "sync")?;
+    // The last line is the count, and not that a connection was closed.
+    let level = format!("{},async_nats=warn", settings.telemetry.level);
+    let _telemetry = runtime::telemetry::init(&TelemetryConfig { level, ..settings.telemetry.clone() }, "sync")?;
     let process = Process::new("sync", None);
     process.watch_signals()?;
     let sweeper = (listed.registration.sweeper)(section, &process.of(&listed.service()));

@@ -20,11 +20,11 @@ async fn stopped_with_a_command_on_its_way() -> World {
     world
 }
 
-/// Waits until both have the same mark.
+/// Waits until both have the same mark, and know it.
 async fn marked(world: &World) -> i64 {
     until(world, async |world| {
         let (here, there) = (world.store.mark().await.unwrap()?, world.bus.mark().await.unwrap()?.0);
-        (here.at == there).then_some(there)
+        (here.at == there && here.before == Some(there)).then_some(there)
     })
     .await
 }
@@ -54,7 +54,7 @@ async fn swept(world: &World) {
 async fn commands_that_were_lost_with_the_bus_are_sent_again() {
     let mut world = stopped_with_a_command_on_its_way().await;
     let (at, revision) = world.bus.mark().await.unwrap().unwrap();
-    world.bus.set_mark(at - 60_000, Some(revision)).await.unwrap();
+    world.bus.set_mark(at - 1, Some(revision)).await.unwrap();
     world.restart(policy_of(MAPPINGS, "")).await;
     sweeps_begin_anew(&world).await;
     swept(&world).await;
