@@ -1,9 +1,9 @@
 //! Lets all systems be swept anew where what is known may not be what is there: after a change of mappings, and where PostgreSQL or the
 //! bus was brought back from an old copy, or lost, which a mark shows that stands in both.
 //!
-//! It is set in PostgreSQL first, then on the bus, and then PostgreSQL is told that it is there. Where the bus has a younger one, PostgreSQL went back; where it has an older one
-//! than PostgreSQL saw there, the bus did. Then commands that are known to be on their way may be gone, and edits that a sweep has seen
-//! are not known here any more.
+//! The mark is set in PostgreSQL first, then on the bus, and then PostgreSQL is told that it is there. Where the bus has a younger one,
+//! PostgreSQL went back; where it has an older one than PostgreSQL saw there, the bus did. Then commands that are known to be on their
+//! way may be gone, and edits that a sweep has seen are not known here any more.
 
 use std::time::Duration;
 
@@ -70,18 +70,17 @@ impl Keeper {
 
     async fn turn(&mut self) -> anyhow::Result<()> {
         if self.again.is_some_and(|due| Instant::now() >= due) {
-            self.begin_anew().await?;
+            self.sweep_anew().await?;
             self.again = None;
         }
         self.compare().await?;
-        if let Some(meaning) = &self.meaning {
+        if let Some(meaning) = self.meaning.clone() {
             let known = self.store.meaning().await?;
-            if known.as_ref().is_some_and(|known| known != meaning) {
+            if known.as_ref().is_some_and(|known| *known != meaning) {
                 tracing::info!("lifecycles or mappings are not what they were; all systems are swept anew");
-                self.begin_anew().await?;
-                self.again = Some(Instant::now() + FORGOTTEN);
+                self.sweep_anew_and_once_more().await?;
             }
-            self.store.set_meaning(meaning).await?;
+            self.store.set_meaning(&meaning).await?;
             self.meaning = None;
         }
         Ok(())
@@ -102,8 +101,7 @@ impl Keeper {
             anyhow::ensure!(self.bus.mark().await? == there, "the mark was set meanwhile");
             let which = if since == Since::BusWentBack { "the bus" } else { "PostgreSQL" };
             tracing::warn!("{which} was brought back from an old copy, or lost; all systems are swept anew");
-            self.begin_anew().await?;
-            self.again = Some(Instant::now() + FORGOTTEN);
+            self.sweep_anew_and_once_more().await?;
         }
         let newest = here.map_or(0, |here| here.at).max(at.unwrap_or(0));
         let mark = Mark { at: self.process.now_ms().max(newest + 1), before: at };
@@ -120,8 +118,14 @@ impl Keeper {
         Ok(())
     }
 
+    async fn sweep_anew_and_once_more(&mut self) -> anyhow::Result<()> {
+        self.sweep_anew().await?;
+        self.again = Some(Instant::now() + FORGOTTEN);
+        Ok(())
+    }
+
     /// Lets the sweeps see everything again, and what they find out of step be told again.
-    async fn begin_anew(&self) -> anyhow::Result<()> {
+    async fn sweep_anew(&self) -> anyhow::Result<()> {
         let records = self.store.void_commands().await?;
         self.bus.begin_sweeps_anew().await?;
         tracing::info!(records, "commands that were on their way to these records count as lost");
