@@ -20,6 +20,7 @@ pub fn is_drift(shadow: &Native, observation: &Observation, resolved: &Resolved)
         | Verdict::Refused
         | Verdict::HeldIrregular
         | Verdict::Ignored
+        | Verdict::WentBack
         | Verdict::Unmapped => *shadow != observation.native,
         // It shows what it showed, and is told once more what it should show.
         Verdict::NoNews => !resolved.commands.is_empty(),

@@ -52,6 +52,8 @@ pub struct Link {
     pub native: Native,
     /// How far along the record's own time line that was.
     pub position: Option<Position>,
+    /// When the bus stored what first told of that position; `None` where an older release did not say.
+    pub position_at: Option<Timestamp>,
     /// The newest stream sequence taken, by lane: a lane may overtake another, but within one the order is kept.
     pub sequences: [u64; 4],
     /// When the bus stored the youngest message taken; `None` where an older release did not say.
@@ -112,6 +114,9 @@ impl Link {
     /// Whoever sees the record itself, so long after a command was sent and no report came, takes it for lost. A connector that could
     /// be asked what the record shows has tried it for less.
     pub const LOST_MS: i64 = 600_000;
+    /// Whoever sees the record below a position that was known for so long sees what an old copy of its system brought back. A page of a
+    /// sweep is read in less.
+    pub const OLD_COPY_MS: i64 = 600_000;
     /// A stream that lost its end with the power of its server gives those sequences once more. A message that is so much younger
     /// than the youngest taken is no redelivery, whatever its sequence. Clocks of a cluster's servers differ by less, and a server is
     /// away for longer.

@@ -96,6 +96,8 @@ codes!(DeliveryOutcome {
 pub enum Verdict {
     /// Rule 1: taken before.
     Redelivered,
+    /// An old copy of its system was brought back.
+    WentBack,
     /// Rule 2: older than what is known.
     Stale,
     /// Rule 3: our own write.
@@ -137,6 +139,7 @@ pub enum Verdict {
 }
 codes!(Verdict {
     Redelivered = "redelivered",
+    WentBack = "went_back",
     Stale = "stale",
     OwnWrite = "own_write",
     Agreed = "agreed",
@@ -229,6 +232,8 @@ pub enum Reason {
     Deleted,
     /// It was deleted, and is back.
     Restored,
+    /// An old copy of its system was brought back, and shows it as it was then.
+    WentBack,
     /// Other records of the same system still hold the item where it is.
     Folded,
     /// The item already has that status.
@@ -264,6 +269,7 @@ codes!(Reason {
     UnmappedStatus = "unmapped_status",
     Deleted = "deleted",
     Restored = "restored",
+    WentBack = "went_back",
     Folded = "folded",
     AlreadyThere = "already_there",
     CannotBeTold = "cannot_be_told",

@@ -4,7 +4,7 @@
 
 use crate::{
     Cause, Command, CommandMode, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Origin,
-    Policy, Reason, Receipt, RowKind, Sent, Source, Status, Step, Verdict, Version,
+    Policy, Reason, Receipt, RowKind, Source, Status, Step, Timestamp, Verdict, Version,
 };
 
 mod clash;
@@ -46,10 +46,14 @@ pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy
         Err(group) => return Resolved::invalid(group),
     };
     let shadow = turn.link().native.clone();
+    let position = turn.link().position;
     let rules = rules::RULES.iter().filter(|(name, _)| !policy.leaves_out(name));
     let verdict = rules.into_iter().find_map(|(_, rule)| rule(&mut turn)).unwrap_or(Verdict::NoNews);
     if turn.link().native != shadow {
         turn.settle_kin();
+    }
+    if turn.link().position != position {
+        turn.link().position_at = Some(receipt.received_at);
     }
     turn.done(verdict)
 }
@@ -123,6 +127,7 @@ fn new_link(observation: &Observation, receipt: Receipt) -> Link {
         record: observation.record.clone(),
         native: observation.native.clone(),
         position: observation.position,
+        position_at: observation.position.map(|_| receipt.received_at),
         sequences,
         taken_at: Some(receipt.received_at),
         agreed: Version(1),
@@ -350,15 +355,17 @@ impl<'a> Turn<'a> {
 
     /// The record is out of step, and no command is on its way that would mend it, or it was lost: sends one.
     pub(crate) fn mend(&mut self) {
+        let lost = self.has_lost_its_command();
+        if lost {
+            // Where it was given up, it may take now.
+            self.link().last_error = None;
+        }
         if self.group.step(self.index, self.policy) != Step::Pending {
             return;
         }
         let (index, policy, receipt) = (self.index, self.policy, self.receipt);
-        let command = if self.has_lost_its_command() {
-            self.group.again(index, policy, receipt)
-        } else {
-            self.group.resend(index, policy, receipt)
-        };
+        let command =
+            if lost { self.group.again(index, policy, receipt) } else { self.group.resend(index, policy, receipt) };
         self.commands.extend(command);
     }
 
@@ -366,8 +373,56 @@ impl<'a> Turn<'a> {
     fn has_lost_its_command(&self) -> bool {
         let (link, version) = (&self.group.links[self.index], self.group.item.version);
         let newest = link.sent.last().filter(|sent| sent.version == version && sent.mode == CommandMode::Tell);
-        let age_ms = |sent: &Sent| self.receipt.received_at.0.saturating_sub(sent.at.0);
-        self.observation.source == Source::Sweep && newest.is_some_and(|sent| age_ms(sent) > Link::LOST_MS)
+        self.observation.source == Source::Sweep && newest.is_some_and(|sent| self.ms_since(sent.at) > Link::LOST_MS)
+    }
+
+    /// The record shows what nobody but us made of it, as of a version if that is known. That never changes the item; what it should not
+    /// show landed late, and it is told once more.
+    pub(crate) fn see_nobodys(&mut self, version: Option<Version>) {
+        let (native, position) = (&self.observation.native, self.observation.position);
+        let current = self.group.item.version;
+        let shows = self.group.shows(self.index, native, &self.lens, self.lifecycle);
+        let unmapped = self.lens.normal(native).is_none();
+        let link = &mut self.group.links[self.index];
+        let version = version.or_else(|| link.late_echo(native, Origin::Unknown, &self.lens));
+        // A version that the item has not reached is another item's, to which the record was tied before.
+        if let Some(version) = version.filter(|version| *version <= current) {
+            link.land(version, CommandMode::Tell);
+        }
+        let version = version.unwrap_or(link.agreed).min(current);
+        link.show(native, position);
+        link.unmapped = unmapped;
+        link.last_error = None;
+        if shows {
+            link.agree(current);
+            self.settle_shown();
+        } else {
+            // `resent` must survive: it is what ends a record that never keeps what is written to it.
+            let resent = link.resent;
+            link.agree(version);
+            link.resent = resent;
+            let command = self.group.resend(self.index, self.policy, self.receipt);
+            self.commands.extend(command);
+        }
+    }
+
+    /// Whether somebody looked at the record and saw it below where it was known to be long before.
+    pub(crate) fn has_gone_back(&self) -> bool {
+        let (observation, link) = (self.observation, &self.group.links[self.index]);
+        let looked =
+            matches!(observation.source, Source::Sweep | Source::Poll) && self.receipt.first_sequence.is_none();
+        looked && self.is_older() && link.position_at.is_some_and(|since| self.ms_since(since) > Link::OLD_COPY_MS)
+    }
+
+    /// How long after a moment the bus stored this.
+    fn ms_since(&self, at: Timestamp) -> i64 {
+        self.receipt.received_at.0.saturating_sub(at.0)
+    }
+
+    /// Whether it is below the position that is known.
+    pub(crate) fn is_older(&self) -> bool {
+        let known = self.group.links[self.index].position;
+        matches!((self.observation.position, known), (Some(seen), Some(known)) if seen < known)
     }
 
     /// The record was deleted and is back. What it shows is no news, and it is told what the item has become.

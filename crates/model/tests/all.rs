@@ -12,6 +12,7 @@ mod fights;
 mod histories;
 mod laws;
 mod lifecycles;
+mod old_copies;
 mod records;
 mod scene;
 mod sends;

@@ -86,6 +86,36 @@ fn a_command_of_which_nobody_heard_for_long_is_sent_again_when_a_sweep_finds_the
 }
 
 #[test]
+fn what_was_given_up_is_tried_again_by_a_sweep_that_comes_long_after() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    let given_up = scene.only();
+    scene.fail(&given_up, Failed, "it answered with 500");
+    let swept = |ms| Observation { source: Source::Sweep, ..seen(TASK, "todo", 11, Origin::Unknown, 10 + ms) };
+    scene.see(&swept(Link::LOST_MS));
+    assert_eq!((scene.step_of(TASK), scene.commands().len()), (Step::Failed, 0));
+    scene.see(&swept(Link::LOST_MS + 1));
+    assert_eq!((scene.step_of(TASK), scene.commands()), (Step::Pending, vec![format!("{TASK} done")]));
+    let refused = scene.only();
+    scene.fail(&refused, Rejected, "the table does not take it");
+    scene.see(&swept(3 * Link::LOST_MS));
+    assert_eq!((scene.step_of(TASK), scene.commands().len()), (Step::Failed, 0), "no attempt will do better");
+}
+
+#[test]
+fn what_was_given_up_is_tried_again_where_our_own_write_is_seen_after_all() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    let first = scene.only();
+    scene.edit(TASK, "todo", 21);
+    scene.fail(&first, Failed, "it answered with 500");
+    assert_eq!(scene.own(TASK, "done", 20, first.version), Verdict::Stale);
+    assert_eq!((scene.step_of(TASK), scene.commands().len()), (Step::Pending, 0), "its report is to come");
+    scene.carry_out(&first, 20);
+    assert_eq!(scene.commands(), [format!("{TASK} done")]);
+}
+
+#[test]
 fn what_was_sent_for_no_version_that_counts_keeps_no_sweep_from_sending() {
     let mut scene = table_and_issue();
     scene.edit(ISSUE, "Done", 10);

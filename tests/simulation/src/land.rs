@@ -25,6 +25,8 @@ pub enum Author {
         version: Version,
         item: model::ItemId,
     },
+    /// An old copy of its system was brought back, of when it stood at this revision.
+    OldCopy(usize),
 }
 
 /// Under whose name we write, and so what a webhook tells of who it was.
@@ -205,6 +207,19 @@ impl Remote {
         let number = self.revisions.len();
         note(|| format!("{} shows {native} at {position:?} by {by:?} {origin:?} (revision {number})", self.record));
         self.revisions.push(Revision { native: native.clone(), position, at: Timestamp(at), true_ms, by, origin });
+    }
+
+    /// Its system is brought back from an old copy, in which its time line had not come so far.
+    pub fn go_back(&mut self, of: usize) {
+        let was = self.revisions[of].clone();
+        // What shares its moment with another status is as new as that.
+        let shares = |one: &Revision| one.position == was.position && one.native != was.native;
+        if was.position >= self.now().position || self.revisions.iter().any(shares) {
+            return;
+        }
+        note(|| format!("{} is as it was at revision {of}", self.record));
+        let true_ms = now_ms().unwrap();
+        self.revisions.push(Revision { by: Author::OldCopy(of), origin: Origin::Unknown, true_ms, ..was });
     }
 
     /// Whether its time line has moments that several of its statuses share.

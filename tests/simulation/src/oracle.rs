@@ -132,7 +132,11 @@ impl Evidence<'_> {
 
 /// The revision that set what this one shows.
 fn base(remote: &Remote, revision: usize) -> usize {
-    (0..=revision).rev().find(|place| remote.revisions[*place].by != Author::Touch).unwrap_or(0)
+    let set = (0..=revision).rev().find(|place| remote.revisions[*place].by != Author::Touch).unwrap_or(0);
+    match remote.revisions[set].by {
+        Author::OldCopy(of) => base(remote, of),
+        _ => set,
+    }
 }
 
 fn same_meaning(table: &Table, one: &Native, other: &Native) -> bool {
@@ -145,6 +149,10 @@ fn means_same(table: &Table, one: &str, other: &str) -> bool {
 
 fn is_person(revision: &Revision) -> bool {
     revision.by == Author::Person
+}
+
+fn is_old_copy(revision: &Revision) -> bool {
+    matches!(revision.by, Author::OldCopy(_))
 }
 
 fn is_changed(row: &HistoryRow) -> bool {

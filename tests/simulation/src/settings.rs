@@ -77,6 +77,8 @@ pub struct Settings {
     pub skew_ms: u64,
     /// Records find each other by identifiers, not by an operator's word.
     pub by_keys: bool,
+    /// Linear and GitHub are brought back from old copies when all is done.
+    pub old_copies: bool,
 }
 
 impl Settings {
@@ -116,6 +118,7 @@ impl Settings {
             odd_statuses: on(30),
             skew_ms: [0, 3_000, 180_000][below(3) as usize],
             by_keys: on(50),
+            old_copies: on(10),
         }
     }
 }

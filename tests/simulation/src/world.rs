@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::simulation::{Connection, Jetstream};
 use bus::{Bus, Config};
-use model::{Intent, Key, Native, Origin, Policy};
+use model::{Intent, Key, Link, Native, Origin, Policy};
 use runtime::simulation::{self, below, chance, note};
 use store::simulation::Database;
 use tokio::time::Instant;
@@ -139,10 +139,26 @@ impl World {
             // forgotten that name nobody is told.
             tokio::time::sleep(Duration::from_secs(bus::Stream::Observations.spec().duplicate_window_s)).await;
         }
+        if settings.old_copies {
+            self.go_back().await?;
+        }
         people::release(&self).await;
         self.swept(2).await?;
         self.rest("two sweeps").await?;
         oracle::judge(&self, &start)
+    }
+
+    /// Old copies are brought back; what was known of them must be long ago before a sweep can tell.
+    async fn go_back(&self) -> Verdict {
+        for remote in &mut self.land.look().remotes {
+            if matches!(remote.system(), "linear" | "github") {
+                remote.go_back(below(remote.revisions.len() as u64) as usize);
+            }
+        }
+        let long_ago = Duration::from_millis(Link::OLD_COPY_MS.unsigned_abs());
+        // What sweeps saw too early goes by the same name.
+        tokio::time::sleep(long_ago + Duration::from_secs(bus::Stream::Observations.spec().duplicate_window_s)).await;
+        self.rest("old copies were brought back").await
     }
 
     /// The records are seen for the first time, and tied.

@@ -10,6 +10,7 @@ pub(super) type Rule = fn(&mut Turn) -> Option<Verdict>;
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("redelivered", redelivered),
     ("operator", operator),
+    ("went_back", went_back),
     ("stale", stale),
     ("asked", asked),
     ("own_write", own_write),
@@ -45,21 +46,40 @@ pub(super) fn operator(turn: &mut Turn) -> Option<Verdict> {
     }
 }
 
+/// An old copy of its system was brought back, and the record with it. What it shows is nobody's edit: it is told once more what its
+/// item has become. Were it another's late look after all, whoever carries that out would see what the record really shows.
+pub(super) fn went_back(turn: &mut Turn) -> Option<Verdict> {
+    if !turn.has_gone_back() {
+        return None;
+    }
+    turn.note();
+    if turn.group.links[turn.index].native != turn.observation.native {
+        let status = turn.group.item.status.clone();
+        turn.row(RowKind::Ignored, None, &status, Reason::WentBack);
+    }
+    let link = turn.link();
+    link.position = None;
+    link.resent = 0;
+    turn.see_nobodys(None);
+    Some(Verdict::WentBack)
+}
+
 /// Rule 2. Older than what is known. Equal positions count as newer: GitHub's `updated_at` has whole seconds, and two
 /// edits can share one. Without positions the bus's order counts, so one that was replayed keeps its first place there.
 pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
-    let (seen, known) = (turn.observation.position, turn.link().position);
-    let older = matches!((seen, known), (Some(seen), Some(known)) if seen < known);
-    if !older && !turn.late {
+    if !turn.is_older() && !turn.late {
         turn.note();
         return None;
     }
-    if !matches!(turn.observation.origin, Origin::Own(_)) {
+    if matches!(turn.observation.origin, Origin::Own(_)) {
+        // Our own write, and the record has changed since: what was given up meanwhile may take now.
+        turn.link().last_error = None;
+    } else {
         let status = turn.group.item.status.clone();
         let meant = turn.lens.put(turn.lifecycle, &status, &turn.observation.native, None);
         turn.row(RowKind::Stale, None, &meant.unwrap_or(status), Reason::OlderPosition);
     }
-    // Our own write, and the record has changed since: to what was taken for no news, if nothing is on its way.
+    // It has changed since, to what was taken for no news, and nothing may be on its way.
     turn.mend();
     Some(Verdict::Stale)
 }
@@ -119,30 +139,7 @@ pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
         // Writes of ours that share a position, and who told of this one does not know which of them came last: the reports do.
         return Some(Verdict::OwnWrite);
     }
-    let current = turn.group.item.version;
-    let shows = turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle);
-    let unmapped = turn.lens.normal(native).is_none();
-    let link = &mut turn.group.links[turn.index];
-    let version = version.or_else(|| link.late_echo(native, Origin::Unknown, &turn.lens));
-    // A version that the item has not reached is another item's, to which the record was tied before.
-    if let Some(version) = version.filter(|version| *version <= current) {
-        link.land(version, CommandMode::Tell);
-    }
-    let version = version.unwrap_or(link.agreed).min(current);
-    link.show(native, position);
-    link.unmapped = unmapped;
-    link.last_error = None;
-    if shows {
-        link.agree(current);
-        turn.settle_shown();
-    } else {
-        // `resent` must survive: it is what ends a record that never keeps what is written to it.
-        let resent = link.resent;
-        link.agree(version);
-        link.resent = resent;
-        let command = turn.group.resend(turn.index, turn.policy, turn.receipt);
-        turn.commands.extend(command);
-    }
+    turn.see_nobodys(version);
     Some(Verdict::OwnWrite)
 }
 

@@ -198,7 +198,10 @@ impl Oracle {
         // Two connectors wrote at once, or a person's edit was taken for the write that was on its way; and nothing says that
         // this one was us: no system offers a fence against that.
         let confused = world.had_overlaps(message.remote) || self.took_a_person_for_us(message.remote, remote);
-        let mistaken = confused && seen.origin == Origin::Unknown;
+        // Who touches what an old copy brought back seems to have set what it shows.
+        let touched =
+            remote.revisions[revision].by == Author::Touch && is_old_copy(&remote.revisions[set_at(remote, revision)]);
+        let mistaken = (confused && seen.origin == Origin::Unknown) || touched;
         if remote.revisions[edit].by != Author::Person && !tainted {
             if !mistaken {
                 return Err("nobody but they: no person made this".to_owned());
@@ -207,7 +210,7 @@ impl Oracle {
         }
         let count = self.changes.entry((message.remote, edit)).or_default();
         *count += 1;
-        if *count > 1 && !tainted {
+        if *count > 1 && !tainted && !touched {
             return Err("nobody but they: one edit changed the item twice".to_owned());
         }
         let table = remote.table;
@@ -237,7 +240,20 @@ impl Oracle {
 
 /// The revision that set what this one shows.
 fn base(remote: &Remote, revision: usize) -> usize {
+    let set = set_at(remote, revision);
+    match remote.revisions[set].by {
+        Author::OldCopy(of) => base(remote, of),
+        _ => set,
+    }
+}
+
+/// Whoever touched it since left it as it was.
+fn set_at(remote: &Remote, revision: usize) -> usize {
     (0..=revision).rev().find(|place| remote.revisions[*place].by != Author::Touch).unwrap_or(0)
+}
+
+fn is_old_copy(revision: &Revision) -> bool {
+    matches!(revision.by, Author::OldCopy(_))
 }
 
 fn same_meaning(table: &Table, one: &Revision, other: &Revision) -> bool {

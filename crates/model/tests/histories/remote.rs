@@ -13,6 +13,8 @@ pub enum Author {
     /// Somebody edited something else on it.
     Touch,
     Us(Version),
+    /// An old copy of its system was brought back, of when it stood at this revision.
+    OldCopy(usize),
 }
 
 /// Under whose name we write, and so what a webhook tells of who it was.
@@ -100,6 +102,18 @@ impl Remote {
             origin,
         });
         self.newest()
+    }
+
+    /// Its system is brought back from an old copy, in which its time line had not come so far.
+    pub fn go_back(&mut self, of: usize) -> bool {
+        let was = self.revisions[of].clone();
+        // What shares its moment with another status is as new as that.
+        let shares = |one: &Revision| one.position == was.position && one.native != was.native;
+        if was.position >= self.now().position || self.revisions.iter().any(shares) {
+            return false;
+        }
+        self.revisions.push(Revision { by: Author::OldCopy(of), origin: Origin::Unknown, ..was });
+        true
     }
 
     /// What it shows on its way to another status: an issue is opened and closed again to have another reason for being closed.

@@ -38,6 +38,7 @@ pub struct Faults {
     pub links: bool,
     pub odd_statuses: bool,
     pub sweeps: bool,
+    pub old_copies: bool,
     pub skew_ms: i64,
     /// How long the bus remembers message ids.
     pub dedup_ms: i64,
@@ -62,6 +63,7 @@ impl Faults {
             links: on(25),
             odd_statuses: on(30),
             sweeps: on(50),
+            old_copies: on(20),
             skew_ms: if on(50) { 3_000 } else { 0 },
             dedup_ms: if on(50) { 1_500 } else { 120_000 },
         }

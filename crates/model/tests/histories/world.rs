@@ -7,7 +7,7 @@ mod resolver;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use model::{Command, ConflictId, Intent, Lane, Native, Observation, Policy, RecordRef, Source, Timestamp};
+use model::{Command, ConflictId, Intent, Lane, Link, Native, Observation, Policy, RecordRef, Source, Timestamp};
 
 use super::bus::{Bus, Message};
 use super::connector::Work;
@@ -146,6 +146,9 @@ impl World {
         if lossless && !self.oracle.tainted() && !self.wanted.calm {
             Oracle::converged(self, "without a sweep")?;
         }
+        if self.faults.old_copies {
+            self.go_back()?;
+        }
         for round in 0..2 {
             self.sweep_all();
             self.settle("a sweep")?;
@@ -180,6 +183,24 @@ impl World {
             let newest = self.remotes[remote].newest();
             self.observe(remote, newest, Source::Sweep, Lane::Low);
         }
+    }
+
+    /// Systems are brought back from old copies, and are swept only long after; people go on meanwhile.
+    fn go_back(&mut self) -> Result<(), Broken> {
+        let early = self.rng.chance(50);
+        self.pass(if early { 0 } else { Link::OLD_COPY_MS + 1 });
+        for place in 0..self.remotes.len() {
+            let of = self.rng.below(self.remotes[place].revisions.len());
+            if self.rng.chance(60) && self.remotes[place].go_back(of) {
+                self.say(|w| format!("{} is as it was at revision {of}", w.remotes[place].record));
+            }
+        }
+        for _ in 0..self.rng.below(3) {
+            self.edit();
+            self.settle("an edit beside old copies")?;
+        }
+        self.pass(if early { Link::OLD_COPY_MS + 1 } else { 0 });
+        Ok(())
     }
 
     /// An operator ends most holds.

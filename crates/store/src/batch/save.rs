@@ -167,6 +167,7 @@ fn bind_links(statement: Statement, links: &[(ItemId, &Link)]) -> Statement {
         .bind(each().map(|link| link.url.as_deref()).collect::<Vec<_>>())
         .bind(each().map(|link| link.watched).collect::<Vec<_>>())
         .bind(each().map(|link| link.taken_at.map(instant)).collect::<Vec<_>>())
+        .bind(each().map(|link| link.position_at.map(instant)).collect::<Vec<_>>())
 }
 
 /// The same statement with its parameters numbered from `first + 1`.
@@ -190,7 +191,7 @@ static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
     format!("with old_items as ({UPDATE_ITEMS}), old_records as ({records}) {history}")
 });
 const ITEM_COLUMNS: usize = 16;
-const RECORD_COLUMNS: usize = 24;
+const RECORD_COLUMNS: usize = 25;
 
 const INSERT_ITEMS: &str = "
 insert into items (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held,
@@ -222,11 +223,12 @@ from unnest($1::uuid[], $2::uuid[]) as parted (id, from_item) where items.id = p
 
 const INSERT_RECORDS: &str = "
 insert into records (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent,
-                     shown, resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at)
+                     shown, resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at,
+                     position_at)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
                      $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
                      $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
-                     $22::text[], $23::boolean[], $24::timestamptz[])";
+                     $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[])";
 
 const UPDATE_RECORDS: &str = "
 update records set
@@ -234,13 +236,14 @@ update records set
     seq_high = new.seq_high, seq_normal = new.seq_normal, seq_low = new.seq_low, agreed = new.agreed, sent = new.sent,
     shown = new.shown, resent = new.resent, vocabulary = new.vocabulary, unmapped = new.unmapped,
     last_error = new.last_error, keys = new.keys, mentions = new.mentions, place = new.place, pinned = new.pinned,
-    url = new.url, watched = new.watched, taken_at = new.taken_at
+    url = new.url, watched = new.watched, taken_at = new.taken_at,
+    position_at = new.position_at
 from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
             $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
             $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
-            $22::text[], $23::boolean[], $24::timestamptz[])
+            $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[])
     as new (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent, shown,
-            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at)
+            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at)
 where records.system = new.system and records.kind = new.kind and records.id = new.id";
 
 const UPSERT_CONFLICTS: &str = "

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{HistoryRow, ItemId, Origin, Reason, RowKind};
 
-use super::{Evidence, Verdict, base, is_changed, is_person, same_meaning};
+use super::{Evidence, Verdict, base, is_changed, is_old_copy, is_person, same_meaning};
 use crate::land::{Author, Remote, Revision};
 
 /// No change is born of our own writes, echoes, redeliveries or sweeps.
@@ -187,14 +187,15 @@ pub(super) fn writes_are_few(evidence: &Evidence, place: usize) -> Verdict {
     }
     for pair in writes.windows(2) {
         let [(first, of, version), (second, again_of, again)] = pair else { continue };
-        let edited = (first + 1..*second).any(|revision| is_person(&remote.revisions[revision]));
+        let others = |one: &Revision| is_person(one) || is_old_copy(one);
+        let edited = (first + 1..*second).any(|revision| others(&remote.revisions[revision]));
         if !doubtful && !edited && of == again_of && again <= version {
             return Err(format!("no loops: {} was written for version {version}, then for {again}", remote.record));
         }
     }
     let moved = |row: &&HistoryRow| matches!(row.kind, RowKind::Changed | RowKind::Linked | RowKind::Unlinked);
     let changes = evidence.tables.history.iter().filter(moved).count();
-    let edits = remote.revisions.iter().filter(|one| is_person(one)).count();
+    let edits = remote.revisions.iter().filter(|one| is_person(one) || is_old_copy(one)).count();
     let bound = if doubtful { 2 * (changes + edits) } else { changes + edits };
     if writes.len() > bound {
         return Err(format!("no loops: {} was written {} times for {changes} changes", remote.record, writes.len()));

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Group, RowKind, Verdict};
 
-use super::super::remote::{Author, Remote};
+use super::super::remote::{Author, Remote, Revision};
 use super::super::store::Store;
 use super::super::table::{self, Table};
 use super::super::world::{Broken, World};
-use super::{Oracle, base, means_same, same_meaning};
+use super::{Oracle, base, is_old_copy, means_same, same_meaning};
 
 impl Oracle {
     /// Every record of an item that is not held shows its status, or is as close as it can be.
@@ -82,7 +82,8 @@ impl Oracle {
                     | V::Agreed
             )
         };
-        let later = (revision + 1..remote.revisions.len()).any(|later| base(remote, later) > revision);
+        let covers = |later| base(remote, later) > revision || is_old_copy(&remote.revisions[later]);
+        let later = (revision + 1..remote.revisions.len()).any(covers);
         let asked = self
             .asked
             .get(&place)
@@ -121,7 +122,8 @@ impl Oracle {
         let writes = self.writes.get(&place).map_or(&[][..], Vec::as_slice);
         for pair in writes.windows(2) {
             let [(first, version), (second, again)] = pair else { continue };
-            let edited = (first + 2..=*second).any(|revision| remote.revisions[revision].by == Author::Person);
+            let others = |one: &Revision| one.by == Author::Person || is_old_copy(one);
+            let edited = (first + 2..=*second).any(|revision| others(&remote.revisions[revision]));
             if !exempt && !edited && again <= version {
                 return Err(format!("no loops: {} was written for version {version}, then for {again}", remote.record));
             }
@@ -132,7 +134,8 @@ impl Oracle {
             .iter()
             .filter(|row| matches!(row.kind, RowKind::Changed | RowKind::Linked | RowKind::Unlinked))
             .count();
-        let bound = 2 * (changes + remote.revisions.iter().filter(|one| one.by == Author::Person).count());
+        let others = remote.revisions.iter().filter(|one| one.by == Author::Person || is_old_copy(one)).count();
+        let bound = 2 * (changes + others);
         if writes.len() > bound {
             return Err(format!(
                 "no loops: {} was written {} times for {changes} changes",
