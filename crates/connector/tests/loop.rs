@@ -6,6 +6,8 @@
 mod backfill;
 #[path = "loop/fake.rs"]
 mod fake;
+#[path = "loop/old_copy.rs"]
+mod old_copy;
 #[path = "loop/order.rs"]
 mod order;
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bus::{Stream, topology};
 use model::{Observation, Timestamp};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Loop;
+use super::old_copy::Stand;
 use super::pace::{Found, Pace};
 use crate::backfill::{buried, parcels, patiently};
 use crate::{Connector, Page};
@@ -58,6 +60,13 @@ struct Memory {
 
 /// One sweep, from the cursor of the last one that ended.
 async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Result<Found> {
+    let stood = Stand::stored(parts).await?;
+    let mut stand = stood.clone();
+    // A system without webhooks has a source of its own, which notices that itself.
+    if C::HAS_WEBHOOKS && stand.begins_anew(parts).await? {
+        parts.store_cursor(&name::<C>(), &Value::Null).await?;
+        stand.store(parts).await?;
+    }
     let known = parts.cursor(&name::<C>()).await?;
     let cursor = known.clone().filter(|cursor| !cursor.is_null());
     let (mut next, mut now, mut newest) = (None, Memory { seen: Some(BTreeSet::new()), ..Memory::default() }, None);
@@ -66,6 +75,7 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
         let page = patiently(&parts.settings.backoff, ask).await?;
         newest = newest.max(news(&page.observations, memory));
         take(parts, &page, memory, &mut now).await?;
+        stand.saw(&page.observations);
         next = page.next;
         if next.is_none() {
             // Only now: all of it is stored. Where somebody wants the sweeps to begin anew meanwhile, the next one does.
@@ -73,6 +83,9 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
                 && parts.cursor(&name::<C>()).await? == known
             {
                 parts.store_cursor(&name::<C>(), &cursor).await?;
+            }
+            if stand != stood {
+                stand.store(parts).await?;
             }
             *memory = now;
             return found(parts, newest).await;

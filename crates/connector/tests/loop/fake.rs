@@ -86,6 +86,9 @@ impl Fake {
     pub fn page(&self, seen_there: &[(&str, &str)], next: Option<&str>, cursor: Option<&str>) {
         let mut inside = self.inside();
         let position = 10 + inside.pages.len() as u64;
+        for (id, native) in seen_there {
+            inside.records.insert((*id).into(), ((*native).into(), position));
+        }
         let observations = seen_there.iter().map(|(id, native)| seen(id, native, position)).collect();
         let (next, cursor) = (next.map(Value::from), cursor.map(Value::from));
         inside.pages.push_back(Page { observations, next, cursor, ..Page::default() });
