@@ -17,7 +17,8 @@ pub struct Adoption {
 /// Brings all records of `incoming` to the item of `target`; the item they had ends.
 ///
 /// `observation` is what caused it: it belongs to a record of either group. `record` is the record of `incoming` whose
-/// status is compared with the item's. Fails when either lifecycle is unknown.
+/// status is compared with the item's. Fails when either lifecycle is unknown, or no mapping says what one of the records means in that of
+/// `target`.
 pub fn adopt(
     target: Group,
     incoming: Group,
@@ -27,6 +28,9 @@ pub fn adopt(
     policy: &Policy,
 ) -> Result<Adoption, Reason> {
     let ended = incoming.item.id;
+    if policy.stranger(&incoming, &target.item.lifecycle).is_some() {
+        return Err(Reason::OtherLifecycle);
+    }
     let mut group = target;
     if let Some(place) = group.index_of(&observation.record) {
         group.links[place].take(receipt);
@@ -85,11 +89,14 @@ pub fn part(
     let place = group.index_of(record).filter(|_| group.links.len() > 1).ok_or(Reason::NoSuchThing)?;
     let mut turn = Turn::new(group, observation, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     turn.link_row(place, RowKind::Unlinked, Reason::Parted);
+    let spoke = turn.speaks_with_kin();
     let mut link = turn.group.links.remove(place);
     turn.group.name_after_its_records(policy);
     turn.index = 0;
-    // A fold may speak differently without it.
-    turn.settle_all(None);
+    if !(spoke && turn.let_the_rest_speak()) {
+        // A fold may speak differently without it.
+        turn.settle_all(None);
+    }
 
     let id = ItemId(Uuid::new_v5(&record.own_item().0, &receipt.sequence.to_be_bytes()));
     let name = policy.lifecycle_for(record);

@@ -110,7 +110,8 @@ impl Lens {
         }
     }
 
-    /// What the record should show.
+    /// What the record should show, where an item has this status of its lifecycle
+    /// ([`Policy::lifecycle_of_item`](crate::Policy::lifecycle_of_item)).
     pub fn get(&self, canonical: &Status) -> &Native {
         // Total by construction: `laws::lens` refuses a mapping without a native for each status.
         &self.get[canonical]
@@ -135,7 +136,7 @@ impl Lens {
             self.reopen == Reopen::Previous && lifecycle.is_terminal(canonical) && !lifecycle.is_terminal(preferred);
         match last_open {
             // Only a status that the record would show as it does now: otherwise the law PutGet would break.
-            Some(open) if reopens && self.get(open) == normal => Some(open.clone()),
+            Some(open) if reopens && self.get.get(open) == Some(normal) => Some(open.clone()),
             _ => Some(preferred.clone()),
         }
     }

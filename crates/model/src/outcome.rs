@@ -236,6 +236,8 @@ pub enum Reason {
     WentBack,
     /// Other records of the same system still hold the item where it is.
     Folded,
+    /// A record that held the item where it was says nothing any more, or is untied: those of its kind that remain speak.
+    RestSpeaks,
     /// The item already has that status.
     AlreadyThere,
     /// Nobody can tell the record what was asked of it.
@@ -252,6 +254,8 @@ pub enum Reason {
     Adopted,
     /// A record was untied.
     Parted,
+    /// No mapping says what the record's statuses mean in the lifecycle of the item to which it should be tied.
+    OtherLifecycle,
     /// There is no such version, candidate, status or record.
     NoSuchThing,
 }
@@ -271,6 +275,7 @@ codes!(Reason {
     Restored = "restored",
     WentBack = "went_back",
     Folded = "folded",
+    RestSpeaks = "rest_speaks",
     AlreadyThere = "already_there",
     CannotBeTold = "cannot_be_told",
     Asked = "asked",
@@ -279,6 +284,7 @@ codes!(Reason {
     Picked = "picked",
     Adopted = "adopted",
     Parted = "parted",
+    OtherLifecycle = "other_lifecycle",
     NoSuchThing = "no_such_thing",
 });
 

@@ -5,41 +5,55 @@ use crate::{
     Version,
 };
 
+/// By what statuses are understood: what configuration says, and of it the item's lifecycle.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) lifecycle: &'a Lifecycle,
+}
+
 impl Group {
     /// Whether a link shows what it should: by itself, or folded with the others of its system and kind.
-    pub(crate) fn shows(&self, index: usize, native: &Native, lens: &Lens, lifecycle: &Lifecycle) -> bool {
+    pub(crate) fn shows(&self, index: usize, native: &Native, lens: &Lens, scope: Scope) -> bool {
         let status = &self.item.status;
         lens.shows_status(native, status)
-            || self.folded(index, native, lens, lifecycle).is_some_and(|folded| lens.shows_status(folded, status))
+            || self.folded(index, native, lens, scope).is_some_and(|folded| lens.shows_status(folded, status))
     }
 
-    /// What the link's system and kind say together, if this link shows `native`.
+    /// What the link's system and kind say together, if this link shows `native`; in this link's words.
     pub(crate) fn folded<'a>(
         &'a self,
         index: usize,
         native: &'a Native,
-        lens: &Lens,
-        lifecycle: &Lifecycle,
+        lens: &'a Lens,
+        scope: Scope,
     ) -> Option<&'a Native> {
-        let record = &self.links[index].record;
-        let alike = |link: &Link| link.record.is_kin_of(record);
-        let shown = |(place, link): (usize, &'a Link)| if place == index { native } else { &link.native };
+        let own = &self.links[index];
         let speaks = |native: &&Native| lens.normal(native).is_some() && !lens.is_silent(native);
-        let links = self.links.iter().enumerate().filter(|(_, link)| alike(link));
-        let natives: Vec<&Native> = links.map(shown).filter(speaks).collect();
-        lens.fold().of(lens, lifecycle, &natives)
+        let shown = |(place, link): (usize, &'a Link)| {
+            if place == index {
+                Some(native)
+            } else if link.vocabulary == own.vocabulary {
+                Some(&link.native)
+            } else {
+                translated(link, lens, scope)
+            }
+        };
+        let links = self.links.iter().enumerate().filter(|(_, link)| link.record.is_kin_of(&own.record));
+        let natives: Vec<&Native> = links.filter_map(shown).filter(speaks).collect();
+        lens.fold().of(lens, scope.lifecycle, &natives)
     }
 
     /// Whether a link is in step with its item, and if not, why.
     pub fn step(&self, index: usize, policy: &Policy) -> Step {
         let link = &self.links[index];
-        let Some(lifecycle) = policy.lifecycles.get(&self.item.lifecycle) else { return Step::Unmapped };
+        let Some(lifecycle) = policy.lifecycle_of_item(&self.item) else { return Step::Unmapped };
         let Some(lens) = policy.lens_of(link, lifecycle) else { return Step::Unmapped };
         if link.native.is_deleted() {
             Step::Deleted
         } else if link.unmapped {
             Step::Unmapped
-        } else if self.shows(index, &link.native, &lens, lifecycle) {
+        } else if self.shows(index, &link.native, &lens, Scope { policy, lifecycle }) {
             Step::InStep
         } else if self.item.held.is_some() {
             Step::Held
@@ -56,7 +70,7 @@ impl Group {
 
     /// What a link should show.
     pub fn wanted(&self, index: usize, policy: &Policy) -> Option<Native> {
-        let lifecycle = policy.lifecycles.get(&self.item.lifecycle)?;
+        let lifecycle = policy.lifecycle_of_item(&self.item)?;
         let lens = policy.lens_of(&self.links[index], lifecycle)?;
         Some(lens.get(&self.item.status).clone())
     }
@@ -70,7 +84,7 @@ impl Group {
         previous: Option<&Status>,
     ) -> Option<Command> {
         let (cause, at) = (receipt.sequence, receipt.received_at);
-        let lifecycle = policy.lifecycles.get(&self.item.lifecycle)?;
+        let lifecycle = policy.lifecycle_of_item(&self.item)?;
         let lens = policy.lens_of(&self.links[index], lifecycle)?;
         if self.item.held.is_some() {
             return None;
@@ -81,7 +95,7 @@ impl Group {
         }
         let target = lens.get(&self.item.status).clone();
         let version = self.item.version;
-        let shows = self.shows(index, &self.links[index].native, &lens, lifecycle);
+        let shows = self.shows(index, &self.links[index].native, &lens, Scope { policy, lifecycle });
         let link = &mut self.links[index];
         // While a command may still be on its way, what the record shows now is not what it will show.
         let mode = if lens.is_read_only() || (shows && !link.is_told()) {
@@ -125,7 +139,7 @@ impl Group {
 impl Group {
     /// Publishes a link's newest command anew, because an older one may have taken its place on the bus, or it was lost.
     pub(crate) fn again(&mut self, index: usize, policy: &Policy, receipt: Receipt) -> Option<Command> {
-        let lens = policy.lens_of(&self.links[index], policy.lifecycles.get(&self.item.lifecycle)?)?;
+        let lens = policy.lens_of(&self.links[index], policy.lifecycle_of_item(&self.item)?)?;
         let version = self.item.version;
         let link = &mut self.links[index];
         let newest = link.sent.last_mut().filter(|sent| sent.version == version)?;
@@ -134,6 +148,13 @@ impl Group {
         let expected = expects(link, &sent.native, &lens);
         Some(command(&self.item, link, sent.native, sent.mode, expected, None, receipt.sequence))
     }
+}
+
+/// What a link shows, in the words of another team: what its status there is called here.
+fn translated<'a>(link: &Link, lens: &'a Lens, scope: Scope) -> Option<&'a Native> {
+    let theirs = scope.policy.lens_of(link, scope.lifecycle)?;
+    let normal = theirs.normal(&link.native).filter(|_| !theirs.is_silent(&link.native))?;
+    Some(lens.get(theirs.preferred(normal)?))
 }
 
 /// Whether a status shown beside the record has been overtaken.
@@ -205,7 +226,7 @@ pub fn commands_due(group: &Group, policy: &Policy) -> Vec<Command> {
     let newest = |link: &Link| link.sent.last().filter(|sent| sent.version == group.item.version).cloned();
     let again = |link: &Link| {
         newest(link).and_then(|sent| {
-            let lens = policy.lens_of(link, policy.lifecycles.get(&group.item.lifecycle)?)?;
+            let lens = policy.lens_of(link, policy.lifecycle_of_item(&group.item)?)?;
             let expected = expects(link, &sent.native, &lens);
             Some(command(&group.item, link, sent.native, sent.mode, expected, None, sent.cause))
         })

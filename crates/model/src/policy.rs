@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use crate::{
-    Kind, Lens, Lifecycle, LifecycleName, Lifecycles, Link, Mappings, OnLink, RecordRef, Strategy, System, Vocabulary,
+    Group, Item, Kind, Lens, Lifecycle, LifecycleName, Lifecycles, Link, Mappings, OnLink, RecordRef, Strategy, System,
+    Vocabulary,
 };
 
 /// What configuration says about resolving.
@@ -102,6 +103,19 @@ impl Policy {
     pub fn lifecycle_for(&self, record: &RecordRef) -> &LifecycleName {
         let named = self.lifecycle_of.get(&(record.system.clone(), record.kind.clone()));
         named.unwrap_or(&self.default_lifecycle)
+    }
+
+    /// The lifecycle by whose words an item's status is one; `None` where the configuration has none of its name, or that knows no such
+    /// status any more.
+    pub fn lifecycle_of_item(&self, item: &Item) -> Option<&Lifecycle> {
+        self.lifecycles.get(&item.lifecycle).filter(|lifecycle| lifecycle.statuses().contains(&item.status))
+    }
+
+    /// A record of this item that cannot belong to one of another lifecycle, because no mapping says what its statuses mean there: words
+    /// that happen to be the same would be taken for the same.
+    pub fn stranger<'a>(&self, group: &'a Group, lifecycle: &LifecycleName) -> Option<&'a RecordRef> {
+        let records = group.links.iter().map(|link| &link.record).filter(|_| group.item.lifecycle != *lifecycle);
+        records.into_iter().find(|record| self.mappings.get(&record.system, &record.kind, lifecycle).is_none())
     }
 
     /// The lens of a link to an item of a lifecycle; `None` when there is no mapping for it.

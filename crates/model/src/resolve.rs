@@ -2,6 +2,7 @@
 //!
 //! Pure. The caller brings the item and its links, and carries the outcome out; see `resolver::batch`.
 
+use crate::owed::Scope;
 use crate::{
     Cause, Command, CommandMode, Conflict, Group, HistoryRow, Intent, Item, Lens, Lifecycle, Link, Observation, Origin,
     Policy, Reason, Receipt, RowKind, Source, Status, Step, Timestamp, Verdict, Version,
@@ -10,6 +11,7 @@ use crate::{
 mod clash;
 mod operator;
 mod report;
+mod rest;
 mod rules;
 
 pub use operator::roll_back;
@@ -47,9 +49,13 @@ pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy
     };
     let shadow = turn.link().native.clone();
     let position = turn.link().position;
+    let spoke = turn.speaks_with_kin();
     let rules = rules::RULES.iter().filter(|(name, _)| !policy.leaves_out(name));
     let verdict = rules.into_iter().find_map(|(_, rule)| rule(&mut turn)).unwrap_or(Verdict::NoNews);
     if turn.link().native != shadow {
+        if spoke && turn.says_nothing() {
+            turn.let_the_rest_speak();
+        }
         turn.settle_kin();
     }
     if turn.link().position != position {
@@ -174,7 +180,14 @@ impl<'a> Turn<'a> {
     ) -> Result<Self, Group> {
         let found = || {
             let index = group.index_of(&observation.record)?;
-            let lifecycle = policy.lifecycles.get(&group.item.lifecycle)?;
+            // By an operator's word an item leaves a status that its lifecycle does not know any more.
+            let forced = matches!(observation.intent, Intent::Force(_));
+            let lifecycle = if forced {
+                policy.lifecycles.get(&group.item.lifecycle)
+            } else {
+                policy.lifecycle_of_item(&group.item)
+            };
+            let lifecycle = lifecycle?;
             let link = &group.links[index];
             let vocabulary = observation.vocabulary.as_ref().or(link.vocabulary.as_ref());
             Some((index, lifecycle, policy.lens(&link.record, vocabulary, lifecycle)?))
@@ -199,6 +212,10 @@ impl<'a> Turn<'a> {
 
     pub(crate) fn done(self, verdict: Verdict) -> Resolved {
         Resolved { group: self.group, verdict, rows: self.rows, commands: self.commands, conflicts: self.conflicts }
+    }
+
+    pub(crate) fn scope(&self) -> Scope<'a> {
+        Scope { policy: self.policy, lifecycle: self.lifecycle }
     }
 
     pub(crate) fn link(&mut self) -> &mut Link {
@@ -279,7 +296,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Whether the item has other records that are read together with this one.
-    fn has_kin(&self) -> bool {
+    pub(crate) fn has_kin(&self) -> bool {
         let record = &self.observation.record;
         self.group.links.iter().any(|link| link.record != *record && link.record.is_kin_of(record))
     }
@@ -288,7 +305,7 @@ impl<'a> Turn<'a> {
     pub(crate) fn keeps_the_fold(&self) -> bool {
         let link = &self.group.links[self.index];
         let together = |native| {
-            let folded = self.group.folded(self.index, native, &self.lens, self.lifecycle);
+            let folded = self.group.folded(self.index, native, &self.lens, self.scope());
             folded.and_then(|folded| self.lens.normal(folded))
         };
         let before = together(&link.native);
@@ -381,7 +398,7 @@ impl<'a> Turn<'a> {
     pub(crate) fn see_nobodys(&mut self, version: Option<Version>) {
         let (native, position) = (&self.observation.native, self.observation.position);
         let current = self.group.item.version;
-        let shows = self.group.shows(self.index, native, &self.lens, self.lifecycle);
+        let shows = self.group.shows(self.index, native, &self.lens, self.scope());
         let unmapped = self.lens.normal(native).is_none();
         let link = &mut self.group.links[self.index];
         let version = version.or_else(|| link.late_echo(native, Origin::Unknown, &self.lens));

@@ -1,7 +1,9 @@
 //! The faults of the earlier implementations that belong to the model, each as the fact that replaces it; and the rules
 //! by example.
 
-use model::{Intent, Lane, Origin, Receipt, RowKind, Step, Strategy, System, Timestamp, Verdict, Version, resolve};
+use model::{
+    Intent, Lane, Origin, Receipt, RowKind, Status, Step, Strategy, System, Timestamp, Verdict, Version, resolve,
+};
 
 use crate::scene::{Scene, policy, seen, status};
 
@@ -333,4 +335,22 @@ fn a_sequence_that_a_stream_gives_once_more_is_news_and_not_a_redelivery() {
     assert_eq!(take("In Review", 12, came(61, 60_000)), Verdict::Redelivered, "it counts from there");
     assert_eq!(take("Done", 13, of_lane(Lane::Low, 62, 60_001)), Verdict::FastForward, "in each lane");
     assert_eq!(take("Todo", 14, came(63, 60_002)), Verdict::FastForward);
+}
+
+/// Its status was taken out of the lifecycle meanwhile.
+#[test]
+fn an_item_whose_status_its_lifecycle_knows_no_more_says_so_and_can_be_forced_out_of_it() {
+    let mut scene = three();
+    scene.edit(TASK, "in_review", 10);
+    scene.group.item.status = Status::new("rolling_out").unwrap();
+    scene.group.item.last_open = Some(Status::new("queued").unwrap());
+    assert!((0..3).all(|place| scene.group.step(place, &scene.policy) == Step::Unmapped));
+    assert_eq!(scene.group.wanted(0, &scene.policy), None);
+    assert_eq!(scene.edit(TASK, "done", 11), Verdict::Invalid);
+    assert_eq!(scene.status(), "rolling_out");
+    assert_eq!(scene.say(TASK, Intent::Force(status("done"))), Verdict::Forced);
+    assert_eq!((scene.status(), scene.commands().len()), ("done", 3));
+    scene.carry_out_all(12);
+    assert_eq!(scene.edit(BUG, "open", 13), Verdict::FastForward);
+    assert_eq!(scene.status(), "todo", "what it was before it ended is no status any more");
 }

@@ -170,11 +170,43 @@ fn a_record_that_no_longer_speaks_leaves_its_kind_to_say_what_it_shows() {
 }
 
 #[test]
-fn kin_of_a_record_that_no_longer_speaks_is_told_what_it_should_show() {
-    let records = [(TASK, "in_progress"), (PULLS[0], "draft"), (PULLS[1], "open")];
-    let mut scene = Scene::new(policy(), &records);
-    assert_eq!(scene.edit(PULLS[0], "frobnicated", 10), Verdict::Unmapped);
-    assert_eq!(scene.commands(), [format!("{} draft", PULLS[1])]);
+fn where_a_record_no_longer_speaks_the_rest_of_its_kind_does() {
+    for gone in ["frobnicated", "(deleted)"] {
+        let records = [(TASK, "in_progress"), (PULLS[0], "draft"), (PULLS[1], "open")];
+        let mut scene = Scene::new(policy(), &records);
+        assert_eq!(scene.edit(PULLS[0], gone, 10), Verdict::Unmapped);
+        assert_eq!((scene.status(), scene.commands()), ("in_review", vec![format!("{TASK} in_review")]));
+        let reasons: Vec<Reason> = scene.last.as_ref().unwrap().rows.iter().map(|row| row.reason).collect();
+        assert_eq!(reasons.last(), Some(&Reason::RestSpeaks), "{reasons:?}");
+        assert!(scene.group.link(&PULLS[0].parse().unwrap()).unwrap().sent.is_empty(), "it is left alone");
+    }
+}
+
+#[test]
+fn an_edit_that_waited_for_another_record_counts_once_that_is_gone() {
+    let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo")];
+    let mut scene = Scene::new(policy(), &rows);
+    scene.edit("postgres/task/2", "done", 10);
+    assert_eq!(scene.status(), "todo");
+    scene.edit("postgres/task/1", "foo", 11);
+    assert_eq!((scene.status(), scene.commands()), ("done", vec![format!("{ISSUE} Done")]));
+    scene.carry_out_all(12);
+    assert_eq!(scene.edit("postgres/task/1", "done", 13), Verdict::Agreed);
+    assert_eq!(scene.status(), "done");
+}
+
+#[test]
+fn the_rest_of_a_kind_does_not_speak_while_it_waits_for_what_it_was_told() {
+    let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo")];
+    let mut scene = Scene::new(policy(), &rows);
+    scene.edit(ISSUE, "In Progress", 10);
+    scene.edit("postgres/task/1", "(deleted)", 11);
+    assert_eq!(scene.status(), "in_progress");
+    let mut held = Scene::new(policy(), &rows);
+    held.edit("postgres/task/2", "done", 10);
+    held.group.item.held = Some(model::ConflictId(uuid::Uuid::nil()));
+    held.edit("postgres/task/1", "(deleted)", 11);
+    assert_eq!(held.status(), "todo", "a person must decide first");
 }
 
 #[test]
@@ -339,4 +371,28 @@ fn closing_one_of_two_drafts_that_are_left_over_reopens_nothing() {
     assert_eq!((scene.status(), scene.last.as_ref().unwrap().rows[0].kind), ("done", RowKind::Folded));
     assert_eq!(scene.edit(PULLS[1], "open", 13), Verdict::FastForward, "that is news: somebody works on it");
     assert_eq!(scene.status(), "in_review");
+}
+
+#[test]
+fn issues_of_teams_with_other_words_are_read_together_by_what_they_mean() {
+    let words = |words: &[(&str, &str)]| {
+        let word = |(name, class): &(&str, &str)| Word { native: Native::new(name).unwrap(), class: (*class).into() };
+        Some(Vocabulary(words.iter().map(word).collect()))
+    };
+    let teams = [
+        words(&[("Todo", "unstarted"), ("Doing", "started"), ("Done", "completed")]),
+        words(&[("Next", "unstarted"), ("Busy", "started"), ("Shipped", "completed")]),
+    ];
+    let issues = [("linear/issue/a", "Todo"), ("linear/issue/b", "Next")];
+    let mut scene = Scene::new(policy(), &issues);
+    let edit = |scene: &mut Scene, place: usize, native: &str, at: u64| {
+        let seen = seen(issues[place].0, native, at, Origin::Other, 0);
+        scene.see(&Observation { vocabulary: teams[place].clone(), ..seen })
+    };
+    edit(&mut scene, 0, "Todo", 2);
+    edit(&mut scene, 1, "Next", 2);
+    assert_eq!(edit(&mut scene, 0, "Done", 10), Verdict::Agreed, "the other team's is not done");
+    assert_eq!((scene.status(), scene.commands().len()), ("todo", 0));
+    assert_eq!(edit(&mut scene, 1, "Shipped", 11), Verdict::FastForward);
+    assert_eq!((scene.status(), scene.commands().len()), ("done", 0));
 }

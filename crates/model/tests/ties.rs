@@ -211,7 +211,7 @@ fn without_a_record_those_that_spoke_with_it_speak_for_themselves() {
     assert_eq!(group.step(2, &ties.policy), Step::InStep, "the draft still speaks for both");
     let (left, _) = ties.untie(&group, pulls[0]).unwrap();
     let told: Vec<String> = left.commands.iter().map(|one| format!("{} {}", one.record, one.native)).collect();
-    assert_eq!(told, [format!("{} draft", pulls[1])]);
+    assert_eq!((left.group.item.status.as_str(), told), ("in_review", vec![format!("{TASK} in_review")]));
 }
 
 /// The records of a group as `may_adopt` looks at them: record, identifiers it owns, identifiers it mentions.
@@ -336,4 +336,22 @@ fn an_operator_can_set_the_item_of_a_record_that_was_tied() {
     let forced = ties.see(&both, &word);
     assert_eq!((forced.verdict, forced.group.item.status.as_str()), (Verdict::Forced, "done"));
     assert_eq!(forced.commands.len(), 2, "the table as well: an operator's word is nobody's edit");
+}
+
+#[test]
+fn a_record_whose_words_mean_something_else_there_is_not_tied() {
+    let mut ties = Ties::by(OnLink::Item);
+    let issue = ties.own(ISSUE, "Todo");
+    let mut running = seen("ci/build/1", "running", 1, Origin::Other, 0);
+    running.lifecycle = Some("workflow".parse().unwrap());
+    let build = begin(&running, ties.next(), &ties.policy).unwrap().group;
+    assert_eq!(build.item.lifecycle.as_str(), "workflow");
+    for (target, incoming) in [(&issue, &build), (&build, &issue)] {
+        let record = incoming.links[0].record.clone();
+        let word = Observation { intent: Intent::Link(record.clone()), ..running.clone() };
+        let outcome = adopt(target.clone(), incoming.clone(), &record, &word, ties.next(), &ties.policy);
+        assert_eq!(outcome.err(), Some(Reason::OtherLifecycle));
+    }
+    let plain = ties.own("ci/build/2", "todo");
+    assert_eq!(ties.tied(&issue, &plain).links.len(), 2, "it was made for the same lifecycle");
 }

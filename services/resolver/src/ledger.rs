@@ -242,9 +242,12 @@ impl<'a> Ledger<'a> {
         if !is_lost(&resolved) {
             return Ok(self.settle(resolved, receipt));
         }
-        let lifecycle = resolved.group.item.lifecycle.clone();
+        let (lifecycle, status) = (resolved.group.item.lifecycle.clone(), resolved.group.item.status.clone());
         self.groups.insert(resolved.group.item.id, resolved.group);
-        let detail = format!("the configuration has no lifecycle {lifecycle}, or no mapping from {record} to it");
+        let detail = format!(
+            "the configuration has no lifecycle {lifecycle}, that has no status {status:?} (force the item to another), or there is \
+             no mapping from {record} to it"
+        );
         Err(Poison { reason: "no_such_thing", detail })
     }
 
@@ -308,7 +311,7 @@ impl<'a> Ledger<'a> {
             return;
         };
         if let Err(poison) = tied {
-            tracing::warn!(record = %mentioning, reason = poison.reason, "records were not tied: {}", poison.detail);
+            tracing::info!(record = %mentioning, %owner, reason = poison.reason, "records were not tied: {}", poison.detail);
         }
     }
 
@@ -381,6 +384,10 @@ fn no_such(record: &RecordRef) -> Poison {
 
 fn refused(observation: &Observation, reason: Reason) -> Poison {
     let detail = match reason {
+        Reason::OtherLifecycle => format!(
+            "{}: no mapping says what its statuses mean in the lifecycle of that item; add one, or tie it to none",
+            observation.record
+        ),
         Reason::UnmappedStatus => format!("no mapping knows {:?} of {}", observation.native, observation.record),
         _ => match (&observation.intent, &observation.lifecycle) {
             (Intent::Status, Some(named)) => format!("{}: there is no lifecycle {named}", observation.record),

@@ -18,7 +18,7 @@ impl Turn<'_> {
     pub(super) fn meant(&self) -> Status {
         let native = &self.observation.native;
         let item = &self.group.item;
-        let folded = self.group.folded(self.index, native, &self.lens, self.lifecycle).unwrap_or(native);
+        let folded = self.group.folded(self.index, native, &self.lens, self.scope()).unwrap_or(native);
         let meant = self.lens.put(self.lifecycle, &item.status, folded, item.last_open.as_ref());
         meant.unwrap_or_else(|| item.status.clone())
     }

@@ -34,7 +34,9 @@ impl Turn<'_> {
     /// The operator's choice among a conflict's candidates.
     pub(super) fn pick(&mut self, conflict: ConflictId, index: usize) -> Verdict {
         let waiting = self.group.conflict.as_ref().filter(|waiting| waiting.id == conflict);
-        let Some(candidate) = waiting.and_then(|waiting| waiting.candidates.get(index)).cloned() else {
+        let candidate = waiting.and_then(|waiting| waiting.candidates.get(index)).cloned();
+        let Some(candidate) = candidate.filter(|candidate| self.lifecycle.statuses().contains(&candidate.status))
+        else {
             return self.invalid();
         };
         self.release(Some(index));

@@ -185,7 +185,7 @@ pub(super) fn silent(turn: &mut Turn) -> Option<Verdict> {
 /// not reopen what is done.
 pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
     let (native, position) = (&turn.observation.native, turn.observation.position);
-    if !turn.group.shows(turn.index, native, &turn.lens, turn.lifecycle) && !turn.keeps_the_fold() {
+    if !turn.group.shows(turn.index, native, &turn.lens, turn.scope()) && !turn.keeps_the_fold() {
         return None;
     }
     let (status, version) = (turn.group.item.status.clone(), turn.group.item.version);

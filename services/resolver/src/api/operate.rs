@@ -66,9 +66,15 @@ pub(super) struct Link {
 pub(super) async fn link(state: Shared, Path(name): Path<String>, Json(body): Json<Link>) -> Accepted {
     let group = find(&state, &name).await?;
     let record = body.record;
-    if state.store.item(&record.to_string()).await.map_err(unavailable)?.is_none() {
+    let Some(incoming) = state.store.item(&record.to_string()).await.map_err(unavailable)? else {
         let detail = format!("{record} was never seen: it can be tied once it showed a status");
         return Err(Problem::not_found("record_unknown", detail));
+    };
+    if let Some(stranger) = state.policy.stranger(&incoming, &group.item.lifecycle) {
+        let lifecycle = &group.item.lifecycle;
+        let detail =
+            format!("no mapping says what the statuses of {stranger} mean in the lifecycle {lifecycle} of that item");
+        return Err(Problem::unprocessable("other_lifecycle", detail));
     }
     say(&state, &group, None, Intent::Link(record), body.actor).await
 }

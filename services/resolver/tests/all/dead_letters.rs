@@ -232,3 +232,27 @@ async fn a_record_of_a_lifecycle_that_is_gone_is_given_up_and_waits_for_it() {
     world.letters(0).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_whose_status_its_lifecycle_lost_is_named_and_holds_up_nobody() {
+    const ALL: &str = "[lifecycle.door]\nstatuses = [\"open\", \"ajar\", \"shut\"]\n";
+    const LESS: &str = "[lifecycle.door]\nstatuses = [\"open\", \"shut\"]\n";
+    let door = |native: &str, position: u64| Observation {
+        lifecycle: Some(LifecycleName::new("door").unwrap()),
+        ..seen("house/door/front", native, position)
+    };
+    let mut world = World::with(policy_of(MAPPINGS, ALL).into()).await;
+    world.see(&door("ajar", 1)).await;
+    world.eventually("house/door/front", |group| group.item.status.as_str() == "ajar").await;
+    world.restart(policy_of(MAPPINGS, LESS)).await;
+    world.see(&door("shut", 2)).await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.eventually("T-1", |group| group.links.len() == 1).await;
+    let stuck = world.letters(1).await.remove(0);
+    assert_eq!(stuck.reason, "no_such_thing");
+    assert!(stuck.detail.contains("ajar"), "{}", stuck.detail);
+    world.restart(policy_of(MAPPINGS, ALL)).await;
+    world.replay(&stuck).await;
+    world.eventually("house/door/front", |group| group.item.status.as_str() == "shut").await;
+    world.stop().await;
+}
