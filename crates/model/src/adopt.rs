@@ -54,6 +54,10 @@ pub fn adopt(
     let mut turn = Turn::new(group, &about, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     let native = turn.group.links[turn.index].native.clone();
     for index in first..turn.group.links.len() {
+        let lens = policy.lens_of(&turn.group.links[index], turn.lifecycle);
+        let link = &mut turn.group.links[index];
+        // Another lifecycle's mapping may know other words.
+        link.unmapped = lens.is_some_and(|lens| lens.normal(&link.native).is_none() && !lens.is_silent(&link.native));
         turn.link_row(index, RowKind::Linked, Reason::Adopted);
     }
     let theirs = match policy.on_link {

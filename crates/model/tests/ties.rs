@@ -11,6 +11,7 @@ use crate::scene::{policy, receipt, reported, seen, status};
 const ISSUE: &str = "linear/issue/a";
 const OTHER_ISSUE: &str = "linear/issue/b";
 const BUG: &str = "github/issue/acme/web#1";
+const AGENT: &str = "agentapi/agent/x";
 const PULL: &str = "github/pull_request/acme/web#2";
 const TASK: &str = "postgres/task/1";
 
@@ -354,4 +355,17 @@ fn a_record_whose_words_mean_something_else_there_is_not_tied() {
     }
     let plain = ties.own("ci/build/2", "todo");
     assert_eq!(ties.tied(&issue, &plain).links.len(), 2, "it was made for the same lifecycle");
+}
+
+#[test]
+fn what_a_record_shows_is_read_by_the_mapping_for_its_new_item() {
+    let mut ties = Ties::by(OnLink::Item);
+    let agent =
+        |native| Observation { lifecycle: Some("agent".parse().unwrap()), ..seen(AGENT, native, 1, Origin::Other, 0) };
+    let issue = ties.own(ISSUE, "Todo");
+    for (native, unmapped) in [("frobnicating", true), ("running", false)] {
+        let own = begin(&agent(native), ties.next(), &ties.policy).unwrap().group;
+        let tied = ties.tied(&issue, &own);
+        assert_eq!(tied.links[1].unmapped, unmapped, "{native}");
+    }
 }
