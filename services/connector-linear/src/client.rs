@@ -90,7 +90,11 @@ impl Connector for Linear {
         let mut issue: Issue = part(&data, "issue")?;
         let states = vocabulary::ordered(issue.team.states.take().map(|states| states.nodes).unwrap_or_default());
         let words = self.learn(&issue.team.id, &states);
-        let observation = decode::observation(&issue, words, Source::Poll)?;
+        let observation = if decode::counts(&issue.team.key, &self.teams) {
+            decode::observation(&issue, words, Source::Poll)?
+        } else {
+            decode::removed(&issue, Source::Poll)?
+        };
         Ok(Reading { observation, extra: json!(states) })
     }
 

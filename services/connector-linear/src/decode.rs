@@ -193,10 +193,8 @@ pub fn webhook(
     }
     let (about_status, is_removed) = (body.is_about_status(), body.action == "remove");
     let issue: Issue = serde_json::from_value(body.data).map_err(|error| malformed(&error))?;
-    if !counts(&issue.team.key, teams) {
-        return Ok(Decoded::Ignored("other_team"));
-    }
-    if is_removed {
+    // Which issues of other teams were once of one that counts is not known here; whoever never heard of one ignores that it is gone.
+    if is_removed || !counts(&issue.team.key, teams) {
         let removed = Observation { actor: body.actor.as_ref().and_then(actor), ..removed(&issue, Source::Webhook)? };
         return Ok(Decoded::Observations(vec![removed]));
     }
@@ -217,8 +215,9 @@ pub fn counts(key: &str, teams: &[String]) -> bool {
     teams.is_empty() || teams.iter().any(|team| team.eq_ignore_ascii_case(key))
 }
 
-/// That an issue was moved to the trash. Restored, it shows its state again.
-fn removed(issue: &Issue, source: Source) -> Result<Observation, Failure> {
+/// That an issue was moved to the trash, or is of a team that does not count: from there it would be written and never heard of.
+/// Restored, or moved back, it shows its state again.
+pub fn removed(issue: &Issue, source: Source) -> Result<Observation, Failure> {
     let (record, native) = (record(&issue.id)?, Native::deleted());
     let (position, occurred_at) = moment(&issue.updated_at)?;
     let id = observation_id(&record, &native, position.0);

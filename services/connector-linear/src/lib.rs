@@ -35,7 +35,7 @@ pub struct Config {
     pub api_key: Secret,
     /// The OAuth client's id, by which webhooks name the app that an OAuth token belongs to.
     pub app_id: Option<String>,
-    /// The keys (`ENG`) of the only teams whose issues count; empty for all.
+    /// The keys (`ENG`) of the only teams whose issues count; empty for all. One that is moved to another team counts as deleted.
     pub teams: Vec<String>,
     /// How often it is asked what has changed.
     pub sweep_s: u64,

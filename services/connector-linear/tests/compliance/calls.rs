@@ -6,7 +6,7 @@ use model::{Observation, Origin, Source};
 use runtime::config::Secret;
 use sandbox::faults::Faults;
 use sandbox::linear::{LinearLimits, LinearSandbox, NewIssue};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{APP, PERSONAL, command, connector, connector_with, newest, record, server, try_connector};
 
@@ -18,6 +18,15 @@ async fn moved(server: &LinearSandbox, linear: &Linear) -> Observation {
         Decoded::Observations(mut seen) => seen.remove(0),
         other => panic!("{other:?}"),
     }
+}
+
+/// Moves an issue to another team, as the person.
+fn move_to_team(server: &LinearSandbox, identifier: &str, team: &str) {
+    // The webhook of an issue of that team names the team's id.
+    let new = NewIssue { team: team.to_owned(), title: "Another".to_owned(), ..NewIssue::default() };
+    server.create_issue(&new).unwrap();
+    let team = server.webhooks().deliveries().pop().unwrap().body["data"]["team"]["id"].clone();
+    server.edit_issue(identifier, json!({"teamId": team})).unwrap();
 }
 
 async fn swept(linear: &Linear, cursor: Option<Value>) -> (Vec<Observation>, Option<Value>) {
@@ -130,7 +139,29 @@ async fn only_the_teams_that_count_are_swept_and_heard() {
     let linear = connector_with(&server, config);
     assert_eq!(swept(&linear, None).await.0, []);
     server.move_issue("ENG-1", "Done").unwrap();
-    assert_eq!(newest(&server, &linear), Decoded::Ignored("other_team"));
+    let Decoded::Observations(told) = newest(&server, &linear) else { panic!() };
+    assert!(told[0].native.is_deleted(), "whoever knew it learns that it is gone");
+}
+
+#[tokio::test]
+async fn an_issue_that_is_moved_to_a_team_that_does_not_count_is_gone_until_it_comes_back() {
+    let server = server().await;
+    let config = Config { api_key: Secret::new(APP), teams: vec!["eng".to_owned()], ..Config::default() };
+    let linear = connector_with(&server, config);
+    let issue = record(&server, "ENG-1");
+    let before = linear.read(&issue).await.unwrap().observation;
+    assert!(before.vocabulary.is_some());
+    move_to_team(&server, "ENG-1", "OPS");
+    let Decoded::Observations(told) = newest(&server, &linear) else { panic!() };
+    let read = linear.read(&issue).await.unwrap().observation;
+    assert!(told[0].native.is_deleted() && read.native.is_deleted(), "nothing is written there");
+    assert_eq!((&told[0].id, told[0].position), (&read.id, read.position));
+    assert!(read.position > before.position);
+    move_to_team(&server, "ENG-1", "ENG");
+    let back = linear.read(&issue).await.unwrap().observation;
+    let Decoded::Observations(told) = newest(&server, &linear) else { panic!() };
+    assert_eq!((told[0].native.as_str(), &told[0].id), (back.native.as_str(), &back.id));
+    assert!(!back.native.is_deleted() && back.position > read.position);
 }
 
 #[tokio::test]
