@@ -1,4 +1,5 @@
-//! A mark that stands in PostgreSQL and on the bus, to notice that one of them was brought back from an old copy.
+//! A mark that stands in PostgreSQL and on the bus, to notice that one of them was brought back from an old copy; and what else is noted
+//! of the sweeps that begin anew.
 
 use crate::Store;
 
@@ -35,18 +36,28 @@ impl Store {
 
     /// What statuses meant when this was last noted; `None` where it never was.
     pub async fn meaning(&self) -> sqlx::Result<Option<String>> {
-        sqlx::query_scalar("select epoch from streams where name = 'meaning'").fetch_optional(self.pool()?).await
+        sqlx::query_scalar("select meaning from anew").fetch_one(self.pool()?).await
     }
 
     /// Notes what statuses mean now.
     pub async fn set_meaning(&self, meaning: &str) -> sqlx::Result<()> {
-        sqlx::query(
-            "insert into streams values ('meaning', $1) on conflict (name) do update set epoch = excluded.epoch",
-        )
-        .bind(meaning)
-        .execute(self.pool()?)
-        .await?;
-        Ok(())
+        sqlx::query("update anew set meaning = $1").bind(meaning).execute(self.pool()?).await.map(drop)
+    }
+
+    /// When all systems are to be swept anew once more, in milliseconds since 1970; `None` where they are not.
+    pub async fn sweep_again_at(&self) -> sqlx::Result<Option<i64>> {
+        sqlx::query_scalar("select again_at from anew").fetch_one(self.pool()?).await
+    }
+
+    /// Notes when that is. A time that was noted before is then too early.
+    pub async fn set_sweep_again_at(&self, at: i64) -> sqlx::Result<()> {
+        sqlx::query("update anew set again_at = $1").bind(at).execute(self.pool()?).await.map(drop)
+    }
+
+    /// Notes that it was done which was to be done then. Another time that was noted meanwhile stays.
+    pub async fn swept_again(&self, at: i64) -> sqlx::Result<()> {
+        let done = sqlx::query("update anew set again_at = null where again_at = $1").bind(at);
+        done.execute(self.pool()?).await.map(drop)
     }
 
     /// Counts no command as on its way any more: nobody knows which of them are. That they were sent still matters, they may yet be

@@ -11,12 +11,11 @@ use bus::{Bus, Stream};
 use model::Policy;
 use runtime::Process;
 use store::{Mark, Store};
-use tokio::time::Instant;
 
 /// How often the mark is looked at and set. What happened since the last one goes unnoticed.
 const EVERY: Duration = Duration::from_secs(10);
-/// What was seen shortly before is a copy for the bus until then.
-const FORGOTTEN: Duration = Duration::from_secs(Stream::Observations.spec().duplicate_window_s + 10);
+/// For how long what was seen shortly before is a copy for the bus.
+const FORGOTTEN_MS: i64 = (Stream::Observations.spec().duplicate_window_s.cast_signed() + 10) * 1_000;
 
 /// What became of the two since the mark was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +45,11 @@ pub(crate) struct Keeper {
     store: Store,
     /// What statuses mean here, until it is noted: once, for others may still go by what they meant before.
     meaning: Option<String>,
-    /// When all systems are swept anew once more: what the bus still takes for copies then comes through.
-    again: Option<Instant>,
 }
 
 impl Keeper {
     pub(crate) fn new(process: Process, bus: Bus, store: Store, policy: &Policy) -> Self {
-        Self { process, bus, store, meaning: Some(policy.meaning().to_string()), again: None }
+        Self { process, bus, store, meaning: Some(policy.meaning().to_string()) }
     }
 
     /// Runs until shutdown. Of several processes that do it each looks at the marks that the others set.
@@ -69,10 +66,7 @@ impl Keeper {
     }
 
     async fn turn(&mut self) -> anyhow::Result<()> {
-        if self.again.is_some_and(|due| Instant::now() >= due) {
-            self.sweep_anew().await?;
-            self.again = None;
-        }
+        self.sweep_anew_where_due().await?;
         self.compare().await?;
         if let Some(meaning) = self.meaning.clone() {
             let known = self.store.meaning().await?;
@@ -86,7 +80,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn compare(&mut self) -> anyhow::Result<()> {
+    async fn compare(&self) -> anyhow::Result<()> {
         let there = self.bus.mark().await?;
         let here = self.store.mark().await?;
         let (at, revision) = there.unzip();
@@ -118,9 +112,20 @@ impl Keeper {
         Ok(())
     }
 
-    async fn sweep_anew_and_once_more(&mut self) -> anyhow::Result<()> {
-        self.sweep_anew().await?;
-        self.again = Some(Instant::now() + FORGOTTEN);
+    /// Does so now, and when what the bus still takes for copies comes through.
+    async fn sweep_anew_and_once_more(&self) -> anyhow::Result<()> {
+        // First of all, and where a restart does not lose it: as soon as it is noted what this was for, nobody begins it again.
+        self.store.set_sweep_again_at(self.process.now_ms() + FORGOTTEN_MS).await?;
+        self.sweep_anew().await
+    }
+
+    /// Of several processes that find it due each may do it: then the sweeps begin anew twice.
+    async fn sweep_anew_where_due(&self) -> anyhow::Result<()> {
+        let due = self.store.sweep_again_at().await?.filter(|at| *at <= self.process.now_ms());
+        if let Some(at) = due {
+            self.sweep_anew().await?;
+            self.store.swept_again(at).await?;
+        }
         Ok(())
     }
 

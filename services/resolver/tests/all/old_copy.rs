@@ -87,6 +87,32 @@ async fn after_a_change_of_a_mapping_records_are_told_what_they_owe_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_is_swept_once_more_though_the_resolver_restarts_meanwhile() {
+    let mut world = stopped_with_a_command_on_its_way().await;
+    let known = world.store.meaning().await.unwrap();
+    let mappings = MAPPINGS.replace(r#"put = { open = "todo""#, r#"put = { open = "backlog""#);
+    let began_ms = world.process.now_ms();
+    world.restart(policy_of(&mappings, "")).await;
+    sweeps_begin_anew(&world).await;
+    until(&world, async |world| (world.store.meaning().await.unwrap() != known).then_some(())).await;
+    world.stop().await;
+    world.bus.store_cursor(CURSOR, Bytes::from_static(b"8")).await.unwrap();
+    let due = world.store.sweep_again_at().await.unwrap().unwrap();
+    assert!(due > began_ms + 120_000, "the bus takes what was seen before for copies until then");
+
+    world.store.set_sweep_again_at(began_ms).await.unwrap();
+    world.restart(policy_of(&mappings, "")).await;
+    sweeps_begin_anew(&world).await;
+    until(&world, async |world| world.store.sweep_again_at().await.unwrap().is_none().then_some(())).await;
+    world.stop().await;
+
+    world.store.set_sweep_again_at(due + 1).await.unwrap();
+    world.store.swept_again(due).await.unwrap();
+    let noted = world.store.sweep_again_at().await.unwrap();
+    assert_eq!(noted, Some(due + 1), "what another process noted meanwhile stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_begins_no_sweep_anew() {
     let mut world = stopped_with_a_command_on_its_way().await;
     let before = world.bus.mark().await.unwrap().unwrap().0;
