@@ -196,17 +196,45 @@ fn an_edit_that_waited_for_another_record_counts_once_that_is_gone() {
 }
 
 #[test]
-fn the_rest_of_a_kind_does_not_speak_while_it_waits_for_what_it_was_told() {
+fn the_rest_of_a_kind_does_not_speak_before_it_was_told_all_nor_for_a_held_item() {
     let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo")];
     let mut scene = Scene::new(policy(), &rows);
     scene.edit(ISSUE, "In Progress", 10);
-    scene.edit("postgres/task/1", "(deleted)", 11);
+    let told = scene.last.as_ref().unwrap().commands.clone();
+    scene.carry_out(&told[0], 11);
+    scene.fail(&told[1], DeliveryOutcome::Rejected, "the table does not take it");
+    scene.edit("postgres/task/1", "(deleted)", 12);
     assert_eq!(scene.status(), "in_progress");
     let mut held = Scene::new(policy(), &rows);
     held.edit("postgres/task/2", "done", 10);
     held.group.item.held = Some(model::ConflictId(uuid::Uuid::nil()));
     held.edit("postgres/task/1", "(deleted)", 11);
     assert_eq!(held.status(), "todo", "a person must decide first");
+}
+
+#[test]
+fn the_rest_of_a_kind_speaks_by_the_lifecycles_table() {
+    let plain = "[lifecycle.work]\n";
+    let rejecting = "[lifecycle.work]\nirregular = { default = \"reject\" }\n";
+    for (irregular, status, told) in [(plain, "done", ISSUE), (rejecting, "backlog", "postgres/task/2")] {
+        let mut policy = policy();
+        let built_in = include_str!("../src/lifecycles.toml").replace("[lifecycle.work]\n", irregular);
+        policy.lifecycles.add_toml(&built_in).unwrap();
+        let rows = [(ISSUE, "Backlog"), ("postgres/task/1", "backlog"), ("postgres/task/2", "backlog")];
+        let mut scene = Scene::new(policy, &rows);
+        scene.edit("postgres/task/2", "done", 10);
+        scene.edit("postgres/task/1", "(deleted)", 11);
+        assert_eq!(scene.status(), status);
+        assert!(scene.commands().iter().all(|command| command.starts_with(told)), "{:?}", scene.commands());
+    }
+}
+
+#[test]
+fn an_agent_that_is_left_over_edits_nothing() {
+    let agents = [(ISSUE, "In Progress"), (AGENT, "running"), ("agentapi/agent/y", "stable")];
+    let mut scene = Scene::new(policy(), &agents);
+    scene.edit(AGENT, "frobnicated", 10);
+    assert_eq!(scene.status(), "in_progress");
 }
 
 #[test]

@@ -365,7 +365,7 @@ fn what_a_record_shows_is_read_by_the_mapping_for_its_new_item() {
     let issue = ties.own(ISSUE, "Todo");
     for (native, unmapped) in [("frobnicating", true), ("running", false)] {
         let own = begin(&agent(native), ties.next(), &ties.policy).unwrap().group;
-        let tied = ties.tied(&issue, &own);
-        assert_eq!(tied.links[1].unmapped, unmapped, "{native}");
+        let group = ties.tied(&issue, &own);
+        assert_eq!(group.links[1].unmapped, unmapped, "{native}");
     }
 }

@@ -1,7 +1,7 @@
 //! A record says nothing any more, and those of its kind that it held back do.
 
 use super::Turn;
-use crate::{CommandMode, Irregular, Link, Reason};
+use crate::{Irregular, Link, Reason};
 
 impl Turn<'_> {
     /// Whether the record, as it is known, says together with its kin what the item is.
@@ -17,45 +17,26 @@ impl Turn<'_> {
         self.lens.normal(native).is_none() && !self.lens.is_silent(native)
     }
 
-    /// The item follows those that remain of the record's kind, if they show all that they were told: what they say is an edit that waited
-    /// for this one. Else, and where the lifecycle does not take it, it is they who are told. Whether it did.
+    /// The item follows those that remain of the record's kind, if they have seen all that it was: what they show is an edit that waited for
+    /// this one. Else, and where the lifecycle does not take it, it is they who are told. Whether it did.
     pub(crate) fn let_the_rest_speak(&mut self) -> bool {
-        let (record, version) = (&self.observation.record, self.group.item.version);
+        let (record, item, links) = (&self.observation.record, &self.group.item, &self.group.links);
         let is_rest = |link: &Link| link.record.is_kin_of(record) && link.record != *record;
-        let speaks = |link: &Link| {
-            let lens = self.policy.lens_of(link, self.lifecycle);
-            is_rest(link)
-                && lens.is_some_and(|lens| lens.normal(&link.native).is_some() && !lens.is_silent(&link.native))
-        };
-        let waits = |link: &Link| link.agreed != version || link.is_told();
-        if self.group.item.held.is_some() || self.group.links.iter().any(|link| is_rest(link) && waits(link)) {
+        let waits = |link: &Link| is_rest(link) && link.agreed != item.version;
+        let Some(place) = links.iter().position(is_rest) else { return false };
+        let Some(lens) = self.policy.lens_of(&links[place], self.lifecycle) else { return false };
+        // Who can be told nothing reports what it does, and edits nothing.
+        if item.held.is_some() || lens.is_read_only() || links.iter().any(waits) {
             return false;
         }
-        let Some(place) = self.group.links.iter().position(speaks) else { return false };
-        let Some(lens) = self.policy.lens_of(&self.group.links[place], self.lifecycle) else { return false };
-        let item = &self.group.item;
-        let folded = self.group.folded(place, &self.group.links[place].native, &lens, self.scope());
+        let folded = self.group.folded(place, &links[place].native, &lens, self.scope());
         let meant = folded.and_then(|folded| lens.put(self.lifecycle, &item.status, folded, item.last_open.as_ref()));
         let Some(meant) = meant.filter(|meant| *meant != item.status) else { return false };
-        let reopens = self.lifecycle.is_terminal(&item.status) && lens.is_read_only();
-        let irregular = self.lifecycle.irregular(&self.group.links[place].record.system);
-        if !self.lifecycle.allows(&item.status, &meant) && (reopens || irregular != Irregular::Accept) {
+        let accepts = self.lifecycle.irregular(&record.system) == Irregular::Accept;
+        if !accepts && !self.lifecycle.allows(&item.status, &meant) {
             return false;
         }
         self.change(&meant, Reason::RestSpeaks);
-        self.leave_alone();
         true
-    }
-
-    /// What says nothing was set by somebody just now, and is not written over for that.
-    fn leave_alone(&mut self) {
-        let record = &self.observation.record;
-        self.commands.retain(|command| command.record != *record || command.mode == CommandMode::Show);
-        let version = self.group.item.version;
-        if let Some(place) = self.group.index_of(record) {
-            let link = &mut self.group.links[place];
-            link.sent.retain(|sent| sent.version != version || sent.mode == CommandMode::Show);
-            link.agree(version);
-        }
     }
 }
