@@ -106,6 +106,9 @@ impl Connector for Github {
             }
         };
         let mut observation = Observation { record: record.clone(), ..seen };
+        if !self.terms.counts(&at.repository) {
+            observation = decode::gone(observation);
+        }
         self.sights().name(&mut observation, self.process.now_ms());
         Ok(Reading { observation, extra })
     }

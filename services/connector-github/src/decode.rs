@@ -116,7 +116,7 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
     }
     let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     if !terms.counts(&body.repository.full_name) {
-        return Ok(Decoded::Ignored("other_repository"));
+        return elsewhere(&body);
     }
     let seen = match event {
         "issues" => of_issue(&body, terms)?,
@@ -152,10 +152,33 @@ fn of_issue(body: &Body, terms: &Terms) -> Result<Decoded, Failure> {
     if matches!(body.action.as_str(), "deleted" | "transferred") {
         // In this repository it is not there any more; what is shown of it may be where it went.
         seen.record = Address::new(&body.repository.full_name, issue.number)?.record(Of::Issue)?;
-        (seen.native, seen.url) = (Native::deleted(), None);
-        seen.id = observation_id(&seen.record, &seen.native, seen.position.map_or(0, |position| position.0));
+        seen = gone(seen);
     }
     Ok(Decoded::Observations(vec![seen]))
+}
+
+/// Which records of repositories that do not count were once of one that does is not known here: they are all said to be gone, and whoever
+/// never heard of one ignores that.
+fn elsewhere(body: &Body) -> Result<Decoded, Failure> {
+    let (of, shown) = match (&body.pull_request, &body.issue) {
+        (Some(pull), _) => (Of::PullRequest, pull),
+        (None, Some(issue)) => (Of::Issue, issue),
+        (None, None) => return Ok(Decoded::Ignored("other_repository")),
+    };
+    let (Some(number), Some(updated_at)) = (shown["number"].as_u64(), shown["updated_at"].as_str()) else {
+        return Ok(Decoded::Ignored("other_repository"));
+    };
+    let address = Address::new(&body.repository.full_name, number)?;
+    let shown = Shown { title: "", url: "", updated_at, mentions: vec![] };
+    Ok(Decoded::Observations(vec![gone(observation(&address, of, Native::deleted(), shown, Source::Webhook)?)]))
+}
+
+/// That a record is not there any more where it was seen: deleted, transferred, or of a repository that does not count, from which it would
+/// be written and never heard of.
+pub fn gone(seen: Observation) -> Observation {
+    let native = Native::deleted();
+    let id = observation_id(&seen.record, &native, seen.position.map_or(0, |position| position.0));
+    Observation { id, native, url: None, keys: vec![], mentions: vec![], ..seen }
 }
 
 fn of_pull(event: &str, body: &Body, terms: &Terms) -> Result<Decoded, Failure> {

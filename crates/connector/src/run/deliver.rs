@@ -157,6 +157,10 @@ async fn carry_out<C: Connector>(
         // Somebody else may hold the partition now: from here on only they write.
         return Err(Failure::Limited { why: "the partition was given up".into(), retry_after: Duration::ZERO });
     }
+    if reading.observation.native.is_deleted() {
+        // Nothing can be told or shown there, and nobody else may have seen it.
+        return Ok(Carried::Edited(Box::new(reading.observation)));
+    }
     match command.mode {
         CommandMode::Tell => tell(parts, command, writes, reading).await,
         CommandMode::Show => {

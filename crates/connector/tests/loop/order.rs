@@ -64,3 +64,15 @@ async fn what_an_earlier_command_may_have_written_is_written_over() {
     assert_eq!(world.delivery().await.outcome, "applied");
     assert_eq!(world.fake.writes(), ["one=done", "one=closed", "one=open"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_any_more_is_told_nothing_and_shown_nothing() {
+    for mode in [CommandMode::Tell, CommandMode::Show] {
+        let mut world = world(Fake::default()).await;
+        world.fake.set("one", "(deleted)");
+        world.send(&Command { mode, ..command("one", "closed", "open", 1) }).await;
+        assert_eq!(world.observation().await.1.native, "(deleted)");
+        assert_eq!(world.delivery().await.outcome, "superseded");
+        assert!(world.fake.writes().is_empty());
+    }
+}

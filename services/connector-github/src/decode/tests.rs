@@ -140,8 +140,18 @@ fn what_is_no_status_of_a_counted_record_is_ignored_by_name() {
     };
     assert_eq!(ignored("ping", b"{}"), "ping");
     assert_eq!(ignored("star", b"{}"), "other_event");
-    let elsewhere = body(ISSUE, |body| body["repository"]["full_name"] = json!("acme/api"));
-    assert_eq!(ignored("issues", &elsewhere), "other_repository");
+}
+
+#[test]
+fn a_record_of_a_repository_that_does_not_count_is_gone() {
+    for (event, shown, record) in
+        [("issues", ISSUE, "issue/acme/api#7"), ("pull_request", PULL, "pull_request/acme/api#8")]
+    {
+        let elsewhere = body(shown, |body| body["repository"]["full_name"] = json!("acme/api"));
+        let Decoded::Observations(seen) = decoded(event, &elsewhere) else { panic!("{event}") };
+        assert_eq!(seen[0].record.to_string(), format!("github/{record}"));
+        assert!(seen[0].native.is_deleted() && seen[0].position.is_some() && seen[0].keys.is_empty());
+    }
 }
 
 #[test]

@@ -34,6 +34,19 @@ async fn a_persons_edit_is_seen_by_webhook_and_known_to_be_another_s() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_a_repository_that_does_not_count_is_gone() {
+    let server = server().await;
+    let github = connector(&server);
+    server.create_repo("acme/api").unwrap();
+    let number = server.open_issue("acme/api", "ENG-1: Sign in", "").unwrap();
+    let record: RecordRef = format!("github/issue/acme/api#{number}").parse().unwrap();
+    let Decoded::Observations(told) = newest(&server, &github) else { panic!() };
+    let read = github.read(&record).await.unwrap().observation;
+    assert!(told[0].native.is_deleted() && read.native.is_deleted(), "nothing is written there");
+    assert_eq!((&told[0].record, told[0].position), (&read.record, read.position));
+}
+
+#[tokio::test]
 async fn our_own_write_lands_and_is_known_to_be_ours() {
     let server = server().await;
     let github = connector(&server);
