@@ -58,7 +58,9 @@ fn make(bin: &Path, home: &Path, account: &Account) -> Result<()> {
     succeed("initdb", &mut initdb, "")?;
     let mut single = account.command(&bin.join("postgres"));
     single.args(["--single", "-j", "-D"]).arg(&unfinished).arg("postgres");
-    succeed("postgres --single", &mut single, &format!("CREATE DATABASE {NAME};\n"))?;
+    // Lockstep's own schema has the role's name: a table that somebody makes by `psql` would be put there, and hide the tracked one.
+    let word = format!("CREATE DATABASE {NAME};\n\nALTER ROLE {NAME} SET search_path = public;\n\n");
+    succeed("postgres --single", &mut single, &word)?;
     fs::rename(&unfinished, home.join("cluster"))?;
     Ok(())
 }
