@@ -76,13 +76,18 @@ pub const REASONS: &[Reason] = &[
     is("no_such_status", "the system has no such status", "mend the mapping, then replay"),
     is(
         "no_such_thing",
-        "a lifecycle, version, candidate or mapping that was named does not exist",
+        "a lifecycle, status, version, candidate or mapping that was named does not exist",
         "add it to the configuration and replay, or name another and discard",
     ),
     is(
         "not_allowed",
         "a constraint or trigger of the tracked table refuses the status",
         "allow the status in the table or mend the mapping, then replay",
+    ),
+    is(
+        "other_lifecycle",
+        "a record should be tied to an item of a lifecycle in which no mapping says what its statuses mean",
+        "add the mapping and replay, or discard",
     ),
     is("read_only", "the record can be told nothing", "leave the status out of its mapping's `writable`, then discard"),
     is(
