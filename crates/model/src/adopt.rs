@@ -97,10 +97,11 @@ pub fn part(
     let mut link = turn.group.links.remove(place);
     turn.group.name_after_its_records(policy);
     turn.index = 0;
-    if !(spoke && turn.let_the_rest_speak()) {
-        // A fold may speak differently without it.
-        turn.settle_all(None);
+    if spoke {
+        turn.overrule_the_rest();
     }
+    // A fold may speak differently without it.
+    turn.settle_all(None);
 
     let id = ItemId(Uuid::new_v5(&record.own_item().0, &receipt.sequence.to_be_bytes()));
     let name = policy.lifecycle_for(record);

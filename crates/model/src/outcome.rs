@@ -236,8 +236,8 @@ pub enum Reason {
     WentBack,
     /// Other records of the same system still hold the item where it is.
     Folded,
-    /// A record that held the item where it was says nothing any more, or is untied: those of its kind that remain speak.
-    RestSpeaks,
+    /// It waited for others of its kind, and when they said nothing any more the item stayed where they had held it.
+    Overruled,
     /// The item already has that status.
     AlreadyThere,
     /// Nobody can tell the record what was asked of it.
@@ -275,7 +275,7 @@ codes!(Reason {
     Restored = "restored",
     WentBack = "went_back",
     Folded = "folded",
-    RestSpeaks = "rest_speaks",
+    Overruled = "overruled",
     AlreadyThere = "already_there",
     CannotBeTold = "cannot_be_told",
     Asked = "asked",

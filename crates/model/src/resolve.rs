@@ -53,8 +53,8 @@ pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy
     let rules = rules::RULES.iter().filter(|(name, _)| !policy.leaves_out(name));
     let verdict = rules.into_iter().find_map(|(_, rule)| rule(&mut turn)).unwrap_or(Verdict::NoNews);
     if turn.link().native != shadow {
-        if spoke && turn.says_nothing() {
-            turn.let_the_rest_speak();
+        if spoke && !turn.speaks_with_kin() && !turn.lens.is_silent(&turn.observation.native) {
+            turn.overrule_the_rest();
         }
         turn.settle_kin();
     }

@@ -170,71 +170,34 @@ fn a_record_that_no_longer_speaks_leaves_its_kind_to_say_what_it_shows() {
 }
 
 #[test]
-fn where_a_record_no_longer_speaks_the_rest_of_its_kind_does() {
+fn kin_of_a_record_that_no_longer_speaks_is_told_what_it_should_show_and_the_history_says_what_that_overruled() {
     for gone in ["frobnicated", "(deleted)"] {
-        let records = [(TASK, "in_progress"), (PULLS[0], "draft"), (PULLS[1], "open")];
-        let mut scene = Scene::new(policy(), &records);
-        assert_eq!(scene.edit(PULLS[0], gone, 10), Verdict::Unmapped);
-        assert_eq!((scene.status(), scene.commands()), ("in_review", vec![format!("{TASK} in_review")]));
-        let reasons: Vec<Reason> = scene.last.as_ref().unwrap().rows.iter().map(|row| row.reason).collect();
-        assert_eq!(reasons.last(), Some(&Reason::RestSpeaks), "{reasons:?}");
-        assert!(scene.group.link(&PULLS[0].parse().unwrap()).unwrap().sent.is_empty(), "it is left alone");
+        let rows =
+            [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo"), ("postgres/task/3", "todo")];
+        let mut scene = Scene::new(policy(), &rows);
+        scene.edit("postgres/task/2", "done", 10);
+        scene.edit("postgres/task/3", "done", 11);
+        assert_eq!(scene.edit("postgres/task/1", gone, 12), Verdict::Unmapped);
+        assert_eq!(scene.status(), "todo", "nobody said that the work is done");
+        assert_eq!(scene.commands(), ["postgres/task/2 todo", "postgres/task/3 todo"]);
+        let rows = &scene.last.as_ref().unwrap().rows;
+        let overruled: Vec<_> = rows.iter().filter(|row| row.reason == Reason::Overruled).collect();
+        assert_eq!(overruled.len(), 2, "{rows:?}");
+        assert_eq!(
+            (overruled[0].record.id(), overruled[0].native.as_str(), overruled[0].to.as_str()),
+            ("2", "done", "done")
+        );
     }
 }
 
 #[test]
-fn an_edit_that_waited_for_another_record_counts_once_that_is_gone() {
-    let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo")];
+fn where_others_of_its_kind_still_hold_the_item_nothing_is_overruled() {
+    let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo"), ("postgres/task/3", "todo")];
     let mut scene = Scene::new(policy(), &rows);
     scene.edit("postgres/task/2", "done", 10);
-    assert_eq!(scene.status(), "todo");
-    scene.edit("postgres/task/1", "foo", 11);
-    assert_eq!((scene.status(), scene.commands()), ("done", vec![format!("{ISSUE} Done")]));
-    scene.carry_out_all(12);
-    assert_eq!(scene.edit("postgres/task/1", "done", 13), Verdict::Agreed);
-    assert_eq!(scene.status(), "done");
-}
-
-#[test]
-fn the_rest_of_a_kind_does_not_speak_before_it_was_told_all_nor_for_a_held_item() {
-    let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo")];
-    let mut scene = Scene::new(policy(), &rows);
-    scene.edit(ISSUE, "In Progress", 10);
-    let told = scene.last.as_ref().unwrap().commands.clone();
-    scene.carry_out(&told[0], 11);
-    scene.fail(&told[1], DeliveryOutcome::Rejected, "the table does not take it");
-    scene.edit("postgres/task/1", "(deleted)", 12);
-    assert_eq!(scene.status(), "in_progress");
-    let mut held = Scene::new(policy(), &rows);
-    held.edit("postgres/task/2", "done", 10);
-    held.group.item.held = Some(model::ConflictId(uuid::Uuid::nil()));
-    held.edit("postgres/task/1", "(deleted)", 11);
-    assert_eq!(held.status(), "todo", "a person must decide first");
-}
-
-#[test]
-fn the_rest_of_a_kind_speaks_by_the_lifecycles_table() {
-    let plain = "[lifecycle.work]\n";
-    let rejecting = "[lifecycle.work]\nirregular = { default = \"reject\" }\n";
-    for (irregular, status, told) in [(plain, "done", ISSUE), (rejecting, "backlog", "postgres/task/2")] {
-        let mut policy = policy();
-        let built_in = include_str!("../src/lifecycles.toml").replace("[lifecycle.work]\n", irregular);
-        policy.lifecycles.add_toml(&built_in).unwrap();
-        let rows = [(ISSUE, "Backlog"), ("postgres/task/1", "backlog"), ("postgres/task/2", "backlog")];
-        let mut scene = Scene::new(policy, &rows);
-        scene.edit("postgres/task/2", "done", 10);
-        scene.edit("postgres/task/1", "(deleted)", 11);
-        assert_eq!(scene.status(), status);
-        assert!(scene.commands().iter().all(|command| command.starts_with(told)), "{:?}", scene.commands());
-    }
-}
-
-#[test]
-fn an_agent_that_is_left_over_edits_nothing() {
-    let agents = [(ISSUE, "In Progress"), (AGENT, "running"), ("agentapi/agent/y", "stable")];
-    let mut scene = Scene::new(policy(), &agents);
-    scene.edit(AGENT, "frobnicated", 10);
-    assert_eq!(scene.status(), "in_progress");
+    scene.edit("postgres/task/1", "(deleted)", 11);
+    assert!(scene.commands().is_empty(), "the third still waits");
+    assert!(scene.last.as_ref().unwrap().rows.iter().all(|row| row.reason != Reason::Overruled));
 }
 
 #[test]

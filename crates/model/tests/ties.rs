@@ -212,7 +212,9 @@ fn without_a_record_those_that_spoke_with_it_speak_for_themselves() {
     assert_eq!(group.step(2, &ties.policy), Step::InStep, "the draft still speaks for both");
     let (left, _) = ties.untie(&group, pulls[0]).unwrap();
     let told: Vec<String> = left.commands.iter().map(|one| format!("{} {}", one.record, one.native)).collect();
-    assert_eq!((left.group.item.status.as_str(), told), ("in_review", vec![format!("{TASK} in_review")]));
+    assert_eq!(told, [format!("{} draft", pulls[1])]);
+    let overruled = left.rows.iter().find(|row| row.reason == Reason::Overruled).unwrap();
+    assert_eq!((overruled.record.to_string(), overruled.to.as_str()), (pulls[1].to_owned(), "in_review"));
 }
 
 /// The records of a group as `may_adopt` looks at them: record, identifiers it owns, identifiers it mentions.

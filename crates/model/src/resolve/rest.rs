@@ -1,7 +1,7 @@
-//! A record says nothing any more, and those of its kind that it held back do.
+//! A record says nothing any more, and what those of its kind showed beside it is written over.
 
 use super::Turn;
-use crate::{Irregular, Link, Reason};
+use crate::{Link, Reason, RowKind};
 
 impl Turn<'_> {
     /// Whether the record, as it is known, says together with its kin what the item is.
@@ -11,32 +11,27 @@ impl Turn<'_> {
         self.has_kin() && together().is_some_and(|folded| self.lens.shows_status(folded, &self.group.item.status))
     }
 
-    /// Whether what the record shows now says nothing, and is not meant to: it was deleted, or no mapping knows it.
-    pub(crate) fn says_nothing(&self) -> bool {
-        let native = &self.group.links[self.index].native;
-        self.lens.normal(native).is_none() && !self.lens.is_silent(native)
+    /// Those that remain of the record's kind are told what the item is. What one of them shows instead may be an edit that waited for this
+    /// one: the history says that it was overruled. The item does not follow it, for whoever deletes or renames a row does not say that
+    /// the work is done.
+    pub(crate) fn overrule_the_rest(&mut self) {
+        for place in 0..self.group.links.len() {
+            if let Some(row) = self.overruled(&self.group.links[place]) {
+                let (status, link) = (self.group.item.status.clone(), self.group.links[place].clone());
+                self.row(RowKind::Ignored, Some(status), &row, Reason::Overruled);
+                if let Some(row) = self.rows.last_mut() {
+                    (row.record, row.native, row.position) = (link.record, link.native, link.position);
+                }
+            }
+        }
     }
 
-    /// The item follows those that remain of the record's kind, if they have seen all that it was: what they show is an edit that waited for
-    /// this one. Else, and where the lifecycle does not take it, it is they who are told. Whether it did.
-    pub(crate) fn let_the_rest_speak(&mut self) -> bool {
-        let (record, item, links) = (&self.observation.record, &self.group.item, &self.group.links);
-        let is_rest = |link: &Link| link.record.is_kin_of(record) && link.record != *record;
-        let waits = |link: &Link| is_rest(link) && link.agreed != item.version;
-        let Some(place) = links.iter().position(is_rest) else { return false };
-        let Some(lens) = self.policy.lens_of(&links[place], self.lifecycle) else { return false };
-        // Who can be told nothing reports what it does, and edits nothing.
-        if item.held.is_some() || lens.is_read_only() || links.iter().any(waits) {
-            return false;
-        }
-        let folded = self.group.folded(place, &links[place].native, &lens, self.scope());
-        let meant = folded.and_then(|folded| lens.put(self.lifecycle, &item.status, folded, item.last_open.as_ref()));
-        let Some(meant) = meant.filter(|meant| *meant != item.status) else { return false };
-        let accepts = self.lifecycle.irregular(&record.system) == Irregular::Accept;
-        if !accepts && !self.lifecycle.allows(&item.status, &meant) {
-            return false;
-        }
-        self.change(&meant, Reason::RestSpeaks);
-        true
+    /// What a record of the rest says the item should be.
+    fn overruled(&self, link: &Link) -> Option<crate::Status> {
+        let (record, item) = (&self.observation.record, &self.group.item);
+        let is_rest = link.record.is_kin_of(record) && link.record != *record;
+        let lens = self.policy.lens_of(link, self.lifecycle).filter(|lens| is_rest && !lens.is_read_only())?;
+        let meant = lens.put(self.lifecycle, &item.status, &link.native, item.last_open.as_ref())?;
+        (link.agreed == item.version && meant != item.status).then_some(meant)
     }
 }

@@ -214,9 +214,6 @@ impl Oracle {
             return Err("nobody but they: one edit changed the item twice".to_owned());
         }
         let table = remote.table;
-        if row.reason == Reason::RestSpeaks {
-            return rest_says(table, before, row);
-        }
         let native = row.native.as_str();
         if table.normal(native).is_none() || table.is_silent(native) {
             return Err("a status that means nothing moved the item".to_owned());
@@ -239,16 +236,6 @@ impl Oracle {
         }
         Ok(())
     }
-}
-
-/// One of the same kind says what the item became.
-fn rest_says(table: &Table, before: Option<&Group>, row: &HistoryRow) -> Result<(), Broken> {
-    let (Some(before), Some(from)) = (before, &row.from) else { return Err("nobody is left to speak".to_owned()) };
-    let rest = before.links.iter().filter(|link| link.record.kind == row.record.kind && link.record != row.record);
-    let last_open = before.item.last_open.as_ref().map(model::Status::as_str);
-    let says = |native: &str| table.put(from.as_str(), native, last_open).as_deref() == Some(row.to.as_str());
-    let said = rest.into_iter().any(|link| says(link.native.as_str()));
-    if said { Ok(()) } else { Err(format!("no record of the kind says {}", row.to)) }
 }
 
 /// The revision that set what this one shows.

@@ -24,13 +24,7 @@ pub(super) fn every_change_has_an_edit(evidence: &Evidence) -> Verdict {
         }
         if matches!(
             row.reason,
-            Reason::Asked
-                | Reason::Forced
-                | Reason::RolledBack
-                | Reason::Picked
-                | Reason::Adopted
-                | Reason::Parted
-                | Reason::RestSpeaks
+            Reason::Asked | Reason::Forced | Reason::RolledBack | Reason::Picked | Reason::Adopted | Reason::Parted
         ) {
             continue;
         }
