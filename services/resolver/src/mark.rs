@@ -45,11 +45,13 @@ pub(crate) struct Keeper {
     store: Store,
     /// What statuses mean here, until it is noted: once, for others may still go by what they meant before.
     meaning: Option<String>,
+    /// It looked, when it began, whether all is to be swept once more.
+    looked: bool,
 }
 
 impl Keeper {
     pub(crate) fn new(process: Process, bus: Bus, store: Store, policy: &Policy) -> Self {
-        Self { process, bus, store, meaning: Some(policy.meaning().to_string()) }
+        Self { process, bus, store, meaning: Some(policy.meaning().to_string()), looked: false }
     }
 
     /// Runs until shutdown. Of several processes that do it each looks at the marks that the others set.
@@ -66,6 +68,10 @@ impl Keeper {
     }
 
     async fn turn(&mut self) -> anyhow::Result<()> {
+        if !self.looked {
+            self.put_off().await?;
+            self.looked = true;
+        }
         self.sweep_anew_where_due().await?;
         self.compare().await?;
         if let Some(meaning) = self.meaning.clone() {
@@ -117,6 +123,14 @@ impl Keeper {
         // First of all, and where a restart does not lose it: as soon as it is noted what this was for, nobody begins it again.
         self.store.set_sweep_again_at(self.process.now_ms() + FORGOTTEN_MS).await?;
         self.sweep_anew().await
+    }
+
+    /// The bus may have been started with this process, and then forgets only so long after that what it takes for copies.
+    async fn put_off(&self) -> anyhow::Result<()> {
+        if let Some(at) = self.store.sweep_again_at().await? {
+            self.store.set_sweep_again_at(at.max(self.process.now_ms() + FORGOTTEN_MS)).await?;
+        }
+        Ok(())
     }
 
     /// Of several processes that find it due each may do it: then the sweeps begin anew twice.

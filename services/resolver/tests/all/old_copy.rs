@@ -100,8 +100,10 @@ async fn all_is_swept_once_more_though_the_resolver_restarts_meanwhile() {
     let due = world.store.sweep_again_at().await.unwrap().unwrap();
     assert!(due > began_ms + 120_000, "the bus takes what was seen before for copies until then");
 
-    world.store.set_sweep_again_at(began_ms).await.unwrap();
     world.restart(policy_of(&mappings, "")).await;
+    let put_off = async |world: &World| world.store.sweep_again_at().await.unwrap().filter(|at| *at > due);
+    until(&world, put_off).await;
+    world.store.set_sweep_again_at(began_ms).await.unwrap();
     sweeps_begin_anew(&world).await;
     until(&world, async |world| world.store.sweep_again_at().await.unwrap().is_none().then_some(())).await;
     world.stop().await;
