@@ -93,15 +93,14 @@ pub fn part(
     let place = group.index_of(record).filter(|_| group.links.len() > 1).ok_or(Reason::NoSuchThing)?;
     let mut turn = Turn::new(group, observation, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     turn.link_row(place, RowKind::Unlinked, Reason::Parted);
-    let spoke = turn.speaks_with_kin();
     let mut link = turn.group.links.remove(place);
     turn.group.name_after_its_records(policy);
     turn.index = 0;
-    if spoke {
-        turn.overrule_the_rest();
-    }
     // A fold may speak differently without it.
-    turn.settle_all(None);
+    for index in 0..turn.group.links.len() {
+        turn.group.links[index].resent = 0;
+        turn.settle_over(index);
+    }
 
     let id = ItemId(Uuid::new_v5(&record.own_item().0, &receipt.sequence.to_be_bytes()));
     let name = policy.lifecycle_for(record);

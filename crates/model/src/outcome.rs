@@ -236,7 +236,7 @@ pub enum Reason {
     WentBack,
     /// Other records of the same system still hold the item where it is.
     Folded,
-    /// It waited for others of its kind, and when they said nothing any more the item stayed where they had held it.
+    /// It waited for others of its kind. They say nothing any more, or the mapping was changed; the item stays where they had held it.
     Overruled,
     /// The item already has that status.
     AlreadyThere,

@@ -49,13 +49,9 @@ pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy
     };
     let shadow = turn.link().native.clone();
     let position = turn.link().position;
-    let spoke = turn.speaks_with_kin();
     let rules = rules::RULES.iter().filter(|(name, _)| !policy.leaves_out(name));
     let verdict = rules.into_iter().find_map(|(_, rule)| rule(&mut turn)).unwrap_or(Verdict::NoNews);
     if turn.link().native != shadow {
-        if spoke && !turn.speaks_with_kin() && !turn.lens.is_silent(&turn.observation.native) {
-            turn.overrule_the_rest();
-        }
         turn.settle_kin();
     }
     if turn.link().position != position {
@@ -354,7 +350,7 @@ impl<'a> Turn<'a> {
     /// The record shows what it should: what is shown beside it may have been overtaken. A command on its way needs no other.
     pub(crate) fn settle_shown(&mut self) {
         if !self.link().is_told() {
-            self.settle_own();
+            self.settle_over(self.index);
         }
     }
 
@@ -364,8 +360,7 @@ impl<'a> Turn<'a> {
         for index in 0..self.group.links.len() {
             let link = &self.group.links[index];
             if link.record.is_kin_of(&record) && index != self.index && link.sent.is_empty() {
-                let command = self.group.settle(index, self.policy, self.receipt, None);
-                self.commands.extend(command);
+                self.settle_over(index);
             }
         }
     }
@@ -380,10 +375,12 @@ impl<'a> Turn<'a> {
         if self.group.step(self.index, self.policy) != Step::Pending {
             return;
         }
-        let (index, policy, receipt) = (self.index, self.policy, self.receipt);
-        let command =
-            if lost { self.group.again(index, policy, receipt) } else { self.group.resend(index, policy, receipt) };
-        self.commands.extend(command);
+        if lost {
+            let command = self.group.again(self.index, self.policy, self.receipt);
+            self.commands.extend(command);
+        } else {
+            self.resend();
+        }
     }
 
     /// Whether a sweep sees the record so long after its command was sent that this must be gone.

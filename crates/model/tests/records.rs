@@ -191,6 +191,34 @@ fn kin_of_a_record_that_no_longer_speaks_is_told_what_it_should_show_and_the_his
 }
 
 #[test]
+fn an_edit_that_waited_and_is_written_over_after_a_change_of_mapping_is_in_the_history_once() {
+    let text = include_str!("../../../services/connector-postgres/mapping.toml");
+    let first_speaks = text.replace("[mapping.get]", "fold = \"primary\"\n[mapping.get]");
+    let other_words = text.replacen("todo = \"todo\"", "todo = \"open\"", 1);
+    let other_words = other_words.replacen("todo = \"todo\"", "open = \"todo\"", 1);
+    for (text, word) in [(first_speaks, "todo"), (other_words, "open")] {
+        for (position, verdict) in [(10, Verdict::Agreed), (9, Verdict::Stale)] {
+            let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo")];
+            let mut scene = Scene::new(policy(), &rows);
+            scene.edit("postgres/task/1", "done", 10);
+            assert_eq!((scene.status(), scene.commands().len()), ("todo", 0), "it waits for the other");
+            scene.policy = policy();
+            scene.policy.mappings.add_toml(&text, &scene.policy.lifecycles).unwrap();
+            let again = seen("postgres/task/1", "done", position, Origin::Other, 20);
+            assert_eq!(scene.see(&again), verdict);
+            assert_eq!((scene.status(), scene.commands()), ("todo", vec![format!("postgres/task/1 {word}")]));
+            let last = scene.last.clone().unwrap();
+            let overruled = last.rows.last().unwrap();
+            assert_eq!((overruled.reason, overruled.record.id()), (Reason::Overruled, "1"));
+            assert_eq!((overruled.native.as_str(), overruled.to.as_str()), ("done", "done"));
+            scene.fail(&last.commands[0], DeliveryOutcome::Superseded, "not now");
+            assert_eq!(scene.commands().len(), 1, "told again");
+            assert_eq!(scene.last.unwrap().rows, [], "and said once");
+        }
+    }
+}
+
+#[test]
 fn where_others_of_its_kind_still_hold_the_item_nothing_is_overruled() {
     let rows = [(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo"), ("postgres/task/3", "todo")];
     let mut scene = Scene::new(policy(), &rows);

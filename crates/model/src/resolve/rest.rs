@@ -1,37 +1,45 @@
-//! A record says nothing any more, and what those of its kind showed beside it is written over.
+//! Records that are read together with others of their kind: what one of them shows may be an edit that waits for the others, and the
+//! history says so where it is written over and the item has not changed.
 
 use super::Turn;
-use crate::{Link, Reason, RowKind};
+use crate::{Command, CommandMode, Reason, RowKind, Status};
 
 impl Turn<'_> {
-    /// Whether the record, as it is known, says together with its kin what the item is.
-    pub(crate) fn speaks_with_kin(&self) -> bool {
-        let native = &self.group.links[self.index].native;
-        let together = || self.group.folded(self.index, native, &self.lens, self.scope());
-        self.has_kin() && together().is_some_and(|folded| self.lens.shows_status(folded, &self.group.item.status))
+    /// Brings a record in step that said nothing new. The item does not follow what it shows: whoever deletes or renames another of its
+    /// kind, or changes a mapping, does not say that the work is done.
+    pub(crate) fn settle_over(&mut self, index: usize) {
+        let waited = self.waits(index);
+        let command = self.group.settle(index, self.policy, self.receipt, None);
+        self.tell(index, command, waited);
     }
 
-    /// Those that remain of the record's kind are told what the item is. What one of them shows instead may be an edit that waited for this
-    /// one: the history says that it was overruled. The item does not follow it, for whoever deletes or renames a row does not say that
-    /// the work is done.
-    pub(crate) fn overrule_the_rest(&mut self) {
-        for place in 0..self.group.links.len() {
-            if let Some(row) = self.overruled(&self.group.links[place]) {
-                let (status, link) = (self.group.item.status.clone(), self.group.links[place].clone());
-                self.row(RowKind::Ignored, Some(status), &row, Reason::Overruled);
-                if let Some(row) = self.rows.last_mut() {
-                    (row.record, row.native, row.position) = (link.record, link.native, link.position);
-                }
+    /// Sends what a record is owed once more, because it did not take or was never sent.
+    pub(crate) fn resend(&mut self) {
+        let waited = self.waits(self.index).filter(|_| self.has_kin());
+        let command = self.group.resend(self.index, self.policy, self.receipt);
+        self.tell(self.index, command, waited);
+    }
+
+    /// What a record says the item should be, where nothing but the others of its kind keeps the item from following it.
+    fn waits(&self, index: usize) -> Option<Status> {
+        let (item, link) = (&self.group.item, &self.group.links[index]);
+        let lens = self.policy.lens_of(link, self.lifecycle).filter(|lens| !lens.is_read_only())?;
+        let meant = lens.put(self.lifecycle, &item.status, &link.native, item.last_open.as_ref())?;
+        // What is told once more was written over before.
+        (link.agreed == item.version && link.resent == 0 && meant != item.status).then_some(meant)
+    }
+
+    fn tell(&mut self, index: usize, command: Option<Command>, waited: Option<Status>) {
+        let told = command.as_ref().is_some_and(|command| command.mode == CommandMode::Tell);
+        if let Some(waited) = waited.filter(|_| told) {
+            let link = &mut self.group.links[index];
+            link.resent = link.resent.max(1);
+            let (status, link) = (self.group.item.status.clone(), link.clone());
+            self.row(RowKind::Ignored, Some(status), &waited, Reason::Overruled);
+            if let Some(row) = self.rows.last_mut() {
+                (row.record, row.native, row.position) = (link.record, link.native, link.position);
             }
         }
-    }
-
-    /// What a record of the rest says the item should be.
-    fn overruled(&self, link: &Link) -> Option<crate::Status> {
-        let (record, item) = (&self.observation.record, &self.group.item);
-        let is_rest = link.record.is_kin_of(record) && link.record != *record;
-        let lens = self.policy.lens_of(link, self.lifecycle).filter(|lens| is_rest && !lens.is_read_only())?;
-        let meant = lens.put(self.lifecycle, &item.status, &link.native, item.last_open.as_ref())?;
-        (link.agreed == item.version && meant != item.status).then_some(meant)
+        self.commands.extend(command);
     }
 }
