@@ -9,6 +9,8 @@ use crate::{Bus, topology};
 /// What the names of the cursors of sweeps begin with; the system follows.
 pub const SWEEPS: &str = "sweep/";
 const MARK: &str = "mark";
+/// Attempts at changing a value that others change as well.
+const AMEND_ATTEMPTS: u32 = 5;
 
 impl Bus {
     /// The value stored under a name.
@@ -19,6 +21,30 @@ impl Bus {
     /// Stores a value under a name, and waits until it is stored.
     pub async fn store_cursor(&self, name: &str, value: Bytes) -> anyhow::Result<()> {
         self.cursors().await?.put(&key(name), value).await?;
+        Ok(())
+    }
+
+    /// Changes the value stored under a name, whoever else does so meanwhile. `change` answers with nothing where it is right as it is,
+    /// and is asked again where another was faster.
+    pub async fn amend_cursor(
+        &self,
+        name: &str,
+        mut change: impl FnMut(Option<Bytes>) -> anyhow::Result<Option<Bytes>>,
+    ) -> anyhow::Result<()> {
+        let (cursors, key) = (self.cursors().await?, key(name));
+        for attempt in 1.. {
+            let (known, revision) = cursors.entry(&key).await?.map(|entry| (entry.value, entry.revision)).unzip();
+            let Some(value) = change(known)? else { break };
+            let stored = match revision {
+                Some(revision) => cursors.update(&key, value, revision).await,
+                None => cursors.create(&key, value).await,
+            };
+            match stored {
+                Ok(_) => break,
+                Err(error) if attempt == AMEND_ATTEMPTS => return Err(error),
+                Err(error) => tracing::debug!(name, error = format!("{error:#}"), "another was faster, it seems"),
+            }
+        }
         Ok(())
     }
 

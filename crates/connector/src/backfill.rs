@@ -80,12 +80,25 @@ where
 /// How much of a message its headers may take.
 const HEADERS_BYTES: usize = 16 * 1024;
 
+/// What a reading of pages is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looks {
+    /// What changed since the last one. What was told a moment ago vanishes on the bus as a copy.
+    On,
+    /// Each record, whatever was told of it: what it was taken for then may not be true any more.
+    Again,
+}
+
 /// What was seen on a page as messages, and what cannot be one with all else that cannot be read.
-pub(crate) fn parcels(bus: &Bus, page: &Page) -> (Vec<Outgoing>, Vec<Unreadable>) {
+pub(crate) fn parcels(bus: &Bus, page: &Page, looks: Looks) -> (Vec<Outgoing>, Vec<Unreadable>) {
+    let once = runtime::unique().simple();
     let (mut messages, mut unreadable) = (Vec::with_capacity(page.observations.len()), page.unreadable.clone());
     let bytes_max = bus.message_bytes_max().saturating_sub(HEADERS_BYTES);
     for seen in &page.observations {
-        let message = Outgoing::observation(Lane::Low, seen);
+        let mut message = Outgoing::observation(Lane::Low, seen);
+        if looks == Looks::Again {
+            message.id = format!("{}~{once}", message.id);
+        }
         if message.payload.len() <= bytes_max {
             messages.push(message);
             continue;
@@ -218,12 +231,7 @@ impl Backfill {
             return Ok(Step::Waited(behind));
         }
         let page = self.sweeper.page(self.progress.cursor.clone(), self.progress.next.clone()).await?;
-        let (mut messages, unreadable) = parcels(&self.bus, &page);
-        // What a sweep told a moment ago the bus would take for a copy, but whoever synchronizes wants each record looked at again.
-        let once = runtime::unique().simple();
-        for message in &mut messages {
-            message.id = format!("{}~{once}", message.id);
-        }
+        let (messages, unreadable) = parcels(&self.bus, &page, Looks::Again);
         for unreadable in &unreadable {
             let letter = buried(&self.system, unreadable, self.process.now_ms());
             self.bus.dead_letter(&self.process, letter).await?;

@@ -7,15 +7,16 @@
 
 use std::time::Duration;
 
-use bus::{Bus, Stream};
+use bus::Bus;
 use model::Policy;
 use runtime::Process;
 use store::{Mark, Store};
 
 /// How often the mark is looked at and set. What happened since the last one goes unnoticed.
 const EVERY: Duration = Duration::from_secs(10);
-/// For how long what was seen shortly before is a copy for the bus.
-const FORGOTTEN_MS: i64 = (Stream::Observations.spec().duplicate_window_s.cast_signed() + 10) * 1_000;
+/// So long after it was done all is swept once more: another resolver, which still went by what was known or meant before, may have
+/// read what was seen, and will have been restarted as well by then.
+const AGAIN_MS: i64 = 130_000;
 
 /// What became of the two since the mark was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,17 +119,17 @@ impl Keeper {
         Ok(())
     }
 
-    /// Does so now, and when what the bus still takes for copies comes through.
+    /// Does so now, and once more.
     async fn sweep_anew_and_once_more(&self) -> anyhow::Result<()> {
         // First of all, and where a restart does not lose it: as soon as it is noted what this was for, nobody begins it again.
-        self.store.set_sweep_again_at(self.process.now_ms() + FORGOTTEN_MS).await?;
+        self.store.set_sweep_again_at(self.process.now_ms() + AGAIN_MS).await?;
         self.sweep_anew().await
     }
 
-    /// The bus may have been started with this process, and then forgets only so long after that what it takes for copies.
+    /// Others may be restarted after this process, one after another.
     async fn put_off(&self) -> anyhow::Result<()> {
         if let Some(at) = self.store.sweep_again_at().await? {
-            self.store.set_sweep_again_at(at.max(self.process.now_ms() + FORGOTTEN_MS)).await?;
+            self.store.set_sweep_again_at(at.max(self.process.now_ms() + AGAIN_MS)).await?;
         }
         Ok(())
     }

@@ -67,6 +67,7 @@ pub(super) async fn deliver<C: Connector>(
     let mut letter = None;
     let (outcome, report) = match carried {
         Ok(Carried::Shows { outcome, native, position }) => {
+            parts.told.stands(&command.record, position);
             (outcome, Report { shows: Some((native, position)), ..Report::default() })
         }
         Ok(Carried::Edited(seen)) => {

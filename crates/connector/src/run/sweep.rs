@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use bus::{Stream, topology};
 use model::{Observation, Timestamp};
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Loop;
-use super::old_copy::Stand;
 use super::pace::{Found, Pace};
-use crate::backfill::{buried, parcels, patiently};
+use super::{Loop, old_copy};
+use crate::backfill::{Looks, buried, parcels, patiently};
 use crate::{Connector, Page};
 
 /// A sweep that never ends is a mistake of the connector or of the system.
@@ -24,7 +22,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
 }
 
 /// Of the lease and of the cursor.
-fn name<C: Connector>() -> String {
+pub(super) fn name<C: Connector>() -> String {
     format!("{}{}", bus::SWEEPS, C::SYSTEM)
 }
 
@@ -60,22 +58,20 @@ struct Memory {
 
 /// One sweep, from the cursor of the last one that ended.
 async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Result<Found> {
-    let stood = Stand::stored(parts).await?;
-    let mut stand = stood.clone();
     // A system without webhooks has a source of its own, which notices that itself.
-    if C::HAS_WEBHOOKS && stand.begins_anew(parts).await? {
-        parts.store_cursor(&name::<C>(), &Value::Null).await?;
-        stand.store(parts).await?;
+    if C::HAS_WEBHOOKS {
+        old_copy::look(parts).await?;
     }
     let known = parts.cursor(&name::<C>()).await?;
     let cursor = known.clone().filter(|cursor| !cursor.is_null());
+    let looks = if cursor.is_none() { Looks::Again } else { Looks::On };
     let (mut next, mut now, mut newest) = (None, Memory { seen: Some(BTreeSet::new()), ..Memory::default() }, None);
     for _ in 0..PAGES_MAX {
         let ask = || parts.connector.sweep(cursor.clone(), next.clone());
         let page = patiently(&parts.settings.backoff, ask).await?;
         newest = newest.max(news(&page.observations, memory));
-        take(parts, &page, memory, &mut now).await?;
-        stand.saw(&page.observations);
+        take(parts, &page, looks, memory, &mut now).await?;
+        parts.told.saw(&page.observations);
         next = page.next;
         if next.is_none() {
             // Only now: all of it is stored. Where somebody wants the sweeps to begin anew meanwhile, the next one does.
@@ -83,9 +79,6 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
                 && parts.cursor(&name::<C>()).await? == known
             {
                 parts.store_cursor(&name::<C>(), &cursor).await?;
-            }
-            if stand != stood {
-                stand.store(parts).await?;
             }
             *memory = now;
             return found(parts, newest).await;
@@ -95,8 +88,14 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
 }
 
 /// Stores what is on a page.
-async fn take<C: Connector>(parts: &Loop<C>, page: &Page, before: &Memory, now: &mut Memory) -> anyhow::Result<()> {
-    let (messages, unreadable) = parcels(&parts.bus, page);
+async fn take<C: Connector>(
+    parts: &Loop<C>,
+    page: &Page,
+    looks: Looks,
+    before: &Memory,
+    now: &mut Memory,
+) -> anyhow::Result<()> {
+    let (messages, unreadable) = parcels(&parts.bus, page, looks);
     anyhow::ensure!(parts.publish(messages).await, "the bus did not take what was seen");
     for unreadable in &unreadable {
         let letter = buried(&parts.system, unreadable, parts.process.now_ms());

@@ -66,6 +66,14 @@ impl Fake {
         self.inside().records.insert(id.into(), (native.into(), 1));
     }
 
+    pub fn set_at(&self, id: &str, native: &str, position: u64) {
+        self.inside().records.insert(id.into(), (native.into(), position));
+    }
+
+    pub fn remove(&self, id: &str) {
+        self.inside().records.remove(id);
+    }
+
     pub fn fail(&self, part: Part, failure: Failure) {
         self.inside().failures.entry(part).or_default().push_back(failure);
     }
@@ -209,6 +217,9 @@ impl Connector for Fake {
         let body = String::from_utf8_lossy(&webhook.body).into_owned();
         match body.split(' ').collect::<Vec<_>>()[..] {
             ["see", id, native] => Ok(Decoded::Observations(vec![seen(id, native, 1)])),
+            ["see", id, native, position] => {
+                Ok(Decoded::Observations(vec![seen(id, native, position.parse().unwrap())]))
+            }
             ["read", id] => Ok(Decoded::Incomplete(vec![record(id)])),
             ["ignore"] => Ok(Decoded::Ignored("not_ours")),
             _ => Err(Failure::refused("malformed", "no such word")),

@@ -1,15 +1,24 @@
 //! The system is brought back from an old copy.
 
+use serde_json::json;
+
 use super::*;
 
-/// A sweep saw one thing, and the next goes on from there.
-async fn swept_at_noon() -> World {
-    let fake = Fake::default();
-    fake.page(&[("one", "open")], None, Some("noon"));
-    let mut world = world(fake).await;
-    world.observation().await;
+/// These stand at position 10, and it is known that they do; sweeps go on from noon.
+async fn standing(records: &[&str]) -> World {
+    let world = world(Fake::default()).await;
+    for record in records {
+        world.fake.set_at(record, "open", 10);
+    }
+    world.bus.store_cursor("sweep/fake", json!("noon").to_string().into()).await.unwrap();
     until_asked(&world, Some("noon")).await;
+    let furthest: Vec<_> = records.iter().map(|record| json!([format!("fake/thing/{record}"), 10])).collect();
+    keep(&world, &json!({"furthest": furthest})).await;
     world
+}
+
+async fn keep(world: &World, stand: &serde_json::Value) {
+    world.bus.store_cursor("stand/fake", stand.to_string().into()).await.unwrap();
 }
 
 /// Waits until the last sweep that was begun went on from there.
@@ -25,40 +34,129 @@ async fn until_asked(world: &World, cursor: Option<&str>) {
     tokio::time::timeout(DEADLINE, asked).await.expect("a sweep from there");
 }
 
-async fn stand(world: &World) -> serde_json::Value {
-    serde_json::from_slice(&world.bus.cursor("stand/fake").await.unwrap().unwrap()).unwrap()
+/// Waits until it is kept so where the system stands.
+async fn until_kept(world: &World, right: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    let kept = async {
+        loop {
+            let stored = world.bus.cursor("stand/fake").await.unwrap();
+            let stand = stored.map(|stored| serde_json::from_slice(&stored).unwrap());
+            match stand.filter(&right) {
+                Some(stand) => return stand,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, kept).await.expect("so kept in time")
+}
+
+/// The next sweeps go on, whatever was done.
+async fn goes_on(world: &World) {
+    let so_far = world.fake.sweeps().len();
+    world.fake.asked(so_far + 2).await;
+    let asked = world.fake.sweeps();
+    let from_noon = asked.iter().skip_while(|(from, _)| from.is_none());
+    assert!(from_noon.clone().count() > 0 && from_noon.clone().all(|(from, _)| from.is_some()), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_behind_where_it_stood_lets_the_sweeps_begin_anew_now_and_later() {
-    let world = swept_at_noon().await;
-    assert_eq!(stand(&world).await, serde_json::json!({"newest": ["fake/thing/one", 10], "again_at_ms": null}));
+    let world = standing(&["one"]).await;
     world.fake.set("one", "open");
     until_asked(&world, None).await;
-    let again_at_ms = stand(&world).await["again_at_ms"].as_i64().unwrap();
+    let stand = until_kept(&world, |stand| stand["again_at_ms"] != json!([])).await;
+    assert_eq!(stand["furthest"], json!([]), "what was furthest is so no more");
+    let again_at_ms = stand["again_at_ms"][0].as_i64().unwrap();
     assert!(again_at_ms > world.process.now_ms() + model::Link::OLD_COPY_MS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_edited_in_the_copy_hides_nothing_that_was_not() {
+    let world = standing(&["one", "two"]).await;
+    world.fake.set_at("one", "closed", 11);
+    world.fake.set_at("two", "open", 9);
+    until_asked(&world, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_webhook_told_of_is_known_as_well() {
+    let world = standing(&["one"]).await;
+    world.fake.set_at("two", "closed", 12);
+    world.webhook("w1", "see two closed 12").await;
+    until_kept(&world, |stand| stand["furthest"] == json!([["fake/thing/two", 12], ["fake/thing/one", 10]])).await;
+    goes_on(&world).await;
+    world.fake.set_at("two", "open", 9);
+    until_asked(&world, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_we_wrote_is_known_as_well() {
+    let world = standing(&["one"]).await;
+    world.send(&command("one", "closed", "open", 1)).await;
+    until_kept(&world, |stand| stand["furthest"] == json!([["fake/thing/one", 11]])).await;
+    goes_on(&world).await;
+    world.fake.set_at("one", "open", 10);
+    until_asked(&world, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_any_more_lets_the_sweeps_begin_anew() {
-    let world = swept_at_noon().await;
-    world.fake.fail(Part::Read, connector::Failure::gone("it was made after the copy"));
+    let world = standing(&["one", "two"]).await;
+    world.fake.set_at("two", "closed", 11);
+    world.fake.remove("one");
     until_asked(&world, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_is_read_once_more_when_its_time_has_come() {
-    let world = swept_at_noon().await;
-    world.bus.store_cursor("stand/fake", r#"{"newest": null, "again_at_ms": 1}"#.into()).await.unwrap();
-    until_asked(&world, None).await;
-    assert_eq!(stand(&world).await["again_at_ms"], serde_json::Value::Null);
+async fn what_is_gone_was_deleted_where_another_stands_as_it_stood() {
+    let world = standing(&["one", "two"]).await;
+    world.fake.remove("two");
+    until_kept(&world, |stand| stand["furthest"] == json!([["fake/thing/one", 10]])).await;
+    goes_on(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_on_lets_the_sweeps_go_on() {
-    let mut world = swept_at_noon().await;
-    world.fake.page(&[("one", "closed")], None, Some("evening"));
+async fn what_may_not_be_read_any_more_holds_up_no_sweep() {
+    let world = standing(&["one"]).await;
+    world.fake.fail(Part::Read, Failure::refused("forbidden", "not yours"));
+    until_kept(&world, |stand| stand["furthest"] == json!([])).await;
+    goes_on(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_read_once_more_whenever_its_time_has_come() {
+    let world = standing(&["one"]).await;
+    let far = i64::MAX;
+    keep(&world, &json!({"furthest": [], "again_at_ms": [1, far]})).await;
+    until_asked(&world, None).await;
+    until_kept(&world, |stand| stand["again_at_ms"] == json!([far])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sweeps_saw_is_known_and_lets_them_go_on() {
+    let mut world = standing(&["one"]).await;
+    world.fake.page(&[("one", "closed"), ("two", "closed")], None, Some("evening"));
+    world.fake.set_at("one", "closed", 11);
     assert_eq!(world.observation().await.1.native, "closed");
+    until_kept(&world, |stand| stand["furthest"].as_array().is_some_and(|known| known.len() == 2)).await;
+    goes_on(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_begins_anew_tells_again_what_was_told_a_moment_ago() {
+    let mut world = standing(&[]).await;
+    world.fake.page(&[("one", "open")], None, Some("evening"));
     until_asked(&world, Some("evening")).await;
-    assert!(world.fake.sweeps().iter().skip(1).all(|(from, _)| from.is_some()));
+    world.fake.page(&[("one", "open")], None, Some("night"));
+    until_asked(&world, Some("night")).await;
+    world.bus.store_cursor("sweep/fake", "null".into()).await.unwrap();
+    until_asked(&world, None).await;
+    world.fake.page(&[("one", "open")], None, Some("morning"));
+    until_asked(&world, Some("morning")).await;
+    let (first, again) = (world.next().await, world.next().await);
+    assert_eq!(first.id(), "fake/thing/one@10=open");
+    assert!(
+        again.id().starts_with("fake/thing/one@10=open~"),
+        "the one of the night is a copy, this is none: {}",
+        again.id()
+    );
 }
