@@ -70,7 +70,8 @@ pub fn adopt(
     if let Some(meant) = meant.filter(|meant| theirs && *meant != item.status && item.held.is_none()) {
         turn.change(&meant, Reason::Adopted);
     } else {
-        turn.settle_all(None);
+        // Those that came first: what is shown by others of their kind may wait for what they are told.
+        turn.settle_all_over((first..turn.group.links.len()).chain(0..first));
     }
     if let Some(mut conflict) = incoming.conflict {
         // Nobody can pick for an item that has ended; what its records show is known.
@@ -97,10 +98,7 @@ pub fn part(
     turn.group.name_after_its_records(policy);
     turn.index = 0;
     // A fold may speak differently without it.
-    for index in 0..turn.group.links.len() {
-        turn.group.links[index].resent = 0;
-        turn.settle_over(index);
-    }
+    turn.settle_all_over(0..turn.group.links.len());
 
     let id = ItemId(Uuid::new_v5(&record.own_item().0, &receipt.sequence.to_be_bytes()));
     let name = policy.lifecycle_for(record);

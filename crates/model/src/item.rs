@@ -191,6 +191,12 @@ impl Link {
         self.sent.iter().any(|sent| sent.mode == CommandMode::Tell)
     }
 
+    /// What it is being told as of a version that it has not come to yet.
+    pub(crate) fn told(&self, version: Version) -> Option<&Native> {
+        let told = |sent: &&Sent| sent.mode == CommandMode::Tell && sent.version == version;
+        self.sent.iter().rev().filter(|_| self.agreed < version).find(told).map(|sent| &sent.native)
+    }
+
     /// The version of the newest command since the agreed one that asked for what was seen, or for what means the same (a pull request
     /// that is told to be open shows its reviews), unless it is known to be another's edit.
     pub(crate) fn late_echo(&self, native: &Native, origin: Origin, lens: &Lens) -> Option<Version> {

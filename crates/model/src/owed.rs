@@ -28,15 +28,35 @@ impl Group {
         lens: &'a Lens,
         scope: Scope,
     ) -> Option<&'a Native> {
+        self.folded_by(index, native, lens, scope, |link| &link.native)
+    }
+
+    /// Whether a link that is as close to its item as it was says with the others what the item is, once those that are behind show what
+    /// they are being told. What it shows waits for them, and is not written over because of them.
+    fn will_show(&self, index: usize, lens: &Lens, scope: Scope) -> bool {
+        let (item, link) = (&self.item, &self.links[index]);
+        let folded =
+            self.folded_by(index, &link.native, lens, scope, |other| other.told(item.version).unwrap_or(&other.native));
+        link.agreed == item.version && folded.is_some_and(|folded| lens.shows_status(folded, &item.status))
+    }
+
+    fn folded_by<'a>(
+        &'a self,
+        index: usize,
+        native: &'a Native,
+        lens: &'a Lens,
+        scope: Scope,
+        theirs: impl Fn(&'a Link) -> &'a Native,
+    ) -> Option<&'a Native> {
         let own = &self.links[index];
         let speaks = |native: &&Native| lens.normal(native).is_some() && !lens.is_silent(native);
         let shown = |(place, link): (usize, &'a Link)| {
             if place == index {
                 Some(native)
             } else if link.vocabulary == own.vocabulary {
-                Some(&link.native)
+                Some(theirs(link))
             } else {
-                translated(link, lens, scope)
+                translated(link, theirs(link), lens, scope)
             }
         };
         let links = self.links.iter().enumerate().filter(|(_, link)| link.record.is_kin_of(&own.record));
@@ -95,7 +115,8 @@ impl Group {
         }
         let target = lens.get(&self.item.status).clone();
         let version = self.item.version;
-        let shows = self.shows(index, &self.links[index].native, &lens, Scope { policy, lifecycle });
+        let scope = Scope { policy, lifecycle };
+        let shows = self.shows(index, &self.links[index].native, &lens, scope) || self.will_show(index, &lens, scope);
         let link = &mut self.links[index];
         // While a command may still be on its way, what the record shows now is not what it will show.
         let mode = if lens.is_read_only() || (shows && !link.is_told()) {
@@ -151,9 +172,9 @@ impl Group {
 }
 
 /// What a link shows, in the words of another team: what its status there is called here.
-fn translated<'a>(link: &Link, lens: &'a Lens, scope: Scope) -> Option<&'a Native> {
+fn translated<'a>(link: &Link, native: &Native, lens: &'a Lens, scope: Scope) -> Option<&'a Native> {
     let theirs = scope.policy.lens_of(link, scope.lifecycle)?;
-    let normal = theirs.normal(&link.native).filter(|_| !theirs.is_silent(&link.native))?;
+    let normal = theirs.normal(native).filter(|_| !theirs.is_silent(native))?;
     Some(lens.get(theirs.preferred(normal)?))
 }
 

@@ -78,6 +78,18 @@ impl Scene {
         self.take(resolved)
     }
 
+    /// A new record is tied to the item, by an operator who speaks by way of the first one.
+    pub fn tie(&mut self, record: &str, native: &str) {
+        let first = receipt(self.next(), 0);
+        let other = begin(&seen(record, native, 1, Origin::Other, 0), first, &self.policy).unwrap().group;
+        let record = other.links[0].record.clone();
+        let mut word = seen(&self.group.links[0].record.to_string(), "-", 1, Origin::Other, 0);
+        word.intent = Intent::Link(record.clone());
+        let receipt = receipt(self.next(), 0);
+        let adoption = adopt(self.group.clone(), other, &record, &word, receipt, &self.policy).unwrap();
+        self.take(adoption.resolved);
+    }
+
     /// An operator speaks.
     pub fn say(&mut self, record: &str, intent: Intent) -> Verdict {
         let mut word = seen(record, "-", 1, Origin::Other, 0);

@@ -1,12 +1,12 @@
 //! Tying records to items and untying them: who wins, what each link keeps, and which records move by themselves.
 
 use model::{
-    Adoption, Group, Intent, Key, Observation, OnLink, Origin, Policy, Reason, Resolved, RowKind, Step, Verdict,
-    Version, adopt, begin, may_adopt, part, resolve,
+    Adoption, DeliveryOutcome, Group, Intent, Key, Observation, OnLink, Origin, Policy, Reason, Resolved, RowKind,
+    Step, Verdict, Version, adopt, begin, may_adopt, part, resolve,
 };
 use proptest::prelude::*;
 
-use crate::scene::{policy, receipt, reported, seen, status};
+use crate::scene::{Scene, policy, receipt, reported, seen, status};
 
 const ISSUE: &str = "linear/issue/a";
 const OTHER_ISSUE: &str = "linear/issue/b";
@@ -370,4 +370,19 @@ fn what_a_record_shows_is_read_by_the_mapping_for_its_new_item() {
         let group = ties.tied(&issue, &own);
         assert_eq!(group.links[1].unmapped, unmapped, "{native}");
     }
+}
+
+#[test]
+fn an_edit_that_waits_goes_on_waiting_when_another_of_its_kind_is_tied() {
+    let rows = [(ISSUE, "In Progress"), ("postgres/task/1", "in_progress"), ("postgres/task/2", "in_progress")];
+    let mut scene = Scene::new(policy(), &rows);
+    scene.edit("postgres/task/2", "done", 10);
+    assert_eq!((scene.status(), scene.commands().len()), ("in_progress", 0), "it waits for the first");
+    scene.tie("postgres/task/3", "todo");
+    assert_eq!(scene.commands(), ["postgres/task/3 in_progress"]);
+    let told = scene.last.clone().unwrap();
+    assert!(told.rows.iter().all(|row| row.reason != Reason::Overruled), "{:?}", told.rows);
+    scene.fail(&told.commands[0], DeliveryOutcome::Rejected, "read only");
+    assert_eq!(scene.commands(), ["postgres/task/2 in_progress"], "it waited in vain");
+    assert_eq!(scene.last.as_ref().unwrap().rows.last().unwrap().reason, Reason::Overruled);
 }

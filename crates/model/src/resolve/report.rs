@@ -96,6 +96,9 @@ impl Turn<'_> {
             self.settle_own();
         }
         self.mend();
+        if matches!(report.outcome, DeliveryOutcome::Rejected | DeliveryOutcome::Failed) {
+            self.settle_those_that_waited();
+        }
         Verdict::Reported
     }
 }

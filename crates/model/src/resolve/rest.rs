@@ -13,6 +13,26 @@ impl Turn<'_> {
         self.tell(index, command, waited);
     }
 
+    /// The same with all of them, in an order.
+    pub(crate) fn settle_all_over(&mut self, order: impl Iterator<Item = usize>) {
+        for index in order {
+            self.group.links[index].resent = 0;
+            self.settle_over(index);
+        }
+    }
+
+    /// The record cannot be told what it should show: those of its kind that waited for that wait in vain.
+    pub(crate) fn settle_those_that_waited(&mut self) {
+        let record = self.observation.record.clone();
+        for index in 0..self.group.links.len() {
+            let (link, version) = (&self.group.links[index], self.group.item.version);
+            let waits = link.agreed == version && link.sent.is_empty() && link.last_error.is_none();
+            if index != self.index && waits && link.record.is_kin_of(&record) {
+                self.settle_over(index);
+            }
+        }
+    }
+
     /// Sends what a record is owed once more, because it did not take or was never sent.
     pub(crate) fn resend(&mut self) {
         let waited = self.waits(self.index).filter(|_| self.has_kin());
