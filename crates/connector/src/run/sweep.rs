@@ -7,8 +7,9 @@ use bus::{Stream, topology};
 use model::{Observation, Timestamp};
 use tokio::time::Instant;
 
+use super::Loop;
+use super::old_copy::Lookout;
 use super::pace::{Found, Pace};
-use super::{Loop, old_copy};
 use crate::backfill::{Looks, buried, parcels, patiently};
 use crate::{Connector, Page};
 
@@ -59,9 +60,7 @@ struct Memory {
 /// One sweep, from the cursor of the last one that ended.
 async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Result<Found> {
     // A system without webhooks has a source of its own, which notices that itself.
-    if C::HAS_WEBHOOKS {
-        old_copy::look(parts).await?;
-    }
+    let mut lookout = if C::HAS_WEBHOOKS { Some(Lookout::begin(parts).await?) } else { None };
     let known = parts.cursor(&name::<C>()).await?;
     let cursor = known.clone().filter(|cursor| !cursor.is_null());
     let looks = if cursor.is_none() { Looks::Again } else { Looks::On };
@@ -71,7 +70,9 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
         let page = patiently(&parts.settings.backoff, ask).await?;
         newest = newest.max(news(&page.observations, memory));
         take(parts, &page, looks, memory, &mut now).await?;
-        parts.told.saw(&page.observations);
+        if let Some(lookout) = &mut lookout {
+            lookout.saw(&page.observations);
+        }
         next = page.next;
         if next.is_none() {
             // Only now: all of it is stored. Where somebody wants the sweeps to begin anew meanwhile, the next one does.
@@ -81,6 +82,11 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
                 parts.store_cursor(&name::<C>(), &cursor).await?;
             }
             *memory = now;
+            if let Some(lookout) = lookout
+                && lookout.end(parts).await?
+            {
+                return Ok(Found::Untold);
+            }
             return found(parts, newest).await;
         }
     }

@@ -46,6 +46,7 @@ struct Inside {
     stream: VecDeque<String>,
     changes: Vec<String>,
     asked_again: Vec<u64>,
+    reads: Vec<String>,
     webhook: Option<Webhook>,
 }
 
@@ -68,6 +69,11 @@ impl Fake {
 
     pub fn set_at(&self, id: &str, native: &str, position: u64) {
         self.inside().records.insert(id.into(), (native.into(), position));
+    }
+
+    /// How often a record was looked at.
+    pub fn read_count(&self, id: &str) -> usize {
+        self.inside().reads.iter().filter(|read| *read == id).count()
     }
 
     pub fn remove(&self, id: &str) {
@@ -228,6 +234,7 @@ impl Connector for Fake {
 
     async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
         self.may(Part::Read)?;
+        self.happen(|inside| inside.reads.push(record.id().to_owned()));
         let shown = self.inside().records.get(record.id()).cloned();
         let (native, position) = shown.ok_or_else(|| Failure::gone(format!("{record} is not there")))?;
         Ok(Reading { observation: seen(record.id(), &native, position), extra: Value::Null })

@@ -1,5 +1,7 @@
 //! The system is brought back from an old copy.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
@@ -12,7 +14,7 @@ async fn standing(records: &[&str]) -> World {
     }
     world.bus.store_cursor("sweep/fake", json!("noon").to_string().into()).await.unwrap();
     until_asked(&world, Some("noon")).await;
-    let furthest: Vec<_> = records.iter().map(|record| json!([format!("fake/thing/{record}"), 10])).collect();
+    let furthest: BTreeMap<_, _> = records.iter().map(|record| (format!("fake/thing/{record}"), 10)).collect();
     keep(&world, &json!({"furthest": furthest})).await;
     world
 }
@@ -49,6 +51,15 @@ async fn until_kept(world: &World, right: impl Fn(&serde_json::Value) -> bool) -
     tokio::time::timeout(DEADLINE, kept).await.expect("so kept in time")
 }
 
+async fn until(done: impl AsyncFn() -> bool) {
+    let waited = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waited).await.expect("so in time");
+}
+
 /// The next sweeps go on, whatever was done.
 async fn goes_on(world: &World) {
     let so_far = world.fake.sweeps().len();
@@ -64,7 +75,7 @@ async fn what_stands_behind_where_it_stood_lets_the_sweeps_begin_anew_now_and_la
     world.fake.set("one", "open");
     until_asked(&world, None).await;
     let stand = until_kept(&world, |stand| stand["again_at_ms"] != json!([])).await;
-    assert_eq!(stand["furthest"], json!([]), "what was furthest is so no more");
+    assert_eq!(stand["furthest"], json!({}), "what was furthest is so no more");
     let again_at_ms = stand["again_at_ms"][0].as_i64().unwrap();
     assert!(again_at_ms > world.process.now_ms() + model::Link::OLD_COPY_MS);
 }
@@ -78,22 +89,44 @@ async fn what_was_edited_in_the_copy_hides_nothing_that_was_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_a_webhook_told_of_is_known_as_well() {
+async fn what_a_webhook_told_and_no_sweep_sees_stands_behind() {
     let world = standing(&["one"]).await;
-    world.fake.set_at("two", "closed", 12);
-    world.webhook("w1", "see two closed 12").await;
-    until_kept(&world, |stand| stand["furthest"] == json!([["fake/thing/two", 12], ["fake/thing/one", 10]])).await;
-    goes_on(&world).await;
     world.fake.set_at("two", "open", 9);
+    world.webhook("w1", "see two closed 12").await;
     until_asked(&world, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_we_wrote_is_known_as_well() {
+async fn what_is_edited_in_the_copy_meanwhile_hides_nothing_that_was_told_before() {
     let world = standing(&["one"]).await;
-    world.send(&command("one", "closed", "open", 1)).await;
-    until_kept(&world, |stand| stand["furthest"] == json!([["fake/thing/one", 11]])).await;
+    world.fake.set_at("two", "open", 9);
+    world.webhook("w1", "see two closed 12").await;
+    for (id, body) in
+        [("w2", "see a open 13"), ("w3", "see b open 14"), ("w4", "see c open 15"), ("w5", "see d open 16")]
+    {
+        let words: Vec<_> = body.split(' ').collect();
+        world.fake.set_at(words[1], words[2], words[3].parse().unwrap());
+        world.webhook(id, body).await;
+    }
+    until_asked(&world, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_webhook_told_and_is_so_lets_the_sweeps_go_on() {
+    let world = standing(&["one"]).await;
+    world.fake.set_at("two", "closed", 12);
+    world.webhook("w1", "see two closed 12").await;
+    let looked_at = world.fake.read_count("two");
+    until(async || world.fake.read_count("two") > looked_at).await;
+    until_kept(&world, |stand| stand["told"] == json!({})).await;
     goes_on(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_we_wrote_is_known_as_well() {
+    let mut world = standing(&["one"]).await;
+    world.send(&command("one", "closed", "open", 1)).await;
+    assert_eq!(world.delivery().await.position, 11);
     world.fake.set_at("one", "open", 10);
     until_asked(&world, None).await;
 }
@@ -110,7 +143,7 @@ async fn what_is_not_there_any_more_lets_the_sweeps_begin_anew() {
 async fn what_is_gone_was_deleted_where_another_stands_as_it_stood() {
     let world = standing(&["one", "two"]).await;
     world.fake.remove("two");
-    until_kept(&world, |stand| stand["furthest"] == json!([["fake/thing/one", 10]])).await;
+    until_kept(&world, |stand| stand["furthest"] == json!({"fake/thing/one": 10})).await;
     goes_on(&world).await;
 }
 
@@ -118,7 +151,7 @@ async fn what_is_gone_was_deleted_where_another_stands_as_it_stood() {
 async fn what_may_not_be_read_any_more_holds_up_no_sweep() {
     let world = standing(&["one"]).await;
     world.fake.fail(Part::Read, Failure::refused("forbidden", "not yours"));
-    until_kept(&world, |stand| stand["furthest"] == json!([])).await;
+    until_kept(&world, |stand| stand["furthest"] == json!({})).await;
     goes_on(&world).await;
 }
 
@@ -126,7 +159,7 @@ async fn what_may_not_be_read_any_more_holds_up_no_sweep() {
 async fn all_is_read_once_more_whenever_its_time_has_come() {
     let world = standing(&["one"]).await;
     let far = i64::MAX;
-    keep(&world, &json!({"furthest": [], "again_at_ms": [1, far]})).await;
+    keep(&world, &json!({"furthest": {}, "again_at_ms": [1, far]})).await;
     until_asked(&world, None).await;
     until_kept(&world, |stand| stand["again_at_ms"] == json!([far])).await;
 }
@@ -137,7 +170,7 @@ async fn what_sweeps_saw_is_known_and_lets_them_go_on() {
     world.fake.page(&[("one", "closed"), ("two", "closed")], None, Some("evening"));
     world.fake.set_at("one", "closed", 11);
     assert_eq!(world.observation().await.1.native, "closed");
-    until_kept(&world, |stand| stand["furthest"].as_array().is_some_and(|known| known.len() == 2)).await;
+    until_kept(&world, |stand| stand["furthest"].as_object().is_some_and(|known| known.len() == 2)).await;
     goes_on(&world).await;
 }
 
