@@ -57,7 +57,7 @@ pub fn adopt(
         let lens = policy.lens_of(&turn.group.links[index], turn.lifecycle);
         let link = &mut turn.group.links[index];
         // Another lifecycle's mapping may know other words.
-        link.unmapped = lens.is_some_and(|lens| lens.normal(&link.native).is_none() && !lens.is_silent(&link.native));
+        link.unmapped = lens.is_some_and(|lens| !lens.knows(&link.native));
         turn.link_row(index, RowKind::Linked, Reason::Adopted);
     }
     let theirs = match policy.on_link {
@@ -101,10 +101,11 @@ pub fn part(
     turn.settle_all_over(0..turn.group.links.len());
 
     let id = ItemId(Uuid::new_v5(&record.own_item().0, &receipt.sequence.to_be_bytes()));
-    let name = policy.lifecycle_for(record);
+    let name = policy.lifecycle_after(&turn.group.item, record);
     let lifecycle = policy.lifecycles.get(name).ok_or(Reason::NoSuchThing)?;
     let lens = policy.lens(record, link.vocabulary.as_ref(), lifecycle).ok_or(Reason::UnmappedStatus)?;
     let status = lens.put(lifecycle, lifecycle.initial(), &link.native, None);
+    link.unmapped = !lens.knows(&link.native);
     let status = status.unwrap_or_else(|| lifecycle.initial().clone());
     link.agreed = Version(1);
     link.void();

@@ -193,8 +193,8 @@ impl Link {
 
     /// What it is being told as of a version that it has not come to yet.
     pub(crate) fn told(&self, version: Version) -> Option<&Native> {
-        let told = |sent: &&Sent| sent.mode == CommandMode::Tell && sent.version == version;
-        self.sent.iter().rev().filter(|_| self.agreed < version).find(told).map(|sent| &sent.native)
+        // One that is only shown the status has come to it as near as it can.
+        self.sent.last().filter(|sent| self.agreed < version && sent.version == version).map(|sent| &sent.native)
     }
 
     /// The version of the newest command since the agreed one that asked for what was seen, or for what means the same (a pull request

@@ -161,6 +161,11 @@ impl Lens {
         self.silent.contains(native)
     }
 
+    /// A native that the mapping has a word for, be it one that changes nothing.
+    pub fn knows(&self, native: &Native) -> bool {
+        self.normal(native).is_some() || self.is_silent(native)
+    }
+
     /// Whether a record that shows `shown` can be told `native`.
     pub fn can_tell(&self, shown: &Native, native: &Native) -> bool {
         !self.ends.contains(shown) && self.writable.as_ref().is_none_or(|writable| writable.contains(native))
@@ -209,6 +214,16 @@ impl Mappings {
     pub fn add_toml(&mut self, text: &str, lifecycles: &Lifecycles) -> Result<(), MappingError> {
         for mapping in file::mappings(text)? {
             self.add(mapping, lifecycles)?;
+        }
+        Ok(())
+    }
+
+    /// Adds those that are not known yet; of the others not even the laws are asked.
+    pub fn add_missing_toml(&mut self, text: &str, lifecycles: &Lifecycles) -> Result<(), MappingError> {
+        for mapping in file::mappings(text)? {
+            if self.get(&mapping.system, &mapping.kind, &mapping.lifecycle).is_none() {
+                self.add(mapping, lifecycles)?;
+            }
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Group {
         let Some(lens) = policy.lens_of(link, lifecycle) else { return Step::Unmapped };
         if link.native.is_deleted() {
             Step::Deleted
-        } else if link.unmapped {
+        } else if link.unmapped || !lens.knows(&link.native) {
             Step::Unmapped
         } else if self.shows(index, &link.native, &lens, Scope { policy, lifecycle }) {
             Step::InStep

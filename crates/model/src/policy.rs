@@ -105,6 +105,14 @@ impl Policy {
         named.unwrap_or(&self.default_lifecycle)
     }
 
+    /// The lifecycle of the own item of a record that leaves an item of another one: what a record says that belonged there only because it
+    /// speaks that lifecycle's own words means nothing elsewhere.
+    pub(crate) fn lifecycle_after<'a>(&'a self, item: &'a Item, record: &RecordRef) -> &'a LifecycleName {
+        let usual = self.lifecycle_for(record);
+        let is_mapped = |lifecycle| self.mappings.get(&record.system, &record.kind, lifecycle).is_some();
+        if is_mapped(usual) || is_mapped(&item.lifecycle) { usual } else { &item.lifecycle }
+    }
+
     /// The lifecycle by whose words an item's status is one; `None` where the configuration has none of its name, or that knows no such
     /// status any more.
     pub fn lifecycle_of_item(&self, item: &Item) -> Option<&Lifecycle> {

@@ -1,8 +1,8 @@
 //! Tying records to items and untying them: who wins, what each link keeps, and which records move by themselves.
 
 use model::{
-    Adoption, DeliveryOutcome, Group, Intent, Key, Observation, OnLink, Origin, Policy, Reason, Resolved, RowKind,
-    Step, Verdict, Version, adopt, begin, may_adopt, part, resolve,
+    Adoption, DeliveryOutcome, Group, Intent, Key, LifecycleName, Observation, OnLink, Origin, Policy, Reason,
+    Resolved, RowKind, Step, Verdict, Version, adopt, begin, may_adopt, part, resolve,
 };
 use proptest::prelude::*;
 
@@ -374,15 +374,80 @@ fn what_a_record_shows_is_read_by_the_mapping_for_its_new_item() {
 
 #[test]
 fn an_edit_that_waits_goes_on_waiting_when_another_of_its_kind_is_tied() {
-    let rows = [(ISSUE, "In Progress"), ("postgres/task/1", "in_progress"), ("postgres/task/2", "in_progress")];
-    let mut scene = Scene::new(policy(), &rows);
-    scene.edit("postgres/task/2", "done", 10);
-    assert_eq!((scene.status(), scene.commands().len()), ("in_progress", 0), "it waits for the first");
-    scene.tie("postgres/task/3", "todo");
-    assert_eq!(scene.commands(), ["postgres/task/3 in_progress"]);
+    let tasks = ["postgres/task/1", "postgres/task/2", "postgres/task/3"];
+    let mut scene = Scene::new(policy(), &[(ISSUE, "In Progress"), (tasks[0], "in_progress")]);
+    scene.tie(tasks[1], "in_progress");
+    scene.tie(tasks[2], "in_progress");
+    for task in &tasks[1..] {
+        scene.edit(task, "done", 10);
+        assert_eq!((scene.status(), scene.commands().len()), ("in_progress", 0), "it waits for the first");
+    }
+    let overruled = |scene: &Scene| {
+        let rows = &scene.last.as_ref().unwrap().rows;
+        rows.iter().filter(|row| row.reason == Reason::Overruled).map(|row| row.record.to_string()).collect::<Vec<_>>()
+    };
+    scene.tie("postgres/task/4", "todo");
+    assert_eq!(scene.commands(), ["postgres/task/4 in_progress"]);
+    assert!(overruled(&scene).is_empty(), "the new one is being told");
     let told = scene.last.clone().unwrap();
-    assert!(told.rows.iter().all(|row| row.reason != Reason::Overruled), "{:?}", told.rows);
     scene.fail(&told.commands[0], DeliveryOutcome::Rejected, "read only");
-    assert_eq!(scene.commands(), ["postgres/task/2 in_progress"], "it waited in vain");
-    assert_eq!(scene.last.as_ref().unwrap().rows.last().unwrap().reason, Reason::Overruled);
+    assert_eq!(scene.commands(), ["postgres/task/2 in_progress", "postgres/task/3 in_progress"], "they waited in vain");
+    assert_eq!(overruled(&scene), tasks[1..]);
+    for command in scene.last.clone().unwrap().commands {
+        scene.fail(&command, DeliveryOutcome::Rejected, "read only");
+        assert!(scene.commands().is_empty(), "nobody is told twice: {:?}", scene.commands());
+    }
+}
+
+#[test]
+fn what_speaks_a_lifecycles_own_words_keeps_it_when_it_is_untied() {
+    let mut ties = Ties::by(OnLink::Item);
+    let own = |ties: &mut Ties, record: &str, native: &str, lifecycle: &str| {
+        let mut first = seen(record, native, 1, Origin::Other, 0);
+        first.lifecycle = Some(LifecycleName::new(lifecycle).unwrap());
+        begin(&first, ties.next(), &ties.policy).unwrap().group
+    };
+    let (one, other) =
+        (own(&mut ties, "ci/job/1", "stopped", "server"), own(&mut ties, "ci/job/2", "running", "server"));
+    let group = ties.tied(&one, &other);
+    let (_, alone) = ties.untie(&group, "ci/job/2").unwrap();
+    assert_eq!((alone.item.lifecycle.as_str(), alone.item.status.as_str()), ("server", "running"));
+    // Where a mapping says what it means there, it has one of its own kind.
+    let (task, session) = (ties.own(TASK, "todo"), own(&mut ties, "agent/session/s", "working", "agent"));
+    let group = ties.tied(&task, &session);
+    let (_, alone) = ties.untie(&group, "agent/session/s").unwrap();
+    assert_eq!((alone.item.lifecycle.as_str(), alone.item.status.as_str()), ("work", "in_progress"));
+    let lifecycle_of = ("agent/session/s".parse::<model::RecordRef>().unwrap(), LifecycleName::new("agent").unwrap());
+    ties.policy.lifecycle_of.insert((lifecycle_of.0.system, lifecycle_of.0.kind), lifecycle_of.1);
+    let (_, alone) = ties.untie(&group, "agent/session/s").unwrap();
+    assert_eq!((alone.item.lifecycle.as_str(), alone.item.status.as_str()), ("agent", "working"));
+}
+
+#[test]
+fn what_an_untied_record_says_may_mean_nothing_in_its_own_item() {
+    let mut ties = Ties::by(OnLink::Item);
+    let (task, session) = (ties.own(TASK, "todo"), ties.own("agent/session/s", "working"));
+    let group = ties.tied(&task, &session);
+    let cooking = "[lifecycle.cooking]\nstatuses = [\"raw\", \"done\"]\ninitial = \"raw\"";
+    ties.policy.lifecycles.add_toml(cooking).unwrap();
+    let session: model::RecordRef = "agent/session/s".parse().unwrap();
+    ties.policy.lifecycle_of.insert((session.system, session.kind), LifecycleName::new("cooking").unwrap());
+    let (_, alone) = ties.untie(&group, "agent/session/s").unwrap();
+    assert_eq!((alone.item.status.as_str(), alone.links[0].unmapped), ("raw", true));
+    assert_eq!(alone.step(0, &ties.policy), Step::Unmapped);
+}
+
+#[test]
+fn what_no_mapping_knows_any_more_is_not_in_step() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), ("postgres/task/1", "todo"), ("postgres/task/2", "todo")]);
+    assert_eq!(scene.group.step(2, &scene.policy), Step::InStep);
+    scene.policy = policy();
+    let text = include_str!("../../../services/connector-postgres/mapping.toml").replacen(
+        "todo = \"todo\"",
+        "todo = \"open\"",
+        1,
+    );
+    let text = text.replacen("todo = \"todo\"", "open = \"todo\"", 1);
+    scene.policy.mappings.add_toml(&text, &scene.policy.lifecycles).unwrap();
+    assert_eq!(scene.group.step(2, &scene.policy), Step::Unmapped, "though nothing was heard of it since");
 }

@@ -146,7 +146,7 @@ pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
 /// A status that no mapping knows is kept and shown, and changes nothing.
 pub(super) fn unmapped(turn: &mut Turn) -> Option<Verdict> {
     let (native, position) = (&turn.observation.native, turn.observation.position);
-    let known = turn.lens.normal(native).is_some() || turn.lens.is_silent(native);
+    let known = turn.lens.knows(native);
     let link = &mut turn.group.links[turn.index];
     if known {
         link.unmapped = false;

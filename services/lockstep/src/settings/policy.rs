@@ -40,7 +40,7 @@ impl Default for PolicySettings {
 }
 
 /// The lifecycles of kinds that are not work, where nobody says otherwise.
-const LIFECYCLE_OF: [(&str, &str); 1] = [("agentapi/agent", "agent")];
+const LIFECYCLE_OF: [(&str, &str); 2] = [("agentapi/agent", "agent"), ("agent/session", "agent")];
 
 impl PolicySettings {
     /// The policy: built-in lifecycles and the connectors' mappings, with the configured ones over them.
@@ -51,11 +51,12 @@ impl PolicySettings {
             all.add_toml(lifecycles).map_err(|error| wrong("lifecycle", &error))?;
         }
         let mut lenses = Mappings::default();
+        lenses.add_toml(mappings, &all).map_err(|error| wrong("mapping", &error))?;
+        // Only where nothing takes their place: a lifecycle that was changed may fit them no more.
         for listed in &connectors::ALL {
             let key = format!("mapping (built in for {})", listed.registration.name);
-            lenses.add_toml(listed.registration.mapping, &all).map_err(|error| wrong(&key, &error))?;
+            lenses.add_missing_toml(listed.registration.mapping, &all).map_err(|error| wrong(&key, &error))?;
         }
-        lenses.add_toml(mappings, &all).map_err(|error| wrong("mapping", &error))?;
         let default =
             LifecycleName::new(&self.default_lifecycle).map_err(|error| wrong("policy.default_lifecycle", &error))?;
         known(&all, &default, "policy.default_lifecycle")?;

@@ -121,6 +121,39 @@ house = 0
     let record: model::RecordRef = "house/door/front".parse().unwrap();
     assert_eq!(policy.lifecycle_for(&record).as_str(), "door");
     assert!(policy.mappings.iter().any(|mapping| mapping.system.as_str() == "house"));
-    let agent: model::RecordRef = "agentapi/agent/a".parse().unwrap();
-    assert_eq!(policy.lifecycle_for(&agent).as_str(), "agent");
+    for agent in ["agentapi/agent/a", "agent/session/s"] {
+        assert_eq!(policy.lifecycle_for(&agent.parse().unwrap()).as_str(), "agent");
+    }
+}
+
+#[test]
+fn of_a_built_in_mapping_that_another_takes_the_place_of_nothing_is_asked() {
+    let lifecycle = "
+[lifecycle.work]
+statuses = [\"todo\", \"done\"]
+terminal = [\"done\"]
+";
+    let error = load(lifecycle, &[]).unwrap().policy().err().unwrap().to_string();
+    assert!(error.contains("built in for"), "{error}");
+    let mut text = lifecycle.to_owned();
+    for listed in &crate::connectors::ALL {
+        for kind in listed.registration.mapping.split("[[mapping]]").skip(1) {
+            let lines =
+                kind.lines().filter(|line| ["system", "kind", "lifecycle"].iter().any(|key| line.starts_with(key)));
+            let own: Vec<&str> = lines.collect();
+            if own.iter().any(|line| line.contains("\"work\"")) {
+                let own = own.join("\n");
+                text += &format!(
+                    "[[mapping]]\n{own}\nget = {{ todo = \"a\", done = \"b\" }}\nput = {{ a = \"todo\", b = \"done\" }}\n"
+                );
+            }
+        }
+    }
+    let policy = load(&text, &[]).unwrap().policy().unwrap();
+    assert!(
+        policy
+            .mappings
+            .iter()
+            .any(|mapping| mapping.system.as_str() == "agentapi" && mapping.lifecycle.as_str() == "agent")
+    );
 }
