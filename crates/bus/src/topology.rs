@@ -13,8 +13,8 @@ use model::{Lane, System};
 use crate::Config;
 
 pub use subjects::{
-    alert, change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, swept,
-    system_of, token, untoken, webhook,
+    alert, change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, seen_of,
+    swept, system_of, token, untoken, webhook,
 };
 
 const HOUR: u64 = 3_600;

@@ -60,6 +60,12 @@ pub trait Connector: Send + Sync + Sized + 'static {
         Duration::from_mins(5)
     }
 
+    /// The parts of the system that count, such as teams or repositories; empty where all do. When they are others than at the last
+    /// sweep, the sweeps begin anew: what belongs to one that counts again has not changed since.
+    fn scope(&self) -> &[String] {
+        &[]
+    }
+
     /// What a webhook says. Pure. A body that is not what it should be is [`Failure::Refused`] and becomes a dead letter.
     fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
         let _ = webhook;

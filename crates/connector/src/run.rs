@@ -25,22 +25,13 @@ use serde_json::Value;
 use crate::calls::asking;
 use crate::{Connector, Settings};
 
-use old_copy::Told;
-
 pub use sink::{Sink, observation_id};
 
 /// Starts a connector. Returns when it is up; its tasks go on until the process's shutdown.
 pub async fn run<C: Connector>(connector: C, settings: Settings, process: Process, bus: Bus) -> anyhow::Result<Arc<C>> {
     let connector = Arc::new(connector);
     let system = System::new(C::SYSTEM).context("the connector's name")?;
-    let parts = Loop {
-        connector: Arc::clone(&connector),
-        settings: Arc::new(settings),
-        process,
-        bus,
-        system,
-        told: Arc::default(),
-    };
+    let parts = Loop { connector: Arc::clone(&connector), settings: Arc::new(settings), process, bus, system };
     let process = parts.process.clone();
     let stop = || process.shutdown().clone();
     if C::HAS_WEBHOOKS {
@@ -59,9 +50,6 @@ pub async fn run<C: Connector>(connector: C, settings: Settings, process: Proces
         process.spawn("changes", changes::run(parts.clone()));
     }
     if C::HAS_SWEEP {
-        if C::HAS_WEBHOOKS {
-            process.spawn("stand", old_copy::keep(parts.clone()));
-        }
         process.spawn("sweep", asking(Lane::Low, stop(), sweep::run(parts.clone())));
     }
     if C::HAS_REDELIVERY {
@@ -79,7 +67,6 @@ struct Loop<C> {
     process: Process,
     bus: Bus,
     system: System,
-    told: Arc<Told>,
 }
 
 impl<C> Clone for Loop<C> {
@@ -90,7 +77,6 @@ impl<C> Clone for Loop<C> {
             process: self.process.clone(),
             bus: self.bus.clone(),
             system: self.system.clone(),
-            told: Arc::clone(&self.told),
         }
     }
 }

@@ -92,6 +92,10 @@ impl Connector for Github {
         Ok(decoded)
     }
 
+    fn scope(&self) -> &[String] {
+        &self.terms.repositories
+    }
+
     async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
         let (of, at) = Address::of(record)?;
         let (seen, extra) = match of {

@@ -84,6 +84,10 @@ impl Connector for Linear {
         decode::webhook(&webhook.body, &us, &self.teams, |team, native| self.known().with_word(team, native, now))
     }
 
+    fn scope(&self) -> &[String] {
+        &self.teams
+    }
+
     async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
         self.know_us().await?;
         let data = self.ask(&encode::issue(record.id()), "read").await?;

@@ -8,6 +8,11 @@ pub fn observe(lane: Lane, record: &RecordRef) -> String {
     format!("lockstep.observe.{}.{}", lane.as_str(), of_record(record))
 }
 
+/// What is stored of a system's records: observations and deliveries.
+pub fn seen_of(system: &System) -> String {
+    format!("lockstep.*.*.*.{system}.*.*")
+}
+
 /// Where a delivery is published: in the lane `high`, a person waits for it. Stored with its partition after the second token.
 pub fn delivery(record: &RecordRef) -> String {
     format!("lockstep.delivery.{}.{}", Lane::High.as_str(), of_record(record))

@@ -67,7 +67,6 @@ pub(super) async fn deliver<C: Connector>(
     let mut letter = None;
     let (outcome, report) = match carried {
         Ok(Carried::Shows { outcome, native, position }) => {
-            parts.told.stands(&command.record, position);
             (outcome, Report { shows: Some((native, position)), ..Report::default() })
         }
         Ok(Carried::Edited(seen)) => {
@@ -183,7 +182,12 @@ async fn tell<C: Connector>(
     if shown.native == command.native {
         writes.begin(command);
         let (native, position) = (shown.native.clone(), shown.position);
+        writes.made(command, position, false);
         return Ok(Carried::Shows { outcome: DeliveryOutcome::Unchanged, native, position });
+    }
+    if writes.is_edited_since(command, shown) {
+        // Though it expects what is there: that is what the record showed before it was carried out.
+        return Ok(Carried::Edited(Box::new(Observation { origin: Origin::Other, ..reading.observation })));
     }
     let earlier: Vec<&Earlier> = command.earlier.iter().filter(|earlier| earlier.native == shown.native).collect();
     let is_ours = earlier.iter().any(|earlier| writes.may_have_been(&command.record, earlier));
@@ -196,7 +200,9 @@ async fn tell<C: Connector>(
         return Ok(Carried::Edited(edited));
     }
     writes.begin(command);
+    let is_sure = writes.begin_write(&command.record);
     let written = parts.connector.write(command, &reading).await?;
+    writes.made(command, written.position, is_sure);
     Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native: written.native, position: written.position })
 }
 

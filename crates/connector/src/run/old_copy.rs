@@ -8,12 +8,13 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use bus::{Stream, Tail, topology};
 use bytes::Bytes;
-use model::{Link, Observation, Position, RecordRef};
+use model::{Link, Native, Observation, Position, RecordRef, Source};
+use proto::v1;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,13 +26,14 @@ use crate::{Connector, Failure};
 const AGAIN_MS: i64 = Link::OLD_COPY_MS + 60_000;
 /// How many records are looked at before a sweep. One would do, were it not edited in the copy before the look.
 const FURTHEST: usize = 4;
-/// Of how many records it is kept where they were told to stand.
-const TOLD: usize = 64;
-/// How many of them are looked at after a sweep that did not see them.
+/// How many records are looked at after a sweep that did not see what was told of them.
 const MISSED: usize = 16;
-/// How often what was told is kept where other processes and later ones find it. For so long, and at most twice so long, a system may
-/// show in one place what it does not yet show in another.
-const KEPT_EVERY: Duration = Duration::from_secs(5);
+/// How many of the bus's messages are read for what was told since the last sweep.
+const TOLD: u64 = 10_000;
+/// For so long a system may show in one place what it does not yet show in another.
+const RIPE_MS: i64 = 5_000;
+/// The wait for a message that is there.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Where records stand on the system's time line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +43,6 @@ impl Places {
     fn stands(&mut self, record: String, position: u64) {
         let known = self.0.entry(record).or_insert(position);
         *known = position.max(*known);
-    }
-
-    fn add(&mut self, others: Self) {
-        others.0.into_iter().for_each(|(record, position)| self.stands(record, position));
     }
 
     /// Those that are furthest along come first.
@@ -59,67 +57,6 @@ impl Places {
             self.furthest().into_iter().take(count).map(|(record, position)| (record.clone(), position)).collect();
         self.0 = furthest;
     }
-
-    /// Keeps every second of too many: some of each stretch of time stay, whatever was told since.
-    fn thin_out(&mut self, count: usize) {
-        while self.0.len() > count {
-            let half: BTreeMap<_, _> =
-                self.furthest().into_iter().step_by(2).map(|(record, position)| (record.clone(), position)).collect();
-            self.0 = half;
-        }
-    }
-}
-
-/// What this process was told of where records stand, and has not kept yet: lately, and before that.
-#[derive(Default)]
-pub(super) struct Told(Mutex<[Places; 2]>);
-
-impl Told {
-    /// Takes note of what a webhook told.
-    pub(super) fn saw(&self, seen: &[Observation]) {
-        // What was deleted stands nowhere.
-        for seen in seen.iter().filter(|seen| !seen.native.is_deleted()) {
-            self.stands(&seen.record, seen.position);
-        }
-    }
-
-    /// Takes note of where a record stands after a write of ours.
-    pub(super) fn stands(&self, record: &RecordRef, position: Option<Position>) {
-        let Some(Position(position)) = position else { return };
-        let [lately, _] = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lately.stands(record.to_string(), position);
-        lately.thin_out(TOLD);
-    }
-
-    /// What was told before the last time this was asked.
-    fn ripe(&self) -> Places {
-        let [lately, before] = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(before, std::mem::take(lately))
-    }
-}
-
-/// Keeps what this process was told, until it ends.
-pub(super) async fn keep<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
-    let (mut kept, mut goes_on) = (Places::default(), true);
-    while goes_on {
-        goes_on = parts.pause(KEPT_EVERY).await;
-        kept.add(parts.told.ripe());
-        if !goes_on {
-            kept.add(parts.told.ripe());
-        }
-        if kept == Places::default() {
-            continue;
-        }
-        let amended = amend(&parts, |stand| {
-            stand.told.add(kept.clone());
-            stand.told.thin_out(TOLD);
-        });
-        match amended.await {
-            Ok(()) => kept = Places::default(),
-            Err(error) => tracing::debug!(error = format!("{error:#}"), "where records stand is kept later"),
-        }
-    }
-    Ok(())
 }
 
 /// What is known of where the system stood.
@@ -128,8 +65,8 @@ pub(super) async fn keep<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
 struct Stand {
     /// Of what sweeps saw.
     furthest: Places,
-    /// By webhooks and our own writes, since the last sweep.
-    told: Places,
+    /// The last message on the bus of which it is known whether it told the truth.
+    told_upto: u64,
     /// When all is to be read once more, in milliseconds since 1970: as often as an old copy was noticed.
     again_at_ms: Vec<i64>,
 }
@@ -143,10 +80,10 @@ impl Stand {
 /// A sweep, as one that looks out for old copies sees it.
 #[derive(Default)]
 pub(super) struct Lookout {
-    /// What was told before it began.
-    told: Places,
-    /// What of that it has not seen.
+    /// Where webhooks, streams and our own writes told records to stand since the last sweep, as far as this one has not seen them there.
     missed: Places,
+    /// The last message on the bus that was read for that.
+    told_upto: u64,
     /// What it saw furthest along.
     furthest: Places,
 }
@@ -177,7 +114,8 @@ impl Lookout {
             })
             .await?;
         }
-        Ok(Self { missed: stand.told.clone(), told: stand.told, furthest: Places::default() })
+        let (missed, told_upto) = told_since(parts, stand.told_upto).await?;
+        Ok(Self { missed, told_upto, furthest: Places::default() })
     }
 
     /// Takes note of what the sweep saw.
@@ -201,9 +139,10 @@ impl Lookout {
             return Ok(true);
         }
         amend(parts, |stand| {
-            stand.furthest.add(self.furthest.clone());
+            let saw = self.furthest.0.iter();
+            saw.for_each(|(record, position)| stand.furthest.stands(record.clone(), *position));
             stand.furthest.keep_furthest(FURTHEST);
-            stand.told.0.retain(|record, told| self.told.0.get(record).is_none_or(|before| before < told));
+            stand.told_upto = self.told_upto;
         })
         .await?;
         Ok(false)
@@ -220,12 +159,55 @@ async fn begin_anew<C: Connector>(parts: &Loop<C>, why: &str) -> anyhow::Result<
     // First of all: what is noted then keeps this from being done again.
     parts.store_cursor(&sweep::name::<C>(), &Value::Null).await?;
     let now_ms = parts.process.now_ms();
+    let (_, told_upto) = told_since(parts, u64::MAX).await?;
     amend(parts, |stand| {
-        (stand.furthest, stand.told) = Default::default();
+        (stand.furthest, stand.told_upto) = (Places::default(), told_upto);
         stand.again_at_ms.retain(|at_ms| *at_ms > now_ms);
         stand.again_at_ms.push(now_ms + AGAIN_MS);
     })
     .await
+}
+
+/// Where records were told to stand after a message on the bus, and which message is the last that was read for that.
+async fn told_since<C: Connector>(parts: &Loop<C>, after: u64) -> anyhow::Result<(Places, u64)> {
+    let (mut places, mut upto) = (Places::default(), after);
+    let subject = topology::seen_of(&parts.system);
+    let Some(last) = parts.bus.last_message(Stream::Observations, &subject).await? else { return Ok((places, 0)) };
+    if last.sequence <= after {
+        // A stream that was made anew counts from the beginning, and what was told by the old one is not there any more.
+        return Ok((places, last.sequence));
+    }
+    let first = (after + 1).max(last.sequence.saturating_sub(TOLD));
+    let mut feed = parts.bus.tail(Stream::Observations, &[subject], Tail::Sequence(first)).await?;
+    let ripe_ms = parts.process.now_ms() - RIPE_MS;
+    while upto < last.sequence {
+        let message = tokio::time::timeout(WAIT, feed.next()).await.context("what was told cannot be read")??;
+        if message.published_at_ms > ripe_ms {
+            break;
+        }
+        upto = message.sequence;
+        if let Some((record, position)) = place(&message) {
+            places.stands(record, position);
+        }
+    }
+    Ok((places, upto))
+}
+
+/// Where a message tells a record to stand.
+fn place(message: &bus::Received) -> Option<(String, u64)> {
+    let record = topology::record_of(&message.subject)?.to_string();
+    let (native, position) = if message.subject.starts_with("lockstep.delivery.") {
+        let told: v1::Delivery = proto::decode(message.content_type(), &message.payload).ok()?;
+        (told.native, told.position)
+    } else {
+        let told: v1::Observation = proto::decode(message.content_type(), &message.payload).ok()?;
+        // What sweeps saw need not be among what changed since, and what is asked for is nowhere.
+        let looked = told.source == Source::Sweep.code() || told.source.is_empty() || told.source == Source::Api.code();
+        (told.native, if looked { 0 } else { told.position })
+    };
+    // What was deleted stands nowhere.
+    let stands = position > 0 && !Native::new(&native).ok()?.is_deleted();
+    stands.then_some((record, position))
 }
 
 /// How records stand to where they stood.
@@ -287,18 +269,6 @@ mod tests {
 
     fn places(count: u64) -> Places {
         Places((1..=count).map(|position| (format!("t/r/{position}"), position)).collect())
-    }
-
-    #[test]
-    fn of_too_many_places_some_of_each_stretch_stay() {
-        let mut told = places(3 * TOLD as u64);
-        told.thin_out(TOLD);
-        let left: Vec<u64> = told.furthest().into_iter().map(|(_, position)| position).collect();
-        assert_eq!(left.len(), 48);
-        assert!(left.is_sorted_by(|one, next| one - next == 4), "{left:?}");
-        let mut few = places(TOLD as u64);
-        few.thin_out(TOLD);
-        assert_eq!(few, places(TOLD as u64));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bus::{Stream, topology};
 use model::{Observation, Timestamp};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Loop;
@@ -59,6 +60,7 @@ struct Memory {
 
 /// One sweep, from the cursor of the last one that ended.
 async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Result<Found> {
+    begin_anew_in_another_scope(parts).await?;
     // A system without webhooks has a source of its own, which notices that itself.
     let mut lookout = if C::HAS_WEBHOOKS { Some(Lookout::begin(parts).await?) } else { None };
     let known = parts.cursor(&name::<C>()).await?;
@@ -91,6 +93,16 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
         }
     }
     anyhow::bail!("the sweep had more than {PAGES_MAX} pages")
+}
+
+async fn begin_anew_in_another_scope<C: Connector>(parts: &Loop<C>) -> anyhow::Result<()> {
+    let (name_of_scope, scope) = (format!("scope/{}", C::SYSTEM), Value::from(parts.connector.scope().to_vec()));
+    let known = parts.cursor(&name_of_scope).await?.unwrap_or_else(|| Value::Array(vec![]));
+    if known != scope {
+        parts.store_cursor(&name::<C>(), &Value::Null).await?;
+        parts.store_cursor(&name_of_scope, &scope).await?;
+    }
+    Ok(())
 }
 
 /// Stores what is on a page.

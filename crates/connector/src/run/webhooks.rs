@@ -50,7 +50,6 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
     };
     match seen {
         Ok(seen) => {
-            parts.told.saw(&seen);
             let messages = seen.iter().map(|seen| Outgoing::observation(Lane::High, seen)).collect();
             if in_progress(message, parts.follow_up(message, messages)).await {
                 count("taken");

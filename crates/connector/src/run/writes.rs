@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{Command, Earlier, ItemId, RecordRef, Version};
+use model::{Command, Earlier, ItemId, Observation, Position, RecordRef, Version};
 
 /// How many writes are remembered. One that is forgotten is taken to have been made.
 const REMEMBERED: usize = 4_096;
@@ -21,6 +21,10 @@ struct Known {
     order: VecDeque<(RecordRef, Version, u64)>,
     /// The newest command of each of these records that was carried out.
     newest: BTreeMap<RecordRef, Sent>,
+    /// What the last one of these records came to, and where the record stood then.
+    made: BTreeMap<RecordRef, (Sent, Position)>,
+    /// Records to which a write was begun of which it is not known what became: it may land at any time.
+    unsure: BTreeSet<RecordRef>,
 }
 
 /// Which command of its record one is.
@@ -42,6 +46,21 @@ impl Writes {
         self.known().begin(command, REMEMBERED);
     }
 
+    /// The record is about to be written. Whether what became of all earlier writes is known.
+    pub(super) fn begin_write(&self, record: &RecordRef) -> bool {
+        self.known().unsure.insert(record.clone())
+    }
+
+    /// A command was carried out, and the record stands there since. `is_sure` is what [`Writes::begin_write`] said.
+    pub(super) fn made(&self, command: &Command, position: Option<Position>, is_sure: bool) {
+        self.known().made(command, position, is_sure);
+    }
+
+    /// Whether somebody edited the record since this very command was carried out, be it to what the record showed before.
+    pub(super) fn is_edited_since(&self, command: &Command, shown: &Observation) -> bool {
+        self.known().is_edited_since(command, shown)
+    }
+
     /// Whether the record may show something because an earlier command was carried out.
     pub(super) fn may_have_been(&self, record: &RecordRef, earlier: &Earlier) -> bool {
         self.known().may_have_been(record, earlier)
@@ -59,7 +78,14 @@ impl Writes {
 
 impl Known {
     fn after(last: u64) -> Self {
-        Self { since: last, begun: BTreeSet::new(), order: VecDeque::new(), newest: BTreeMap::new() }
+        Self {
+            since: last,
+            begun: BTreeSet::new(),
+            order: VecDeque::new(),
+            newest: BTreeMap::new(),
+            made: BTreeMap::new(),
+            unsure: BTreeSet::new(),
+        }
     }
 
     fn begin(&mut self, command: &Command, most: usize) {
@@ -76,10 +102,31 @@ impl Known {
         {
             if self.newest.get(&record).is_some_and(|newest| newest.version == version) {
                 self.newest.remove(&record);
+                self.made.remove(&record);
+                self.unsure.remove(&record);
             }
             self.begun.remove(&(record, version));
             self.since = self.since.max(cause);
         }
+    }
+
+    fn made(&mut self, command: &Command, position: Option<Position>, is_sure: bool) {
+        if is_sure {
+            self.unsure.remove(&command.record);
+        }
+        match position {
+            Some(position) => drop(self.made.insert(command.record.clone(), (Sent::of(command), position))),
+            None => drop(self.made.remove(&command.record)),
+        }
+    }
+
+    fn is_edited_since(&self, command: &Command, shown: &Observation) -> bool {
+        let Some((made, stood)) = self.made.get(&command.record) else { return false };
+        let same = made.item == command.item && made.version == command.version;
+        let others =
+            command.earlier.iter().any(|earlier| earlier.native == shown.native && earlier.since <= self.since);
+        let moved = shown.native != command.native && shown.position.is_some_and(|stands| stands > *stood);
+        same && moved && !others && !self.unsure.contains(&command.record)
     }
 
     fn may_have_been(&self, record: &RecordRef, earlier: &Earlier) -> bool {
@@ -160,5 +207,39 @@ mod tests {
             known.begin(&command(version), 2);
         }
         assert_eq!((known.order.len(), known.begun.len()), (2, 2));
+    }
+
+    #[test]
+    fn edited_since_is_what_stands_further_than_where_the_same_command_left_it() {
+        let shows = |native: &str, position: u64| {
+            let (record, native) = (command(1).record, Native::new(native).unwrap());
+            Observation {
+                position: Some(Position(position)),
+                ..Observation::new("x".into(), record, native, model::Source::Poll, model::Timestamp(0))
+            }
+        };
+        let writes = || {
+            let writes = Writes::after(15);
+            writes.begin(&command(2));
+            let is_sure = writes.begin_write(&command(2).record);
+            writes.made(&command(2), Some(Position(7)), is_sure);
+            writes
+        };
+        assert!(writes().is_edited_since(&command(2), &shows("open", 8)));
+        assert!(!writes().is_edited_since(&command(2), &shows("open", 7)), "it may be an old view of it");
+        assert!(!writes().is_edited_since(&command(2), &shows("closed", 8)), "nothing of what we look at");
+        assert!(!writes().is_edited_since(&command(3), &shows("open", 8)), "a newer one is yet to be carried out");
+        let item = "fake/thing/two".parse::<RecordRef>().unwrap().own_item();
+        assert!(!writes().is_edited_since(&Command { item, ..command(2) }, &shows("open", 8)), "another item's");
+        let earlier = |since| Earlier { version: Version(1), native: Native::new("open").unwrap(), since };
+        let after = |since| Command { earlier: vec![earlier(since)], ..command(2) };
+        assert!(writes().is_edited_since(&after(16), &shows("open", 8)), "ours, and its end is known");
+        assert!(!writes().is_edited_since(&after(15), &shows("open", 8)), "another holder may have begun that");
+        let unsure = writes();
+        assert!(unsure.begin_write(&command(2).record), "cut off: it may land yet");
+        assert!(!unsure.is_edited_since(&command(2), &shows("open", 8)));
+        let is_sure = unsure.begin_write(&command(2).record);
+        unsure.made(&command(2), Some(Position(7)), is_sure);
+        assert!(!unsure.is_edited_since(&command(2), &shows("open", 8)), "one that ended tells nothing of the other");
     }
 }

@@ -51,15 +51,6 @@ async fn until_kept(world: &World, right: impl Fn(&serde_json::Value) -> bool) -
     tokio::time::timeout(DEADLINE, kept).await.expect("so kept in time")
 }
 
-async fn until(done: impl AsyncFn() -> bool) {
-    let waited = async {
-        while !done().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waited).await.expect("so in time");
-}
-
 /// The next sweeps go on, whatever was done.
 async fn goes_on(world: &World) {
     let so_far = world.fake.sweeps().len();
@@ -67,6 +58,12 @@ async fn goes_on(world: &World) {
     let asked = world.fake.sweeps();
     let from_noon = asked.iter().skip_while(|(from, _)| from.is_none());
     assert!(from_noon.clone().count() > 0 && from_noon.clone().all(|(from, _)| from.is_some()), "{asked:?}");
+}
+
+async fn goes_on_from(world: &World, cursor: &str) {
+    let so_far = world.fake.sweeps().len();
+    world.fake.asked(so_far + 2).await;
+    assert!(world.fake.sweeps()[so_far..].iter().all(|(from, _)| from.as_deref() == Some(cursor)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,9 +113,8 @@ async fn what_a_webhook_told_and_is_so_lets_the_sweeps_go_on() {
     let world = standing(&["one"]).await;
     world.fake.set_at("two", "closed", 12);
     world.webhook("w1", "see two closed 12").await;
-    let looked_at = world.fake.read_count("two");
-    until(async || world.fake.read_count("two") > looked_at).await;
-    until_kept(&world, |stand| stand["told"] == json!({})).await;
+    until_kept(&world, |stand| stand["told_upto"].as_u64() > Some(0)).await;
+    assert!(world.fake.read_count("two") > 0, "no sweep saw it, so it was looked at");
     goes_on(&world).await;
 }
 
@@ -172,6 +168,16 @@ async fn what_sweeps_saw_is_known_and_lets_them_go_on() {
     assert_eq!(world.observation().await.1.native, "closed");
     until_kept(&world, |stand| stand["furthest"].as_object().is_some_and(|known| known.len() == 2)).await;
     goes_on(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_another_scope_the_sweeps_begin_anew() {
+    let world = standing(&["one"]).await;
+    world.bus.store_cursor("scope/fake", json!(["elsewhere"]).to_string().into()).await.unwrap();
+    until_asked(&world, None).await;
+    world.fake.page(&[("one", "open")], None, Some("evening"));
+    until_asked(&world, Some("evening")).await;
+    goes_on_from(&world, "evening").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
