@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use bus::Bus;
-use model::Policy;
+use model::{Link, Policy};
 use runtime::Process;
 use store::{Mark, Store};
 
@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(10);
 /// So long after it was done all is swept once more: another resolver, which still went by what was known or meant before, may have
 /// read what was seen, and will have been restarted as well by then.
 const AGAIN_MS: i64 = 130_000;
+/// The same after the bus was lost: with it, that an old copy of a system was noticed, and what it brought back must be known for so long.
+const AGAIN_AFTER_BUS_MS: i64 = Link::OLD_COPY_MS + 60_000;
 
 /// What became of the two since the mark was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Keeper {
             let known = self.store.meaning().await?;
             if known.as_ref().is_some_and(|known| *known != meaning) {
                 tracing::info!("lifecycles or mappings are not what they were; all systems are swept anew");
-                self.sweep_anew_and_once_more().await?;
+                self.sweep_anew_and_once_more(AGAIN_MS).await?;
             }
             self.store.set_meaning(&meaning).await?;
             self.meaning = None;
@@ -100,9 +102,10 @@ impl Keeper {
         } else {
             // Else others set it between the two looks.
             anyhow::ensure!(self.bus.mark().await? == there, "the mark was set meanwhile");
-            let which = if since == Since::BusWentBack { "the bus" } else { "PostgreSQL" };
+            let (which, again_ms) =
+                if since == Since::BusWentBack { ("the bus", AGAIN_AFTER_BUS_MS) } else { ("PostgreSQL", AGAIN_MS) };
             tracing::warn!("{which} was brought back from an old copy, or lost; all systems are swept anew");
-            self.sweep_anew_and_once_more().await?;
+            self.sweep_anew_and_once_more(again_ms).await?;
         }
         let newest = here.map_or(0, |here| here.at).max(at.unwrap_or(0));
         let mark = Mark { at: self.process.now_ms().max(newest + 1), before: at };
@@ -120,9 +123,9 @@ impl Keeper {
     }
 
     /// Does so now, and once more.
-    async fn sweep_anew_and_once_more(&self) -> anyhow::Result<()> {
+    async fn sweep_anew_and_once_more(&self, again_ms: i64) -> anyhow::Result<()> {
         // First of all, and where a restart does not lose it: as soon as it is noted what this was for, nobody begins it again.
-        self.store.set_sweep_again_at(self.process.now_ms() + AGAIN_MS).await?;
+        self.store.set_sweep_again_at(self.process.now_ms() + again_ms).await?;
         self.sweep_anew().await
     }
 

@@ -225,9 +225,11 @@ impl Connection {
         strict: bool,
         prefetch: usize,
     ) -> Result<Messages, String> {
-        let name = config.durable_name.clone().ok_or("a simulated consumer needs a name")?;
-        let made = name.clone();
-        self.ask(move |state| state.log(stream)?.make_consumer(&made, config, strict)).in_time().await?;
+        let make = move |state: &mut State| match config.durable_name.clone() {
+            Some(name) => state.log(stream)?.make_consumer(&name, config, strict).map(|()| name),
+            None => Ok(state.log(stream)?.make_tail(config)),
+        };
+        let name = self.ask(make).in_time().await?;
         let (sender, messages) = mpsc::channel(prefetch);
         let task = tokio::spawn(deliver(self.clone(), stream, name, sender)).abort_handle();
         Ok(Messages { messages, task })

@@ -62,7 +62,9 @@ impl Consumer {
     }
 
     pub(super) fn wants(&self, subject: &str) -> bool {
-        self.config.filter_subject.is_empty() || matches(&self.config.filter_subject, subject)
+        let pull::Config { filter_subject: one, filter_subjects: several, .. } = &self.config;
+        let mut filters = several.iter().chain((!one.is_empty()).then_some(one)).peekable();
+        filters.peek().is_none() || filters.any(|filter| matches(filter, subject))
     }
 
     pub(super) fn wake(&self) {
@@ -90,12 +92,15 @@ impl Consumer {
             let (stored, delivered) = (messages[sequence].clone(), pending.delivered);
             return Next::Message { stored, counted: self.counted, delivered };
         }
-        let room = self.pending.len() < usize::try_from(self.config.max_ack_pending).unwrap_or(usize::MAX);
+        let room = self.config.ack_policy == AckPolicy::None
+            || self.pending.len() < usize::try_from(self.config.max_ack_pending).unwrap_or(usize::MAX);
         let fresh = messages.range(self.next..).find(|(_, stored)| self.wants(&stored.subject));
         if let Some((sequence, stored)) = fresh.filter(|_| room) {
             self.next = sequence + 1;
             self.counted += 1;
-            self.pending.insert(*sequence, Pending { until: now + self.config.ack_wait, delivered: 1 });
+            if self.config.ack_policy != AckPolicy::None {
+                self.pending.insert(*sequence, Pending { until: now + self.config.ack_wait, delivered: 1 });
+            }
             return Next::Message { stored: stored.clone(), counted: self.counted, delivered: 1 };
         }
         Next::Nothing(self.pending.values().map(|pending| pending.until).min())

@@ -49,6 +49,8 @@ pub(super) struct Log {
     newest: HashMap<String, u64>,
     ids: HashMap<String, (u64, i64)>,
     consumers: BTreeMap<String, Consumer>,
+    /// Those that have no name of their own, and nothing to acknowledge.
+    tails: BTreeMap<String, Consumer>,
     left_out: Option<Duty>,
 }
 
@@ -63,6 +65,7 @@ impl Log {
             newest: HashMap::new(),
             ids: HashMap::new(),
             consumers: BTreeMap::new(),
+            tails: BTreeMap::new(),
             left_out: None,
         }
     }
@@ -157,6 +160,13 @@ impl Log {
         Ok(())
     }
 
+    /// Its name.
+    pub(super) fn make_tail(&mut self, config: pull::Config) -> String {
+        let name = format!("tail {}", self.tails.len());
+        self.tails.insert(name.clone(), Consumer::new(config, self.last));
+        name
+    }
+
     pub(super) fn delete_consumer(&mut self, name: &str) -> Result<(), String> {
         runtime::simulation::note(|| format!("consumer {name} is deleted"));
         let consumer = self.consumers.remove(name).ok_or_else(|| format!("there is no consumer {name}"))?;
@@ -165,7 +175,7 @@ impl Log {
     }
 
     pub(super) fn consumer(&mut self, name: &str) -> Option<(&mut Consumer, &BTreeMap<u64, Stored>)> {
-        let consumer = self.consumers.get_mut(name)?;
+        let consumer = self.consumers.get_mut(name).or_else(|| self.tails.get_mut(name))?;
         if self.left_out == Some(Duty::Redelivery) {
             consumer.forget_unacknowledged();
         }

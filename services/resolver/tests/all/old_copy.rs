@@ -55,11 +55,14 @@ async fn commands_that_were_lost_with_the_bus_are_sent_again() {
     let mut world = stopped_with_a_command_on_its_way().await;
     let (at, revision) = world.bus.mark().await.unwrap().unwrap();
     world.bus.set_mark(at - 1, Some(revision)).await.unwrap();
+    let began_ms = world.process.now_ms();
     world.restart(policy_of(MAPPINGS, "")).await;
     sweeps_begin_anew(&world).await;
     swept(&world).await;
     assert_eq!(world.command().await.native, "closed");
     marked(&world).await;
+    let again_at = world.store.sweep_again_at().await.unwrap();
+    assert!(again_at > Some(began_ms + model::Link::OLD_COPY_MS), "an old copy may have been noticed before");
     world.stop().await;
 }
 
