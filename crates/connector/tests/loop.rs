@@ -4,6 +4,8 @@
 
 #[path = "loop/backfill.rs"]
 mod backfill;
+#[path = "loop/edits.rs"]
+mod edits;
 #[path = "loop/fake.rs"]
 mod fake;
 #[path = "loop/old_copy.rs"]

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bus::{DeadLetter, Outgoing, Received};
-use model::{
-    Command, CommandMode, DeliveryOutcome, Earlier, Lane, Native, OLDER_COMMAND, Observation, Origin, Position,
-};
+use model::{Command, CommandMode, DeliveryOutcome, Lane, Native, OLDER_COMMAND, Observation, Origin, Position};
 use proto::v1;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +20,8 @@ pub(super) const NEWER_COMMAND: &str = "newer_command";
 enum Carried {
     /// The record shows this now, and whether we made it.
     Shows { outcome: DeliveryOutcome, native: Native, position: Option<Position> },
+    /// The status is shown beside it, and it shows what nobody knows of.
+    ShowsElse(Box<Observation>),
     /// Somebody edited the record: this is what it shows.
     Edited(Box<Observation>),
     /// Nothing was done: a newer command came (`NEWER_COMMAND`), or was carried out before ([`OLDER_COMMAND`]).
@@ -69,10 +69,13 @@ pub(super) async fn deliver<C: Connector>(
         Ok(Carried::Shows { outcome, native, position }) => {
             (outcome, Report { shows: Some((native, position)), ..Report::default() })
         }
+        Ok(Carried::ShowsElse(seen)) => {
+            let seen = anew(*seen, command);
+            messages.push(Outgoing::observation(Lane::High, &seen));
+            (DeliveryOutcome::Applied, Report { shows: Some((seen.native, seen.position)), ..Report::default() })
+        }
         Ok(Carried::Edited(seen)) => {
-            // Seen anew, whatever was seen at this position before: as a copy of that it would vanish on the bus, and the
-            // command would meet the same again.
-            let seen = Observation { id: format!("{}~{}:{}", seen.id, command.version, command.cause), ..*seen };
+            let seen = anew(*seen, command);
             messages.push(Outgoing::observation(Lane::High, &seen));
             let report = Report { shows: Some((seen.native, seen.position)), reason: "edited_meanwhile".into() };
             (DeliveryOutcome::Superseded, report)
@@ -102,6 +105,12 @@ pub(super) async fn deliver<C: Connector>(
         tracing::info!(outcome = outcome.code(), attempts = tries, "command carried out");
         parts.done(message).await;
     }
+}
+
+/// Seen anew, whatever was seen at this position before: as a copy of that it would vanish on the bus, and the next command would meet
+/// the same again.
+fn anew(seen: Observation, command: &Command) -> Observation {
+    Observation { id: format!("{}~{}:{}", seen.id, command.version, command.cause), ..seen }
 }
 
 fn undone(reason: &str) -> Report {
@@ -166,8 +175,13 @@ async fn carry_out<C: Connector>(
         CommandMode::Show => {
             writes.begin(command);
             parts.connector.show(command, &reading).await?;
-            let Observation { native, position, .. } = reading.observation;
-            Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native, position })
+            let shown = reading.observation;
+            if shown.native == command.native || command.expects.contains(&shown.native) {
+                let Observation { native, position, .. } = shown;
+                return Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native, position });
+            }
+            // It was left to a command to say whose it is, and this one took that one's place.
+            Ok(Carried::ShowsElse(Box::new(attributed(command, writes, shown))))
         }
     }
 }
@@ -189,21 +203,30 @@ async fn tell<C: Connector>(
         // Though it expects what is there: that is what the record showed before it was carried out.
         return Ok(Carried::Edited(Box::new(Observation { origin: Origin::Other, ..reading.observation })));
     }
-    let earlier: Vec<&Earlier> = command.earlier.iter().filter(|earlier| earlier.native == shown.native).collect();
-    let is_ours = earlier.iter().any(|earlier| writes.may_have_been(&command.record, earlier));
-    if !command.expects.contains(&shown.native) && !is_ours {
-        let mut edited = Box::new(reading.observation);
-        if !earlier.is_empty() {
-            // Without this it would be taken for the echo of a command that nobody carried out.
-            edited.origin = Origin::Other;
-        }
-        return Ok(Carried::Edited(edited));
+    if !command.expects.contains(&shown.native) && !is_ours(command, writes, &shown.native) {
+        return Ok(Carried::Edited(Box::new(attributed(command, writes, reading.observation))));
     }
     writes.begin(command);
     let is_sure = writes.begin_write(&command.record);
     let written = parts.connector.write(command, &reading).await?;
     writes.made(command, written.position, is_sure);
     Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native: written.native, position: written.position })
+}
+
+/// Whether an earlier command that asked for this may have been carried out.
+fn is_ours(command: &Command, writes: &Writes, native: &Native) -> bool {
+    let earlier = command.earlier.iter().filter(|earlier| earlier.native == *native);
+    earlier.into_iter().any(|earlier| writes.may_have_been(&command.record, earlier))
+}
+
+/// What the record shows, with what is known of who made it.
+fn attributed(command: &Command, writes: &Writes, shown: Observation) -> Observation {
+    let asked = command.earlier.iter().any(|earlier| earlier.native == shown.native);
+    if asked && !is_ours(command, writes, &shown.native) {
+        // Without this it would be taken for the echo of a command that nobody carried out.
+        return Observation { origin: Origin::Other, ..shown };
+    }
+    shown
 }
 
 fn delivery(now_ms: i64, command: &Command, outcome: DeliveryOutcome, tries: u32, report: Report) -> v1::Delivery {
