@@ -62,6 +62,7 @@ fn command(id: &str, version: u64) -> Command {
         mode: CommandMode::Tell,
         expects: Vec::new(),
         earlier: vec![],
+        position: None,
         key: None,
         cause: version,
     }

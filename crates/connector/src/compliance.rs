@@ -222,6 +222,7 @@ impl<'a, W: World> Trial<'a, W> {
             mode: CommandMode::Tell,
             expects: vec![expects.clone()],
             earlier: vec![],
+            position: None,
             key: None,
             cause: self.version,
         };

@@ -103,6 +103,7 @@ fn command(id: &str, native: &str, expects: &str, version: u64) -> Command {
         mode: CommandMode::Tell,
         expects: vec![Native::new(expects).unwrap()],
         earlier: vec![],
+        position: None,
         key: None,
         cause: version,
     }

@@ -46,6 +46,8 @@ pub struct Command {
     pub expects: Vec<Native>,
     /// What it may show besides, each only if that command may have been carried out: who carries out commands knows.
     pub earlier: Vec<Earlier>,
+    /// How far along its time line the record was known to stand. What it shows further along nobody had seen yet.
+    pub position: Option<Position>,
     /// The identifiers of the item, for people.
     pub key: Option<String>,
     /// The stream sequence of what caused it.

@@ -236,6 +236,7 @@ fn command(
         mode,
         expects: expected.expects,
         earlier: expected.earlier,
+        position: link.position,
         key: item.key.as_ref().map(ToString::to_string),
         cause,
     }

@@ -196,6 +196,7 @@ pub fn command_to(command: &Command) -> v1::Command {
         key: command.key.clone().unwrap_or_default(),
         cause: command.cause,
         earlier: command.earlier.iter().map(earlier_to).collect(),
+        position: command.position.map_or(0, |position| position.0),
     }
 }
 
@@ -235,6 +236,7 @@ pub fn command_from(message: v1::Command) -> Result<Command, Malformed> {
         mode,
         expects: message.expects.iter().map(Native::new).collect::<Result<_, _>>().map_err(wrong("expects"))?,
         earlier: message.earlier.iter().map(earlier_from).collect::<Result<_, _>>()?,
+        position: (message.position > 0).then_some(Position(message.position)),
         key: some(&message.key).map(str::to_owned),
         cause: message.cause,
     })

@@ -116,6 +116,7 @@ fn commands() -> impl Strategy<Value = Command> {
             .into_iter()
             .map(|(version, native, since)| Earlier { version: Version(version), native, since })
             .collect(),
+        position: (how.3 > 0).then_some(Position(how.3)),
         key: how.2,
         cause: how.3,
     })

@@ -213,6 +213,7 @@ mod tests {
             mode: CommandMode::Show,
             expects: Vec::new(),
             earlier: vec![],
+            position: None,
             key: key.map(str::to_owned),
             cause: 1,
         };

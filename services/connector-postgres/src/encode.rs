@@ -204,6 +204,7 @@ mod tests {
             mode: CommandMode::Tell,
             expects: Vec::new(),
             earlier: vec![],
+            position: None,
             key: None,
             cause: 1,
         };

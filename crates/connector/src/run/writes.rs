@@ -21,8 +21,8 @@ struct Known {
     order: VecDeque<(RecordRef, Version, u64)>,
     /// The newest command of each of these records that was carried out.
     newest: BTreeMap<RecordRef, Sent>,
-    /// What the last one of these records came to, and where the record stood then.
-    made: BTreeMap<RecordRef, (Sent, Position)>,
+    /// Where these records stood after our last write.
+    made: BTreeMap<RecordRef, Position>,
     /// Records to which a write was begun of which it is not known what became: it may land at any time.
     unsure: BTreeSet<RecordRef>,
 }
@@ -56,7 +56,8 @@ impl Writes {
         self.known().made(command, position, is_sure);
     }
 
-    /// Whether somebody edited the record since this very command was carried out, be it to what the record showed before.
+    /// Whether somebody edited the record since our last write of it, and whoever sent the command did not know of that: be it back to what
+    /// it showed before, which the command expects.
     pub(super) fn is_edited_since(&self, command: &Command, shown: &Observation) -> bool {
         self.known().is_edited_since(command, shown)
     }
@@ -115,18 +116,17 @@ impl Known {
             self.unsure.remove(&command.record);
         }
         match position {
-            Some(position) => drop(self.made.insert(command.record.clone(), (Sent::of(command), position))),
+            Some(position) => drop(self.made.insert(command.record.clone(), position)),
             None => drop(self.made.remove(&command.record)),
         }
     }
 
     fn is_edited_since(&self, command: &Command, shown: &Observation) -> bool {
-        let Some((made, stood)) = self.made.get(&command.record) else { return false };
-        let same = made.item == command.item && made.version == command.version;
+        let Some(stood) = self.made.get(&command.record) else { return false };
         let others =
             command.earlier.iter().any(|earlier| earlier.native == shown.native && earlier.since <= self.since);
-        let moved = shown.native != command.native && shown.position.is_some_and(|stands| stands > *stood);
-        same && moved && !others && !self.unsure.contains(&command.record)
+        let is_news = shown.position.is_some() && shown.position > command.position.max(Some(*stood));
+        is_news && shown.native != command.native && !others && !self.unsure.contains(&command.record)
     }
 
     fn may_have_been(&self, record: &RecordRef, earlier: &Earlier) -> bool {
@@ -168,6 +168,7 @@ mod tests {
             mode: CommandMode::Tell,
             expects: vec![],
             earlier: vec![],
+            position: None,
             key: None,
             cause: version * 10,
         }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn edited_since_is_what_stands_further_than_where_the_same_command_left_it() {
+    fn edited_since_is_what_stands_further_than_where_we_left_it_and_than_was_known() {
         let shows = |native: &str, position: u64| {
             let (record, native) = (command(1).record, Native::new(native).unwrap());
             Observation {
@@ -225,12 +226,16 @@ mod tests {
             writes.made(&command(2), Some(Position(7)), is_sure);
             writes
         };
-        assert!(writes().is_edited_since(&command(2), &shows("open", 8)));
-        assert!(!writes().is_edited_since(&command(2), &shows("open", 7)), "it may be an old view of it");
-        assert!(!writes().is_edited_since(&command(2), &shows("closed", 8)), "nothing of what we look at");
-        assert!(!writes().is_edited_since(&command(3), &shows("open", 8)), "a newer one is yet to be carried out");
-        let item = "fake/thing/two".parse::<RecordRef>().unwrap().own_item();
-        assert!(!writes().is_edited_since(&Command { item, ..command(2) }, &shows("open", 8)), "another item's");
+        for version in [2, 3] {
+            assert!(writes().is_edited_since(&command(version), &shows("open", 8)));
+            let knows = |position| Command { position: Some(Position(position)), ..command(version) };
+            assert!(writes().is_edited_since(&knows(7), &shows("open", 8)));
+            assert!(!writes().is_edited_since(&knows(8), &shows("open", 8)), "and is sent because of it");
+            assert!(!writes().is_edited_since(&command(version), &shows("open", 7)), "it may be an old view of it");
+            assert!(!writes().is_edited_since(&command(version), &shows("closed", 8)), "as it should be");
+        }
+        let other = Command { record: "fake/thing/two".parse().unwrap(), ..command(2) };
+        assert!(!writes().is_edited_since(&other, &shows("open", 8)), "nobody knows where we left that one");
         let earlier = |since| Earlier { version: Version(1), native: Native::new("open").unwrap(), since };
         let after = |since| Command { earlier: vec![earlier(since)], ..command(2) };
         assert!(writes().is_edited_since(&after(16), &shows("open", 8)), "ours, and its end is known");

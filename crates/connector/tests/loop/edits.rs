@@ -1,5 +1,7 @@
 //! People edit records while we write them.
 
+use model::Position;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,8 +16,8 @@ async fn an_edit_back_to_what_was_there_before_is_not_written_over_when_the_comm
     assert_eq!((seen.native.as_str(), seen.position, seen.origin.as_str()), ("open", 3, "other"));
     assert_eq!(world.delivery().await.outcome, "superseded");
     assert_eq!(world.fake.writes(), ["one=closed"]);
-    // A newer command knows of it, and writes it over.
-    world.send(&command("one", "closed", "open", 3)).await;
+    // Who knows of it has it written over.
+    world.send(&Command { position: Some(Position(3)), cause: 3, ..command("one", "closed", "open", 1) }).await;
     assert_eq!(world.delivery().await.outcome, "applied");
 }
 

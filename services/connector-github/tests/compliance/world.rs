@@ -85,6 +85,7 @@ pub fn command(record: &RecordRef, native: &str, status: &str) -> Command {
         mode: CommandMode::Tell,
         expects: Vec::new(),
         earlier: vec![],
+        position: None,
         key: Some("ENG-1".to_owned()),
         cause: 1,
     }

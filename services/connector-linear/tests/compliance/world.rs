@@ -67,6 +67,7 @@ pub fn command(record: &RecordRef, native: &str, status: &str) -> Command {
         mode: CommandMode::Tell,
         expects: Vec::new(),
         earlier: vec![],
+        position: None,
         key: None,
         cause: 1,
     }

@@ -55,6 +55,7 @@ fn command(id: &str, native: &str, version: u64) -> Command {
         mode: CommandMode::Tell,
         expects: Vec::new(),
         earlier: vec![],
+        position: None,
         key: None,
         cause: version,
     }

@@ -143,9 +143,8 @@ terminal = [\"done\"]
             let own: Vec<&str> = lines.collect();
             if own.iter().any(|line| line.contains("\"work\"")) {
                 let own = own.join("\n");
-                text += &format!(
-                    "[[mapping]]\n{own}\nget = {{ todo = \"a\", done = \"b\" }}\nput = {{ a = \"todo\", b = \"done\" }}\n"
-                );
+                let words = "get = { todo = \"a\", done = \"b\" }\nput = { a = \"todo\", b = \"done\" }";
+                text = [text.as_str(), "[[mapping]]", &own, words, ""].join("\n");
             }
         }
     }
