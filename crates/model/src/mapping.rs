@@ -228,6 +228,25 @@ impl Mappings {
         Ok(())
     }
 
+    /// Adds one for records that speak a lifecycle's own words and can be told them, where none is known yet.
+    pub fn add_own_words(
+        &mut self,
+        system: &System,
+        kind: &Kind,
+        lifecycle: &Lifecycle,
+        lifecycles: &Lifecycles,
+    ) -> Result<(), MappingError> {
+        let line = |(one, other): (&Status, &Status)| format!("{:?} = {:?}", one.as_str(), other.as_str());
+        let own: Vec<String> = lifecycle.statuses().iter().map(|status| line((status, status))).collect();
+        let alias: Vec<String> = lifecycle.synonyms().map(line).collect();
+        let (own, alias, name) = (own.join("\n"), alias.join("\n"), lifecycle.name());
+        let text = format!(
+            "[[mapping]]\nsystem = \"{system}\"\nkind = \"{kind}\"\nlifecycle = \"{name}\"
+             [mapping.get]\n{own}\n[mapping.put]\n{own}\n[mapping.alias]\n{alias}\n"
+        );
+        self.add_missing_toml(&text, lifecycles)
+    }
+
     /// Adds one mapping after checking its laws.
     pub fn add(&mut self, mapping: Mapping, lifecycles: &Lifecycles) -> Result<(), MappingError> {
         let lifecycle = lifecycles.get(&mapping.lifecycle).ok_or_else(|| MappingError::NoLifecycle {

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::Policy;
+use model::{Kind, LifecycleName, Policy};
 use runtime::config::ConfigError;
 use runtime::telemetry::TelemetryConfig;
 use serde::Deserialize;
@@ -130,7 +130,18 @@ impl Settings {
             toml("lifecycle", self.lifecycle.clone().into_iter().collect::<Map<_, _>>().into())?
         };
         let mappings = toml("mapping", Value::Array(self.mapping.clone()))?;
-        self.policy.build(&lifecycles, &mappings).map(Arc::new)
+        self.policy.build(&lifecycles, &mappings, &self.tables()).map(Arc::new)
+    }
+
+    /// The kinds of tracked tables, and the lifecycles of their items. What is wrong in the section its connector says.
+    fn tables(&self) -> Vec<(Kind, LifecycleName)> {
+        let section = self.connector.get("postgres");
+        let tables = section.and_then(|section| section.get("tables")).and_then(Value::as_array);
+        let table = |table: &Value| {
+            let lifecycle = table.get("lifecycle").and_then(Value::as_str).unwrap_or("work");
+            Some((Kind::new(table.get("kind")?.as_str()?).ok()?, LifecycleName::new(lifecycle).ok()?))
+        };
+        tables.into_iter().flatten().filter_map(table).collect()
     }
 
     /// A connector's section. Where it names no database, Lockstep's own has the tracked tables.

@@ -44,7 +44,15 @@ const LIFECYCLE_OF: [(&str, &str); 2] = [("agentapi/agent", "agent"), ("agent/se
 
 impl PolicySettings {
     /// The policy: built-in lifecycles and the connectors' mappings, with the configured ones over them.
-    pub fn build(&self, lifecycles: &str, mappings: &str) -> Result<Policy, ConfigError> {
+    ///
+    /// `tables` are the kinds of tracked tables, and the lifecycles of their items: where no mapping says otherwise, rows speak its own
+    /// words.
+    pub fn build(
+        &self,
+        lifecycles: &str,
+        mappings: &str,
+        tables: &[(Kind, LifecycleName)],
+    ) -> Result<Policy, ConfigError> {
         let wrong = |key: &str, why: &dyn std::fmt::Display| ConfigError::new(key, why.to_string());
         let mut all = Lifecycles::built_in().map_err(|error| wrong("lifecycle", &error))?;
         if !lifecycles.is_empty() {
@@ -57,10 +65,21 @@ impl PolicySettings {
             let key = format!("mapping (built in for {})", listed.registration.name);
             lenses.add_missing_toml(listed.registration.mapping, &all).map_err(|error| wrong(&key, &error))?;
         }
+        let postgres = System::new("postgres").map_err(|error| wrong("connector.postgres", &error))?;
+        for (kind, name) in tables {
+            let key = "connector.postgres.tables.lifecycle";
+            known(&all, name, key)?;
+            let lifecycle = all.get(name).ok_or_else(|| ConfigError::new(key, "there is no such lifecycle"))?;
+            let added = lenses.add_own_words(&postgres, kind, lifecycle, &all);
+            added.map_err(|error| wrong("connector.postgres.tables", &error))?;
+        }
         let default =
             LifecycleName::new(&self.default_lifecycle).map_err(|error| wrong("policy.default_lifecycle", &error))?;
         known(&all, &default, "policy.default_lifecycle")?;
-        let lifecycle_of = self.lifecycle_of(&all)?;
+        let mut lifecycle_of = self.lifecycle_of(&all)?;
+        for (kind, name) in tables {
+            lifecycle_of.entry((postgres.clone(), kind.clone())).or_insert_with(|| name.clone());
+        }
         if self.escalation_threshold == 0 {
             return Err(ConfigError::new("policy.escalation_threshold", "must be above 0"));
         }

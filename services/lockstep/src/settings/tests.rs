@@ -127,6 +127,30 @@ house = 0
 }
 
 #[test]
+fn rows_without_a_mapping_speak_their_lifecycles_own_words_and_can_be_told_them() {
+    let text = "
+[[connector.postgres.tables]]
+table = \"public.builds\"
+kind = \"build\"
+lifecycle = \"workflow\"
+[[connector.postgres.tables]]
+table = \"public.chores\"
+kind = \"chore\"
+";
+    let policy = load(text, &[]).unwrap().policy().unwrap();
+    for (record, lifecycle, word) in
+        [("postgres/build/1", "workflow", "failed"), ("postgres/chore/1", "work", "in_review")]
+    {
+        let record: model::RecordRef = record.parse().unwrap();
+        assert_eq!(policy.lifecycle_for(&record).as_str(), lifecycle);
+        let lens = policy.lens(&record, None, policy.lifecycles.get(policy.lifecycle_for(&record)).unwrap()).unwrap();
+        assert!(!lens.is_read_only() && lens.get(&model::Status::new(word).unwrap()).as_str() == word, "{record}");
+    }
+    let error = load(&text.replace("workflow", "cooking"), &[]).unwrap().policy().err().unwrap().to_string();
+    assert!(error.contains("connector.postgres.tables.lifecycle") && error.contains("cooking"), "{error}");
+}
+
+#[test]
 fn of_a_built_in_mapping_that_another_takes_the_place_of_nothing_is_asked() {
     let lifecycle = "
 [lifecycle.work]
