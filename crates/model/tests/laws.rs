@@ -1,6 +1,8 @@
 //! Every mapping is a well-behaved lens: the built-in ones with any team's words, and any that the loader lets in.
 
-use model::{Lens, Lifecycle, LifecycleName, Lifecycles, MappingError, Mappings, Native, Status, Vocabulary, Word};
+use model::{
+    Kind, Lens, Lifecycle, LifecycleName, Lifecycles, MappingError, Mappings, Native, Status, System, Vocabulary, Word,
+};
 use proptest::prelude::*;
 
 /// PutGet and GetPut over every status, every native and every status to return to.
@@ -259,4 +261,23 @@ fn a_mapping_with_a_hole_or_a_wrong_word_is_refused() {
     assert!(matches!(&error, MappingError::NoLifecycle { .. }), "{error}");
     let error = refused(|text| text.replacen("[mapping.get]", "frob = 1\n[mapping.get]", 1));
     assert!(matches!(&error, MappingError::Shape(why) if why.contains("frob")), "{error}");
+}
+
+#[test]
+fn a_kind_without_a_mapping_may_speak_a_lifecycles_own_words() {
+    let (lifecycles, mut mappings) = built_in();
+    let lifecycle = lifecycles.get(&LifecycleName::new("work").unwrap()).unwrap();
+    let (system, kind) = (System::new("postgres").unwrap(), Kind::new("chore").unwrap());
+    mappings.add_own_words(&system, &kind, lifecycle, &lifecycles).unwrap();
+    let lens = |mappings: &Mappings, kind: &Kind| {
+        mappings.get(&system, kind, lifecycle.name()).unwrap().lens(lifecycle, None).unwrap()
+    };
+    let own = lens(&mappings, &kind);
+    assert!(!own.is_read_only());
+    assert!(lifecycle.statuses().iter().all(|status| own.get(status).as_str() == status.as_str()));
+    // One that is there stays.
+    let task = Kind::new("task").unwrap();
+    let before = mappings.get(&system, &task, lifecycle.name()).unwrap().clone();
+    mappings.add_own_words(&system, &task, lifecycle, &lifecycles).unwrap();
+    assert!(std::sync::Arc::ptr_eq(mappings.get(&system, &task, lifecycle.name()).unwrap(), &before));
 }

@@ -101,9 +101,15 @@ async fn a_typescript_client_follows_an_agent_and_its_steps() -> anyhow::Result<
         };
         client.told(json!({"do": "subscribe", "rooms": ["agent:agent-1"]})).await?;
         client.says("done").await?;
+        // Else its connector may begin to listen when the run is over.
+        eventually(DEADLINE, "the agent is known", async || world.face.item("agentapi/agent/agent-1").await).await?;
         world.agent.run("fix the build")?;
-        let change = client.hears("status_changed").await?;
-        ensure!(change["record"] == "agentapi/agent/agent-1" && change["to"] == "working", "{change}");
+        let mut change = client.hears("status_changed").await?;
+        while change["to"] != "working" {
+            ensure!(change["to"] == "idle", "{change}");
+            change = client.hears("status_changed").await?;
+        }
+        ensure!(change["record"] == "agentapi/agent/agent-1", "{change}");
         client.told(json!({"do": "publish", "messages": [{"type": "agent_state", "agent": "agent-1", "status": "tool_calling"}]})).await?;
         let state = client.hears("agent_state").await?;
         ensure!(state["status"] == "tool_calling" && state["position"].is_string(), "{state}");
