@@ -99,8 +99,7 @@ impl Lookout {
         if let Some(why) =
             found.behind.or_else(|| gone.then(|| format!("{} is not there any more", found.gone.join(", "))))
         {
-            begin_anew(parts, &why).await?;
-            return Ok(Self::default());
+            return Ok(Self { told_upto: begin_anew(parts, &why).await?, ..Self::default() });
         }
         let is_due = stand.again_at_ms.iter().any(|at_ms| *at_ms <= now_ms);
         if is_due {
@@ -149,8 +148,8 @@ impl Lookout {
     }
 }
 
-/// Lets the next sweep begin anew, and one a while after it.
-async fn begin_anew<C: Connector>(parts: &Loop<C>, why: &str) -> anyhow::Result<()> {
+/// Lets the next sweep begin anew, and one a while after it. What was told up to the message that it answers with is known to be untrue.
+async fn begin_anew<C: Connector>(parts: &Loop<C>, why: &str) -> anyhow::Result<u64> {
     tracing::warn!(
         system = C::SYSTEM,
         why,
@@ -159,13 +158,15 @@ async fn begin_anew<C: Connector>(parts: &Loop<C>, why: &str) -> anyhow::Result<
     // First of all: what is noted then keeps this from being done again.
     parts.store_cursor(&sweep::name::<C>(), &Value::Null).await?;
     let now_ms = parts.process.now_ms();
-    let (_, told_upto) = told_since(parts, u64::MAX).await?;
+    let last = parts.bus.last_message(Stream::Observations, &topology::seen_of(&parts.system)).await?;
+    let told_upto = last.map_or(0, |last| last.sequence);
     amend(parts, |stand| {
         (stand.furthest, stand.told_upto) = (Places::default(), told_upto);
         stand.again_at_ms.retain(|at_ms| *at_ms > now_ms);
         stand.again_at_ms.push(now_ms + AGAIN_MS);
     })
-    .await
+    .await?;
+    Ok(told_upto)
 }
 
 /// Where records were told to stand after a message on the bus, and which message is the last that was read for that.

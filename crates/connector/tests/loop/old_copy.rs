@@ -78,6 +78,20 @@ async fn what_stands_behind_where_it_stood_lets_the_sweeps_begin_anew_now_and_la
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_is_noticed_once() {
+    let world = standing(&["one"]).await;
+    world.fake.set_at("two", "closed", 12);
+    world.webhook("w1", "see two closed 12").await;
+    until_kept(&world, |stand| stand["told_upto"].as_u64() > Some(0)).await;
+    world.fake.set("one", "open");
+    world.fake.set("two", "open");
+    until_asked(&world, None).await;
+    world.fake.asked(world.fake.sweeps().len() + 5).await;
+    let stand = until_kept(&world, |stand| stand["again_at_ms"] != json!([])).await;
+    assert_eq!(stand["again_at_ms"].as_array().unwrap().len(), 1, "what was told before is known to be untrue");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_edited_in_the_copy_hides_nothing_that_was_not() {
     let world = standing(&["one", "two"]).await;
     world.fake.set_at("one", "closed", 11);
