@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Kind, Position, RecordRef, Status, System, Version};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::Maker;
@@ -17,7 +17,9 @@ mod save;
 /// A transaction over the items that one batch of messages touches.
 #[derive(Debug)]
 pub struct Batch {
-    tx: Transaction<'static, Postgres>,
+    pool: PgPool,
+    /// Begun with the first statement: a batch that goes by what is known has but one, which is a transaction of its own.
+    tx: Option<Transaction<'static, Postgres>>,
     /// Nothing is locked, and PostgreSQL refuses to write.
     looks_only: bool,
     made_by: HashMap<ItemId, Maker>,
@@ -60,20 +62,23 @@ impl Batch {
     /// How often a load starts over because a record changed its item meanwhile.
     const LOADS_MAX: usize = 8;
 
-    /// Opens a batch.
-    pub(crate) async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
-        Ok(Self { tx: pool.begin().await?, looks_only: false, made_by: HashMap::new(), parted_from: HashMap::new() })
+    /// One that begins with its first statement.
+    pub(crate) fn of(pool: &PgPool) -> Self {
+        Self { pool: pool.clone(), tx: None, looks_only: false, made_by: HashMap::new(), parted_from: HashMap::new() }
     }
 
     /// Opens one that writes nothing and locks nothing.
     pub(crate) async fn look(pool: &PgPool) -> sqlx::Result<Self> {
         let begin = "begin transaction isolation level repeatable read, read only";
-        Ok(Self {
-            tx: pool.begin_with(begin).await?,
-            looks_only: true,
-            made_by: HashMap::new(),
-            parted_from: HashMap::new(),
-        })
+        let tx = Some(pool.begin_with(begin).await?);
+        Ok(Self { tx, looks_only: true, ..Self::of(pool) })
+    }
+
+    async fn tx(&mut self) -> sqlx::Result<&mut PgConnection> {
+        if self.tx.is_none() {
+            self.tx = Some(self.pool.begin().await?);
+        }
+        self.tx.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
     /// Loads and locks, in id order, the items of these records, and those that they parted from.
@@ -86,12 +91,12 @@ impl Batch {
                 .bind(&kinds)
                 .bind(&ids)
                 .bind(&items)
-                .fetch_all(&mut *self.tx)
+                .fetch_all(self.tx().await?)
                 .await?;
             let found: Vec<Uuid> = locked.iter().map(|item| item.0.id.0).collect();
             let links: Vec<LinkColumns> = sqlx::query_as("select * from records where item = any($1)")
                 .bind(&found)
-                .fetch_all(&mut *self.tx)
+                .fetch_all(self.tx().await?)
                 .await?;
             let known: BTreeSet<&RecordRef> = links.iter().map(|columns| &columns.link.record).collect();
             let missing = wanted.iter().filter(|record| !known.contains(record));
@@ -136,7 +141,7 @@ impl Batch {
         )
         .bind(kinds.iter().map(|(system, _)| system.as_str()).collect::<Vec<_>>())
         .bind(kinds.iter().map(|(_, kind)| kind.as_str()).collect::<Vec<_>>())
-        .fetch_all(&mut *self.tx)
+        .fetch_all(self.tx().await?)
         .await?;
         let seen: BTreeSet<usize> = seen.into_iter().filter_map(|(place,)| usize::try_from(place - 1).ok()).collect();
         Ok(kinds.iter().enumerate().filter(|(place, _)| seen.contains(place)).map(|(_, kind)| kind.clone()).collect())
@@ -155,7 +160,7 @@ impl Batch {
              from (select distinct hashtextextended(key, 7) as number from unnest($1::text[]) as key order by 1) as keys",
         )
         .bind(names)
-        .execute(&mut *self.tx)
+        .execute(self.tx().await?)
         .await?;
         Ok(())
     }
@@ -169,7 +174,7 @@ impl Batch {
         let rows: Vec<(String, String, String, String)> =
             sqlx::query_as("select key, system, kind, id from keys where key = any($1) order by key")
                 .bind(names)
-                .fetch_all(&mut *self.tx)
+                .fetch_all(self.tx().await?)
                 .await?;
         let owner = |(key, system, kind, id): (String, String, String, String)| {
             let record = format!("{system}/{kind}/{id}").parse().map_err(|error| crate::row::corrupt("keys", error))?;
@@ -191,7 +196,7 @@ impl Batch {
         .bind(systems)
         .bind(kinds)
         .bind(ids)
-        .fetch_all(&mut *self.tx)
+        .fetch_all(self.tx().await?)
         .await
     }
 
@@ -205,7 +210,7 @@ impl Batch {
         if ids.is_empty() {
             return Ok(vec![]);
         }
-        sqlx::query_as("select * from conflicts where id = any($1)").bind(ids).fetch_all(&mut *self.tx).await
+        sqlx::query_as("select * from conflicts where id = any($1)").bind(ids).fetch_all(self.tx().await?).await
     }
 
     /// Records that mention one of these identifiers.
@@ -219,7 +224,7 @@ impl Batch {
              order by system, kind, id limit 1000",
         )
         .bind(names)
-        .fetch_all(&mut *self.tx)
+        .fetch_all(self.tx().await?)
         .await?;
         let parse = |(system, kind, id): (String, String, String)| format!("{system}/{kind}/{id}").parse();
         rows.into_iter().map(|row| parse(row).map_err(|error| crate::row::corrupt("id", error))).collect()
@@ -232,14 +237,9 @@ impl Batch {
         )
         .bind(item.0)
         .bind(crate::row::signed(version.0))
-        .fetch_optional(&mut *self.tx)
+        .fetch_optional(self.tx().await?)
         .await?;
         status.map(|status| Status::new(status).map_err(|error| crate::row::corrupt("to_status", error))).transpose()
-    }
-
-    /// Makes it durable.
-    pub async fn commit(self) -> sqlx::Result<()> {
-        self.tx.commit().await
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows how the model's values lie in tables. Decides nothing.
 
 mod batch;
+mod known;
 mod lives;
 mod mark;
 mod partitions;
@@ -23,10 +24,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 
 pub use batch::Save;
+pub use known::Known;
 pub use lives::Maker;
 pub use mark::Mark;
 pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
-pub use transaction::Batch;
+pub use transaction::{Batch, is_overtaken};
 
 /// Where PostgreSQL is, and how much of it is used.
 #[derive(Debug, Clone, Deserialize)]

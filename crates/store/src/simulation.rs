@@ -46,6 +46,8 @@ pub enum Duty {
     Locks,
     /// What is committed stays: without it, not all does.
     Durability,
+    /// What a batch goes by without having read it is compared.
+    Stamps,
 }
 
 /// What is committed.
@@ -67,6 +69,10 @@ pub struct Tables {
     made_by: BTreeMap<ItemId, Maker>,
     lives: BTreeMap<String, u64>,
     parted_from: BTreeMap<ItemId, ItemId>,
+    /// The newest transaction, and which wrote each row last.
+    stamp: i32,
+    item_stamps: BTreeMap<ItemId, i32>,
+    record_stamps: BTreeMap<RecordRef, i32>,
 }
 
 impl Database {
@@ -127,6 +133,7 @@ impl Client {
         let known = tables.epochs.insert(stream.to_owned(), epoch.to_owned());
         if known.as_deref() != Some(epoch) {
             tables.records.values_mut().for_each(|(_, link)| link.sequences = [0; 4]);
+            tables.record_stamps.clear();
         }
         Ok(())
     }

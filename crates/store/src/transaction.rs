@@ -1,16 +1,24 @@
 //! The resolver's transaction as it asks for it: PostgreSQL's, or with the feature `simulation` one in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{
     Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Kind, RecordRef, Status, System, Timestamp, Version,
 };
 
-use crate::{Base, Maker, Save, Store, batch};
+use crate::known::{Entry, Stamp};
+use crate::{Base, Known, Maker, Save, Store, batch};
 
 /// A transaction over the items that one batch of messages touches.
 #[derive(Debug)]
-pub struct Batch(Under);
+pub struct Batch<'k> {
+    under: Under,
+    known: Option<&'k Known>,
+    /// What the batch goes by without having read it.
+    unread: BTreeMap<ItemId, Stamp>,
+    /// The versions that were loaded, and who made them.
+    loaded: HashMap<ItemId, (Version, Maker)>,
+}
 
 #[derive(Debug)]
 enum Under {
@@ -20,18 +28,20 @@ enum Under {
 }
 
 impl Store {
-    /// Opens a batch.
-    pub async fn batch(&self) -> sqlx::Result<Batch> {
-        match &self.base {
-            Base::Postgres { batches, .. } => Ok(Batch(Under::Postgres(batch::Batch::begin(batches).await?))),
+    /// Opens a batch. It need not read what is known: when it commits, PostgreSQL compares.
+    pub async fn batch<'k>(&self, known: &'k Known) -> sqlx::Result<Batch<'k>> {
+        let under = match &self.base {
+            Base::Postgres { batches, .. } => Under::Postgres(batch::Batch::of(batches)),
             #[cfg(feature = "simulation")]
-            Base::Simulated(client) => Ok(Batch(Under::Simulated(client.begin().await?))),
-        }
+            Base::Simulated(client) => Under::Simulated(client.begin().await?),
+        };
+        Ok(Batch { under, known: Some(known), unread: BTreeMap::new(), loaded: HashMap::new() })
     }
 
     /// Opens a batch that shows what there is, as of one moment, and holds nobody up. PostgreSQL itself refuses to write in it.
-    pub async fn look(&self) -> sqlx::Result<Batch> {
-        Ok(Batch(Under::Postgres(batch::Batch::look(self.pool()?).await?)))
+    pub async fn look(&self) -> sqlx::Result<Batch<'static>> {
+        let under = Under::Postgres(batch::Batch::look(self.pool()?).await?);
+        Ok(Batch { under, known: None, unread: BTreeMap::new(), loaded: HashMap::new() })
     }
 
     /// The changes of these items after these versions that were recorded since then, in the order of the versions. Waits for no
@@ -56,50 +66,76 @@ macro_rules! ask {
     };
 }
 
-impl Batch {
-    /// Loads and locks, in id order, the items of these records, and those that they parted from.
+impl Batch<'_> {
+    /// The items of these records, and those that they parted from: as they are known, else read and locked in id order.
     pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
-        ask!(&mut self.0, batch => batch.load(wanted))
+        let (mut known, unknown) = match self.known {
+            Some(known) => known.take(wanted),
+            None => (BTreeMap::new(), wanted.clone()),
+        };
+        let mut groups = vec![];
+        if !unknown.is_empty() {
+            groups = ask!(&mut self.under, batch => batch.load(&unknown))?;
+        }
+        for group in &groups {
+            known.remove(&group.item.id);
+            if let Some(known) = self.known {
+                known.forget(group.links.iter().map(|link| &link.record));
+            }
+            let made_by = self.read().get(&group.item.id).cloned().unwrap_or_default();
+            self.loaded.insert(group.item.id, (group.item.version, made_by));
+        }
+        for (item, Entry { group, made_by, stamp }) in known {
+            self.unread.insert(item, stamp);
+            self.loaded.insert(item, (group.item.version, made_by));
+            groups.push(group);
+        }
+        Ok(groups)
     }
 
-    /// Who made the version of each item that was loaded.
-    pub fn made_by(&self) -> &HashMap<ItemId, Maker> {
-        match &self.0 {
+    /// Who made the version of each item that was read.
+    fn read(&self) -> &HashMap<ItemId, Maker> {
+        match &self.under {
             Under::Postgres(batch) => batch.made_by(),
             #[cfg(feature = "simulation")]
             Under::Simulated(batch) => batch.made_by(),
         }
     }
 
+    /// Who made the version of an item that was loaded; `None` for one that was not.
+    pub fn made_by(&self, item: ItemId) -> Option<&Maker> {
+        self.loaded.get(&item).map(|(_, made_by)| made_by)
+    }
+
     /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another
     /// looks for who mentions what it owns, and neither would see the other.
     pub async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
-        ask!(&mut self.0, batch => batch.lock_keys(keys))
+        ask!(&mut self.under, batch => batch.lock_keys(keys))
     }
 
     /// Which records own these identifiers.
     pub async fn owners(&mut self, keys: &[Key]) -> sqlx::Result<Vec<(Key, RecordRef)>> {
-        ask!(&mut self.0, batch => batch.owners(keys))
+        ask!(&mut self.under, batch => batch.owners(keys))
     }
 
     /// Records that mention one of these identifiers.
     pub async fn mentioning(&mut self, keys: &[Key]) -> sqlx::Result<Vec<RecordRef>> {
-        ask!(&mut self.0, batch => batch.mentioning(keys))
+        ask!(&mut self.under, batch => batch.mentioning(keys))
     }
 
     /// The status that an item had at a version.
     pub async fn status_at(&mut self, item: ItemId, version: Version) -> sqlx::Result<Option<Status>> {
-        ask!(&mut self.0, batch => batch.status_at(item, version))
+        ask!(&mut self.under, batch => batch.status_at(item, version))
     }
 
-    /// The rows of these items that these messages caused: what a redelivered input publishes again.
+    /// The rows of these items that these messages caused before: what a redelivered input publishes again.
     pub async fn rows_caused_by(&mut self, items: &[ItemId], causes: &[u64]) -> sqlx::Result<Vec<HistoryRow>> {
-        ask!(&mut self.0, batch => batch.rows_caused_by(items, causes))
+        ask!(&mut self.under, batch => batch.rows_caused_by(items, causes))
     }
 
     /// Which item those that were loaded parted from.
     pub fn parted_from(&self) -> &HashMap<ItemId, ItemId> {
-        match &self.0 {
+        match &self.under {
             Under::Postgres(batch) => batch.parted_from(),
             #[cfg(feature = "simulation")]
             Under::Simulated(batch) => batch.parted_from(),
@@ -111,21 +147,43 @@ impl Batch {
         if kinds.is_empty() {
             return Ok(BTreeSet::new());
         }
-        ask!(&mut self.0, batch => batch.watched(kinds))
+        ask!(&mut self.under, batch => batch.watched(kinds))
     }
 
     /// The conflicts of these ids: what a redelivered input publishes again.
     pub async fn conflicts_of(&mut self, ids: &[ConflictId]) -> sqlx::Result<Vec<Conflict>> {
-        ask!(&mut self.0, batch => batch.conflicts_of(ids))
+        ask!(&mut self.under, batch => batch.conflicts_of(ids))
     }
 
-    /// Writes it all. Nothing is visible before [`Batch::commit`]. `made_by` makes the versions that are new.
-    pub async fn save(&mut self, save: &Save, made_by: &Maker) -> sqlx::Result<()> {
-        ask!(&mut self.0, batch => batch.save(save, made_by))
+    /// Writes it all and makes it durable. `made_by` makes the versions that are new. Refused as [overtaken](is_overtaken) when
+    /// somebody else wrote what it went by: begun anew, the batch reads it.
+    pub async fn commit(self, save: Save, made_by: &Maker) -> sqlx::Result<()> {
+        let parted = self.parted_from().clone();
+        let Self { under, known, unread, loaded } = self;
+        let written = ask!(under, batch => batch.commit(&save, made_by, &unread));
+        let Some(known) = known else { return written.map(drop) };
+        match written {
+            Ok(Some(stamp)) => known.keep(save.items.into_iter().filter_map(|group| {
+                let (version, before) = loaded.get(&group.item.id)?;
+                // What another life made, another process may be at work on; the other two are seldom.
+                let is_seldom = group.item.held.is_some() || parted.contains_key(&group.item.id);
+                let is_kept = before.life == made_by.life && !is_seldom;
+                let made_by = if *version == group.item.version { before } else { made_by };
+                is_kept.then(|| Entry { made_by: made_by.clone(), stamp, group })
+            })),
+            Ok(None) => {}
+            Err(error) => {
+                if is_overtaken(&error) {
+                    known.is_shared();
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
     }
+}
 
-    /// Makes it durable.
-    pub async fn commit(self) -> sqlx::Result<()> {
-        ask!(self.0, batch => batch.commit())
-    }
+/// Whether a batch was refused because somebody else wrote what it went by without having read it.
+pub fn is_overtaken(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40001")
 }

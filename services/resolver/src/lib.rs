@@ -105,6 +105,7 @@ pub async fn resolve(
         store: store.clone(),
         policy: policy.clone(),
         life: life::Life::of(process.instance()),
+        known: store::Known::default(),
     };
     process.spawn("resolver", worker.run(to_resolve));
     process.spawn("history partitions", maintain(store.clone(), process.clone()));

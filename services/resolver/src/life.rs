@@ -53,6 +53,11 @@ impl Unpublished {
         self.published = true;
         (self.by.life == self.life.name()).then(|| std::mem::take(&mut self.by))
     }
+
+    /// It was not committed after all: there is nothing to publish.
+    pub(crate) fn never_was(mut self) {
+        self.published = true;
+    }
 }
 
 impl Drop for Unpublished {
@@ -80,6 +85,13 @@ mod tests {
         drop(second);
         assert_eq!(life.name(), "one.1");
         assert_eq!(third.published(), None, "not all that this life made before is");
+    }
+
+    #[test]
+    fn a_life_goes_on_after_what_was_not_committed() {
+        let life = Life::of("one");
+        life.unpublished(life.next_batch()).never_was();
+        assert_eq!(life.name(), "one.0");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Ties {
 
 impl Ties {
     /// Looks them up. Those that may be tied in this batch stay locked until it is committed.
-    pub(crate) async fn find(batch: &mut Batch, inputs: impl Iterator<Item = &Input>) -> sqlx::Result<Self> {
+    pub(crate) async fn find(batch: &mut Batch<'_>, inputs: impl Iterator<Item = &Input>) -> sqlx::Result<Self> {
         let mut owned: BTreeMap<Key, &RecordRef> = BTreeMap::new();
         let mut mentioned = BTreeSet::new();
         for input in inputs {

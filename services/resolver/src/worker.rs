@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
 use model::{Backoff, Command, ConflictId, Intent, Lane, Policy};
 use runtime::Process;
-use store::{Maker, Store};
+use store::{Known, Maker, Store};
 use tokio::sync::mpsc;
 
 use crate::input::{Input, Poison};
-use crate::ledger::Ledger;
+use crate::ledger::{Closed, Ledger};
 use crate::life::{Life, Unpublished};
 use crate::order;
 use crate::partition::{Read, Source};
@@ -31,6 +31,7 @@ pub(crate) struct Worker {
     pub(crate) store: Store,
     pub(crate) policy: Arc<Policy>,
     pub(crate) life: Life,
+    pub(crate) known: Known,
 }
 
 /// Messages of one or more partitions, those of each in their order.
@@ -161,6 +162,10 @@ impl Worker {
                     let _ = committed.send(Committed { batch, publication, dead, unpublished, at }).await;
                     return;
                 }
+                // What was known is forgotten: the next attempt reads.
+                Err(error) if store::is_overtaken(&error) => {
+                    tracing::debug!("another process wrote what this one knew");
+                }
                 Err(error) if attempt >= STORE_ATTEMPTS && should_narrow(&batch, &error) => {
                     return Box::pin(self.narrow_down(batch, &error, committed)).await;
                 }
@@ -231,7 +236,7 @@ impl Worker {
         inputs: &[Result<Input, Poison>],
     ) -> sqlx::Result<(Publication, Vec<(usize, Poison)>, Unpublished)> {
         let traces = Traces::of(received);
-        let mut batch = self.store.batch().await?;
+        let mut batch = self.store.batch(&self.known).await?;
         let understood = || inputs.iter().flatten();
         let ties = Ties::find(&mut batch, understood()).await?;
         let mut wanted = ties.records();
@@ -250,19 +255,13 @@ impl Worker {
             }
         }
         let dead = self.resolve(&mut ledger, inputs);
-        let closed = ledger.close();
-        let maker = self.life.next_batch();
-        batch.save(&closed.save, &maker).await?;
-        let mut rows = closed.save.rows;
+        let Closed { save, commands, groups, redelivered, drift } = ledger.close();
+        let mut rows = save.rows.clone();
         // Its record may have parted from the item of which it told.
-        let parted: BTreeMap<_, _> = batch
-            .parted_from()
-            .iter()
-            .map(|(item, from)| (*item, *from))
-            .chain(closed.save.parted.iter().copied())
-            .collect();
-        let before = closed.redelivered.iter().filter_map(|(item, cause)| Some((*parted.get(item)?, *cause)));
-        let (again, causes): (Vec<_>, Vec<_>) = closed.redelivered.iter().copied().chain(before).unzip();
+        let parted: BTreeMap<_, _> =
+            batch.parted_from().iter().map(|(item, from)| (*item, *from)).chain(save.parted.iter().copied()).collect();
+        let before = redelivered.iter().filter_map(|(item, cause)| Some((*parted.get(item)?, *cause)));
+        let (again, causes): (Vec<_>, Vec<_>) = redelivered.iter().copied().chain(before).unzip();
         // Of inputs that came again nobody knows whether what they led to was published: the answer to a commit may have been lost.
         let mut conflicts = Vec::new();
         if !again.is_empty() {
@@ -271,28 +270,33 @@ impl Worker {
             conflicts = batch.conflicts_of(&ids.into_iter().collect::<Vec<_>>()).await?;
             rows.splice(0..0, before);
         }
-        conflicts.extend(closed.save.conflicts.iter().cloned());
-        let mut beside = publication::conflicts(&conflicts, &closed.groups);
+        conflicts.extend(save.conflicts.iter().cloned());
+        let mut beside = publication::conflicts(&conflicts, &groups);
         let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
         let told = |command: &Command| {
             // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.
             let lane = lanes.get(&command.cause).copied().unwrap_or_default();
             traces.continued(Outgoing::command(command, self.bus.partitions()).in_lane(lane), command.cause)
         };
-        beside.extend(closed.commands.iter().map(told));
-        for conflict in &closed.save.conflicts {
+        beside.extend(commands.iter().map(told));
+        for conflict in &save.conflicts {
             self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
         }
-        let made_by = |item| batch.made_by().get(&item).cloned();
-        let made_by = order::told_of(&rows).into_iter().map(|item| (item, made_by(item))).collect();
+        let made_by = order::told_of(&rows).into_iter().map(|item| (item, batch.made_by(item).cloned())).collect();
+        let maker = self.life.next_batch();
         // Before the commit: from then on it must be published, or the life ends.
-        let unpublished = self.life.unpublished(maker);
-        batch.commit().await?;
-        for (system, found) in closed.drift {
+        let unpublished = self.life.unpublished(maker.clone());
+        if let Err(error) = batch.commit(save, &maker).await {
+            if is_taken_back(&error) {
+                unpublished.never_was();
+            }
+            return Err(error);
+        }
+        for (system, found) in drift {
             self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);
         }
         let again = again.into_iter().collect();
-        Ok((Publication { rows, groups: closed.groups, traces, beside, made_by, again }, dead, unpublished))
+        Ok((Publication { rows, groups, traces, beside, made_by, again }, dead, unpublished))
     }
 
     /// Takes each message in order; says which cannot be taken, and why.
@@ -380,6 +384,12 @@ fn is_about_the_data(error: &sqlx::Error) -> bool {
     }
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+/// Whether PostgreSQL says that nothing was committed; of all else nobody knows.
+fn is_taken_back(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    is_timeout(error) || code.is_some_and(|code| ["22", "23", "40"].iter().any(|class| code.starts_with(class)))
 }
 
 #[cfg(test)]

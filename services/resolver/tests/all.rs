@@ -4,6 +4,8 @@
 
 #[path = "all/dead_letters.rs"]
 mod dead_letters;
+#[path = "all/known.rs"]
+mod known;
 #[path = "all/old_copy.rs"]
 mod old_copy;
 #[path = "all/order.rs"]

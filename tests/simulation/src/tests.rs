@@ -99,6 +99,7 @@ fn what_is_done_wrongly_is_noticed() {
         Broken::Bus(Bus::NewestCommand),
         Broken::Database(Database::Locks),
         Broken::Database(Database::Durability),
+        Broken::Database(Database::Stamps),
         Broken::BlindSweep,
         Broken::CachedRead,
         Broken::OneIdForAll,

@@ -73,14 +73,14 @@ impl Batch {
         )
         .bind(items.iter().map(|item| item.0).collect::<Vec<_>>())
         .bind(causes.iter().map(|cause| signed(*cause)).collect::<Vec<_>>())
-        .fetch_all(&mut *self.tx)
+        .fetch_all(self.tx().await?)
         .await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
     pub(super) async fn insert_history(&mut self, rows: &[HistoryRow]) -> sqlx::Result<()> {
         if !rows.is_empty() {
-            bind_rows(sqlx::query(INSERT), rows).execute(&mut *self.tx).await?;
+            bind_rows(sqlx::query(INSERT), rows).execute(self.tx().await?).await?;
         }
         Ok(())
     }
@@ -111,6 +111,9 @@ pub(super) fn bind_rows(statement: Statement, rows: &[HistoryRow]) -> Statement 
         .bind(rows.iter().map(|row| instant(row.at)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.cause.id.as_str()).collect::<Vec<_>>())
 }
+
+/// How many parameters it has.
+pub(super) const COLUMNS: usize = 17;
 
 pub(super) const INSERT: &str = "
 insert into history (item, cause_sequence, ordinal, recorded_at, version, kind, from_status, to_status, record, native,

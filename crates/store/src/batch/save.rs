@@ -2,17 +2,20 @@
 //! cheaper than an upsert; and one statement for all three tables where nothing is new, which is nearly always, because
 //! each statement is a round trip that every message of the batch waits for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use model::{Conflict, Group, ItemId, Key, Link, RecordRef};
 use serde::Serialize;
 use sqlx::postgres::PgArguments;
 use sqlx::types::Json;
-use sqlx::{Postgres, query::Query};
+use sqlx::{Postgres, Row, query::Query};
+use uuid::Uuid;
 
 use super::history::{self, bind_rows};
 use super::{Batch, Save, by_parts, position};
 use crate::Maker;
+use crate::known::Stamp;
 use crate::row::{instant, signed};
 
 /// An empty list is no value: most items have none, and a null costs a bit.
@@ -21,8 +24,14 @@ fn some_list<T: Serialize>(list: &[T]) -> Option<Json<&[T]>> {
 }
 
 impl Batch {
-    /// Writes it all. Nothing is visible before [`Batch::commit`]. `made_by` makes the versions that are new.
-    pub async fn save(&mut self, save: &Save, made_by: &Maker) -> sqlx::Result<()> {
+    /// Writes it all and commits. `made_by` makes the versions that are new. Where somebody else wrote what is `unread` since that
+    /// stamp, it is refused. The transaction's stamp, where it is known; then all rows of the items that were there carry it.
+    pub(crate) async fn commit(
+        mut self,
+        save: &Save,
+        made_by: &Maker,
+        unread: &BTreeMap<ItemId, Stamp>,
+    ) -> sqlx::Result<Option<Stamp>> {
         let links = || {
             save.new_items
                 .iter()
@@ -30,33 +39,99 @@ impl Batch {
                 .flat_map(|group| group.links.iter().map(|link| (group.item.id, link)))
         };
         let (new, old): (Vec<_>, Vec<_>) = links().partition(|(_, link)| save.new_records.contains(&link.record));
-        if save.new_items.is_empty() && new.is_empty() && !old.is_empty() && !save.rows.is_empty() {
-            let statement = bind_items(sqlx::query(UPDATE_ALL.as_str()), &save.items, made_by);
-            let statement = bind_rows(bind_links(statement, &old), &save.rows);
-            statement.execute(&mut *self.tx).await?;
+        let brings_nothing_new =
+            save.new_items.is_empty() && new.is_empty() && !old.is_empty() && !save.rows.is_empty();
+        let is_written = |item: &ItemId| save.items.binary_search_by_key(item, |group| group.item.id).is_ok();
+        if !brings_nothing_new || !unread.keys().all(is_written) {
+            self.check(unread).await?;
+        }
+        let mut stamp = None;
+        if brings_nothing_new {
+            let others = save.ended.len() + save.parted.len() + save.conflicts.len() + save.keys.len();
+            stamp = Some(self.update_all(save, &old, made_by, unread, others == 0).await?);
         } else {
-            self.write_items(INSERT_ITEMS, &save.new_items, made_by).await?;
-            self.write_items(UPDATE_ITEMS, &save.items, made_by).await?;
-            self.write_links(INSERT_RECORDS, &new).await?;
-            self.write_links(UPDATE_RECORDS, &old).await?;
+            self.insert_items(&save.new_items, made_by).await?;
+            self.update_items(&save.items, made_by).await?;
+            self.insert_links(&new).await?;
+            self.update_links(&old).await?;
             self.insert_history(&save.rows).await?;
         }
         self.relate_items(END_ITEMS, &save.ended).await?;
         self.relate_items(PART_ITEMS, &save.parted).await?;
         self.write_conflicts(&save.conflicts).await?;
-        self.write_keys(&save.keys).await
+        self.write_keys(&save.keys).await?;
+        match self.tx {
+            Some(tx) => tx.commit().await.map(|()| stamp),
+            None => Ok(stamp),
+        }
     }
 
-    async fn write_items(&mut self, statement: &'static str, groups: &[Group], made_by: &Maker) -> sqlx::Result<()> {
+    /// All of a batch that brings nothing new, as one statement; `alone`, where nothing else is written, and nothing was read, that is the
+    /// whole transaction.
+    async fn update_all(
+        &mut self,
+        save: &Save,
+        links: &[(ItemId, &Link)],
+        made_by: &Maker,
+        unread: &BTreeMap<ItemId, Stamp>,
+        alone: bool,
+    ) -> sqlx::Result<Stamp> {
+        let seen = |item: &ItemId| unread.get(item).map(|stamp| stamp.transaction);
+        let statement = bind_items(sqlx::query(UPDATE_ALL.as_str()), &save.items, made_by)
+            .bind(save.items.iter().map(|group| seen(&group.item.id)).collect::<Vec<_>>());
+        let statement = bind_links(statement, links).bind(links.iter().map(|(item, _)| seen(item)).collect::<Vec<_>>());
+        let statement = bind_rows(statement, &save.rows)
+            .bind(counted(save.items.len()))
+            .bind(counted(links.len()))
+            .bind(unread.values().map(|stamp| stamp.server).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        let written = match &self.tx {
+            None if alone => statement.fetch_one(&self.pool).await?,
+            _ => statement.fetch_one(self.tx().await?).await?,
+        };
+        Ok(Stamp { server: written.try_get("server")?, transaction: written.try_get("transaction")? })
+    }
+
+    /// Locks, in id order, what the batch goes by without having read it; refused where somebody else wrote it since.
+    async fn check(&mut self, unread: &BTreeMap<ItemId, Stamp>) -> sqlx::Result<()> {
+        if unread.is_empty() {
+            return Ok(());
+        }
+        let items: Vec<Uuid> = unread.keys().map(|item| item.0).collect();
+        let stamps: Vec<i32> = unread.values().map(|stamp| stamp.transaction).collect();
+        let servers: Vec<i64> = unread.values().map(|stamp| stamp.server).collect();
+        let lock = sqlx::query(LOCK_UNREAD).bind(items.clone()).bind(stamps.clone()).bind(servers);
+        lock.execute(self.tx().await?).await?;
+        // Whoever held the locks may have written records alone: what is there now shows only to a statement that begins now.
+        sqlx::query(COMPARE_UNREAD).bind(items).bind(stamps).execute(self.tx().await?).await?;
+        Ok(())
+    }
+
+    async fn insert_items(&mut self, groups: &[Group], made_by: &Maker) -> sqlx::Result<()> {
         if !groups.is_empty() {
-            bind_items(sqlx::query(statement), groups, made_by).execute(&mut *self.tx).await?;
+            bind_items(sqlx::query(INSERT_ITEMS), groups, made_by).execute(self.tx().await?).await?;
         }
         Ok(())
     }
 
-    async fn write_links(&mut self, statement: &'static str, links: &[(ItemId, &Link)]) -> sqlx::Result<()> {
+    async fn update_items(&mut self, groups: &[Group], made_by: &Maker) -> sqlx::Result<()> {
+        if !groups.is_empty() {
+            let statement = bind_items(sqlx::query(UPDATE_ITEMS), groups, made_by);
+            statement.bind(no_stamps(groups.len())).execute(self.tx().await?).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_links(&mut self, links: &[(ItemId, &Link)]) -> sqlx::Result<()> {
         if !links.is_empty() {
-            bind_links(sqlx::query(statement), links).execute(&mut *self.tx).await?;
+            bind_links(sqlx::query(INSERT_RECORDS), links).execute(self.tx().await?).await?;
+        }
+        Ok(())
+    }
+
+    async fn update_links(&mut self, links: &[(ItemId, &Link)]) -> sqlx::Result<()> {
+        if !links.is_empty() {
+            let statement = bind_links(sqlx::query(UPDATE_RECORDS), links);
+            statement.bind(no_stamps(links.len())).execute(self.tx().await?).await?;
         }
         Ok(())
     }
@@ -69,7 +144,7 @@ impl Batch {
         sqlx::query(statement)
             .bind(items.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
             .bind(items.iter().map(|(_, other)| other.0).collect::<Vec<_>>())
-            .execute(&mut *self.tx)
+            .execute(self.tx().await?)
             .await?;
         Ok(())
     }
@@ -90,7 +165,7 @@ impl Batch {
             .bind(conflicts.iter().map(winner).collect::<Vec<_>>())
             .bind(conflicts.iter().map(|conflict| instant(conflict.opened_at)).collect::<Vec<_>>())
             .bind(conflicts.iter().map(|conflict| conflict.resolved_at.map(instant)).collect::<Vec<_>>())
-            .execute(&mut *self.tx)
+            .execute(self.tx().await?)
             .await?;
         Ok(())
     }
@@ -108,10 +183,19 @@ impl Batch {
         .bind(systems)
         .bind(kinds)
         .bind(ids)
-        .execute(&mut *self.tx)
+        .execute(self.tx().await?)
         .await?;
         Ok(())
     }
+}
+
+/// For rows that are locked.
+fn no_stamps(rows: usize) -> Vec<Option<i32>> {
+    vec![None; rows]
+}
+
+fn counted(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 /// A statement over arrays.
@@ -184,14 +268,37 @@ fn shifted(statement: &str, first: usize) -> String {
     text
 }
 
-/// The three statements of a batch that brings nothing new, as one.
+/// The three statements of a batch that brings nothing new, as one. It looks at how much was written of what was there: that is less
+/// where somebody else wrote it since its stamp.
 static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
-    let records = shifted(UPDATE_RECORDS, ITEM_COLUMNS);
-    let history = shifted(history::INSERT, ITEM_COLUMNS + RECORD_COLUMNS);
-    format!("with old_items as ({UPDATE_ITEMS}), old_records as ({records}) {history}")
+    let records = shifted(UPDATE_RECORDS, ITEM_COLUMNS + 1);
+    let history = shifted(history::INSERT, ITEM_COLUMNS + 1 + RECORD_COLUMNS + 1);
+    let look = shifted(LOOK_BACK, ITEM_COLUMNS + 1 + RECORD_COLUMNS + 1 + history::COLUMNS);
+    format!(
+        "with written_items as ({UPDATE_ITEMS} returning 1), written_records as ({records} returning 1), told as ({history})
+         {look}"
+    )
 });
 const ITEM_COLUMNS: usize = 16;
 const RECORD_COLUMNS: usize = 25;
+
+/// The items first: whoever waits for a row waits for its item.
+const LOOK_BACK: &str = "
+select must_be_unchanged((select count(*) from written_items), $1::bigint),
+       must_be_unchanged((select count(*) from written_records), $2::bigint),
+       must_be_unchanged((select count(*) from unnest($3::bigint[]) as known where known <> server()), 0),
+       server() as server, pg_current_xact_id()::text::bigint::bit(32)::int4 as transaction";
+
+const LOCK_UNREAD: &str = "
+with locked as materialized (
+    select items.id from items join unnest($1::uuid[], $2::int4[], $3::bigint[]) as known (id, stamp, server) using (id)
+    where items.xmin = known.stamp and known.server = server() order by items.id for update of items
+)
+select must_be_unchanged((select count(*) from locked), cardinality($1::uuid[]))";
+
+const COMPARE_UNREAD: &str = "
+select must_be_unchanged(count(*), 0)
+from records join unnest($1::uuid[], $2::int4[]) as known (item, stamp) using (item) where records.xmin <> known.stamp";
 
 const INSERT_ITEMS: &str = "
 insert into items (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held,
@@ -208,10 +315,10 @@ update items set
     made_by = case when items.version = new.version then items.made_by else $15::text end,
     made_in = case when items.version = new.version then items.made_in else $16::bigint end
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[],
-            $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[])
+            $8::text[], $9::text[], $10::uuid[], $11::jsonb[], $12::jsonb[], $13::jsonb[], $14::text[], $17::int4[])
     as new (id, lifecycle, key, title, status, status_since, version, changed_by, last_open, held, recent_conflicts,
-            metadata, changed_by_actor, changed_from)
-where items.id = new.id";
+            metadata, changed_by_actor, changed_from, stamp)
+where items.id = new.id and (new.stamp is null or items.xmin = new.stamp)";
 
 const END_ITEMS: &str = "
 update items set ended_into = ended.into_item, held = null
@@ -241,10 +348,11 @@ update records set
 from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
             $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
             $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
-            $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[])
+            $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[], $26::int4[])
     as new (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent, shown,
-            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at)
-where records.system = new.system and records.kind = new.kind and records.id = new.id";
+            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at, stamp)
+where records.system = new.system and records.kind = new.kind and records.id = new.id
+  and (new.stamp is null or records.xmin = new.stamp)";
 
 const UPSERT_CONFLICTS: &str = "
 insert into conflicts (id, item, version, base, candidates, strategy, escalated, winner, opened_at, resolved_at)
@@ -263,7 +371,8 @@ mod tests {
         let last = |statement: &str, number: usize| {
             assert!(statement.contains(&format!("${number}:")) && !statement.contains(&format!("${}:", number + 1)));
         };
-        last(UPDATE_ITEMS, ITEM_COLUMNS);
-        last(UPDATE_RECORDS, RECORD_COLUMNS);
+        last(UPDATE_ITEMS, ITEM_COLUMNS + 1);
+        last(UPDATE_RECORDS, RECORD_COLUMNS + 1);
+        last(history::INSERT, history::COLUMNS);
     }
 }

@@ -8,6 +8,7 @@ use runtime::simulation::chance;
 
 use super::locks::{Lock, refused};
 use super::{Client, Duty, Tables};
+use crate::known::Stamp;
 use crate::{Maker, Save};
 
 /// How often a load starts over because a record changed its item meanwhile.
@@ -145,11 +146,6 @@ impl Batch {
         self.client.statement().await?;
         let wanted = |row: &&HistoryRow| items.contains(&row.item) && causes.contains(&row.cause.sequence);
         let mut rows: Vec<HistoryRow> = self.read(|tables| tables.history.iter().filter(wanted).cloned().collect());
-        for write in &self.writes {
-            if let Write::Rows(own) = write {
-                rows.extend(own.iter().filter(wanted).cloned());
-            }
-        }
         rows.sort_by_key(|row| row.cause.sequence);
         Ok(rows)
     }
@@ -176,8 +172,40 @@ impl Batch {
         Ok(self.read(|tables| ids.iter().filter_map(|id| tables.conflicts.get(id)).cloned().collect()))
     }
 
-    pub(crate) async fn save(&mut self, save: &Save, made_by: &Maker) -> sqlx::Result<()> {
+    /// One statement and one answer where nothing was read before, and nothing is new; a few otherwise.
+    pub(crate) async fn commit(
+        mut self,
+        save: &Save,
+        made_by: &Maker,
+        unread: &BTreeMap<ItemId, Stamp>,
+    ) -> sqlx::Result<Option<Stamp>> {
         self.client.statement().await?;
+        for (item, stamp) in unread {
+            self.lock(Lock::Item(*item)).await?;
+            if !self.client.database.leaves_out(Duty::Stamps) && !self.read(|tables| tables.carry(item, *stamp)) {
+                return Err(refused("40001", "somebody else wrote what was known"));
+            }
+        }
+        self.write(save, made_by).await?;
+        self.client.statement().await?;
+        let writes = std::mem::take(&mut self.writes);
+        if self.client.database.leaves_out(Duty::Durability) && chance(50) {
+            return Ok(None);
+        }
+        let stamp = {
+            let mut tables = self.client.database.lock();
+            tables.stamp += 1;
+            for write in writes {
+                tables.write(write);
+            }
+            Stamp { server: 0, transaction: tables.stamp }
+        };
+        // It is done; whether whoever asked for it learns of it is another matter.
+        self.client.statement().await?;
+        Ok(Some(stamp))
+    }
+
+    async fn write(&mut self, save: &Save, made_by: &Maker) -> sqlx::Result<()> {
         for record in &save.new_records {
             // Somebody else may be inserting the same: whoever commits first has it.
             self.lock(Lock::Record(record.clone())).await?;
@@ -215,22 +243,6 @@ impl Batch {
         Ok(())
     }
 
-    pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
-        self.client.statement().await?;
-        let writes = std::mem::take(&mut self.writes);
-        if self.client.database.leaves_out(Duty::Durability) && chance(50) {
-            return Ok(());
-        }
-        {
-            let mut tables = self.client.database.lock();
-            for write in writes {
-                tables.write(write);
-            }
-        }
-        // It is done; whether whoever asked for it learns of it is another matter.
-        self.client.statement().await
-    }
-
     async fn lock(&self, lock: Lock) -> sqlx::Result<()> {
         if self.client.database.leaves_out(Duty::Locks) {
             return Ok(());
@@ -248,6 +260,16 @@ fn items_of(tables: &Tables, records: &BTreeSet<RecordRef>) -> BTreeSet<ItemId> 
 }
 
 impl Tables {
+    /// Whether an item and all its records carry this stamp.
+    fn carry(&self, item: &ItemId, stamp: Stamp) -> bool {
+        let of_item = self.records.values().filter(|(of, _)| of == item);
+        self.items.contains_key(item)
+            && self.item_stamps.get(item) == Some(&stamp.transaction)
+            && of_item
+                .map(|(_, link)| &link.record)
+                .all(|record| self.record_stamps.get(record) == Some(&stamp.transaction))
+    }
+
     fn write(&mut self, write: Write) {
         match write {
             Write::Item(group, made_by) => {
@@ -255,12 +277,15 @@ impl Tables {
                 if self.items.get(&item.id).is_none_or(|known| known.version != item.version) {
                     self.made_by.insert(item.id, made_by);
                 }
+                self.item_stamps.insert(item.id, self.stamp);
                 for link in links {
+                    self.record_stamps.insert(link.record.clone(), self.stamp);
                     self.records.insert(link.record.clone(), (item.id, link));
                 }
                 self.items.insert(item.id, item);
             }
             Write::Ended(item, into) => {
+                self.item_stamps.insert(item, self.stamp);
                 self.items.remove(&item);
                 self.ended.insert(item, into);
             }
