@@ -22,7 +22,7 @@ pub struct DeadLetter {
     pub reason: &'static str,
     /// Why, as a sentence that says what to do.
     pub detail: String,
-    /// The subject that the message was on.
+    /// The subject that the message was published on.
     pub subject: String,
     /// Its sequence there; with the subject, what makes a second copy of the letter the same letter.
     pub sequence: u64,
@@ -63,7 +63,7 @@ impl DeadLetter {
         Self {
             reason,
             detail: detail.into(),
-            subject: message.subject.clone(),
+            subject: message.published_on(),
             sequence: message.sequence,
             attempts: message.delivered,
             earlier: message.earlier_attempts(),

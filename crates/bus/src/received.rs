@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use model::Lane;
+use model::{Lane, RecordRef};
+use proto::v1;
 use tracing::Span;
 
 use crate::feed::Held;
-use crate::headers;
 use crate::server::Client;
+use crate::{headers, topology};
 
 /// A message that was read. Until it is acknowledged it is somebody's duty.
 #[derive(Debug, Clone)]
@@ -125,6 +126,33 @@ impl Received {
     fn replayed(&self, name: &str) -> Option<u64> {
         self.header(headers::REPLAY_OF)?;
         self.header(name)?.parse().ok()
+    }
+
+    /// The record that an observation, a delivery or a command is about.
+    pub fn record(&self) -> Option<RecordRef> {
+        if let Some(record) = topology::record_of(&self.subject) {
+            return Some(record);
+        }
+        let named = match self.subject.split('.').nth(1)? {
+            "observe" => self.decoded::<v1::Observation>().map(|seen| seen.record),
+            "delivery" => self.decoded::<v1::Delivery>().map(|told| told.record),
+            _ => None,
+        };
+        let spelled = || {
+            let message: serde_json::Value = serde_json::from_slice(&self.payload).ok()?;
+            Some(message.get("record")?.as_str()?.to_owned())
+        };
+        named.or_else(spelled)?.parse().ok()
+    }
+
+    fn decoded<M: prost::Message + Default + serde::de::DeserializeOwned>(&self) -> Option<M> {
+        proto::decode(self.content_type(), &self.payload).ok()
+    }
+
+    /// The subject on which it was published; where its record is not known, the one that it is stored under.
+    pub(crate) fn published_on(&self) -> String {
+        let record = self.record();
+        record.map_or_else(|| self.subject.clone(), |record| topology::published(&self.subject, Some(&record)))
     }
 
     /// The content type, for [`proto::decode`].

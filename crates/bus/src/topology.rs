@@ -211,11 +211,12 @@ impl StreamSpec {
     pub(crate) fn config(&self, bus: &Config) -> StreamConfig {
         let partitions = bus.partitions;
         let whole = if self.memory { MEMORY_BYTES } else { i64::from(bus.storage_mb) * MIB };
-        // Publishers do not compute the partition: a client in any language only knows the record.
+        // Publishers do not compute the partition: a client in any language only knows the record. Its id is left out: the server looks
+        // for a reader's next message among all subjects that it stores, and there would be one for each record.
         let subject_transform = (self.stream == Stream::Observations).then(|| SubjectTransform {
             source: "lockstep.*.*.*.*.*".into(),
             destination: format!(
-                "lockstep.{{{{wildcard(1)}}}}.{{{{partition({partitions},3,4,5)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{{{{wildcard(4)}}}}.{{{{wildcard(5)}}}}"
+                "lockstep.{{{{wildcard(1)}}}}.{{{{partition({partitions},3,4,5)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{{{{wildcard(4)}}}}"
             ),
         });
         StreamConfig {

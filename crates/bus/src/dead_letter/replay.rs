@@ -110,7 +110,9 @@ impl Bus {
             _ => None,
         };
         let original = original
-            .filter(|found| found.subject == letter.subject && found.payload.len() == length)
+            .filter(|found| {
+                [&found.subject, &found.published_on()].contains(&&letter.subject) && found.payload.len() == length
+            })
             .with_context(|| {
                 format!(
                     "the message of dead letter {} was too large to be kept, and its stream no longer has it",
@@ -144,7 +146,7 @@ impl Bus {
 
 /// The letter's message as it was, and what tells its readers when it came first.
 fn again(letter: &Letter) -> anyhow::Result<Outgoing> {
-    let subject = topology::published(&letter.subject);
+    let subject = topology::published(&letter.subject, letter.record().as_ref());
     if letter.subject.starts_with("lockstep.sweep.") {
         bail!("dead letter {} was read by a sweep: run `lockstep sync`, then discard it", letter.sequence);
     }

@@ -131,7 +131,7 @@ impl Log {
         self.last
     }
 
-    /// The subject as it is stored: the stream puts an observation's partition into it.
+    /// The subject as it is stored: the stream puts an observation's partition into it, and leaves the record's id out.
     fn placed(&self, subject: &str) -> String {
         let tokens: Vec<&str> = subject.split('.').collect();
         let ["lockstep", what @ ("observe" | "delivery"), lane, system, kind, id] = tokens[..] else {
@@ -142,7 +142,7 @@ impl Log {
             .iter()
             .flat_map(|token| token.bytes())
             .fold(0_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        format!("lockstep.{what}.{}.{lane}.{system}.{kind}.{id}", (sum >> 3) % self.partitions)
+        format!("lockstep.{what}.{}.{lane}.{system}.{kind}", (sum >> 3) % self.partitions)
     }
 
     /// Makes a consumer, or brings it up to date.

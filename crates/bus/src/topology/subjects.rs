@@ -3,17 +3,17 @@
 use model::{ItemId, Lane, LifecycleName, RecordRef, System};
 pub use proto::{token, untoken};
 
-/// Where an observation is published. It is stored with its partition after the second token.
+/// Where an observation is published. It is stored with its partition after the second token, and without the record's id.
 pub fn observe(lane: Lane, record: &RecordRef) -> String {
     format!("lockstep.observe.{}.{}", lane.as_str(), of_record(record))
 }
 
 /// What is stored of a system's records: observations and deliveries.
 pub fn seen_of(system: &System) -> String {
-    format!("lockstep.*.*.*.{system}.*.*")
+    format!("lockstep.*.*.*.{system}.>")
 }
 
-/// Where a delivery is published: in the lane `high`, a person waits for it. Stored with its partition after the second token.
+/// Where a delivery is published: in the lane `high`, a person waits for it. Stored as observations are.
 pub fn delivery(record: &RecordRef) -> String {
     format!("lockstep.delivery.{}.{}", Lane::High.as_str(), of_record(record))
 }
@@ -48,24 +48,44 @@ pub fn dead(service: &str, reason: &str) -> String {
     format!("lockstep.dead.{}.{}", token(service), token(reason))
 }
 
-/// The subject on which a message was published, from the one that it is stored under: observations and deliveries are
-/// stored with their partition.
-pub fn published(stored: &str) -> String {
+/// The subject on which a message was published, from the one that it is stored under, and from its record where that is known:
+/// observations and deliveries are stored with their partition and without the record's id. Where nobody knows the record, another
+/// stands for it.
+pub fn published(stored: &str, record: Option<&RecordRef>) -> String {
     let tokens: Vec<&str> = stored.split('.').collect();
     match tokens.as_slice() {
+        // As older releases stored it.
         ["lockstep", what @ ("observe" | "delivery"), _, lane, system, kind, id] => {
             format!("lockstep.{what}.{lane}.{system}.{kind}.{id}")
+        }
+        ["lockstep", what @ ("observe" | "delivery"), partition, lane, system, kind] if is_partition(partition) => {
+            match record {
+                Some(record) => format!("lockstep.{what}.{lane}.{}", of_record(record)),
+                None => format!("lockstep.{what}.{lane}.{system}.{kind}.{UNNAMED}"),
+            }
         }
         _ => stored.to_owned(),
     }
 }
 
-/// The record that a message is about, as far as its subject says: `None` for webhooks, changes, and subjects of others.
+/// Stands for a record that its message does not tell. Its readers go by what is in the message.
+const UNNAMED: &str = "unnamed";
+
+fn is_partition(token: &str) -> bool {
+    token.parse::<u32>().is_ok()
+}
+
+/// The record that a message is about, as far as its subject says: `None` for webhooks, changes, stored observations and deliveries, and
+/// subjects of others.
 pub fn record_of(subject: &str) -> Option<RecordRef> {
     let tokens: Vec<&str> = subject.split('.').collect();
     let name = match tokens.as_slice() {
-        ["lockstep", "observe" | "delivery", _, _, system, kind, id]
-        | ["lockstep", "observe" | "delivery", _, system, kind, id] => format!("{system}/{kind}/{}", untoken(id)?),
+        ["lockstep", "observe" | "delivery", lane, system, kind, id]
+        | ["lockstep", "observe" | "delivery", _, lane, system, kind, id]
+            if Lane::named(lane).is_some() =>
+        {
+            format!("{system}/{kind}/{}", untoken(id)?)
+        }
         ["lockstep", "command", system, _, record] => format!("{system}/{}", untoken(record)?),
         _ => return None,
     };
@@ -74,9 +94,12 @@ pub fn record_of(subject: &str) -> Option<RecordRef> {
 
 /// The system that a message is about, as far as its subject says.
 pub fn system_of(subject: &str) -> Option<System> {
-    let mut tokens = subject.split('.').skip(1);
-    match (tokens.next(), tokens.next()) {
-        (Some("webhook" | "command" | "sweep"), Some(system)) => System::new(system).ok(),
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens.as_slice() {
+        ["lockstep", "webhook" | "command" | "sweep", system, ..] => System::new(system).ok(),
+        ["lockstep", "observe" | "delivery", partition, _, system, _] if is_partition(partition) => {
+            System::new(system).ok()
+        }
         _ => record_of(subject).map(|record| record.system),
     }
 }
@@ -115,14 +138,19 @@ mod tests {
     fn a_subject_tells_what_its_message_is_about() {
         let record: RecordRef = "github/issue/acme/web.x#7".parse().unwrap();
         let observed = observe(Lane::High, &record);
-        let stored = observed.replace("lockstep.observe.", "lockstep.observe.3.");
-        assert_eq!(published(&stored), observed);
+        let stored = "lockstep.observe.3.high.github.issue";
+        let stored_before = format!("{stored}.{}", token(record.id()));
+        assert_eq!(published(stored, Some(&record)), observed);
+        assert_eq!(published(&stored_before, None), observed);
+        assert_eq!(published(stored, None), "lockstep.observe.high.github.issue.unnamed");
         let commanded = command(&record.system, 3, &record);
-        assert_eq!(published(&commanded), commanded);
-        for subject in [&observed, &stored, &commanded, &delivery(&record)] {
+        assert_eq!(published(&commanded, None), commanded);
+        assert_eq!(published(&observed, None), observed);
+        for subject in [&observed, &stored_before, &commanded, &delivery(&record)] {
             assert_eq!(record_of(subject), Some(record.clone()), "{subject}");
             assert_eq!(system_of(subject), Some(record.system.clone()), "{subject}");
         }
+        assert_eq!((record_of(stored), system_of(stored)), (None, Some(record.system.clone())));
         assert_eq!(system_of(&webhook(&record.system)), Some(record.system));
         assert_eq!(record_of("lockstep.webhook.github"), None);
         assert_eq!((record_of("lockstep.observe.high.github.issue.=z"), system_of("other.thing")), (None, None));

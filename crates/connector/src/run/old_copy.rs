@@ -198,15 +198,14 @@ async fn told_since<C: Connector>(parts: &Loop<C>, after: u64) -> anyhow::Result
 
 /// Where a message tells a record to stand.
 fn place(message: &bus::Received) -> Option<(String, u64)> {
-    let record = topology::record_of(&message.subject)?.to_string();
-    let (native, position) = if message.subject.starts_with("lockstep.delivery.") {
+    let (record, native, position) = if message.subject.starts_with("lockstep.delivery.") {
         let told: v1::Delivery = proto::decode(message.content_type(), &message.payload).ok()?;
-        (told.native, told.position)
+        (told.record, told.native, told.position)
     } else {
         let told: v1::Observation = proto::decode(message.content_type(), &message.payload).ok()?;
         // What sweeps saw need not be among what changed since, and what is asked for is nowhere.
         let looked = told.source == Source::Sweep.code() || told.source.is_empty() || told.source == Source::Api.code();
-        (told.native, if looked { 0 } else { told.position })
+        (told.record, told.native, if looked { 0 } else { told.position })
     };
     // What was deleted stands nowhere.
     let stands = position > 0 && !Native::new(&native).ok()?.is_deleted();

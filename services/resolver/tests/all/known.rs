@@ -45,19 +45,16 @@ impl Resolver {
     async fn edit(&self, position: u64, status: &str) -> sqlx::Result<Option<String>> {
         let (batch, group) = self.load().await;
         let (observation, receipt) =
-            (seen(TASK, status, position), Receipt::new(Lane::High, position, Timestamp(position as i64)));
+            (seen(TASK, status, position), Receipt::new(Lane::High, position, Timestamp(position.cast_signed())));
         let before = group.as_ref().map(|group| group.item.status.to_string());
-        let save = match group {
-            Some(group) => {
-                let resolved = model::resolve(group, &observation, receipt, &self.policy);
-                assert_eq!(resolved.verdict, Verdict::FastForward);
-                Save { items: vec![resolved.group], rows: resolved.rows, ..Save::default() }
-            }
-            None => {
-                let resolved = model::begin(&observation, receipt, &self.policy).unwrap();
-                let new_records = BTreeSet::from([record(TASK)]);
-                Save { new_items: vec![resolved.group], new_records, rows: resolved.rows, ..Save::default() }
-            }
+        let save = if let Some(group) = group {
+            let resolved = model::resolve(group, &observation, receipt, &self.policy);
+            assert_eq!(resolved.verdict, Verdict::FastForward);
+            Save { items: vec![resolved.group], rows: resolved.rows, ..Save::default() }
+        } else {
+            let resolved = model::begin(&observation, receipt, &self.policy).unwrap();
+            let new_records = BTreeSet::from([record(TASK)]);
+            Save { new_items: vec![resolved.group], new_records, rows: resolved.rows, ..Save::default() }
         };
         batch.commit(save, &self.made_by).await.map(|()| before)
     }
