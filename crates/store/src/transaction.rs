@@ -29,6 +29,7 @@ enum Under {
 
 impl Store {
     /// Opens a batch. It need not read what is known: when it commits, PostgreSQL compares.
+    #[cfg_attr(not(feature = "simulation"), expect(clippy::unused_async, reason = "a simulation's begins at once"))]
     pub async fn batch<'k>(&self, known: &'k Known) -> sqlx::Result<Batch<'k>> {
         let under = match &self.base {
             Base::Postgres { batches, .. } => Under::Postgres(batch::Batch::of(batches)),

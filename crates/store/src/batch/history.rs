@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgPool, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::save::Statement;
+use super::save::{Statement, sparse};
 use super::{Batch, position};
 use crate::row::{corrupt, instant, signed, timestamp, unsigned};
 
@@ -99,14 +99,14 @@ pub(super) fn bind_rows(statement: Statement, rows: &[HistoryRow]) -> Statement 
         .bind(rows.iter().map(|row| instant(row.recorded_at)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| signed(row.version.0)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.kind.code()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.from.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+        .bind(sparse(rows.iter().map(|row| row.from.as_ref().map(model::Status::as_str))))
         .bind(rows.iter().map(|row| row.to.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.record.to_string()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.native.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| position(row.position)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.actor.as_ref().map(Json)).collect::<Vec<_>>())
+        .bind(sparse(rows.iter().map(|row| position(row.position))))
+        .bind(sparse(rows.iter().map(|row| row.actor.as_ref().map(Json))))
         .bind(rows.iter().map(|row| row.reason.code()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.conflict.map(|id| id.0)).collect::<Vec<_>>())
+        .bind(sparse(rows.iter().map(|row| row.conflict.map(|id| id.0))))
         .bind(rows.iter().map(|row| row.irregular).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| instant(row.at)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.cause.id.as_str()).collect::<Vec<_>>())

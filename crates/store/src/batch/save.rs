@@ -23,6 +23,19 @@ fn some_list<T: Serialize>(list: &[T]) -> Option<Json<&[T]>> {
     (!list.is_empty()).then_some(Json(list))
 }
 
+/// A column without the nothing at its end, which is mostly all of it: where `unnest` finds no more it gives nulls, and neither we nor
+/// PostgreSQL need handle what is not there.
+pub(super) fn sparse<T>(values: impl Iterator<Item = Option<T>>) -> Vec<Option<T>> {
+    let mut column: Vec<Option<T>> = values.collect();
+    column.truncate(column.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+    column
+}
+
+/// The same, where nothing stands for the value that is usual.
+fn unusual<T: PartialEq + Default>(values: impl Iterator<Item = T>) -> Vec<Option<T>> {
+    sparse(values.map(|value| (value != T::default()).then_some(value)))
+}
+
 impl Batch {
     /// Writes it all and commits. `made_by` makes the versions that are new. Where somebody else wrote what is `unread` since that
     /// stamp, it is refused. The transaction's stamp, where it is known; then all rows of the items that were there carry it.
@@ -206,18 +219,18 @@ fn bind_items(statement: Statement, groups: &[Group], made_by: &Maker) -> Statem
     statement
         .bind(items().map(|item| item.id.0).collect::<Vec<_>>())
         .bind(items().map(|item| item.lifecycle.as_str()).collect::<Vec<_>>())
-        .bind(items().map(|item| item.key.as_ref().map(Key::as_str)).collect::<Vec<_>>())
-        .bind(items().map(|item| item.title.as_deref()).collect::<Vec<_>>())
+        .bind(sparse(items().map(|item| item.key.as_ref().map(Key::as_str))))
+        .bind(sparse(items().map(|item| item.title.as_deref())))
         .bind(items().map(|item| item.status.as_str()).collect::<Vec<_>>())
         .bind(items().map(|item| instant(item.status_since)).collect::<Vec<_>>())
         .bind(items().map(|item| signed(item.version.0)).collect::<Vec<_>>())
         .bind(items().map(|item| item.changed_by.to_string()).collect::<Vec<_>>())
-        .bind(items().map(|item| item.last_open.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
-        .bind(items().map(|item| item.held.map(|id| id.0)).collect::<Vec<_>>())
-        .bind(items().map(|item| some_list(&item.recent_conflicts)).collect::<Vec<_>>())
-        .bind(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata))).collect::<Vec<_>>())
-        .bind(items().map(|item| item.changed_by_actor.as_ref().map(Json)).collect::<Vec<_>>())
-        .bind(items().map(|item| item.changed_from.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
+        .bind(sparse(items().map(|item| item.last_open.as_ref().map(model::Status::as_str))))
+        .bind(sparse(items().map(|item| item.held.map(|id| id.0))))
+        .bind(sparse(items().map(|item| some_list(&item.recent_conflicts))))
+        .bind(sparse(items().map(|item| (!item.metadata.is_empty()).then_some(Json(&item.metadata)))))
+        .bind(sparse(items().map(|item| item.changed_by_actor.as_ref().map(Json))))
+        .bind(sparse(items().map(|item| item.changed_from.as_ref().map(model::Status::as_str))))
         .bind(made_by.life.clone())
         .bind(signed(made_by.batch))
 }
@@ -225,33 +238,33 @@ fn bind_items(statement: Statement, groups: &[Group], made_by: &Maker) -> Statem
 fn bind_links(statement: Statement, links: &[(ItemId, &Link)]) -> Statement {
     let [systems, kinds, ids] = by_parts(links.iter().map(|(_, link)| &link.record));
     let each = || links.iter().map(|(_, link)| *link);
-    let lane = |lane: usize| each().map(|link| signed(link.sequences[lane])).collect::<Vec<_>>();
+    let lane = |lane: usize| unusual(each().map(|link| signed(link.sequences[lane])));
     statement
         .bind(systems)
         .bind(kinds)
         .bind(ids)
         .bind(links.iter().map(|(item, _)| item.0).collect::<Vec<_>>())
         .bind(each().map(|link| link.native.as_str()).collect::<Vec<_>>())
-        .bind(each().map(|link| position(link.position)).collect::<Vec<_>>())
+        .bind(sparse(each().map(|link| position(link.position))))
         .bind(lane(0))
         .bind(lane(1))
         .bind(lane(2))
         .bind(lane(3))
         .bind(each().map(|link| signed(link.agreed.0)).collect::<Vec<_>>())
-        .bind(each().map(|link| some_list(&link.sent)).collect::<Vec<_>>())
-        .bind(each().map(|link| link.shown.as_ref().map(model::Status::as_str)).collect::<Vec<_>>())
-        .bind(each().map(|link| i32::try_from(link.resent).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-        .bind(each().map(|link| link.vocabulary.as_ref().map(Json)).collect::<Vec<_>>())
-        .bind(each().map(|link| link.unmapped).collect::<Vec<_>>())
-        .bind(each().map(|link| link.last_error.as_deref()).collect::<Vec<_>>())
-        .bind(each().map(|link| some_list(&link.keys)).collect::<Vec<_>>())
-        .bind(each().map(|link| some_list(&link.mentions)).collect::<Vec<_>>())
-        .bind(each().map(|link| i32::try_from(link.order).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-        .bind(each().map(|link| link.pinned).collect::<Vec<_>>())
-        .bind(each().map(|link| link.url.as_deref()).collect::<Vec<_>>())
-        .bind(each().map(|link| link.watched).collect::<Vec<_>>())
-        .bind(each().map(|link| link.taken_at.map(instant)).collect::<Vec<_>>())
-        .bind(each().map(|link| link.position_at.map(instant)).collect::<Vec<_>>())
+        .bind(sparse(each().map(|link| some_list(&link.sent))))
+        .bind(sparse(each().map(|link| link.shown.as_ref().map(model::Status::as_str))))
+        .bind(unusual(each().map(|link| i32::try_from(link.resent).unwrap_or(i32::MAX))))
+        .bind(sparse(each().map(|link| link.vocabulary.as_ref().map(Json))))
+        .bind(unusual(each().map(|link| link.unmapped)))
+        .bind(sparse(each().map(|link| link.last_error.as_deref())))
+        .bind(sparse(each().map(|link| some_list(&link.keys))))
+        .bind(sparse(each().map(|link| some_list(&link.mentions))))
+        .bind(unusual(each().map(|link| i32::try_from(link.order).unwrap_or(i32::MAX))))
+        .bind(unusual(each().map(|link| link.pinned)))
+        .bind(sparse(each().map(|link| link.url.as_deref())))
+        .bind(unusual(each().map(|link| link.watched)))
+        .bind(sparse(each().map(|link| link.taken_at.map(instant))))
+        .bind(sparse(each().map(|link| link.position_at.map(instant))))
 }
 
 /// The same statement with its parameters numbered from `first + 1`.
@@ -332,19 +345,24 @@ const INSERT_RECORDS: &str = "
 insert into records (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent,
                      shown, resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at,
                      position_at)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
+select system, kind, id, item, native, position, coalesce(seq_critical, 0), coalesce(seq_high, 0), coalesce(seq_normal, 0),
+       coalesce(seq_low, 0), agreed, sent, shown, coalesce(resent, 0), vocabulary, coalesce(unmapped, false), last_error, keys,
+       mentions, coalesce(place, 0), coalesce(pinned, false), url, coalesce(watched, false), taken_at, position_at
+from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
                      $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
                      $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
-                     $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[])";
+                     $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[])
+    as new (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent, shown,
+            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at)";
 
 const UPDATE_RECORDS: &str = "
 update records set
-    item = new.item, native = new.native, position = new.position, seq_critical = new.seq_critical,
-    seq_high = new.seq_high, seq_normal = new.seq_normal, seq_low = new.seq_low, agreed = new.agreed, sent = new.sent,
-    shown = new.shown, resent = new.resent, vocabulary = new.vocabulary, unmapped = new.unmapped,
-    last_error = new.last_error, keys = new.keys, mentions = new.mentions, place = new.place, pinned = new.pinned,
-    url = new.url, watched = new.watched, taken_at = new.taken_at,
-    position_at = new.position_at
+    item = new.item, native = new.native, position = new.position, seq_critical = coalesce(new.seq_critical, 0),
+    seq_high = coalesce(new.seq_high, 0), seq_normal = coalesce(new.seq_normal, 0), seq_low = coalesce(new.seq_low, 0),
+    agreed = new.agreed, sent = new.sent, shown = new.shown, resent = coalesce(new.resent, 0), vocabulary = new.vocabulary,
+    unmapped = coalesce(new.unmapped, false), last_error = new.last_error, keys = new.keys, mentions = new.mentions,
+    place = coalesce(new.place, 0), pinned = coalesce(new.pinned, false), url = new.url, watched = coalesce(new.watched, false),
+    taken_at = new.taken_at, position_at = new.position_at
 from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
             $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
             $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
