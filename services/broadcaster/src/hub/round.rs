@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::event::{Event, Form};
 
 /// Which events of a round, a bit each.
-pub type Mask = u64;
+pub type Mask = u128;
 
 /// How many events a round has at most.
 pub const EVENTS: usize = Mask::BITS as usize;
