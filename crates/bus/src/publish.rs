@@ -1,5 +1,6 @@
 //! Publishes with JetStream's acknowledgement awaited; what is not acknowledged in time goes out again under the same id.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -58,8 +59,8 @@ impl Bus {
     /// The same, but a message goes out only when the one before it on its subject is stored: one that must go out again never
     /// comes behind its successors, and when this fails the first ones of each subject may have been stored. From `until` on none goes
     /// out: what others published meanwhile would come before it.
-    pub async fn publish_in_order(&self, messages: Vec<Outgoing>, until: Instant) -> Result<Vec<u64>, PublishError> {
-        self.publish_due(&messages, Due { until: Some(until), ..Due::in_order(&messages) }).await
+    pub async fn publish_in_order(&self, messages: &[Outgoing], until: Instant) -> Result<Vec<u64>, PublishError> {
+        self.publish_due(messages, Due { until: Some(until), ..Due::in_order(messages) }).await
     }
 
     /// The configured time is for each attempt that gets nothing stored, and for all that follow one another.
@@ -199,10 +200,10 @@ fn trace() -> Vec<(String, String)> {
 fn prepared(message: &Outgoing, trace: &[(String, String)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     if !message.id.is_empty() {
-        map.insert(headers::ID, one_line(&message.id));
+        map.insert(headers::ID, one_line(&message.id).as_ref());
     }
     for (name, value) in &message.headers {
-        map.insert(&**name, one_line(value));
+        map.insert(&**name, one_line(value).as_ref());
     }
     for (name, value) in trace {
         map.insert(name.as_str(), value.as_str());
@@ -211,8 +212,8 @@ fn prepared(message: &Outgoing, trace: &[(String, String)]) -> HeaderMap {
 }
 
 /// A header's value must not hold line ends; ids come from outside too.
-fn one_line(value: &str) -> String {
-    value.replace(['\r', '\n'], " ")
+fn one_line(value: &str) -> Cow<'_, str> {
+    if value.contains(['\r', '\n']) { value.replace(['\r', '\n'], " ").into() } else { value.into() }
 }
 
 #[cfg(test)]

@@ -156,13 +156,13 @@ impl Batch<'_> {
         ask!(&mut self.under, batch => batch.conflicts_of(ids))
     }
 
-    /// Writes it all and makes it durable. `made_by` makes the versions that are new. Refused as [overtaken](is_overtaken) when
+    /// Writes it all and makes it durable, and gives back the history. `made_by` makes the versions that are new. Refused as [overtaken](is_overtaken) when
     /// somebody else wrote what it went by: begun anew, the batch reads it.
-    pub async fn commit(self, save: Save, made_by: &Maker) -> sqlx::Result<()> {
+    pub async fn commit(self, save: Save, made_by: &Maker) -> sqlx::Result<Vec<HistoryRow>> {
         let parted = self.parted_from().clone();
         let Self { under, known, unread, loaded } = self;
         let written = ask!(under, batch => batch.commit(&save, made_by, &unread));
-        let Some(known) = known else { return written.map(drop) };
+        let Some(known) = known else { return written.map(|_| save.rows) };
         match written {
             Ok(Some(stamp)) => known.keep(save.items.into_iter().filter_map(|group| {
                 let (version, before) = loaded.get(&group.item.id)?;
@@ -180,7 +180,7 @@ impl Batch<'_> {
                 return Err(error);
             }
         }
-        Ok(())
+        Ok(save.rows)
     }
 }
 

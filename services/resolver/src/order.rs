@@ -36,9 +36,9 @@ pub(crate) fn due<'a>(
 }
 
 /// The items of which a batch tells something: their versions up to now go first.
-pub(crate) fn told_of(rows: &[HistoryRow]) -> BTreeSet<ItemId> {
+pub(crate) fn told_of<'r>(rows: impl IntoIterator<Item = &'r HistoryRow>) -> BTreeSet<ItemId> {
     let is_told = |row: &&HistoryRow| matches!(row.kind, RowKind::Changed | RowKind::Linked | RowKind::Unlinked);
-    rows.iter().filter(is_told).map(|row| row.item).collect()
+    rows.into_iter().filter(is_told).map(|row| row.item).collect()
 }
 
 #[cfg(test)]

@@ -256,19 +256,17 @@ impl Worker {
         }
         let dead = self.resolve(&mut ledger, inputs);
         let Closed { save, commands, groups, redelivered, drift } = ledger.close();
-        let mut rows = save.rows.clone();
         // Its record may have parted from the item of which it told.
         let parted: BTreeMap<_, _> =
             batch.parted_from().iter().map(|(item, from)| (*item, *from)).chain(save.parted.iter().copied()).collect();
         let before = redelivered.iter().filter_map(|(item, cause)| Some((*parted.get(item)?, *cause)));
         let (again, causes): (Vec<_>, Vec<_>) = redelivered.iter().copied().chain(before).unzip();
         // Of inputs that came again nobody knows whether what they led to was published: the answer to a commit may have been lost.
-        let mut conflicts = Vec::new();
+        let (mut rows, mut conflicts) = (Vec::new(), Vec::new());
         if !again.is_empty() {
-            let before = batch.rows_caused_by(&again, &causes).await?;
-            let ids: BTreeSet<ConflictId> = before.iter().filter_map(|row| row.conflict).collect();
+            rows = batch.rows_caused_by(&again, &causes).await?;
+            let ids: BTreeSet<ConflictId> = rows.iter().filter_map(|row| row.conflict).collect();
             conflicts = batch.conflicts_of(&ids.into_iter().collect::<Vec<_>>()).await?;
-            rows.splice(0..0, before);
         }
         conflicts.extend(save.conflicts.iter().cloned());
         let mut beside = publication::conflicts(&conflicts, &groups);
@@ -282,15 +280,19 @@ impl Worker {
         for conflict in &save.conflicts {
             self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
         }
-        let made_by = order::told_of(&rows).into_iter().map(|item| (item, batch.made_by(item).cloned())).collect();
+        let told_of = order::told_of(rows.iter().chain(&save.rows));
+        let made_by = told_of.into_iter().map(|item| (item, batch.made_by(item).cloned())).collect();
         let maker = self.life.next_batch();
         // Before the commit: from then on it must be published, or the life ends.
         let unpublished = self.life.unpublished(maker.clone());
-        if let Err(error) = batch.commit(save, &maker).await {
-            if is_taken_back(&error) {
-                unpublished.never_was();
+        match batch.commit(save, &maker).await {
+            Ok(written) => rows.extend(written),
+            Err(error) => {
+                if is_taken_back(&error) {
+                    unpublished.never_was();
+                }
+                return Err(error);
             }
-            return Err(error);
         }
         for (system, found) in drift {
             self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);
@@ -324,7 +326,7 @@ impl Worker {
         // The process may be frozen at any point: what was known of others when this began is not known for long.
         let until = tokio::time::Instant::now() + FRESH / 2;
         let messages = self.messages(&committed.publication, committed.at.elapsed() > FRESH).await?;
-        match self.bus.publish_in_order(messages.clone(), until).await {
+        match self.bus.publish_in_order(&messages, until).await {
             Err(PublishError::TooLarge { .. }) => self.publish_what_fits(&messages).await,
             other => Ok(other.map(drop)?),
         }

@@ -56,7 +56,7 @@ impl Resolver {
             let new_records = BTreeSet::from([record(TASK)]);
             Save { new_items: vec![resolved.group], new_records, rows: resolved.rows, ..Save::default() }
         };
-        batch.commit(save, &self.made_by).await.map(|()| before)
+        batch.commit(save, &self.made_by).await.map(|_| before)
     }
 
     /// Makes an item, and knows it.
