@@ -52,7 +52,7 @@ impl std::error::Error for ConfigError {}
 /// The settings from the file (when there is one) and from the process's environment, which wins.
 ///
 /// `LOCKSTEP__INGEST__LISTEN` sets `ingest.listen`. A value is read as the type of its key; one that starts with `[` or
-/// `{` is a TOML array or table. `well_known` maps names that people expect (`DATABASE_URL`) to keys (`store.url`); they
+/// `{` is a list or table of TOML or JSON. `well_known` maps names that people expect (`DATABASE_URL`) to keys (`store.url`); they
 /// win over the file and lose to `LOCKSTEP__…`, and an empty one counts as not set.
 pub fn load<T: DeserializeOwned>(path: Option<&Path>, well_known: &[(&str, &str)]) -> Result<T, ConfigError> {
     let environment =

@@ -71,6 +71,19 @@ fn values_of_the_environment_take_the_type_of_their_key() {
 }
 
 #[test]
+fn lists_and_tables_of_the_environment_are_toml_or_json() {
+    for weights in ["{ a = 1, b = 0.5 }", r#"{"a": 1, "b": 0.5}"#] {
+        let ingest = settings("", &[("LOCKSTEP__INGEST__WEIGHTS", weights)]).unwrap().ingest;
+        assert_eq!(ingest.weights.len(), 2, "{weights}");
+    }
+    let wrong = |name, value| settings("", &[(name, value)]).unwrap_err();
+    let list = wrong("LOCKSTEP__INGEST__KEYS", "['a', b]");
+    assert!(list.ends_with("looks like a list, and cannot be read as one, neither as TOML nor as JSON"), "{list}");
+    let table = wrong("LOCKSTEP__INGEST", "on");
+    assert!(table.ends_with("must be a table, not this text"), "{table}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_place() {
     assert_eq!(
         settings("[ingest]\nlisten_on = 1", &[]).unwrap_err(),

@@ -55,14 +55,13 @@ impl Tree {
         }
     }
 
-    /// The value of an environment variable: a TOML array or table when it is one, else a text.
+    /// The value of an environment variable: a list or table of TOML or JSON when it is one, else a text.
     pub(super) fn from_text(text: &str) -> Self {
+        let toml =
+            || toml::from_str::<toml::Table>(&format!("value = {text}")).ok()?.remove("value").map(Self::from_toml);
+        let json = || serde_json::from_str(text).ok().map(|value| Self::from_json(&value));
         let looks = text.starts_with(['[', '{']);
-        let parsed = looks.then(|| toml::from_str::<toml::Table>(&format!("value = {text}")).ok()).flatten();
-        match parsed.and_then(|mut table| table.remove("value")) {
-            Some(value) => Self::from_toml(value),
-            None => Self::Text(text.to_owned()),
-        }
+        looks.then(|| toml().or_else(json)).flatten().unwrap_or_else(|| Self::Text(text.to_owned()))
     }
 
     /// Puts a value at a key with dots, making the tables on the way.
@@ -125,6 +124,7 @@ fn in_words(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "a list",
         "a map" => "a table",
+        other if other.starts_with("struct ") => "a table",
         other => other,
     }
 }
@@ -204,6 +204,9 @@ impl<'de> Deserializer<'de> for Tree {
     /// One text where a list is wanted is a list of one.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self {
+            Self::Text(text) if text.starts_with('[') && text.ends_with(']') => {
+                Err(Wrong("looks like a list, and cannot be read as one, neither as TOML nor as JSON".into()))
+            }
             Self::Text(_) => Self::List(vec![self]).deserialize_any(visitor),
             other => other.deserialize_any(visitor),
         }
