@@ -1,7 +1,7 @@
 //! What records are told: never the same twice while it is on its way, never without end, and nothing that is not needed.
 
 use model::CommandMode::{Show, Tell};
-use model::DeliveryOutcome::{Failed, Overtaken, Rejected};
+use model::DeliveryOutcome::{Applied, Failed, Overtaken, Rejected, Unchanged};
 use model::{
     Command, Intent, Link, Native, OLDER_COMMAND, Observation, Origin, Reason, RowKind, Source, Step, Verdict, Version,
 };
@@ -456,6 +456,42 @@ fn an_echo_of_the_last_write_there_will_be_is_its_report() {
     assert_eq!(scene.echo(PULL, "draft", 12), Verdict::LateEcho);
     let left: Vec<_> = scene.linked(PULL).sent.iter().map(|sent| sent.mode).collect();
     assert_eq!(left, [Show]);
+}
+
+#[test]
+fn whoever_looked_before_a_write_of_ours_landed_late_looks_again() {
+    let told_twice = || {
+        let mut scene = table_and_issue();
+        scene.edit(TASK, "done", 10);
+        scene.edit(TASK, "in_review", 11);
+        let newest = scene.only();
+        // The first write, whose answer nobody had, lands after the second was carried out; a sweep is heard before the report on that.
+        assert_eq!(scene.sweep(ISSUE, "Done", 30), Verdict::LateEcho);
+        assert!(scene.commands().is_empty(), "who carries out the newer one looks");
+        (scene, newest)
+    };
+    let (mut scene, newest) = told_twice();
+    assert_eq!(scene.report(&newest, 20, Unchanged), Verdict::Stale);
+    let again = scene.only();
+    assert_eq!((&again.record, &again.native, again.version), (&newest.record, &newest.native, newest.version));
+    assert_ne!(again.cause, newest.cause, "a message of its own, or the bus would drop it as a copy");
+    assert_eq!(scene.report(&again, 31, Applied), Verdict::OwnWrite);
+    assert!(scene.commands().is_empty());
+    assert_eq!((scene.step_of(ISSUE), scene.linked(ISSUE).sent.len()), (Step::InStep, 0));
+
+    let (mut scene, newest) = told_twice();
+    assert_eq!(scene.report(&newest, 31, Applied), Verdict::OwnWrite);
+    assert!(scene.commands().is_empty(), "who looked afterwards need not");
+
+    // One who sees the record ever too early is not asked without end.
+    let (mut scene, newest) = told_twice();
+    let mut asked = newest;
+    for _ in 0..Link::RESENT_MAX {
+        scene.report(&asked, 20, Unchanged);
+        asked = scene.only();
+    }
+    scene.report(&asked, 20, Unchanged);
+    assert!(scene.commands().is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Resolved, Turn, resolve, rules};
 use crate::{
-    CommandMode, DeliveryOutcome, Group, Native, Observation, Origin, Policy, Position, Receipt, RecordRef, Sent,
+    CommandMode, DeliveryOutcome, Group, Link, Native, Observation, Origin, Policy, Position, Receipt, RecordRef, Sent,
     Source, Status, Timestamp, Verdict, Version,
 };
 
@@ -52,10 +52,13 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
     // A version that the item has not reached is another item's, to which the record was tied before.
     // One that failed may have been written all the same: an answer that came too late is no refusal.
     let over = report.outcome != DeliveryOutcome::Failed;
-    if news && over && report.version <= group.item.version {
+    let wrote = matches!(report.outcome, DeliveryOutcome::Applied | DeliveryOutcome::Unchanged);
+    let looks_again = news && wrote && must_look_again(&group, place, report);
+    if looks_again {
+        group.links[place].resent += 1;
+    } else if news && over && report.version <= group.item.version {
         group.links[place].land(report.version, report.mode);
     }
-    let wrote = matches!(report.outcome, DeliveryOutcome::Applied | DeliveryOutcome::Unchanged);
     let mut resolved = if wrote && report.mode == CommandMode::Tell && report.native.is_some() {
         resolve(group, &observation, receipt, policy)
     } else {
@@ -71,11 +74,20 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
         let newest = group.links[place].sent.last();
         // The older one, or another item's, may have taken the newest one's place on the bus.
         let other = |newest: &Sent| newest.version > report.version || newest.mode != report.mode;
-        let overtaken = newest.is_some_and(other) || report.version > group.item.version;
+        let overtaken = newest.is_some_and(other) || report.version > group.item.version || looks_again;
         let again = overtaken.then(|| resolved.group.again(place, policy, receipt)).flatten();
         resolved.commands.extend(again);
     }
     resolved
+}
+
+/// Whether the newest command was carried out by somebody who saw the record before others saw it further along. What it shows there may
+/// have been left to that command: a write of ours that landed late.
+fn must_look_again(group: &Group, place: usize, report: &Report) -> bool {
+    let link = &group.links[place];
+    let newest = report.mode == CommandMode::Tell && report.version == group.item.version;
+    let seen_since = matches!((report.position, link.position), (Some(looked), Some(seen)) if looked < seen);
+    newest && seen_since && link.resent < Link::RESENT_MAX
 }
 
 impl Turn<'_> {
