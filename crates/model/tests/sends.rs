@@ -461,12 +461,13 @@ fn an_echo_of_the_last_write_there_will_be_is_its_report() {
 #[test]
 fn whoever_looked_before_a_write_of_ours_landed_late_looks_again() {
     let told_twice = || {
-        let mut scene = table_and_issue();
-        scene.edit(TASK, "done", 10);
+        let mut scene = Scene::new(policy(), &[(ISSUE, "In Review"), (TASK, "in_review")]);
+        scene.edit(TASK, "in_progress", 10);
         scene.edit(TASK, "in_review", 11);
         let newest = scene.only();
-        // The first write, whose answer nobody had, lands after the second was carried out; a sweep is heard before the report on that.
-        assert_eq!(scene.sweep(ISSUE, "Done", 30), Verdict::LateEcho);
+        // The first write, whose answer nobody had, lands after somebody looked for the second, and found what it asks for. A sweep is
+        // heard before the report on that.
+        assert_eq!(scene.sweep(ISSUE, "In Progress", 30), Verdict::LateEcho);
         assert!(scene.commands().is_empty(), "who carries out the newer one looks");
         (scene, newest)
     };
