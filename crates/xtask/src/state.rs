@@ -11,10 +11,20 @@ use crate::files;
 
 /// The top folder of the checkout.
 pub fn root() -> PathBuf {
-    // Cargo names the manifest it runs; the built-in one serves an executable that is started by hand.
-    let manifest =
-        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest.ancestors().nth(2).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    // Cargo names the manifest it runs. An executable that is started by hand works on the checkout that it is started in: it may be a
+    // copy, and must not start over what lies where it was built.
+    let of = |manifest: &Path| manifest.ancestors().nth(2).map(Path::to_path_buf);
+    let here = || env::current_dir().ok().and_then(|folder| checkout_around(&folder));
+    let found = match env::var_os("CARGO_MANIFEST_DIR") {
+        Some(manifest) => of(Path::new(&manifest)),
+        None => here().or_else(|| of(Path::new(env!("CARGO_MANIFEST_DIR")))),
+    };
+    found.unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// The checkout that a folder is in.
+fn checkout_around(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().find(|folder| folder.join("crates/xtask/Cargo.toml").is_file()).map(Path::to_path_buf)
 }
 
 /// The folder for everything that is made and not committed.
@@ -73,6 +83,17 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_the_program_works_on_the_checkout_that_it_is_started_in() {
+        let checkout = tempfile::tempdir().unwrap();
+        let (inside, manifest) = (checkout.path().join("web/client"), checkout.path().join("crates/xtask"));
+        std::fs::create_dir_all(&inside).unwrap();
+        assert_eq!(checkout_around(&inside), None);
+        std::fs::create_dir_all(&manifest).unwrap();
+        std::fs::write(manifest.join("Cargo.toml"), "").unwrap();
+        assert_eq!(checkout_around(&inside).as_deref(), Some(checkout.path()));
+    }
 
     #[test]
     fn a_folder_has_one_holder_and_is_free_again_afterwards() {

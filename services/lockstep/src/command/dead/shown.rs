@@ -44,7 +44,8 @@ pub fn in_short(letter: &Letter) -> String {
 
 fn about(letter: &Letter) -> String {
     let record = letter.record().map(|record| record.to_string());
-    let system = || letter.system().map(|system| format!("{system}, a webhook"));
+    let webhook = letter.subject.starts_with("lockstep.webhook.");
+    let system = || letter.system().filter(|_| webhook).map(|system| format!("{system}, a webhook"));
     record.or_else(system).unwrap_or_else(|| letter.subject.clone())
 }
 
@@ -153,6 +154,8 @@ mod tests {
             assert!(lines[1].contains(part), "{part} is not in {}", lines[1]);
         }
         assert!(table(&[]).is_empty());
+        let stored = "lockstep.observe.3.high.ci.build";
+        assert_eq!(about(&self::letter(stored, b"")), stored, "it is no webhook");
     }
 
     #[test]
