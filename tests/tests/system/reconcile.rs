@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use bus::Stream;
+use sandbox::faults::Faults;
 use serde_json::Value;
 use system_tests::oracle::REPO;
 use system_tests::{DEADLINE, Settings, World, eventually, with_world};
@@ -17,6 +18,8 @@ async fn github_webhooks_that_failed_are_asked_for_again_and_tell_what_no_sweep_
     with_world(settings, async |world| {
         let github = world.github.webhooks();
         let home = github.target();
+        // Else one may be asked for before it would arrive, and once more only a minute later.
+        world.github.faults().set(Faults { error_5xx: 1.0, ..Faults::default() });
         github.set_target(Some(AWAY.to_owned()));
         for piece in &world.pieces {
             world.github.close_issue(REPO, piece.issue, "completed")?;
@@ -24,6 +27,7 @@ async fn github_webhooks_that_failed_are_asked_for_again_and_tell_what_no_sweep_
         ensure!(github.drained(DEADLINE).await, "GitHub still sends");
         ensure!(world.face.item("ENG-1").await?.context("no ENG-1")?["status"] == "todo", "nothing was told");
         github.set_target(home);
+        world.github.faults().set(Faults::default());
         eventually(DEADLINE, "both issues are done", async || {
             for key in ["ENG-1", "ENG-2"] {
                 let item = world.face.item(key).await?.context("no item")?;
