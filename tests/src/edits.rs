@@ -48,12 +48,15 @@ pub struct Row {
     pub native: String,
     /// The place on the stream of what it tells.
     pub cause_sequence: i64,
+    /// The item's version after it.
+    pub version: i64,
 }
 
 /// All history, in the order in which the bus stored what it tells of: a stream that lost its end with its disk gives the sequences of
 /// that end once more.
 pub async fn history(pool: &PgPool) -> anyhow::Result<Vec<Row>> {
-    let query = "select record, kind, native, cause_sequence from lockstep.history order by recorded_at, cause_sequence, ordinal";
+    let query = "select record, kind, native, cause_sequence, version from lockstep.history
+                 order by recorded_at, cause_sequence, ordinal";
     Ok(sqlx::query_as(query).fetch_all(pool).await?)
 }
 
@@ -174,15 +177,23 @@ impl Edits {
             ensure!(told.len() <= made.len() + unanswered, "{record}: acknowledged {made:?}, told {told:?}");
         }
         let took = |record: &str| -> Vec<&str> {
-            rows_of(record).iter().filter(|row| row.kind == "changed").map(|row| row.native.as_str()).collect()
+            let mut changed: Vec<&Row> = rows_of(record).iter().filter(|row| row.kind == "changed").collect();
+            // A lane may overtake another: what a sweep found lies before a webhook's message on the bus, and may be taken after it.
+            changed.sort_by_key(|row| row.version);
+            changed.into_iter().map(|row| row.native.as_str()).collect()
         };
         for (key, made) in &self.linear {
-            let took = took(&format!("linear/issue/{}", world.linear.issue(key)?.id));
+            let record = format!("linear/issue/{}", world.linear.issue(key)?.id);
+            let took = took(&record);
             let made: Vec<&str> = made.iter().filter_map(|status| oracle::linear(status)).collect();
             // The first row is the issue as it was found. Edits that took it back there while nobody could hear of them leave
             // nothing to see.
-            ensure!(is_within(took.get(1..).unwrap_or_default(), &made), "{key}: made {made:?}, took {took:?}");
-            ensure!(made.is_empty() || took.last() == made.last(), "{key}: made {made:?}, took {took:?}");
+            let rows = rows_of(&record);
+            ensure!(
+                is_within(took.get(1..).unwrap_or_default(), &made),
+                "{key}: made {made:?}, took {took:?}: {rows:?}"
+            );
+            ensure!(made.is_empty() || took.last() == made.last(), "{key}: made {made:?}, took {took:?}: {rows:?}");
         }
         for (number, made) in &self.github {
             // Two edits may share a second, which is all that GitHub says of their order.
