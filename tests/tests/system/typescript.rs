@@ -226,11 +226,12 @@ async fn a_typescript_client_learns_when_a_status_has_arrived_everywhere() -> an
         let Some(mut client) = Script::start("bridge.mjs", &[("LOCKSTEP_URL", world.face.url())])? else {
             return Ok(());
         };
-        let update = |status: &str| {
+        let ask = |record: &str, status: &str| {
             json!({"do": "update", "timeoutMs": 30_000, "statuses": [
-                {"record": "ci/build/1", "status": status, "mentions": ["ENG-1"]},
+                {"record": record, "status": status, "mentions": ["ENG-1"]},
             ]})
         };
+        let update = |status: &str| ask("ci/build/1", status);
         // Tied to the item by its first status, which the item's own wins over.
         client.told(update("todo")).await?;
         client.says("propagated").await?;
@@ -247,6 +248,13 @@ async fn a_typescript_client_learns_when_a_status_has_arrived_everywhere() -> an
         client.told(update("done")).await?;
         let again = client.says("propagated").await?;
         ensure!(again["complete"] == true && again["statuses"][0]["outcome"] == "unchanged", "{again:#}");
+        // What no mapping knows is refused also where a connector sees the record, which goes on showing what it shows.
+        let linear = format!("linear/issue/{}", world.linear.issue("ENG-1")?.id);
+        client.told(ask(&linear, "Dome")).await?;
+        let unknown = client.says("propagated").await?;
+        let status = &unknown["statuses"][0];
+        let said = (unknown["complete"].as_bool(), status["outcome"].as_str(), status["reason"].as_str());
+        ensure!(said == (Some(false), Some("rejected"), Some("no mapping knows \"Dome\"")), "{unknown:#}");
         client.told(json!({"do": "update", "statuses": [{"record": "ci/build/1", "status": ""}]})).await?;
         ensure!(client.says("failed").await? == "update");
         Ok(())

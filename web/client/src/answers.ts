@@ -10,6 +10,9 @@ export interface Item {
   id: string; key?: string | null; title?: string | null; lifecycle: string; status: string; status_since: number; version: number;
   held?: string | null; metadata?: Record<string, string>; in_step: boolean; records: ItemRecord[];
 }
+export interface HistoryLine {
+  kind: string; reason: string; record: string; native: string; version: number; conflict?: string | null; cause: { sequence: number };
+}
 export interface Welcome { type: "welcome"; connection: string; position: string; ping_ms: number }
 export interface AuthSuccess { type: "auth_success"; subject: string; expires_at: number; rooms: string[]; ref?: string }
 export interface Subscribed { type: "subscribed"; rooms: string[]; position: string; resumed: boolean; ref?: string }

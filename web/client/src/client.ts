@@ -6,7 +6,7 @@ import { Emitter, type Off } from "./emitter.js";
 import { LockstepError, asError } from "./errors.js";
 import { type HttpSetting, addresses, call } from "./http.js";
 import { type Host, Link, type State } from "./link.js";
-import type { Filter, Item, Snapshot, Status } from "./answers.js";
+import type { Filter, HistoryLine, Item, Snapshot, Status } from "./answers.js";
 import type { AgentState } from "./messages.js";
 import { type Limits, type Options, limits } from "./options.js";
 import { Propagation, nothingStored } from "./propagation.js";
@@ -16,6 +16,9 @@ import { webSocketConstructor } from "./socket.js";
 import { type Handler, Subscription } from "./subscription.js";
 import { Telemetry } from "./telemetry.js";
 import { Updates } from "./updates.js";
+
+/** How many lines of history are looked through for one status: as many as one message may cause, and more. */
+const LINES = 50;
 
 /** What a client tells of itself: `on`. */
 export interface ClientEvents {
@@ -145,8 +148,11 @@ export class Lockstep {
   }
 
   /** Follows rooms: `all`, `item:ENG-1`, `agent:*`, … The handler hears every message; without one, loop over the answer. */
-  subscribe(rooms: string | readonly string[], options: SubscribeOptions = {}, handler?: Handler): Subscription {
-    const { filter, snapshot = true } = options;
+  subscribe(rooms: string | readonly string[], handler: Handler): Subscription;
+  subscribe(rooms: string | readonly string[], options?: SubscribeOptions, handler?: Handler): Subscription;
+  subscribe(rooms: string | readonly string[], second: SubscribeOptions | Handler = {}, third?: Handler): Subscription {
+    const [options, handler] = typeof second === "function" ? [{}, second] : [second, third];
+    const { filter, snapshot = true }: SubscribeOptions = options;
     return this.#follow(filter === undefined ? "" : `filter ${JSON.stringify(filter)}`, filter, rooms, { snapshot }, handler);
   }
 
@@ -184,6 +190,7 @@ export class Lockstep {
         return () => following.unsubscribe();
       },
       item: (record: string) => this.#item(record),
+      history: (item: string, upTo: number) => this.#history(item, upTo),
     };
     return new Propagation(setting, stored, refused);
   }
@@ -264,6 +271,11 @@ export class Lockstep {
       if (thrown instanceof LockstepError && (thrown.code === "item_unknown" || thrown.code === "http_404")) return undefined;
       throw thrown;
     }
+  }
+
+  async #history(item: string, upTo: number): Promise<readonly HistoryLine[]> {
+    const path = `/v1/items/${encodeURIComponent(item)}/history?before=${upTo + 1}&limit=${LINES}`;
+    return ((await this.call("GET", path)) as { readonly history: readonly HistoryLine[] }).history;
   }
 
   #changed(link: Link): void {

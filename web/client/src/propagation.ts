@@ -2,7 +2,7 @@
 
 import { type Cancel, type Clock } from "./clock.js";
 import { LockstepError, sentence } from "./errors.js";
-import type { Item } from "./answers.js";
+import type { HistoryLine, Item } from "./answers.js";
 import { type Message, isChange, isEvent } from "./protocol.js";
 import { Spread, type StatusOutcome } from "./spread.js";
 import type { NotStored, Stored } from "./updates.js";
@@ -22,6 +22,8 @@ export interface PropagationSetting {
   follow(rooms: readonly string[], from: string | undefined, hear: (message: Message) => void): Cancel;
   /** The item of a record as it stands; `undefined` where there is none yet. */
   item(record: string): Promise<Item | undefined>;
+  /** An item's history up to a place on the stream, newest first. */
+  history(item: string, upTo: number): Promise<readonly HistoryLine[]>;
 }
 
 /** The waits between two questions about one item, in milliseconds: events make most of them needless. */
@@ -95,9 +97,13 @@ export class Propagation {
   }
 
   async #look(spread: Spread): Promise<void> {
-    const item = await this.#setting.item(spread.record).catch((): undefined => undefined);
-    // Where the face for items cannot be reached, events alone tell.
-    if (item !== undefined) spread.stands(item);
+    try {
+      const item = await this.#setting.item(spread.record);
+      if (item === undefined) return;
+      spread.stands(item, spread.unexplained(item) ? await this.#setting.history(item.id, spread.sequence) : []);
+    } catch {
+      // Where the face for items cannot be reached, events alone tell.
+    }
   }
 }
 

@@ -1,10 +1,11 @@
 /**
  * Judges how far one stored status has spread: which records show it, as their systems confirmed. Pure.
  *
- * Two sources tell: events, which come at once, and the item as `GET /v1/items` shows it, which is complete.
+ * Three sources tell: events, which come at once; the item as `GET /v1/items` shows it, which is complete; and of a status that changed
+ * nothing the item's history.
  */
 
-import type { Item, ItemRecord } from "./answers.js";
+import type { HistoryLine, Item, ItemRecord } from "./answers.js";
 import type { Delivery } from "./messages.js";
 import type { Change } from "./protocol.js";
 import type { Stored } from "./updates.js";
@@ -69,6 +70,11 @@ export class Spread {
     return this.#stored.record;
   }
 
+  /** Its place on the stream of observations. */
+  get sequence(): number {
+    return this.#stored.sequence;
+  }
+
   /** Whether nothing is pending any more. */
   get settled(): boolean {
     return this.#own.outcome !== "pending" && [...this.#records.values()].every(({ outcome }) => outcome !== "pending");
@@ -107,16 +113,20 @@ export class Spread {
     if (verdict !== undefined) this.#records.set(delivery.record, verdict);
   }
 
-  /** The item as it stands now, read after the status was stored. */
-  stands(item: Item): void {
+  /** Whether the item has taken the status, and no change told of it: its history says what came of it. */
+  unexplained(item: Item): boolean {
+    return this.#own.outcome === "pending" && this.#taken(item);
+  }
+
+  /** The item as it stands now, read after the status was stored, and the newest lines of its history where they are asked for. */
+  stands(item: Item, history: readonly HistoryLine[] = []): void {
     const own = item.records.find((record) => record.record === this.record);
-    if (own === undefined) return;
-    const taken = this.#version !== undefined || (own.taken?.[this.#stored.lane] ?? 0) >= this.#stored.sequence;
-    if (!taken) return;
+    if (own === undefined || !this.#taken(item)) return;
     this.#item = item.id;
+    const line = history.find((one) => one.cause.sequence === this.#stored.sequence && one.record === this.record && !TIES.has(one.kind));
     // No change told of it: it changed nothing, or something that is lost in time. The version now has what came of it.
-    this.#version ??= item.version;
-    if (this.#own.outcome === "pending") this.#own = ownVerdict(own, this.#stored.status);
+    this.#version ??= line?.kind === "changed" ? line.version : item.version;
+    if (this.#own.outcome === "pending") this.#own = (line && lineVerdict(line)) ?? ownVerdict(own, this.#stored.status);
     this.#early.splice(0).forEach((delivery) => this.delivery(delivery));
     for (const record of item.records) {
       if (record.record === this.record) continue;
@@ -128,7 +138,16 @@ export class Spread {
       this.#records.set(record.record, early ? PENDING : shown(record));
     }
   }
+
+  #taken(item: Item): boolean {
+    if (this.#version !== undefined) return true;
+    const own = item.records.find((record) => record.record === this.record);
+    return (own?.taken?.[this.#stored.lane] ?? 0) >= this.#stored.sequence;
+  }
 }
+
+/** Lines that tell which records belong to the item, not what became of a status. */
+const TIES: ReadonlySet<string> = new Set(["linked", "unlinked"]);
 
 /** What a delivery says; nothing where a newer one will. */
 function delivered(delivery: Delivery, version: number): Verdict | undefined {
@@ -156,6 +175,7 @@ function shown(record: ItemRecord): Verdict {
       return { outcome: "unchanged", reason: "" };
     case "as_close":
     case "read_only":
+    case "unmapped":
     case "deleted":
       return { outcome: "unchanged", reason: record.step };
     case "failed":
@@ -165,7 +185,30 @@ function shown(record: ItemRecord): Verdict {
   }
 }
 
-/** What became of the status at its own record, where no change told it. */
+/** What a line of the item's history says of the status that caused it. */
+function lineVerdict({ kind, reason, native, conflict }: HistoryLine): Verdict | undefined {
+  switch (kind) {
+    case "changed":
+      return { outcome: "applied", reason: "" };
+    case "ignored":
+    case "folded":
+      return { outcome: "unchanged", reason };
+    case "stale":
+    case "lost":
+      return { outcome: "superseded", reason };
+    case "unmapped":
+      return { outcome: "rejected", reason: reason === "unmapped_status" ? `no mapping knows ${JSON.stringify(native)}` : reason };
+    case "refused":
+    case "invalid":
+      return { outcome: "rejected", reason };
+    case "candidate":
+      return { outcome: "pending", reason: `held: conflict ${conflict ?? ""}` };
+    default:
+      return undefined;
+  }
+}
+
+/** What became of the status at its own record, where neither a change nor the history told it. */
 function ownVerdict(own: ItemRecord, status: string): Verdict {
   if (own.step === "held") return { outcome: "pending", reason: "held" };
   if (own.step === "unmapped") return { outcome: "rejected", reason: `no mapping knows ${JSON.stringify(status)}` };

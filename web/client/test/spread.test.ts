@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Item } from "../src/answers.js";
+import type { HistoryLine, Item } from "../src/answers.js";
 import type { Delivery } from "../src/messages.js";
 import type { Change } from "../src/protocol.js";
 import { Spread } from "../src/spread.js";
@@ -97,4 +97,30 @@ test("a status that lost is superseded, and one that waits for a person is pendi
   const unmapped = spread();
   unmapped.stands(item({ "linear/issue/a": "unmapped" }));
   assert.equal(unmapped.outcome().outcome, "rejected");
+});
+
+test("what changed nothing is explained by the line that it left in the history", () => {
+  const explained = (line: Partial<HistoryLine>): (string | number | undefined)[] => {
+    const one = spread();
+    const stands = item({ "linear/issue/a": "in_step" });
+    assert.equal(one.unexplained(stands), true);
+    const own = { kind: "changed", reason: "asked", record: "linear/issue/a", native: "Dome", version: 1, cause: { sequence: 7 }, ...line };
+    one.stands(stands, [{ ...own, kind: "linked" }, { ...own, record: "github/issue/acme/web#7" }, own]);
+    const { outcome, reason, version } = one.outcome();
+    return [outcome, reason, version];
+  };
+  assert.deepEqual(explained({ kind: "unmapped", reason: "unmapped_status" }), ["rejected", 'no mapping knows "Dome"', 2]);
+  assert.deepEqual(explained({ kind: "refused", reason: "irregular_transition" }), ["rejected", "irregular_transition", 2]);
+  assert.deepEqual(explained({ kind: "stale", reason: "older_position" }), ["superseded", "older_position", 2]);
+  assert.deepEqual(explained({ kind: "ignored", reason: "already_there" }), ["unchanged", "already_there", 2]);
+  assert.deepEqual(explained({ kind: "candidate", conflict: "c1" }), ["pending", "held: conflict c1", 2]);
+  assert.deepEqual(explained({}), ["applied", "", 1]);
+  assert.deepEqual(explained({ cause: { sequence: 6 } }), ["unchanged", "", 2], "a line of something else explains nothing");
+});
+
+test("a record that shows what no mapping knows is told nothing, and nothing of it is waited for", () => {
+  const one = spread();
+  one.change(change());
+  one.stands(item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "unmapped" }));
+  assert.deepEqual([one.outcome().records, one.settled], [[{ record: "github/issue/acme/web#7", outcome: "unchanged", reason: "unmapped" }], true]);
 });

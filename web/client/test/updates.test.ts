@@ -154,6 +154,7 @@ test("a status that changes nothing is told by the item, where no event will com
   await stores(peer, 7);
   let asked = 0;
   server.answers = (_, path) => {
+    if (path === "/v1/items/i1/history?before=8&limit=50") return [200, { history: [] }];
     assert.equal(path, "/v1/items/linear%2Fissue%2Fa");
     return [200, shown({ "linear/issue/a": "in_step", "agentapi/agent/a": "read_only" }, (asked += 1) < 3 ? 6 : 7)];
   };
