@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{
-    Command, ConflictId, Group, HistoryRow, Intent, ItemId, Key, Kind, Observation, Policy, Reason, Receipt, RecordRef,
-    Resolved, Source, Status, System, Verdict, Version,
+    Command, ConflictId, Group, HistoryRow, Intent, Item, ItemId, Key, Kind, Observation, Policy, Reason, Receipt,
+    RecordRef, Resolved, Source, Status, System, Verdict, Version,
 };
 
 pub use crate::input::{Input, Poison};
@@ -242,12 +242,8 @@ impl<'a> Ledger<'a> {
         if !is_lost(&resolved) {
             return Ok(self.settle(resolved, receipt));
         }
-        let (lifecycle, status) = (resolved.group.item.lifecycle.clone(), resolved.group.item.status.clone());
+        let detail = why_lost(&resolved.group.item, record, self.policy);
         self.groups.insert(resolved.group.item.id, resolved.group);
-        let detail = format!(
-            "the configuration has no lifecycle {lifecycle}, that has no status {status:?} (force the item to another), or there is \
-             no mapping from {record} to it"
-        );
         Err(Poison { reason: "no_such_thing", detail })
     }
 
@@ -363,6 +359,20 @@ impl<'a> Ledger<'a> {
 /// Whether nothing came of a message, not even a line of the history: its lifecycle or mapping is gone.
 fn is_lost(resolved: &Resolved) -> bool {
     resolved.verdict == Verdict::Invalid && resolved.rows.is_empty()
+}
+
+/// What the configuration lacks, so that nothing can be said of an item that is there.
+fn why_lost(item: &Item, record: &RecordRef, policy: &Policy) -> String {
+    let Item { lifecycle: name, status, .. } = item;
+    match policy.lifecycles.get(name) {
+        None => format!("the item's lifecycle {name} is not in the configuration any more: put it back"),
+        Some(lifecycle) if !lifecycle.statuses().contains(status) => {
+            format!(
+                "lifecycle {name} has no status {status} any more, which the item has: put it back, or force the item to another"
+            )
+        }
+        Some(_) => format!("no mapping says what {record} means in lifecycle {name}, which its item has: add one"),
+    }
 }
 
 /// Whether it is what somebody says through our API that a record shows.

@@ -10,6 +10,10 @@ use serde_json::Value;
 use crate::cli::Status;
 use crate::{output, places};
 
+/// Whoever asks right after a start must not think that this is how it stays.
+const NO_ITEMS: &str = "no items yet: after a start the systems are read first, which takes some seconds; \
+                        if this lasts, `/health` of the monitor says which of them cannot be read";
+
 /// Prints the items, or one.
 pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
     let (client, at) = places::client(&status.at)?;
@@ -31,7 +35,7 @@ pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
         }
     }
     if page.items.is_empty() {
-        output::line("no items yet: nothing was seen in any system");
+        output::line(NO_ITEMS);
     } else if page.next.is_some() {
         output::complain("there are more; see --limit");
     }
