@@ -96,19 +96,27 @@ fn finish(load: &mut Load, sending: Sending, clients: u64) -> Result<(Source, u6
     Ok((sending.source()?, expected.saturating_sub(load.delivered())))
 }
 
-/// The kibibytes of memory that a connection without traffic takes.
+/// The kibibytes of memory that a connection without traffic takes: what as many more cost a server that has as many already. The first
+/// ones fill what its start left it to spare, which may be more than all of them take.
 pub fn idle(server: &Server, target: &Target, clients: usize) -> Result<f64> {
-    // The first ones make what all share.
-    drop(Load::connect(target, 20)?);
-    std::thread::sleep(SETTLE);
+    let mut first = Load::connect(target, clients)?;
+    settle(server, &mut first)?;
     let before = server.process.memory()?;
-    let mut load = Load::connect(target, clients)?;
+    let mut more = Load::connect(target, clients)?;
+    settle(server, &mut more)?;
+    let after = server.process.memory()?;
+    settle(server, &mut first)?;
+    Ok(real(after.saturating_sub(before)) / 1024.0 / real(clients as u64))
+}
+
+/// Waits until a server has done with these connections, none of which it may end.
+fn settle(server: &Server, load: &mut Load) -> Result<()> {
     let began = Instant::now();
     load.read_until(|_| began.elapsed() > SETTLE)?;
-    if let Some(end) = load.ends.first() {
-        bail!("{}: an idle connection ended: {end}", server.name.word());
+    match load.ends.first() {
+        Some(end) => bail!("{}: an idle connection ended: {end}", server.name.word()),
+        None => Ok(()),
     }
-    Ok(real(server.process.memory()?.saturating_sub(before)) / 1024.0 / real(clients as u64))
 }
 
 /// Connections a second that are made and upgraded.
