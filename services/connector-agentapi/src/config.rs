@@ -23,6 +23,8 @@ pub struct Config {
     pub stable_ms: u64,
     /// How long an agent may be out of reach before it counts as offline, in seconds.
     pub offline_after_s: u64,
+    /// After how long what an agent shows is told once more, in seconds, though nothing is new.
+    pub repeat_s: u64,
     /// What agents are told when the item they work on changes.
     pub messages: Vec<Message>,
 }
@@ -37,6 +39,7 @@ impl Default for Config {
             poll_s: 5,
             stable_ms: 2_000,
             offline_after_s: 30,
+            repeat_s: 60,
             messages: Vec::new(),
         }
     }
@@ -95,6 +98,7 @@ impl Config {
             ("poll_s", self.poll_s, 1, 3_600),
             ("stable_ms", self.stable_ms, 0, 600_000),
             ("offline_after_s", self.offline_after_s, 1, 86_400),
+            ("repeat_s", self.repeat_s, 1, 86_400),
         ];
         for (key, value, least, most) in numbers {
             if !(least..=most).contains(&value) {

@@ -1,7 +1,8 @@
 //! Decides what an agent shows, from all that its server says and fails to say.
 //!
 //! Pure: time is an argument. agentapi replays everything on each connect and knows only two statuses; so what is told here
-//! may be told again, and only what differs from what was shown last comes out.
+//! may be told again, and only what differs from what was shown last comes out; and from time to time the same once more, because
+//! nothing else would put right what was published out of turn.
 
 use model::Native;
 
@@ -12,6 +13,8 @@ pub struct Patience {
     pub stable_ms: i64,
     /// How long it may be out of reach before it is offline.
     pub offline_ms: i64,
+    /// After how long what it shows is published once more.
+    pub repeat_ms: i64,
 }
 
 /// One agent, as far as it is known.
@@ -28,7 +31,8 @@ pub struct Watched {
     failed: bool,
     /// Errors up to this moment of its own clock are history.
     errors_until: Option<i64>,
-    shown: Option<Native>,
+    /// What was published last, and when.
+    shown: Option<(Native, i64)>,
 }
 
 impl Watched {
@@ -74,23 +78,31 @@ impl Watched {
         self.lost.get_or_insert(now);
     }
 
-    /// What it shows now, if that is not what was shown last.
+    /// What it shows now, if that is not what was shown last, or was shown long ago. An agent's observations have no positions: what a
+    /// process that stood still while another took its place publishes late counts as newer, and an old copy of our database knows
+    /// nothing of what was told since.
     pub fn news(&self, now: i64) -> Option<Native> {
         let shows = self.shows(now)?;
-        (self.shown.as_ref() != Some(&shows)).then_some(shows)
+        let is_known = self.shown.as_ref().is_some_and(|(shown, _)| *shown == shows);
+        (!is_known || self.repeat().is_some_and(|repeat| now >= repeat)).then_some(shows)
     }
 
     /// This was published.
-    pub fn showed(&mut self, native: Native) {
-        self.shown = Some(native);
+    pub fn showed(&mut self, native: Native, now: i64) {
+        self.shown = Some((native, now));
     }
 
-    /// When `news` may change though nothing is said.
-    pub fn due(&self) -> Option<i64> {
-        if let Some(lost) = self.lost {
-            return self.said.as_ref().map(|_| lost + self.patience.offline_ms);
-        }
-        self.is_stable().then_some(self.since + self.patience.stable_ms)
+    /// When, after now, `news` may change though nothing is said.
+    pub fn due(&self, now: i64) -> Option<i64> {
+        let patience_ends = match self.lost {
+            Some(lost) => self.said.as_ref().map(|_| lost + self.patience.offline_ms),
+            None => self.is_stable().then_some(self.since + self.patience.stable_ms),
+        };
+        [patience_ends, self.repeat()].into_iter().flatten().filter(|due| *due > now).min()
+    }
+
+    fn repeat(&self) -> Option<i64> {
+        self.shown.as_ref().map(|(_, at)| at + self.patience.repeat_ms)
     }
 
     fn is_stable(&self) -> bool {
@@ -122,7 +134,7 @@ impl Watched {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { stable_ms: 2_000, offline_ms: 30_000 };
+    const PATIENCE: Patience = Patience { stable_ms: 2_000, offline_ms: 30_000, repeat_ms: 60_000 };
 
     fn native(word: &str) -> Native {
         Native::new(word).unwrap()
@@ -144,7 +156,7 @@ mod tests {
             }
             if let Some(news) = watched.news(now) {
                 out.push((now, news.to_string()));
-                watched.showed(news);
+                watched.showed(news, now);
             }
         }
         out
@@ -202,10 +214,28 @@ mod tests {
     #[test]
     fn it_says_when_to_look_again() {
         let mut watched = Watched::new(PATIENCE);
-        assert_eq!(watched.due(), None);
+        assert_eq!(watched.due(0), None);
         watched.told(native("stable"), 100);
-        assert_eq!(watched.due(), Some(2_100));
-        watched.out_of_reach(500);
-        assert_eq!(watched.due(), Some(30_500));
+        assert_eq!(watched.due(100), Some(2_100));
+        watched.showed(native("stable"), 2_100);
+        assert_eq!(watched.due(2_100), Some(62_100));
+        watched.out_of_reach(50_000);
+        assert_eq!(watched.due(61_000), Some(62_100));
+        assert_eq!(watched.due(70_000), Some(80_000), "what is past must not hide what is to come");
+    }
+
+    #[test]
+    fn what_it_shows_is_told_once_more_from_time_to_time() {
+        let steps = [(0, "running"), (59_999, "tick"), (60_000, "tick"), (60_001, "tick"), (120_000, "running")];
+        expect(&steps, &[(0, "running"), (60_000, "running"), (120_000, "running")]);
+        // While nobody can say what it shows nothing is repeated.
+        expect(
+            &[(0, "running"), (59_000, "lost"), (60_000, "tick"), (89_000, "tick")],
+            &[(0, "running"), (89_000, "offline")],
+        );
+        expect(
+            &[(0, "running"), (59_000, "stable"), (60_000, "tick"), (61_000, "tick")],
+            &[(0, "running"), (61_000, "stable")],
+        );
     }
 }

@@ -136,6 +136,19 @@ async fn an_agents_day_is_told_once_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_shows_is_told_again_from_time_to_time() {
+    let agent = Agent::start().await;
+    agent.0.run("Mending the roof").unwrap();
+    let mut section = agent.section();
+    section["repeat_s"] = json!(1);
+    let mut running = Running::start(section).await;
+    let first = running.shows("running").await;
+    let again = running.shows("running").await;
+    assert_ne!(first.id, again.id, "or the bus would take it for a copy");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_was_never_there_is_unknown() {
     let agent = Agent::start().await;
     let section = agent.section();

@@ -24,24 +24,27 @@ pub trait Kind: Send + Sync + 'static {
     const WEBHOOKS: bool;
     const SWEEP: bool;
     const COMMANDS: bool;
+    const ALONE: bool;
 }
 
 macro_rules! kinds {
-    ($($name:ident = $text:literal, webhooks $webhooks:literal, sweep $sweep:literal, commands $commands:literal;)*) => {
+    ($($name:ident = $text:literal, webhooks $webhooks:literal, sweep $sweep:literal, commands $commands:literal,
+        alone $alone:literal;)*) => {
         $(pub struct $name;
         impl Kind for $name {
             const NAME: &'static str = $text;
             const WEBHOOKS: bool = $webhooks;
             const SWEEP: bool = $sweep;
             const COMMANDS: bool = $commands;
+            const ALONE: bool = $alone;
         })*
     };
 }
 kinds! {
-    Linear = "linear", webhooks true, sweep true, commands true;
-    Github = "github", webhooks true, sweep true, commands true;
-    Postgres = "postgres", webhooks false, sweep true, commands true;
-    Agentapi = "agentapi", webhooks false, sweep false, commands false;
+    Linear = "linear", webhooks true, sweep true, commands true, alone false;
+    Github = "github", webhooks true, sweep true, commands true, alone false;
+    Postgres = "postgres", webhooks false, sweep true, commands true, alone false;
+    Agentapi = "agentapi", webhooks false, sweep false, commands false, alone true;
 }
 
 pub struct Simulated<K> {
@@ -67,7 +70,8 @@ impl<K: Kind> Simulated<K> {
             process,
             reachable,
             sights: Mutex::new(Sights::new(now)),
-            point: AtomicU64::new(u64::try_from(now).unwrap()),
+            // As if no two processes had begun in the same millisecond: the same numbers would be taken for copies.
+            point: AtomicU64::new(u64::try_from(now).unwrap() * 1_000_000 + below(1_000_000)),
             kind: PhantomData,
         }
     }
@@ -139,6 +143,7 @@ impl<K: Kind> Connector for Simulated<K> {
     const HAS_WEBHOOKS: bool = K::WEBHOOKS;
     const HAS_SWEEP: bool = K::SWEEP;
     const HAS_COMMANDS: bool = K::COMMANDS;
+    const WATCHES_ALONE: bool = K::ALONE;
     type Config = ();
 
     fn new((): (), _: Parts) -> Result<Self, String> {
@@ -298,10 +303,12 @@ impl<K: Kind> Simulated<K> {
         }
     }
 
-    /// Hears what each agent does now and from now on.
+    /// Hears what each agent does now and from now on, and says it again from time to time: what a process sent that was cut off may
+    /// come after what its successor said.
     async fn listen(&self, sink: Sink) -> Result<(), Failure> {
         let mut moved = self.land.moved.watch();
         let mut told: Vec<Option<usize>> = Vec::new();
+        let mut again = tokio::time::Instant::now() + self.sweep_every();
         loop {
             self.call().await?;
             let own: Vec<(usize, usize)> = {
@@ -318,14 +325,20 @@ impl<K: Kind> Simulated<K> {
                     let point = self.point.fetch_add(1, Ordering::Relaxed);
                     seen.id = connector::observation_id(&seen.record, &seen.native, point);
                     self.land.look().seen_as.insert(seen.id.clone(), (place, revision));
+                    lag(self.land.settings.lag_ms).await;
                     sink.observe(seen).await?;
                     told[number] = Some(revision);
                     let remote = &mut self.land.look().remotes[place];
                     remote.passed_on = remote.passed_on.max(revision + 1);
                 }
             }
-            if moved.changed().await.is_err() {
-                return Ok(());
+            match tokio::time::timeout_at(again, moved.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => {
+                    again += self.sweep_every();
+                    told.clear();
+                }
             }
         }
     }

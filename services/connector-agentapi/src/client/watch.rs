@@ -61,6 +61,7 @@ impl Client {
         Patience {
             stable_ms: ms(self.config.stable_ms),
             offline_ms: ms(self.config.offline_after_s.saturating_mul(1_000)),
+            repeat_ms: ms(self.config.repeat_s.saturating_mul(1_000)),
         }
     }
 
@@ -122,15 +123,15 @@ impl Client {
     async fn publish(&self, reached: &Reached, watched: &mut Watched, sink: &Sink) -> Result<(), Failure> {
         if let Some(native) = watched.news(self.process.now_ms()) {
             sink.observe(self.observation(reached, native.clone(), Source::Stream)).await?;
-            watched.showed(native);
+            watched.showed(native, self.process.now_ms());
         }
         Ok(())
     }
 
-    /// When there may be news though nothing is said; `None` when that is past.
+    /// When there may be news though nothing is said.
     fn due(&self, watched: &Watched) -> Option<Instant> {
-        let wait = watched.due()? - self.process.now_ms();
-        let wait = u64::try_from(wait).ok().filter(|wait| *wait > 0)?;
+        let now = self.process.now_ms();
+        let wait = u64::try_from(watched.due(now)? - now).ok()?;
         // A millisecond more: the two clocks round differently.
         Some(Instant::now() + Duration::from_millis(wait + 1))
     }
