@@ -74,8 +74,8 @@ select md5('item' || number)::uuid, 'work', 'Task number ' || number, 'todo', no
 from generate_series($1::bigint, $2::bigint - 1) as number";
 
 const RECORDS: &str = "
-insert into lockstep.records (system, kind, id, item, native, position, agreed)
-select 'postgres', 'task', number::text, md5('item' || number)::uuid, 'todo', 1, 1
+insert into lockstep.records (system, kind, id, item, native, position, agreed, watched, taken_at, position_at)
+select 'postgres', 'task', number::text, md5('item' || number)::uuid, 'todo', 1, 1, true, now(), now()
 from generate_series($1::bigint, $2::bigint - 1) as number";
 
 const STATE: &str = "

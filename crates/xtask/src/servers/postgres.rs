@@ -40,7 +40,7 @@ pub fn start(bin: &Path, folder: &Path, durability: Durability, preferred: Prefe
     let mut command = account.command(&bin.join("postgres"));
     command.arg("-D").arg(&cluster.folder).args(["-p", &port.to_string()]);
     for setting in settings(durability) {
-        command.args(["-c", setting]);
+        command.args(["-c", &setting]);
     }
     // SIGINT is a fast shutdown; an immediate one (SIGQUIT) leaves nothing behind that a kill would.
     let ending = Ending { ask: Signal::INT, wait: Duration::from_secs(30), force: Signal::QUIT };
@@ -52,27 +52,33 @@ pub fn start(bin: &Path, folder: &Path, durability: Durability, preferred: Prefe
     Ok(Postgres { url, process: Some(process) })
 }
 
-fn settings(durability: Durability) -> &'static [&'static str] {
-    match durability {
-        Durability::Disposable => &[
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "max_connections=300",
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-        ],
+fn settings(durability: Durability) -> Vec<String> {
+    let own: &[&str] = match durability {
+        Durability::Disposable => {
+            &["max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+        }
         Durability::Lasting => &[
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
             "max_connections=200",
-            "shared_buffers=256MB",
             "max_wal_size=4GB",
             // Log files that are kept for use again need not be made while somebody waits.
             "min_wal_size=1GB",
             "checkpoint_timeout=15min",
         ],
+    };
+    let mut settings: Vec<String> = own.iter().map(|&setting| setting.to_owned()).collect();
+    settings.extend(["listen_addresses=127.0.0.1".to_owned(), "unix_socket_directories=".to_owned()]);
+    if durability == Durability::Lasting {
+        let memory = rustix::system::sysinfo();
+        settings
+            .push(format!("shared_buffers={}MB", buffers_mb(memory.totalram.saturating_mul(memory.mem_unit.into()))));
     }
+    settings
+}
+
+/// How much of the machine's memory PostgreSQL may hold rows in. A million items and their history do not fit into the quarter of a
+/// gigabyte that used to be enough; what is not touched is not taken.
+fn buffers_mb(total: u64) -> u64 {
+    (total / 8 / (1024 * 1024)).clamp(128, 1024)
 }
 
 /// Whether the server takes connections: it asks for the password, or lets in without.
@@ -114,5 +120,11 @@ mod tests {
         let message = start_up("lockstep");
         assert_eq!(message[..4], u32::try_from(message.len()).unwrap().to_be_bytes());
         assert!(message.ends_with(b"\0\0"));
+    }
+
+    #[test]
+    fn rows_are_kept_in_an_eighth_of_the_memory_within_bounds() {
+        let buffers = |gigabytes: u64| buffers_mb(gigabytes << 30);
+        assert_eq!([0, 4, 8, 64].map(buffers), [128, 512, 1024, 1024]);
     }
 }
