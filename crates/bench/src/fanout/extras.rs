@@ -42,10 +42,10 @@ fn bare(target: &Target) -> Target {
 fn idle(means: &Means, servers: &[Name]) -> Result<Outcome> {
     let mut found = BTreeMap::new();
     for name in all(servers, Name::Raw) {
-        let server = means.start(name)?;
+        let server = means.start_thrifty(name)?;
         found.insert(name.word(), measure::idle(&server, &server.target, IDLE)?);
     }
-    let server = means.start(Name::Ours)?;
+    let server = means.start_thrifty(Name::Ours)?;
     found.insert("ours-bare", measure::idle(&server, &bare(&server.target), IDLE)?);
     say(&format!("fanout: KB for an idle connection: {found:.1?}"));
     // The bare loop keeps next to nothing for a connection: no figure to divide by.

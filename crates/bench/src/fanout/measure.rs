@@ -15,7 +15,7 @@ const STALLED: Duration = Duration::from_secs(3);
 /// For how long a server is warmed up.
 const WARM: Duration = Duration::from_millis(400);
 /// For how long what a server does after a connection may settle before its memory is read.
-const SETTLE: Duration = Duration::from_millis(1_500);
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// At a steady rate.
 #[derive(Debug, Clone, Serialize)]
@@ -96,8 +96,7 @@ fn finish(load: &mut Load, sending: Sending, clients: u64) -> Result<(Source, u6
     Ok((sending.source()?, expected.saturating_sub(load.delivered())))
 }
 
-/// The kibibytes of memory that a connection without traffic takes: what as many more cost a server that has as many already. The first
-/// ones fill what its start left it to spare, which may be more than all of them take.
+/// The kibibytes of memory that a connection without traffic takes: what as many more cost a server that has as many already.
 pub fn idle(server: &Server, target: &Target, clients: usize) -> Result<f64> {
     let mut first = Load::connect(target, clients)?;
     settle(server, &mut first)?;

@@ -94,10 +94,20 @@ impl Means {
 
     /// Starts a server.
     pub fn start(&self, name: Name) -> Result<Server> {
+        self.start_with(name, &[])
+    }
+
+    /// The same, but an allocator like ours gives back at once what is not in use. It would keep for a while what the start and bursts
+    /// of handshakes needed, and what thousands of connections take would come out of that.
+    pub fn start_thrifty(&self, name: Name) -> Result<Server> {
+        self.start_with(name, &[("MIMALLOC_PURGE_DELAY", "0")])
+    }
+
+    fn start_with(&self, name: Name, settings: &[(&str, &str)]) -> Result<Server> {
         let (address, source) = (free()?, free()?);
         let log = self.folder.join(format!("{}.log", name.word()));
         let plain = |path: &str, ready| Target { address, path: path.into(), heads: String::new(), ready };
-        let (command, target, feed) = match name {
+        let (mut command, target, feed) = match name {
             Name::Raw | Name::Joined => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args([raw::WORD, &address.to_string(), &source.to_string()]);
@@ -116,6 +126,7 @@ impl Means {
                 (self.ours(address)?, target, Feed::Bus(self.nats.clone(), self.kind))
             }
         };
+        command.envs(settings.iter().copied());
         let process =
             Running::start(command, address, &log).with_context(|| format!("{} does not run", name.word()))?;
         Ok(Server { name, process, target, feed })
