@@ -68,6 +68,28 @@ impl Known {
         (taken, unknown)
     }
 
+    /// Leaves out of what is known all that shares an item or a record with what was read: it may be long past. The records that were wanted
+    /// of it and are not among what was read.
+    pub(crate) fn leave_out(
+        known: &mut BTreeMap<ItemId, Entry>,
+        read: &[Group],
+        wanted: &BTreeSet<RecordRef>,
+    ) -> BTreeSet<RecordRef> {
+        let items: BTreeSet<ItemId> = read.iter().map(|group| group.item.id).collect();
+        let records: BTreeSet<&RecordRef> =
+            read.iter().flat_map(|group| &group.links).map(|link| &link.record).collect();
+        let mut missing = BTreeSet::new();
+        known.retain(|item, entry| {
+            let of_entry = || entry.group.links.iter().map(|link| &link.record);
+            let is_kept = !items.contains(item) && !of_entry().any(|record| records.contains(record));
+            if !is_kept {
+                missing.extend(of_entry().filter(|one| wanted.contains(*one) && !records.contains(*one)).cloned());
+            }
+            is_kept
+        });
+        missing
+    }
+
     /// Items as a batch left them.
     pub(crate) fn keep(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut inside = self.inside();

@@ -70,16 +70,19 @@ macro_rules! ask {
 impl Batch<'_> {
     /// The items of these records, and those that they parted from: as they are known, else read and locked in id order.
     pub async fn load(&mut self, wanted: &BTreeSet<RecordRef>) -> sqlx::Result<Vec<Group>> {
-        let (mut known, unknown) = match self.known {
+        let (mut known, mut unknown) = match self.known {
             Some(known) => known.take(wanted),
             None => (BTreeMap::new(), wanted.clone()),
         };
-        let mut groups = vec![];
-        if !unknown.is_empty() {
+        let (mut groups, mut missing) = (vec![], !unknown.is_empty());
+        while missing {
             groups = ask!(&mut self.under, batch => batch.load(&unknown))?;
+            let before = unknown.len();
+            // A record may have gone to another item since it was known; nobody would look for it there.
+            unknown.extend(Known::leave_out(&mut known, &groups, wanted));
+            missing = unknown.len() > before;
         }
         for group in &groups {
-            known.remove(&group.item.id);
             if let Some(known) = self.known {
                 known.forget(group.links.iter().map(|link| &link.record));
             }

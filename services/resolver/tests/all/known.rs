@@ -8,6 +8,8 @@ use store::{Batch, Known, Maker, Save, is_overtaken};
 use super::*;
 
 const TASK: &str = "tracker/issue/1";
+/// Of kinds of their own, so that none of them speaks with another.
+const KIN: [&str; 2] = ["desk/ticket/1", "table/row/1"];
 
 /// One resolver process: what it knows, and its way to the store.
 struct Resolver {
@@ -27,9 +29,16 @@ async fn two() -> (Resolver, Resolver, sqlx::PgPool) {
         store: store.clone(),
         known: Known::default(),
         made_by: Maker { life: life.into(), batch: 1 },
-        policy: policy(),
+        policy: policy_of(&[MAPPINGS, &like_tracker("desk", "ticket"), &like_tracker("table", "row")].concat(), "")
+            .into(),
     };
     (one("one"), one("other"), sqlx::PgPool::connect(&database).await.unwrap())
+}
+
+/// The tracker's mapping, for another kind.
+fn like_tracker(system: &str, kind: &str) -> String {
+    let one = MAPPINGS.split("[[mapping]]").nth(1).unwrap();
+    format!("[[mapping]]{}", one.replace("tracker", system).replace("issue", kind))
 }
 
 impl Resolver {
@@ -57,6 +66,18 @@ impl Resolver {
             Save { new_items: vec![resolved.group], new_records, rows: resolved.rows, ..Save::default() }
         };
         batch.commit(save, &self.made_by).await.map(|_| before)
+    }
+
+    /// Gives a record an item of its own.
+    async fn part(&self, name: &str, sequence: u64) {
+        let mut batch = self.store.batch(&self.known).await.unwrap();
+        let group = batch.load(&BTreeSet::from([record(name)])).await.unwrap().remove(0);
+        let unlink = Observation { intent: model::Intent::Unlink, ..seen(name, "-", sequence) };
+        let receipt = Receipt::new(Lane::Critical, sequence, Timestamp(sequence.cast_signed()));
+        let (left, own) = model::part(group, &unlink, receipt, &self.policy).unwrap();
+        let parted = vec![(own.item.id, left.group.item.id)];
+        let save = Save { new_items: vec![own], items: vec![left.group], parted, rows: left.rows, ..Save::default() };
+        batch.commit(save, &self.made_by).await.unwrap();
     }
 
     /// Makes an item, and knows it.
@@ -131,6 +152,33 @@ async fn what_is_only_looked_at_is_compared_as_well() {
         let (batch, _) = one.load().await;
         let error = batch.commit(Save::default(), &one.made_by).await.unwrap_err();
         assert!(is_overtaken(&error), "{written}: {error}");
+    }
+}
+
+/// One record is not known, and brings the item that it parted from: what was known of that is past, but where its other records are
+/// has to be found out.
+#[tokio::test]
+async fn a_record_that_went_to_another_item_is_looked_for_there() {
+    let (one, other, _) = two().await;
+    one.make().await;
+    let (batch, group) = one.load().await;
+    let mut group = group.unwrap();
+    for (order, name) in (1..).zip(KIN) {
+        let link = &group.links[0];
+        let link = model::Link { record: record(name), order, ..link.clone() };
+        group.links.push(link);
+    }
+    let new_records = group.links[1..].iter().map(|link| link.record.clone()).collect();
+    batch.commit(Save { items: vec![group], new_records, ..Save::default() }, &one.made_by).await.unwrap();
+    one.edit(3, "in_review").await.unwrap();
+    one.part(KIN[0], 4).await;
+    // What a batch that made an item left of the other is known from its next one on.
+    one.edit(5, "done").await.unwrap();
+    other.part(KIN[1], 6).await;
+    let wanted = BTreeSet::from(KIN.map(record));
+    let groups = one.store.batch(&one.known).await.unwrap().load(&wanted).await.unwrap();
+    for name in &wanted {
+        assert!(groups.iter().any(|group| group.link(name).is_some()), "{name} was never seen: {groups:#?}");
     }
 }
 
