@@ -160,8 +160,9 @@ impl Link {
         fresh
     }
 
-    /// Notes that the command of a version, and with it every older one, is done.
-    pub(crate) fn land(&mut self, version: Version, mode: CommandMode) {
+    /// Notes that the command of a version, and with it every older one, is done. Where `cause` tells which of that version's commands it
+    /// was, those that went out after it are on their way: what they write must be known as ours.
+    pub(crate) fn land(&mut self, version: Version, mode: CommandMode, cause: Option<u64>) {
         let overtaken = |sent: &Sent| sent.version <= version && sent.mode == CommandMode::Show;
         if mode == CommandMode::Tell && self.sent.iter().any(overtaken) {
             // Whether it was shown before the next command took its place is not known.
@@ -169,7 +170,13 @@ impl Link {
         }
         // A report on what was shown beside the record tells nothing of a write that was cut short before its own report.
         let done = |sent: &Sent| sent.version <= version && (mode == CommandMode::Tell || sent.mode == mode);
-        self.sent.retain(|sent| !done(sent));
+        let it = |cause| self.sent.iter().position(|sent| sent.version == version && sent.cause == cause);
+        let reported = cause.and_then(it);
+        // If it is not among them, it was sent once more since, because of something else.
+        let is_later =
+            |place, sent: &Sent| cause.is_some() && sent.version == version && reported.is_none_or(|it| place > it);
+        let all = std::mem::take(&mut self.sent).into_iter().enumerate();
+        self.sent = all.filter(|(place, sent)| is_later(*place, sent) || !done(sent)).map(|(_, sent)| sent).collect();
     }
 
     /// Notes what the record showed, and where on its time line.

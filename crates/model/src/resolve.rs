@@ -399,9 +399,11 @@ impl<'a> Turn<'a> {
         let unmapped = self.lens.normal(native).is_none();
         let link = &mut self.group.links[self.index];
         let version = version.or_else(|| link.late_echo(native, Origin::Unknown, &self.lens));
-        // A version that the item has not reached is another item's, to which the record was tied before.
-        if let Some(version) = version.filter(|version| *version <= current) {
-            link.land(version, CommandMode::Tell);
+        // A version that the item has not reached is another item's, to which the record was tied before. What a report says of commands
+        // was noted with it.
+        let told = self.observation.source != Source::Delivery;
+        if let Some(version) = version.filter(|version| told && *version <= current) {
+            link.land(version, CommandMode::Tell, None);
         }
         let version = version.unwrap_or(link.agreed).min(current);
         link.show(native, position);

@@ -147,6 +147,7 @@ pub fn reported(command: &Command, at: u64, outcome: DeliveryOutcome) -> Report 
         id: format!("d:{}:{}:{}", command.record, command.version, command.cause),
         record: command.record.clone(),
         version: command.version,
+        cause: Some(command.cause),
         outcome,
         mode: command.mode,
         native: Some(command.native.clone()),

@@ -1,7 +1,7 @@
 //! What records are told: never the same twice while it is on its way, never without end, and nothing that is not needed.
 
 use model::CommandMode::{Show, Tell};
-use model::DeliveryOutcome::{Applied, Failed, Overtaken, Rejected, Unchanged};
+use model::DeliveryOutcome::{Applied, Failed, Overtaken, Rejected, Superseded, Unchanged};
 use model::{
     Command, Intent, Link, Native, OLDER_COMMAND, Observation, Origin, Reason, RowKind, Source, Step, Verdict, Version,
 };
@@ -504,4 +504,34 @@ fn another_word_for_the_same_is_no_news_and_the_command_learns_of_it() {
     assert_eq!(scene.only().native.as_str(), "draft");
     assert!(scene.only().expects.contains(&Native::new("approved").unwrap()), "or it would count as overtaken");
     assert_eq!(scene.status(), "in_progress");
+}
+
+/// A person sets a record twice to what the lifecycle does not allow, and it is told twice what it should show. The first command finds the
+/// second edit there, and reports so; what the second one writes is still ours.
+#[test]
+fn a_report_on_one_command_says_nothing_of_the_next_of_its_version() {
+    for first in [Superseded, Applied] {
+        let mut policy = policy();
+        let steps = "[lifecycle.work.transitions]";
+        let rejecting = format!("[lifecycle.work.irregular]\ndefault = \"reject\"\n{steps}");
+        let text = include_str!("../src/lifecycles.toml").replace(steps, &rejecting);
+        policy.lifecycles.add_toml(&text).unwrap();
+        let mut scene = Scene::new(policy, &[(ISSUE, "Done"), (TASK, "done")]);
+        assert_eq!(scene.edit(ISSUE, "In Progress", 10), Verdict::Refused);
+        let one = scene.only();
+        assert_eq!(scene.edit(ISSUE, "In Review", 11), Verdict::Refused);
+        let other = scene.only();
+        assert_eq!((one.version, &one.native), (other.version, &other.native));
+        assert_eq!(scene.edit(TASK, "todo", 12), Verdict::FastForward);
+        scene.report(&one, 11, first);
+        let echo = scene.echo(ISSUE, "Done", 13);
+        assert!(
+            matches!(echo, Verdict::LateEcho | Verdict::NoNews),
+            "{first:?}: the second command's write is {echo:?}"
+        );
+        scene.report(&other, 13, Applied);
+        assert_eq!((scene.status(), scene.linked(ISSUE).native.as_str()), ("todo", "Done"));
+        let current = scene.group.item.version;
+        assert!(scene.linked(ISSUE).sent.iter().all(|sent| sent.version == current), "both are done");
+    }
 }

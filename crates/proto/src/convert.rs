@@ -211,6 +211,7 @@ pub fn report_from(message: &v1::Delivery) -> Result<Report, Malformed> {
         id: message.id.clone(),
         record: message.record.parse().map_err(wrong("record"))?,
         version: Version(message.version),
+        cause: (message.cause > 0).then_some(message.cause),
         outcome: DeliveryOutcome::of_code(&message.outcome)
             .ok_or_else(|| unknown("outcome", &message.outcome, known))?,
         mode: CommandMode::of_code(&message.mode).ok_or_else(|| unknown("mode", &message.mode, "tell, show"))?,

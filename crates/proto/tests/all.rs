@@ -157,12 +157,14 @@ proptest! {
             native: native.as_ref().map(ToString::to_string).unwrap_or_default(),
             position: position.unwrap_or_default(),
             at,
+            cause: 7,
             ..v1::Delivery::default()
         };
         let wanted = Report {
             id: "d".into(),
             record,
             version: Version(version),
+            cause: Some(7),
             outcome: DeliveryOutcome::of_code(outcome).unwrap(),
             mode: CommandMode::Tell,
             native,

@@ -8,6 +8,7 @@ use model::Native;
 
 /// How patient the decision is, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to each name")]
 pub struct Patience {
     /// How long an agent must have stood still before that is shown.
     pub stable_ms: i64,

@@ -169,6 +169,8 @@ export interface ConflictResolved {
 export interface Delivery {
   at: number;
   attempts: number;
+  /** The stream sequence of what caused the command: of one version several may have gone out. 0 from an older release. */
+  cause: number;
   id: string;
   item: string;
   mode: string;

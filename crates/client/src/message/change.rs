@@ -84,4 +84,6 @@ pub struct Delivery {
     pub attempts: u32,
     /// What the item's status was shown as, for `show`.
     pub status: String,
+    /// The stream sequence of what caused the command: of one version several may have gone out. 0 from an older release.
+    pub cause: u64,
 }

@@ -248,5 +248,6 @@ fn delivery(now_ms: i64, command: &Command, outcome: DeliveryOutcome, tries: u32
         reason: report.reason,
         attempts: tries,
         status: command.status.to_string(),
+        cause: command.cause,
     }
 }

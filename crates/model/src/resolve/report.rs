@@ -15,6 +15,8 @@ pub struct Report {
     pub record: RecordRef,
     /// Which version's command.
     pub version: Version,
+    /// The stream sequence of what caused the command: of one version several may have gone out. `None` from an older release.
+    pub cause: Option<u64>,
     /// What became of it.
     pub outcome: DeliveryOutcome,
     /// Told or shown.
@@ -57,7 +59,9 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
     if looks_again {
         group.links[place].resent += 1;
     } else if news && over && report.version <= group.item.version {
-        group.links[place].land(report.version, report.mode);
+        // Of the current version all commands are done: what is owed then is sent anew, and is known as ours.
+        let one = report.cause.filter(|_| report.version < group.item.version);
+        group.links[place].land(report.version, report.mode, one);
     }
     let mut resolved = if wrote && report.mode == CommandMode::Tell && report.native.is_some() {
         resolve(group, &observation, receipt, policy)

@@ -230,7 +230,7 @@ pub(super) fn late_echo(turn: &mut Turn) -> Option<Verdict> {
     }
     if newest.is_none_or(|newest| newest <= version) {
         // No newer write will be reported.
-        link.land(version, CommandMode::Tell);
+        link.land(version, CommandMode::Tell, None);
     }
     link.show(native, position);
     link.agree(version.max(link.agreed));

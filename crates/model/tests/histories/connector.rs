@@ -172,6 +172,7 @@ impl World {
             ),
             record: known.record.clone(),
             version: work.command.version,
+            cause: Some(work.command.cause),
             outcome,
             mode: work.command.mode,
             native,
