@@ -100,7 +100,7 @@ fn shown(group: &Group, policy: &Policy) -> Value {
         "status_since": item.status_since,
         "version": item.version,
         "held": item.held,
-        "in_step": steps.iter().all(as_told),
+        "in_step": item.held.is_none() && steps.iter().all(as_told),
         "records": records.collect::<Vec<_>>(),
     })
 }

@@ -8,7 +8,9 @@ pub(super) fn item(group: &Group, policy: &Policy) -> Value {
     let item = &group.item;
     let records: Vec<Value> = (0..group.links.len()).map(|place| record(group, place, policy)).collect();
     let settled = [Step::InStep, Step::AsClose, Step::ReadOnly, Step::Deleted];
-    let in_step = (0..group.links.len()).all(|place| settled.contains(&group.step(place, policy)));
+    // While it is held, records that happen to agree with it wait for a person like the others.
+    let in_step =
+        item.held.is_none() && (0..group.links.len()).all(|place| settled.contains(&group.step(place, policy)));
     json!({
         "id": item.id,
         "key": item.key,
