@@ -13,6 +13,12 @@ use crate::{Accepted, Change, Client, Delivery, Error, Item, Message, Snapshot, 
 const EARLY_MAX: usize = 1_000;
 /// How often the history is asked, while no change was heard, whether there is none to come.
 const LOOK: Duration = Duration::from_secs(1);
+/// Why an item changed: a record of a system was asked for it through the API.
+const ASKED: &str = "asked";
+/// Why an item changed: a record's first status made it.
+const FIRST_SEEN: &str = "first_seen";
+/// The step of a record whose status no mapping knows, and the word of the history for that.
+const UNMAPPED: &str = "unmapped";
 /// How many of an item's newest edits are looked at.
 const LINES: u32 = 50;
 
@@ -63,7 +69,7 @@ pub struct Report {
     /// Why it changed nothing: `same`, when the record showed it before and shows it still, or a word of the item's history: `stale`,
     /// `lost`, `refused`, `ignored`, `folded`, …
     pub no_change: Option<String>,
-    /// The other records of the item.
+    /// The other records of the item; and the one whose status it is, where it was asked for it and has to be told like the others.
     pub records: Vec<RecordReport>,
 }
 
@@ -90,6 +96,8 @@ pub struct Propagation {
     before: BTreeMap<String, String>,
     /// Deliveries that were heard before the change.
     early: VecDeque<Delivery>,
+    /// It is the record's first status.
+    first: bool,
 }
 
 impl Propagation {
@@ -97,7 +105,7 @@ impl Propagation {
     /// the item, once that is known, for what comes of the writes to its other records.
     pub fn of(accepted: Accepted) -> Self {
         let report = Report { accepted, item: None, version: None, no_change: None, records: Vec::new() };
-        Self { report, before: BTreeMap::new(), early: VecDeque::new() }
+        Self { report, before: BTreeMap::new(), early: VecDeque::new(), first: false }
     }
 
     /// Takes in what was heard.
@@ -122,8 +130,11 @@ impl Propagation {
     fn changed(&mut self, change: &Change) {
         self.report.item = Some(change.item.clone());
         self.report.version = Some(change.version);
-        let others = change.records.iter().filter(|record| **record != self.report.accepted.record);
-        self.report.records = others.map(|record| pending(record)).collect();
+        self.first = change.reason == FIRST_SEEN;
+        // A record that tells of itself shows it. One that was asked for it has to be told like the others.
+        let asked = change.reason == ASKED;
+        let told = change.records.iter().filter(|record| asked || **record != self.report.accepted.record);
+        self.report.records = told.map(|record| pending(record)).collect();
         for delivery in std::mem::take(&mut self.early) {
             self.delivered(&delivery);
         }
@@ -161,6 +172,12 @@ impl Propagation {
     pub fn stands(&mut self, item: &Item, last: bool) {
         // Of a later version it tells nothing of ours, and of an earlier one nothing yet.
         if self.report.version != Some(item.version) {
+            return;
+        }
+        let own = item.records.iter().find(|shown| shown.record == self.report.accepted.record);
+        if own.is_some_and(|own| own.step == UNMAPPED && self.first) {
+            // A first status makes an item, even if no mapping knows it.
+            (self.report.version, self.report.no_change) = (None, Some(UNMAPPED.to_owned()));
             return;
         }
         for record in &mut self.report.records {

@@ -248,8 +248,13 @@ async fn a_typescript_client_learns_when_a_status_has_arrived_everywhere() -> an
         client.told(update("done")).await?;
         let again = client.says("propagated").await?;
         ensure!(again["complete"] == true && again["statuses"][0]["outcome"] == "unchanged", "{again:#}");
-        // What no mapping knows is refused also where a connector sees the record, which goes on showing what it shows.
+        // A record that a connector sees is told like the others, and confirms like them.
         let linear = format!("linear/issue/{}", world.linear.issue("ENG-1")?.id);
+        client.told(ask(&linear, "In Progress")).await?;
+        let asked = client.says("propagated").await?;
+        ensure!(asked["complete"] == true && world.linear.issue("ENG-1")?.state == "In Progress", "{asked:#}");
+        ensure!(outcomes(&asked["statuses"][0]).contains(&applied("linear")), "{asked:#}");
+        // What no mapping knows is refused also where a connector sees the record, which goes on showing what it shows.
         client.told(ask(&linear, "Dome")).await?;
         let unknown = client.says("propagated").await?;
         let status = &unknown["statuses"][0];

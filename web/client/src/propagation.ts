@@ -99,7 +99,7 @@ export class Propagation {
   async #look(spread: Spread): Promise<void> {
     try {
       const item = await this.#setting.item(spread.record);
-      if (item === undefined) return;
+      if (item === undefined) return spread.unseen();
       spread.stands(item, spread.unexplained(item) ? await this.#setting.history(item.id, spread.sequence) : []);
     } catch {
       // Where the face for items cannot be reached, events alone tell.

@@ -41,7 +41,7 @@ export interface StatusOutcome {
   /** The item's id and the version that has the status, once that is known. */
   readonly item: string | undefined;
   readonly version: number | undefined;
-  /** The item's other records. */
+  /** The item's other records; and this one, where it was asked for what its system has to be told like theirs. */
   readonly records: readonly RecordOutcome[];
 }
 
@@ -94,10 +94,11 @@ export class Spread {
     this.#version = change.version;
     // In a conflict that is decided at once, the change can be to what another record says.
     const won = change.record === this.record;
-    this.#own = won ? { outcome: "applied", reason: "" } : { outcome: "superseded", reason: `${change.record} wins: ${change.reason}` };
-    for (const record of change.records) {
-      if (record !== this.record && !this.#records.has(record)) this.#records.set(record, PENDING);
-    }
+    // Of a record's first status the item tells whether any mapping knows it.
+    const taken: Verdict = change.reason === "first_seen" ? PENDING : { outcome: "applied", reason: "" };
+    this.#own = won ? taken : { outcome: "superseded", reason: `${change.record} wins: ${change.reason}` };
+    if (ASKED.has(change.reason)) this.#await(this.record);
+    change.records.filter((record) => record !== this.record).forEach((record) => this.#await(record));
     this.#early.splice(0).forEach((delivery) => this.delivery(delivery));
   }
 
@@ -107,7 +108,8 @@ export class Spread {
       if (this.#early.length < 1_000) this.#early.push(delivery);
       return;
     }
-    const ours = delivery.item === this.#item && delivery.version >= this.#version && delivery.record !== this.record;
+    const concerned = delivery.record !== this.record || this.#records.has(this.record);
+    const ours = delivery.item === this.#item && delivery.version >= this.#version && concerned;
     if (!ours || this.#records.get(delivery.record)?.outcome === "applied") return;
     const verdict = delivered(delivery, this.#version);
     if (verdict !== undefined) this.#records.set(delivery.record, verdict);
@@ -127,9 +129,11 @@ export class Spread {
     // No change told of it: it changed nothing, or something that is lost in time. The version now has what came of it.
     this.#version ??= line?.kind === "changed" ? line.version : item.version;
     if (this.#own.outcome === "pending") this.#own = (line && lineVerdict(line)) ?? ownVerdict(own, this.#stored.status);
+    if (unknown(own, this.#stored.status)) this.#own = rejected(this.#stored.status);
+    if (line !== undefined && ASKED.has(line.reason)) this.#await(this.record);
     this.#early.splice(0).forEach((delivery) => this.delivery(delivery));
     for (const record of item.records) {
-      if (record.record === this.record) continue;
+      if (record.record === this.record && !this.#records.has(this.record)) continue;
       const told = this.#records.get(record.record);
       if (told !== undefined && told.outcome !== "pending") continue;
       // The delivery's own word may be on its way to us: it gets one more look to arrive.
@@ -139,12 +143,25 @@ export class Spread {
     }
   }
 
+  /** No record of this name is known. */
+  unseen(): void {
+    if (this.#own.outcome !== "pending" || this.#item !== undefined) return;
+    this.#own = { outcome: "pending", reason: "no record of this name was seen yet; what is asked of one that its system does not have is a dead letter" };
+  }
+
+  #await(record: string): void {
+    if (!this.#records.has(record)) this.#records.set(record, PENDING);
+  }
+
   #taken(item: Item): boolean {
     if (this.#version !== undefined) return true;
     const own = item.records.find((record) => record.record === this.record);
     return (own?.taken?.[this.#stored.lane] ?? 0) >= this.#stored.sequence;
   }
 }
+
+/** Why a change is told to the record itself as well: it was asked for what it does not show yet. */
+const ASKED: ReadonlySet<string> = new Set(["asked", "already_there"]);
 
 /** Lines that tell which records belong to the item, not what became of a status. */
 const TIES: ReadonlySet<string> = new Set(["linked", "unlinked"]);
@@ -185,6 +202,15 @@ function shown(record: ItemRecord): Verdict {
   }
 }
 
+function rejected(status: string): Verdict {
+  return { outcome: "rejected", reason: `no mapping knows ${JSON.stringify(status)}` };
+}
+
+/** Whether a record shows a status that no mapping knows, be it its first, which makes an item all the same. */
+function unknown(own: ItemRecord, status: string): boolean {
+  return own.step === "unmapped" && own.native === status;
+}
+
 /** What a line of the item's history says of the status that caused it. */
 function lineVerdict({ kind, reason, native, conflict }: HistoryLine): Verdict | undefined {
   switch (kind) {
@@ -197,7 +223,7 @@ function lineVerdict({ kind, reason, native, conflict }: HistoryLine): Verdict |
     case "lost":
       return { outcome: "superseded", reason };
     case "unmapped":
-      return { outcome: "rejected", reason: reason === "unmapped_status" ? `no mapping knows ${JSON.stringify(native)}` : reason };
+      return reason === "unmapped_status" ? rejected(native) : { outcome: "rejected", reason };
     case "refused":
     case "invalid":
       return { outcome: "rejected", reason };
@@ -211,7 +237,7 @@ function lineVerdict({ kind, reason, native, conflict }: HistoryLine): Verdict |
 /** What became of the status at its own record, where neither a change nor the history told it. */
 function ownVerdict(own: ItemRecord, status: string): Verdict {
   if (own.step === "held") return { outcome: "pending", reason: "held" };
-  if (own.step === "unmapped") return { outcome: "rejected", reason: `no mapping knows ${JSON.stringify(status)}` };
+  if (own.step === "unmapped") return rejected(status);
   if (own.native !== status) return { outcome: "superseded", reason: `it shows ${JSON.stringify(own.native)} since` };
   return own.step === "pending" ? { outcome: "superseded", reason: `it is told ${JSON.stringify(own.want)}` } : { outcome: "unchanged", reason: "" };
 }

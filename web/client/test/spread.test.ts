@@ -118,6 +118,41 @@ test("what changed nothing is explained by the line that it left in the history"
   assert.deepEqual(explained({ cause: { sequence: 6 } }), ["unchanged", "", 2], "a line of something else explains nothing");
 });
 
+test("a record that is asked for something is waited for like the others", () => {
+  const one = spread();
+  one.change(change({ reason: "asked" }));
+  one.delivery(delivery());
+  assert.deepEqual([outcomes(one), one.settled], [["applied", "pending", "applied"], false]);
+  one.delivery(delivery({ record: "linear/issue/a", outcome: "rejected", reason: "no rights" }));
+  assert.deepEqual([outcomes(one), one.settled], [["applied", "rejected", "applied"], true]);
+  const missed = spread();
+  const line = { kind: "changed", reason: "asked", record: "linear/issue/a", native: "Done", version: 2, cause: { sequence: 7 } };
+  missed.stands(item({ "linear/issue/a": "pending" }), [line]);
+  assert.deepEqual([outcomes(missed), missed.settled], [["applied", "pending"], false]);
+  missed.stands(item({ "linear/issue/a": "in_step" }));
+  missed.stands(item({ "linear/issue/a": "in_step" }));
+  assert.deepEqual([outcomes(missed), missed.settled], [["applied", "unchanged"], true]);
+});
+
+test("a first status that no mapping knows makes an item, and is refused all the same", () => {
+  const one = spread();
+  one.change(change({ reason: "first_seen", records: ["linear/issue/a"] }));
+  assert.equal(one.settled, false);
+  one.stands(item({ "linear/issue/a": "unmapped" }));
+  assert.deepEqual([one.outcome().outcome, one.outcome().reason], ["rejected", 'no mapping knows "Done"']);
+  const good = spread();
+  good.change(change({ reason: "first_seen", records: ["linear/issue/a"] }));
+  good.stands(item({ "linear/issue/a": "in_step" }), [{ kind: "changed", reason: "first_seen", record: "linear/issue/a", native: "Done", version: 2, cause: { sequence: 7 } }]);
+  assert.deepEqual([outcomes(good), good.settled], [["applied"], true]);
+});
+
+test("a record that nobody has seen is said to be that", () => {
+  const one = spread();
+  one.unseen();
+  assert.match(one.outcome().reason, /no record of this name/);
+  assert.equal(one.outcome().outcome, "pending");
+});
+
 test("a record that shows what no mapping knows is told nothing, and nothing of it is waited for", () => {
   const one = spread();
   one.change(change());

@@ -149,3 +149,33 @@ fn a_status_that_changes_nothing_is_done_and_not_propagated() {
     assert!(propagation.report().is_done() && !propagation.report().is_propagated());
     assert_eq!(propagation.report().no_change.as_deref(), Some("stale"));
 }
+
+#[test]
+fn a_record_that_was_asked_for_it_is_told_like_the_others() {
+    let mut propagation = accepted();
+    let records = vec![ORIGIN.to_owned(), "a/a/a".into()];
+    let asked = Change { cause: 9, version: 2, item: "i".into(), records, reason: ASKED.into(), ..Change::default() };
+    propagation.hear(&told(asked));
+    propagation.hear(&delivery("a/a/a", 2, "applied", ""));
+    assert!(!propagation.report().is_done(), "its own system has not confirmed");
+    propagation.hear(&delivery(ORIGIN, 2, "applied", ""));
+    assert!(propagation.report().is_propagated());
+}
+
+#[test]
+fn a_first_status_that_no_mapping_knows_is_not_propagated() {
+    for (step, is_known) in [("in_step", true), (UNMAPPED, false)] {
+        let mut propagation = accepted();
+        let (records, reason) = (vec![ORIGIN.to_owned()], FIRST_SEEN.to_owned());
+        propagation.hear(&told(Change {
+            cause: 9,
+            version: 1,
+            item: "i".into(),
+            records,
+            reason,
+            ..Change::default()
+        }));
+        propagation.stands(&item(1, &[(ORIGIN, step, "flying")]), false);
+        assert_eq!((propagation.report().is_propagated(), propagation.report().is_done()), (is_known, true));
+    }
+}
