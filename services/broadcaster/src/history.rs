@@ -129,8 +129,8 @@ impl History {
                 if known.epoch == forgotten.epoch && known.sequence < forgotten.sequence {
                     return Resume::Reset("too_old");
                 }
-            } else if known.epoch != 0 && matches!(feed, Feed::Changes | Feed::Deliveries | Feed::Alerts) {
-                // Only telemetry's stream begins anew by itself, whenever its server does: all that is in it then is new.
+            } else if known.epoch != 0 {
+                // Telemetry's stream too, which begins anew by itself whenever its server does: what was last in it nobody knows any more.
                 return Resume::Reset("other_epoch");
             } else if forgotten.sequence > 0 {
                 return Resume::Reset("too_old");
@@ -195,8 +195,13 @@ pub enum Resume {
 }
 
 impl Told {
-    fn add(&mut self, draft: Draft, bounds: &Bounds) {
+    fn add(&mut self, mut draft: Draft, bounds: &Bounds) {
         let at_ms = draft.at_ms;
+        let before =
+            draft.message.level().and_then(|level| self.standing.get(&*level)).map(|(event, _)| Arc::clone(event));
+        if let Some(before) = before {
+            draft.message.follow(&before.message);
+        }
         self.position = self.position.with(draft.feed, draft.place);
         let event = Arc::new(Event::new(draft, self.next, self.position));
         self.next += 1;
@@ -266,7 +271,7 @@ mod tests {
     use proto::v1;
 
     use super::*;
-    use crate::message::Message;
+    use crate::message::{Message, on};
 
     const BOUNDS: Bounds = Bounds { count: 100, bytes: 10_000_000, standing: 50, standing_ms: 1_000 };
 
@@ -331,14 +336,38 @@ mod tests {
     }
 
     #[test]
-    fn another_life_of_a_stream_is_new_where_it_is_telemetry_and_a_reset_where_it_is_not() {
+    fn another_life_of_a_stream_cannot_be_gone_on_in() {
         let history = History::new(BOUNDS);
         tell(&history, Feed::Live, 1..=2);
-        let old = Place { epoch: 9, sequence: 500 };
-        let known = Position::default().with(Feed::Live, old);
-        assert_eq!(numbers(&history, history.resume(&known), &known), [(Feed::Live, 1), (Feed::Live, 2)]);
         tell(&history, Feed::Changes, 1..=1);
-        assert_eq!(history.resume(&Position::default().with(Feed::Changes, old)), Resume::Reset("other_epoch"));
+        for feed in [Feed::Changes, Feed::Live] {
+            let old = Position::default().with(feed, Place { epoch: 9, sequence: 500 });
+            assert_eq!(history.resume(&old), Resume::Reset("other_epoch"));
+        }
+    }
+
+    #[test]
+    fn what_a_sender_leaves_out_of_the_state_before_is_filled_in() {
+        let history = History::new(BOUNDS);
+        let tell = |sequence, status: &str, previous: &str| {
+            let state = v1::AgentState {
+                agent: "a".into(),
+                status: status.into(),
+                previous: previous.into(),
+                ..Default::default()
+            };
+            let draft = Draft { message: Message::AgentState(state), ..draft(Feed::Live, 1, sequence, "a") };
+            history.tell(vec![draft], Feed::Live, None);
+        };
+        [("error", ""), ("error", ""), ("idle", ""), ("working", "waiting")]
+            .iter()
+            .zip(1..)
+            .for_each(|((status, previous), at)| tell(at, status, previous));
+        let told = history.from(1, 10).unwrap();
+        let on: Vec<u8> = told.iter().map(|event| event.message.on()).collect();
+        assert_eq!(on, [on::STATUS_CHANGE | on::ERROR_STATE, 0, on::STATUS_CHANGE | on::RECOVERY, on::STATUS_CHANGE]);
+        let Message::AgentState(last) = &told[3].message else { panic!("another kind") };
+        assert_eq!(last.previous, "waiting", "what the sender says counts");
     }
 
     #[test]

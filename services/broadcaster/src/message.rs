@@ -91,7 +91,7 @@ impl Message {
                 moved(&change.from, &change.to, on::STATUS_CHANGE)
             }
             Self::AgentState(state) => moved(&state.previous, &state.status, on::STATUS_CHANGE),
-            Self::WorkflowExecution(execution) => moved("", &execution.status, on::STATUS_CHANGE),
+            Self::WorkflowExecution(execution) => moved(&execution.previous, &execution.status, on::STATUS_CHANGE),
             Self::HealthChanged(health) => moved(&health.previous, &health.health, on::HEALTH_CHANGE),
             Self::SystemAlert(alert) if matches!(alert.severity.as_str(), "error" | CRITICAL) => on::ERROR_STATE,
             Self::OperationStep(step) => moved("", &step.state, 0),
@@ -213,6 +213,20 @@ impl Message {
             Self::HealthChanged(health) => Some(format!("health {}", health.target).into()),
             Self::SystemAlert(alert) => Some(format!("alert {}\n{}", alert.id, alert.severity).into()),
             _ => None,
+        }
+    }
+
+    /// Takes what it says of the state before from the newest message of its level, where its sender left that out: without it nobody
+    /// could tell a recovery, or what is only said again.
+    pub fn follow(&mut self, before: &Self) {
+        let (previous, was) = match (self, before) {
+            (Self::AgentState(now), Self::AgentState(before)) => (&mut now.previous, &before.status),
+            (Self::WorkflowExecution(now), Self::WorkflowExecution(before)) => (&mut now.previous, &before.status),
+            (Self::HealthChanged(now), Self::HealthChanged(before)) => (&mut now.previous, &before.health),
+            _ => return,
+        };
+        if previous.is_empty() {
+            previous.clone_from(was);
         }
     }
 

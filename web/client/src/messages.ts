@@ -236,6 +236,8 @@ export interface WorkflowExecution {
   metadata: Record<string, string>;
   /** Where the watcher is when it has read this: what it sends to go on from here. */
   position: string;
+  /** The status before; filled in, where it is known. */
+  previous: string;
   /** From 0 to 1. */
   progress: number;
   /** What came of it, when it is completed. */

@@ -81,6 +81,8 @@ pub struct WorkflowExecution {
     pub stage: String,
     /// `pending`, `running`, `completed`, `failed` or `cancelled`.
     pub status: String,
+    /// The status before, where it is known.
+    pub previous: String,
     /// From 0 to 1.
     pub progress: f64,
     /// What came of it, when it is completed.

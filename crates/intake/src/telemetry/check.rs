@@ -68,6 +68,9 @@ impl Check for v1::WorkflowExecution {
         name_or_none("execution", &self.execution)?;
         name_or_none("stage", &self.stage)?;
         status("status", &mut self.status, "workflow", terms)?;
+        if !self.previous.is_empty() {
+            status("previous", &mut self.previous, "workflow", terms)?;
+        }
         share("progress", self.progress)?;
         content("result", &self.result)?;
         text("error", &self.error)?;

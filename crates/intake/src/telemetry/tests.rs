@@ -30,7 +30,7 @@ fn good() -> Vec<Value> {
             "resources": {"cpu_percent": 12.5, "memory_bytes": 1, "tokens": 2}, "at": NOW, "metadata": {"k": "v"}}),
         json!({"type": "performance_metric", "name": "latency", "value": -2.5, "unit": "ms", "category": "c", "source": "s", "at": NOW,
             "tags": {"k": "v"}}),
-        json!({"type": "workflow_execution", "workflow": "w", "execution": "1", "stage": "s", "status": "running", "progress": 0.5,
+        json!({"type": "workflow_execution", "workflow": "w", "execution": "1", "stage": "s", "status": "running", "previous": "pending", "progress": 0.5,
             "result": "", "error": "", "at": NOW, "metadata": {}}),
         json!({"type": "memory_timeline", "agent": "a", "action": "created", "memory": "m", "summary": "s", "importance": 1.0,
             "tags": ["t"], "at": NOW}),
