@@ -20,7 +20,7 @@ pub enum Error {
         why: String,
     },
     /// The server said no.
-    #[error("Lockstep refused ({status} {code}): {detail}")]
+    #[error("Lockstep refused ({}): {}", numbered(*status, code), detail.trim_start_matches(code.as_str()).trim_start_matches(": "))]
     Refused {
         /// The HTTP status, or the close code of a WebSocket; 0 for an error message on one.
         status: u16,
@@ -106,5 +106,25 @@ impl From<reqwest::Error> for Error {
             source = under.source();
         }
         Self::Unavailable { why }
+    }
+}
+
+/// The word of a refusal, with its number where it has one.
+fn numbered(status: u16, code: &str) -> String {
+    if status == 0 { code.to_owned() } else { format!("{status} {code}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_its_number_where_it_has_one_and_its_word_once() {
+        let refused = |status, code: &str, detail: &str| {
+            Error::Refused { status, code: code.into(), detail: detail.into() }.to_string()
+        };
+        assert_eq!(refused(0, "bad_room", "there is no room x"), "Lockstep refused (bad_room): there is no room x");
+        let closed = "auth_missing: show a key";
+        assert_eq!(refused(1008, "auth_missing", closed), "Lockstep refused (1008 auth_missing): show a key");
     }
 }

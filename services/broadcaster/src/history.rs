@@ -197,9 +197,8 @@ pub enum Resume {
 impl Told {
     fn add(&mut self, mut draft: Draft, bounds: &Bounds) {
         let at_ms = draft.at_ms;
-        let before =
-            draft.message.level().and_then(|level| self.standing.get(&*level)).map(|(event, _)| Arc::clone(event));
-        if let Some(before) = before {
+        let level = draft.message.level().filter(|_| draft.message.stands());
+        if let Some((before, _)) = level.and_then(|level| self.standing.get(&*level)).cloned() {
             draft.message.follow(&before.message);
         }
         self.position = self.position.with(draft.feed, draft.place);
