@@ -64,6 +64,13 @@ impl Group {
         lens.fold().of(lens, scope.lifecycle, &natives)
     }
 
+    /// Whether every record shows what it should, or as near to it as it can be told. While the item is held, records that happen to
+    /// agree with it wait for a person like the others.
+    pub fn in_step(&self, policy: &Policy) -> bool {
+        let settled = |step| matches!(step, Step::InStep | Step::AsClose | Step::ReadOnly | Step::Deleted);
+        self.item.held.is_none() && (0..self.links.len()).all(|index| settled(self.step(index, policy)))
+    }
+
     /// Whether a link is in step with its item, and if not, why.
     pub fn step(&self, index: usize, policy: &Policy) -> Step {
         let link = &self.links[index];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use model::{Group, LifecycleName, Policy, Step};
+use model::{Group, LifecycleName, Policy};
 use serde_json::{Value, json};
 use store::{ItemFilter, Store};
 
@@ -77,19 +77,17 @@ impl FromStore {
 
 /// An item as the API shows it.
 fn shown(group: &Group, policy: &Policy) -> Value {
-    let steps: Vec<Step> = (0..group.links.len()).map(|index| group.step(index, policy)).collect();
-    let records = group.links.iter().zip(&steps).enumerate().map(|(index, (link, step))| {
+    let records = group.links.iter().enumerate().map(|(index, link)| {
         json!({
             "record": link.record,
             "native": link.native,
             "want": group.wanted(index, policy),
-            "step": step,
+            "step": group.step(index, policy),
             "url": link.url,
             "agreed": link.agreed,
             "last_error": link.last_error,
         })
     });
-    let as_told = |step: &Step| matches!(step, Step::InStep | Step::AsClose | Step::ReadOnly | Step::Deleted);
     let item = &group.item;
     json!({
         "id": item.id,
@@ -100,7 +98,7 @@ fn shown(group: &Group, policy: &Policy) -> Value {
         "status_since": item.status_since,
         "version": item.version,
         "held": item.held,
-        "in_step": item.held.is_none() && steps.iter().all(as_told),
+        "in_step": group.in_step(policy),
         "records": records.collect::<Vec<_>>(),
     })
 }

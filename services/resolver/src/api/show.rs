@@ -1,16 +1,12 @@
 //! An item as people and programs see it.
 
-use model::{Group, Lane, Policy, Step};
+use model::{Group, Lane, Policy};
 use serde_json::{Map, Value, json};
 
 /// The JSON form of an item with its records side by side.
 pub(super) fn item(group: &Group, policy: &Policy) -> Value {
     let item = &group.item;
     let records: Vec<Value> = (0..group.links.len()).map(|place| record(group, place, policy)).collect();
-    let settled = [Step::InStep, Step::AsClose, Step::ReadOnly, Step::Deleted];
-    // While it is held, records that happen to agree with it wait for a person like the others.
-    let in_step =
-        item.held.is_none() && (0..group.links.len()).all(|place| settled.contains(&group.step(place, policy)));
     json!({
         "id": item.id,
         "key": item.key,
@@ -22,7 +18,7 @@ pub(super) fn item(group: &Group, policy: &Policy) -> Value {
         "changed_by": item.changed_by,
         "held": item.held,
         "metadata": item.metadata,
-        "in_step": in_step,
+        "in_step": group.in_step(policy),
         "records": records,
     })
 }
