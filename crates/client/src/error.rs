@@ -20,11 +20,11 @@ pub enum Error {
         why: String,
     },
     /// The server said no.
-    #[error("Lockstep refused ({}): {}", numbered(*status, code), detail.trim_start_matches(code.as_str()).trim_start_matches(": "))]
+    #[error("Lockstep refused ({}): {detail}", numbered(*status, code))]
     Refused {
         /// The HTTP status, or the close code of a WebSocket; 0 for an error message on one.
         status: u16,
-        /// One word that the documentation explains.
+        /// One word that the documentation explains; none where something between us and the server said no.
         code: String,
         /// What is wrong with the request.
         detail: String,
@@ -109,9 +109,13 @@ impl From<reqwest::Error> for Error {
     }
 }
 
-/// The word of a refusal, with its number where it has one.
+/// The word of a refusal, with its number, where it has both: a proxy says no word.
 fn numbered(status: u16, code: &str) -> String {
-    if status == 0 { code.to_owned() } else { format!("{status} {code}") }
+    match (status, code) {
+        (0, code) => code.to_owned(),
+        (status, "") => status.to_string(),
+        (status, code) => format!("{status} {code}"),
+    }
 }
 
 #[cfg(test)]
@@ -119,12 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_its_number_where_it_has_one_and_its_word_once() {
+    fn a_refusal_says_its_number_where_it_has_one() {
         let refused = |status, code: &str, detail: &str| {
             Error::Refused { status, code: code.into(), detail: detail.into() }.to_string()
         };
         assert_eq!(refused(0, "bad_room", "there is no room x"), "Lockstep refused (bad_room): there is no room x");
-        let closed = "auth_missing: show a key";
-        assert_eq!(refused(1008, "auth_missing", closed), "Lockstep refused (1008 auth_missing): show a key");
+        assert_eq!(refused(1008, "", "not from here"), "Lockstep refused (1008): not from here");
+        assert_eq!(refused(1008, "auth_missing", "show a key"), "Lockstep refused (1008 auth_missing): show a key");
     }
 }

@@ -22,11 +22,10 @@ pub(crate) enum End {
 impl End {
     /// As whoever called is told of it.
     pub(crate) fn error(&self) -> Error {
-        let (word, why) = described(self);
         match self {
-            Self::Closed { code, reason } => Error::Refused { status: *code, code: word, detail: reason.clone() },
+            Self::Closed { code, reason } => refused(*code, reason),
             Self::Refused(error) => Error::Unavailable { why: error.to_string() },
-            _ => Error::Unavailable { why },
+            _ => Error::Unavailable { why: described(self).1 },
         }
     }
 }
@@ -71,7 +70,7 @@ impl Patience {
         }
         let token = match &end {
             End::Refused(error) => error.wants_token(),
-            _ => matches!(word.as_str(), "auth_failed" | "token_expired"),
+            _ => matches!(word, "auth_failed" | "token_expired"),
         };
         let at_once = matches!(end, End::Silence | End::Left) || word == "no_sign_of_life";
         if at_once && self.attempts == 0 {
@@ -86,10 +85,9 @@ impl Patience {
             return Next::GiveUp(error);
         }
         if let End::Closed { code, reason } = &end
-            && needs_mending(*code, &word)
+            && needs_mending(*code, word)
         {
-            let detail = reason.clone();
-            return Next::GiveUp(Error::Refused { status: *code, code: word, detail });
+            return Next::GiveUp(refused(*code, reason));
         }
         match self.wait(backoff, jitter) {
             Some(wait) => Next::Again(wait),
@@ -116,18 +114,26 @@ fn needs_mending(code: u16, word: &str) -> bool {
     }
 }
 
-/// The word that a close reason begins with, and the whole end for a person.
-fn described(end: &End) -> (String, String) {
+/// The word of an end, where it has one, and the whole of it for a person.
+fn described(end: &End) -> (&str, String) {
     match end {
-        End::Lost(why) => (String::new(), why.clone()),
-        End::Silence => (String::new(), "nothing was heard for too long".into()),
-        End::Left => ("going_away".into(), "the server stops".into()),
-        End::Refused(error) => (String::new(), error.to_string()),
-        End::Closed { code, reason } => {
-            let word = reason.split([':', ' ']).next().unwrap_or_default();
-            (word.to_owned(), format!("closed with {code}: {reason}"))
-        }
+        End::Lost(why) => ("", why.clone()),
+        End::Silence => ("", "nothing was heard for too long".into()),
+        End::Left => ("going_away", "the server stops".into()),
+        End::Refused(error) => ("", error.to_string()),
+        End::Closed { code, reason } => (word_and_sentence(reason).0, format!("closed with {code}: {reason}")),
     }
+}
+
+fn refused(code: u16, reason: &str) -> Error {
+    let (word, sentence) = word_and_sentence(reason);
+    Error::Refused { status: code, code: word.into(), detail: sentence.into() }
+}
+
+/// A close reason of ours is a word, a colon and a sentence. What a proxy says has no word.
+fn word_and_sentence(reason: &str) -> (&str, &str) {
+    let (word, sentence) = reason.split_once(':').unwrap_or((reason, ""));
+    if word.contains(char::is_whitespace) { ("", reason) } else { (word, sentence.trim_start()) }
 }
 
 #[cfg(test)]
@@ -158,10 +164,21 @@ mod tests {
         ] {
             let next = after(closed(code, &format!("{word}: because")));
             assert!(
-                matches!(&next, Next::GiveUp(Error::Refused { status, code: said, .. }) if *status == code && said == word),
+                matches!(&next, Next::GiveUp(Error::Refused { status, code: said, detail })
+                    if *status == code && said == word && detail == "because"),
                 "{word}: {next:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_proxy_says_has_no_word() {
+        let next = after(closed(1008, "policy violation: not from here"));
+        assert!(
+            matches!(&next, Next::GiveUp(Error::Refused { code, detail, .. })
+                if code.is_empty() && detail == "policy violation: not from here"),
+            "{next:?}"
+        );
     }
 
     #[test]
