@@ -153,6 +153,7 @@ mod tests {
                 "open" => watched.opened(now - 3_600_000),
                 "old error" => watched.erred(Some(-7_200_000)),
                 "error" => watched.erred(Some(now - 3_600_000)),
+                "error of 10" => watched.erred(Some(10 - 3_600_000)),
                 status => watched.told(native(status), now),
             }
             if let Some(news) = watched.news(now) {
@@ -208,6 +209,19 @@ mod tests {
             (5_000, "tick"),
             (6_000, "running"),
             (6_001, "tick"),
+        ];
+        expect(&steps, &[(0, "running"), (10, "error"), (6_000, "running")]);
+    }
+
+    #[test]
+    fn an_error_that_is_replayed_is_no_news() {
+        let steps = [
+            (0, "running"),
+            (1, "open"),
+            (10, "error of 10"),
+            (20, "stable"),
+            (6_000, "running"),
+            (6_001, "error of 10"),
         ];
         expect(&steps, &[(0, "running"), (10, "error"), (6_000, "running")]);
     }
