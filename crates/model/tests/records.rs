@@ -297,6 +297,21 @@ fn what_is_asked_for_is_told_to_the_record_itself_too() {
 }
 
 #[test]
+fn what_was_asked_before_the_record_was_seen_is_done_when_it_is_replayed_unless_somebody_decided_since() {
+    let replayed = |scene: &Scene| {
+        let receipt = model::Receipt { first_sequence: Some(0), ..crate::scene::receipt(99, 0) };
+        model::resolve(scene.group.clone(), &asked(ISSUE, "Done"), receipt, &scene.policy)
+    };
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo")]);
+    scene.edit(ISSUE, "Todo", 10);
+    let due = replayed(&scene);
+    assert_eq!((due.verdict, due.group.item.status.as_str(), due.commands.len()), (Verdict::Asked, "done", 1));
+    scene.edit(ISSUE, "In Progress", 11);
+    let late = replayed(&scene);
+    assert_eq!((late.verdict, late.group.item.status.as_str()), (Verdict::Stale, "in_progress"));
+}
+
+#[test]
 fn what_is_asked_for_again_before_it_was_written_changes_the_mind() {
     let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (TASK, "todo")]);
     scene.see(&asked(ISSUE, "Done"));

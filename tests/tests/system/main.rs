@@ -3,6 +3,7 @@
 mod agent_events;
 mod clients;
 mod crash;
+mod dead;
 mod edits;
 mod faces;
 mod fights;

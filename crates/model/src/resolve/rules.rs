@@ -1,7 +1,7 @@
 //! The rules of the sync model, in order. Each either decides or leaves the observation to the next.
 
 use super::Turn;
-use crate::{CommandMode, Intent, Irregular, Link, Origin, Reason, RowKind, Source, Verdict, commands_due};
+use crate::{CommandMode, Intent, Irregular, Link, Origin, Reason, RowKind, Source, Verdict, Version, commands_due};
 
 /// One rule: its verdict, or `None` to pass the observation on.
 pub(super) type Rule = fn(&mut Turn) -> Option<Verdict>;
@@ -65,9 +65,11 @@ pub(super) fn went_back(turn: &mut Turn) -> Option<Verdict> {
 }
 
 /// Rule 2. Older than what is known. Equal positions count as newer: GitHub's `updated_at` has whole seconds, and two
-/// edits can share one. Without positions the bus's order counts, so one that was replayed keeps its first place there.
+/// edits can share one. Without positions the bus's order counts, so one that was replayed keeps its first place there; but to see
+/// a record for the first time is not to decide against what was asked of it before.
 pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
-    if !turn.is_older() && !turn.late {
+    let is_undecided = turn.is_asked() && turn.group.item.version == Version(1);
+    if !turn.is_older() && (!turn.late || is_undecided) {
         turn.note();
         return None;
     }

@@ -132,7 +132,11 @@ async fn each(
     filter: &Filter,
     mut act: impl AsyncFnMut(Option<&Letter>, u64) -> bool,
 ) -> anyhow::Result<()> {
+    let last = bus.stream_info(Stream::DeadLetters).await?.1;
     if !chosen.numbers.is_empty() {
+        for number in &chosen.numbers {
+            anyhow::ensure!((1..=last).contains(number), "there never was a dead letter {number}: the last is {last}");
+        }
         for number in &chosen.numbers {
             let letter = bus.letter(*number).await?;
             if !act(letter.as_ref(), *number).await {
@@ -141,7 +145,6 @@ async fn each(
         }
         return Ok(());
     }
-    let last = bus.stream_info(Stream::DeadLetters).await?.1;
     let mut from = 1;
     loop {
         let letters = bus.letters(filter, from, PAGE).await?;
