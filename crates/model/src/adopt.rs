@@ -95,6 +95,14 @@ pub fn part(
     let mut turn = Turn::new(group, observation, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     turn.link_row(place, RowKind::Unlinked, Reason::Parted);
     let mut link = turn.group.links.remove(place);
+    // Else the next sight of what is left would tie it to the same record again.
+    for left in &mut turn.group.links {
+        left.pinned |= left.mentions.iter().any(|key| link.keys.contains(key));
+    }
+    if turn.group.item.key.as_ref().is_some_and(|key| link.keys.contains(key)) {
+        turn.group.item.key = None;
+        turn.group.item.title = None;
+    }
     turn.group.name_after_its_records(policy);
     turn.index = 0;
     // A fold may speak differently without it.

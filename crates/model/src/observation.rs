@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConflictId, Key, LifecycleName, Native, Position, RecordRef, Status, Timestamp, Version, Vocabulary};
+use crate::{
+    ConflictId, ItemId, Key, LifecycleName, Native, Position, RecordRef, Status, Timestamp, Version, Vocabulary,
+};
 
 /// "Record R showed native status N at position P", from wherever it was seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Observation {
     pub vocabulary: Option<Vocabulary>,
     /// Anything else worth keeping beside the item.
     pub metadata: BTreeMap<String, String>,
+    /// The item that an operator spoke of. The record by whose way that was said may have left it since.
+    pub item: Option<ItemId>,
 }
 
 impl Observation {
@@ -63,6 +67,7 @@ impl Observation {
             mentions: Vec::new(),
             vocabulary: None,
             metadata: BTreeMap::new(),
+            item: None,
         }
     }
 }

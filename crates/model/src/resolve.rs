@@ -228,7 +228,11 @@ impl<'a> Turn<'a> {
         if !observation.keys.is_empty() {
             link.keys.clone_from(&observation.keys);
         }
-        if !observation.mentions.is_empty() {
+        // Who sees the record itself sees as well that it mentions nothing any more. A mention that stayed would tie whatever is given
+        // that identifier later.
+        let is_whole =
+            !matches!(observation.source, Source::Api | Source::Delivery) && !observation.native.is_deleted();
+        if is_whole || !observation.mentions.is_empty() {
             link.mentions.clone_from(&observation.mentions);
         }
         if observation.url.is_some() {

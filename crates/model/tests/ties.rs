@@ -202,6 +202,34 @@ fn an_untied_record_has_an_item_of_its_own_and_stays_there() {
 }
 
 #[test]
+fn what_stays_behind_is_not_tied_again_by_what_it_mentions_and_is_not_called_by_what_left() {
+    let mut ties = Ties::by(OnLink::Item);
+    let issue: Known = (ISSUE, &["ENG-1"], &[]);
+    let mut both = known(&mut ties, &[issue, (PULL, &["w#2"], &["ENG-1"])]);
+    both.item.title = Some("Login".into());
+    assert_eq!(both.item.key.as_ref().map(Key::as_str), Some("ENG-1"));
+    let (left, own) = ties.untie(&both, ISSUE).unwrap();
+    assert!(left.group.links[0].pinned, "it would be tied again when it is seen next");
+    assert!(!may_adopt(&own, &left.group) && !may_adopt(&left.group, &own));
+    assert_eq!((left.group.item.key.as_ref().map(Key::as_str), &left.group.item.title), (Some("w#2"), &None));
+
+    let both = known(&mut ties, &[issue, (AGENT, &[], &[])]);
+    let (left, _) = ties.untie(&both, ISSUE).unwrap();
+    assert_eq!((left.group.item.key, left.group.links[0].pinned), (None, false));
+}
+
+#[test]
+fn a_mention_that_was_taken_out_is_forgotten_where_the_record_itself_was_seen() {
+    let mut ties = Ties::by(OnLink::Item);
+    let row = known(&mut ties, &[(TASK, &[], &["ENG-99"])]);
+    let mentions = |resolved: Resolved| resolved.group.links[0].mentions.len();
+    let without = seen(TASK, "x", 2, Origin::Other, 0);
+    assert_eq!(mentions(ties.see(&row, &Observation { source: model::Source::Api, ..without.clone() })), 1);
+    assert_eq!(mentions(ties.see(&row, &Observation { native: model::Native::deleted(), ..without.clone() })), 1);
+    assert_eq!(mentions(ties.see(&row, &without)), 0);
+}
+
+#[test]
 fn without_a_record_those_that_spoke_with_it_speak_for_themselves() {
     let mut ties = Ties::by(OnLink::Item);
     let pulls = ["github/pull_request/w#1", "github/pull_request/w#2"];

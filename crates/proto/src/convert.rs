@@ -98,7 +98,13 @@ pub fn observation_from(message: v1::Observation) -> Result<Observation, Malform
         mentions: message.mentions.iter().map(Key::new).collect::<Result<_, _>>().map_err(wrong("mentions"))?,
         vocabulary: vocabulary(&message.vocabulary)?,
         metadata: message.metadata,
+        item: some(&message.item).map(item_id).transpose()?,
     })
+}
+
+fn item_id(text: &str) -> Result<ItemId, Malformed> {
+    let id = Uuid::parse_str(text).map_err(|_| Malformed { field: "item", why: format!("{text:?} is not a UUID") })?;
+    Ok(ItemId(id))
 }
 
 fn bounded(field: &'static str, count: usize, limit: usize) -> Result<(), Malformed> {
@@ -170,6 +176,7 @@ pub fn observation_to(observation: &Observation) -> v1::Observation {
         mentions: observation.mentions.iter().map(ToString::to_string).collect(),
         vocabulary: observation.vocabulary.iter().flat_map(|words| words.0.iter()).map(word_to).collect(),
         metadata: observation.metadata.clone(),
+        item: observation.item.map(|item| item.to_string()).unwrap_or_default(),
     }
 }
 
@@ -226,10 +233,10 @@ pub fn report_from(message: &v1::Delivery) -> Result<Report, Malformed> {
 #[expect(clippy::needless_pass_by_value, reason = "takes the message as its twin for observations does")]
 pub fn command_from(message: v1::Command) -> Result<Command, Malformed> {
     let mode = CommandMode::of_code(&message.mode).ok_or_else(|| unknown("mode", &message.mode, "tell, show"))?;
-    let item = Uuid::parse_str(&message.item).map_err(|error| Malformed { field: "item", why: error.to_string() })?;
+    let item = item_id(&message.item)?;
     Ok(Command {
         record: message.record.parse().map_err(wrong("record"))?,
-        item: ItemId(item),
+        item,
         version: Version(message.version),
         status: Status::new(&message.status).map_err(wrong("status"))?,
         previous: some(&message.previous).map(Status::new).transpose().map_err(wrong("previous"))?,

@@ -77,7 +77,15 @@ fn vocabularies() -> impl Strategy<Value = Vocabulary> {
 fn observations() -> impl Strategy<Value = Observation> {
     let what = (text(), records(), natives(), of(1_u64..).prop_map(|at| at.map(Position)), any::<i64>());
     let how = (of(actors()), origins(), sources(), intents(), of(word()));
-    let beside = (of(text()), of(text()), keys(), keys(), of(vocabularies()), btree_map(word(), text(), 0..3));
+    let beside = (
+        of(text()),
+        of(text()),
+        keys(),
+        keys(),
+        of(vocabularies()),
+        btree_map(word(), text(), 0..3),
+        of(any::<u128>()),
+    );
     (what, how, beside).prop_map(|(what, how, beside)| Observation {
         id: what.0,
         record: what.1,
@@ -95,6 +103,7 @@ fn observations() -> impl Strategy<Value = Observation> {
         mentions: beside.3,
         vocabulary: beside.4,
         metadata: beside.5,
+        item: beside.6.map(|item| ItemId(uuid::Uuid::from_u128(item))),
     })
 }
 

@@ -183,6 +183,20 @@ impl Batch {
         rows.into_iter().map(owner).collect()
     }
 
+    /// One record of each of these items, of those that did not end.
+    pub async fn records_of(&mut self, items: &BTreeSet<ItemId>) -> sqlx::Result<Vec<RecordRef>> {
+        if items.is_empty() {
+            return Ok(vec![]);
+        }
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "select distinct on (item) system, kind, id from records where item = any($1) order by item, system, kind, id",
+        )
+        .bind(items.iter().map(|item| item.0).collect::<Vec<_>>())
+        .fetch_all(self.tx().await?)
+        .await?;
+        rows.into_iter().map(named).collect()
+    }
+
     /// The items of records that are known but were not among the locked.
     async fn items_of<'a>(&mut self, records: impl Iterator<Item = &'a RecordRef>) -> sqlx::Result<Vec<Uuid>> {
         let [systems, kinds, ids] = by_parts(records);
@@ -226,8 +240,7 @@ impl Batch {
         .bind(names)
         .fetch_all(self.tx().await?)
         .await?;
-        let parse = |(system, kind, id): (String, String, String)| format!("{system}/{kind}/{id}").parse();
-        rows.into_iter().map(|row| parse(row).map_err(|error| crate::row::corrupt("id", error))).collect()
+        rows.into_iter().map(named).collect()
     }
 
     /// The status that an item had at a version.
@@ -241,6 +254,10 @@ impl Batch {
         .await?;
         status.map(|status| Status::new(status).map_err(|error| crate::row::corrupt("to_status", error))).transpose()
     }
+}
+
+fn named((system, kind, id): (String, String, String)) -> sqlx::Result<RecordRef> {
+    format!("{system}/{kind}/{id}").parse().map_err(|error| crate::row::corrupt("id", error))
 }
 
 /// The items of these records and of these ids, in id order.

@@ -122,6 +122,11 @@ impl Batch<'_> {
         ask!(&mut self.under, batch => batch.owners(keys))
     }
 
+    /// One record of each of these items, of those that did not end.
+    pub async fn records_of(&mut self, items: &BTreeSet<ItemId>) -> sqlx::Result<Vec<RecordRef>> {
+        ask!(&mut self.under, batch => batch.records_of(items))
+    }
+
     /// Records that mention one of these identifiers.
     pub async fn mentioning(&mut self, keys: &[Key]) -> sqlx::Result<Vec<RecordRef>> {
         ask!(&mut self.under, batch => batch.mentioning(keys))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bus::Received;
-use model::{Intent, Key, Lane, Observation, Receipt, RecordRef, Report, Timestamp};
+use model::{Intent, ItemId, Key, Lane, Observation, Receipt, RecordRef, Report, Timestamp};
 use proto::v1;
 
 /// A message, understood.
@@ -61,6 +61,14 @@ impl Input {
             && let Intent::Link(other) = &observation.intent
         {
             records.insert(other.clone());
+        }
+    }
+
+    /// The item that an operator spoke of.
+    pub(crate) fn item(&self) -> Option<ItemId> {
+        match self {
+            Input::Observation(observation, _) => observation.item,
+            Input::Report(..) => None,
         }
     }
 

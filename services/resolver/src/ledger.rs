@@ -3,6 +3,7 @@
 //! Pure, but for what it was given: [`Ledger::take`] decides with `model`, [`Ledger::close`] says what to write and what to
 //! publish.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{
@@ -28,10 +29,14 @@ pub struct Ledger<'a> {
     touched: BTreeSet<ItemId>,
     new_items: BTreeSet<ItemId>,
     new_records: BTreeSet<RecordRef>,
+    /// Records that were seen to mention identifiers in this batch.
+    mentioning: BTreeSet<RecordRef>,
     ended: BTreeMap<ItemId, ItemId>,
     parted: BTreeMap<ItemId, ItemId>,
-    /// Items that ended and were new in this batch: they still need a row, for their history.
-    stillborn: Vec<Group>,
+    /// Items that ended in this batch, as they were then.
+    left: HashMap<ItemId, Group>,
+    /// Those of them that were new: they still need a row, for their history.
+    stillborn: Vec<ItemId>,
     rows: Vec<HistoryRow>,
     commands: BTreeMap<RecordRef, Command>,
     conflicts: BTreeMap<ConflictId, model::Conflict>,
@@ -52,6 +57,8 @@ pub struct Closed {
     pub commands: Vec<Command>,
     /// Every item of the batch as it is now.
     pub groups: HashMap<ItemId, Group>,
+    /// Items that ended in the batch, as they were then.
+    pub left: HashMap<ItemId, Group>,
     /// Inputs that were taken before, by item and sequence.
     pub redelivered: Vec<(ItemId, u64)>,
     /// How many records of each system had drifted, as only a sweep found.
@@ -75,8 +82,10 @@ impl<'a> Ledger<'a> {
             touched: BTreeSet::new(),
             new_items: BTreeSet::new(),
             new_records: BTreeSet::new(),
+            mentioning: BTreeSet::new(),
             ended: BTreeMap::new(),
             parted: BTreeMap::new(),
+            left: HashMap::new(),
             stillborn: vec![],
             rows: vec![],
             commands: BTreeMap::new(),
@@ -120,12 +129,28 @@ impl<'a> Ledger<'a> {
                 let resolved = model::report(group, report, *receipt, self.policy);
                 self.unless_lost(resolved, &report.record, *receipt)
             }
-            Input::Observation(observation, receipt) => match &observation.intent {
-                Intent::Status | Intent::Force(_) | Intent::Pick(..) => self.observe(observation, *receipt),
-                Intent::Rollback(version) => self.roll_back(observation, *receipt, *version),
-                Intent::Link(other) => self.link(observation, *receipt, other),
-                Intent::Unlink => self.unlink(observation, *receipt),
-            },
+            Input::Observation(observation, receipt) => {
+                let observation = &*self.addressed(observation);
+                match &observation.intent {
+                    Intent::Status | Intent::Force(_) | Intent::Pick(..) => self.observe(observation, *receipt),
+                    Intent::Rollback(version) => self.roll_back(observation, *receipt, *version),
+                    Intent::Link(other) => self.link(observation, *receipt, other),
+                    Intent::Unlink => self.unlink(observation, *receipt),
+                }
+            }
+        }
+    }
+
+    /// An operator's word about an item comes by way of one of its records. If that has left the item since, it is taken as said by way of
+    /// one that is there. An item that ended is not among those that were loaded: the record's own is the one that took it over.
+    fn addressed<'o>(&self, observation: &'o Observation) -> Cow<'o, Observation> {
+        let named = observation.item.filter(|item| self.item_of(&observation.record) != Some(*item));
+        let group = named.and_then(|item| self.groups.get(&item));
+        match group.and_then(|group| group.links.first()) {
+            Some(link) if observation.intent != Intent::Unlink => {
+                Cow::Owned(Observation { record: link.record.clone(), ..observation.clone() })
+            }
+            _ => Cow::Borrowed(observation),
         }
     }
 
@@ -207,6 +232,10 @@ impl<'a> Ledger<'a> {
 
     fn unlink(&mut self, observation: &Observation, receipt: Receipt) -> Result<Verdict, Poison> {
         let mut group = self.group_of(&observation.record).ok_or_else(|| no_such(&observation.record))?;
+        if observation.item.is_some_and(|named| named != group.item.id && self.groups.contains_key(&named)) {
+            let detail = format!("{} is not tied to that item any more", observation.record);
+            return Err(Poison { reason: "no_such_thing", detail });
+        }
         if !group.take(&observation.record, receipt) {
             return Ok(self.again(group, receipt));
         }
@@ -267,6 +296,9 @@ impl<'a> Ledger<'a> {
     /// Ties records together by the identifiers that this one owns and mentions.
     fn tie(&mut self, observation: &Observation, receipt: Receipt) {
         let record = &observation.record;
+        if !observation.mentions.is_empty() {
+            self.mentioning.insert(record.clone());
+        }
         for key in &observation.keys {
             if self.owners.get(key) != Some(record) {
                 self.owners.insert(key.clone(), record.clone());
@@ -289,7 +321,7 @@ impl<'a> Ledger<'a> {
             let group = self.item_of(record).and_then(|item| self.groups.get(&item));
             group.and_then(|group| group.link(record)).is_some_and(|link| link.mentions.contains(key))
         };
-        let in_this_batch = self.new_records.iter().filter(|record| !self.waiting.contains(record));
+        let in_this_batch = self.mentioning.iter().filter(|record| !self.waiting.contains(record));
         self.waiting.iter().chain(in_this_batch).filter(|record| mentions(record)).cloned().collect()
     }
 
@@ -327,8 +359,9 @@ impl<'a> Ledger<'a> {
         self.touched.remove(&adoption.ended);
         self.ended.insert(adoption.ended, into);
         if self.new_items.remove(&adoption.ended) {
-            self.stillborn.push(left);
+            self.stillborn.push(adoption.ended);
         }
+        self.left.insert(adoption.ended, left);
         self.settle(adoption.resolved, receipt);
         Ok(())
     }
@@ -340,7 +373,7 @@ impl<'a> Ledger<'a> {
             |items: Vec<&ItemId>| items.into_iter().filter_map(|item| groups.get(item).cloned()).collect::<Vec<_>>();
         let (new, old): (Vec<_>, Vec<_>) = self.touched.iter().partition(|item| self.new_items.contains(item));
         let mut new_items = of(new);
-        new_items.extend(self.stillborn);
+        new_items.extend(self.stillborn.iter().filter_map(|item| self.left.get(item).cloned()));
         let save = Save {
             new_items,
             new_records: self.new_records,
@@ -352,7 +385,7 @@ impl<'a> Ledger<'a> {
             keys: self.keys.into_iter().collect(),
         };
         let (commands, redelivered) = (self.commands.into_values().collect(), self.redelivered);
-        Closed { save, commands, groups, redelivered, drift: self.drift }
+        Closed { save, commands, groups, left: self.left, redelivered, drift: self.drift }
     }
 }
 

@@ -97,10 +97,10 @@ fn changes(rows: Vec<&HistoryRow>, groups: &HashMap<ItemId, Group>, traces: &Tra
     outgoing(rows.into_iter().filter_map(change), traces)
 }
 
-/// Conflicts that opened or were resolved.
-pub(crate) fn conflicts(conflicts: &[Conflict], groups: &HashMap<ItemId, Group>) -> Vec<Outgoing> {
+/// Conflicts that opened or were resolved: also those of items that ended, which nobody would take for resolved else.
+pub(crate) fn conflicts<'g>(conflicts: &[Conflict], group_of: impl Fn(ItemId) -> Option<&'g Group>) -> Vec<Outgoing> {
     let change = |conflict: &Conflict| {
-        let group = groups.get(&conflict.item)?;
+        let group = group_of(conflict.item)?;
         let theirs = conflict.candidates.last()?;
         let kind = if conflict.resolved_at.is_some() { "conflict_resolved" } else { "conflict_opened" };
         Some(v1::Change {

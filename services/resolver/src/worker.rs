@@ -241,6 +241,7 @@ impl Worker {
         let ties = Ties::find(&mut batch, understood()).await?;
         let mut wanted = ties.records();
         understood().for_each(|input| input.records(&mut wanted));
+        wanted.extend(batch.records_of(&understood().filter_map(Input::item).collect()).await?);
         let groups = batch.load(&wanted).await?;
 
         let mut ledger = Ledger::new(&self.policy, groups, ties.owners, ties.waiting);
@@ -255,7 +256,7 @@ impl Worker {
             }
         }
         let dead = self.resolve(&mut ledger, inputs);
-        let Closed { save, commands, groups, redelivered, drift } = ledger.close();
+        let Closed { save, commands, groups, left, redelivered, drift } = ledger.close();
         // Its record may have parted from the item of which it told.
         let parted: BTreeMap<_, _> =
             batch.parted_from().iter().map(|(item, from)| (*item, *from)).chain(save.parted.iter().copied()).collect();
@@ -269,7 +270,7 @@ impl Worker {
             conflicts = batch.conflicts_of(&ids.into_iter().collect::<Vec<_>>()).await?;
         }
         conflicts.extend(save.conflicts.iter().cloned());
-        let mut beside = publication::conflicts(&conflicts, &groups);
+        let mut beside = publication::conflicts(&conflicts, |item| groups.get(&item).or_else(|| left.get(&item)));
         let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
         let told = |command: &Command| {
             // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.

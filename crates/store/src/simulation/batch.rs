@@ -125,6 +125,20 @@ impl Batch {
         }))
     }
 
+    pub(crate) async fn records_of(&mut self, items: &BTreeSet<ItemId>) -> sqlx::Result<Vec<RecordRef>> {
+        if items.is_empty() {
+            return Ok(vec![]);
+        }
+        self.client.statement().await?;
+        Ok(self.read(|tables| {
+            let mut first: BTreeMap<ItemId, RecordRef> = BTreeMap::new();
+            for (item, link) in tables.records.values().filter(|(item, _)| items.contains(item)) {
+                first.entry(*item).or_insert_with(|| link.record.clone());
+            }
+            first.into_values().collect()
+        }))
+    }
+
     pub(crate) async fn mentioning(&mut self, keys: &[Key]) -> sqlx::Result<Vec<RecordRef>> {
         self.client.statement().await?;
         Ok(self.read(|tables| {

@@ -140,6 +140,7 @@ async fn say(
     let observation = Observation {
         actor: actor.map(|name| Actor { name, id: None, automation: false }),
         origin: Origin::Other,
+        item: Some(group.item.id),
         intent,
         ..Observation::new(
             format!("operator:{}", Uuid::now_v7()),

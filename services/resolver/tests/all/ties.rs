@@ -1,0 +1,97 @@
+//! Records that are tied and untied while others speak of them.
+
+use model::{Intent, ItemId, Verdict};
+use resolver::ledger::{Input, Ledger};
+
+use super::*;
+
+fn word(record: &str, item: ItemId, intent: Intent) -> Observation {
+    let said = seen(record, "-", 1);
+    let id = format!("{record}:{intent:?}");
+    Observation { id, intent, item: Some(item), source: Source::Api, position: None, ..said }
+}
+
+async fn tied(world: &World) -> Group {
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
+    world.eventually("T-1", |group| group.links.len() == 2).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_word_goes_to_the_item_it_was_said_of_though_the_record_has_left() {
+    let world = World::new().await;
+    let item = tied(&world).await.item.id;
+    let force = Intent::Force(model::Status::new("done").unwrap());
+    world.see(&word("tracker/issue/1", item, Intent::Unlink)).await;
+    world.eventually("tracker/issue/1", |group| group.item.id != item).await;
+    world.see(&word("tracker/issue/1", item, force)).await;
+    let left = world.eventually("forge/issue/a/b#1", |group| group.item.status.as_str() == "done").await;
+    assert_eq!(left.item.id, item);
+    assert_eq!(world.item("tracker/issue/1").await.item.status.as_str(), "todo", "nobody spoke of its own");
+    // It is not there any more to be untied, and its own item has no other record.
+    let again = Observation { id: "again".into(), ..word("tracker/issue/1", item, Intent::Unlink) };
+    world.see(&again).await;
+    let dead = world.bus.tail(Stream::DeadLetters, &[], Tail::Sequence(1)).await;
+    let letter = tokio::time::timeout(DEADLINE, dead.unwrap().next()).await.expect("a dead letter in time").unwrap();
+    assert_eq!(letter.subject, "lockstep.dead.resolver.no_such_thing");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_about_an_item_that_ended_goes_to_the_one_that_took_it_over() {
+    let world = World::new().await;
+    world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
+    let ended = world.eventually("forge/issue/a/b#1", |_| true).await.item.id;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.eventually("T-1", |group| group.links.len() == 2).await;
+    let force = Intent::Force(model::Status::new("done").unwrap());
+    world.see(&word("forge/issue/a/b#1", ended, force)).await;
+    world.eventually("T-1", |group| group.item.status.as_str() == "done").await;
+    world.stop().await;
+}
+
+/// What one batch makes of these.
+fn taken(ledger: &mut Ledger, observations: &[Observation]) -> Vec<Verdict> {
+    let take = |(sequence, one): (u64, &Observation)| {
+        let receipt = model::Receipt::new(Lane::High, sequence, Timestamp(1));
+        ledger.take(&Input::Observation(Box::new(one.clone()), receipt)).unwrap()
+    };
+    (100..).zip(observations).map(take).collect()
+}
+
+#[test]
+fn a_record_that_is_retitled_and_what_it_names_are_tied_in_one_batch() {
+    let policy = policy_of(MAPPINGS, "");
+    let receipt = model::Receipt::new(Lane::High, 1, Timestamp(1));
+    let known = model::begin(&seen("forge/issue/a/b#1", "open", 1), receipt, &policy).unwrap().group;
+    let mut ledger = Ledger::new(&policy, vec![known], vec![], vec![]);
+    let retitled = mentioning(seen("forge/issue/a/b#1", "open", 2), "T-1");
+    let named = owning(seen("tracker/issue/1", "todo", 1), "T-1");
+    taken(&mut ledger, &[retitled, named]);
+    let closed = ledger.close();
+    assert_eq!(closed.groups.values().map(|group| group.links.len()).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_ends_because_its_item_does_is_told() {
+    let mut policy = policy_of(MAPPINGS, "");
+    policy.strategy = model::Strategy::Manual;
+    let mut world = World::with(Arc::new(policy)).await;
+    world.see(&seen("tracker/issue/1", "todo", 1)).await;
+    let item = world.eventually("tracker/issue/1", |_| true).await.item.id;
+    // Two that have not seen each other.
+    let flip = model::Status::new("in_progress").unwrap();
+    world.see(&word("tracker/issue/1", item, Intent::Force(flip))).await;
+    world.see(&seen("tracker/issue/1", "in_review", 2)).await;
+    let held = world.eventually("tracker/issue/1", |group| group.item.held.is_some()).await.item;
+    world.see(&owning(seen("tracker/issue/2", "todo", 1), "T-2")).await;
+    world.eventually("T-2", |_| true).await;
+    world.see(&mentioning(seen("tracker/issue/1", "in_review", 3), "T-2")).await;
+    world.eventually("T-2", |group| group.links.len() == 2).await;
+    let mut told = world.change().await;
+    while told.kind != "conflict_resolved" {
+        told = world.change().await;
+    }
+    assert_eq!((told.item, told.conflict), (item.to_string(), held.held.unwrap().to_string()));
+    world.stop().await;
+}
