@@ -20,8 +20,9 @@ pub struct Config {
     /// A credentials file (JWT and key), in place of either.
     pub credentials: Option<PathBuf>,
     /// Into how many partitions observations and commands are divided; each has one reader at a time. Fewer make larger
-    /// batches, and so less work for each message: on two cores two are as fast as four, and answer sooner. To lower it, let
-    /// everything be read first.
+    /// batches, and so less work for each message: on two cores two are as fast as four, and answer sooner. Before it is
+    /// changed everything must have been read: else a record's older messages, in its old partition, may be read after its newer ones,
+    /// and count as redelivered.
     pub partitions: u32,
     /// How many servers keep each stream: 1 or 3.
     pub replicas: usize,

@@ -245,13 +245,9 @@ impl Batch {
 
     /// The status that an item had at a version.
     pub async fn status_at(&mut self, item: ItemId, version: Version) -> sqlx::Result<Option<Status>> {
-        let status: Option<String> = sqlx::query_scalar(
-            "select to_status from history where item = $1 and version = $2 and kind = 'changed' limit 1",
-        )
-        .bind(item.0)
-        .bind(crate::row::signed(version.0))
-        .fetch_optional(self.tx().await?)
-        .await?;
+        let version = crate::row::signed(version.0);
+        let status: Option<String> =
+            sqlx::query_scalar(STATUS_AT).bind(item.0).bind(version).fetch_optional(self.tx().await?).await?;
         status.map(|status| Status::new(status).map_err(|error| crate::row::corrupt("to_status", error))).transpose()
     }
 }
@@ -273,6 +269,9 @@ with wanted as (
 select * from items where id in (select item from wanted) and ended_into is null order by id"
     };
 }
+
+pub(crate) const STATUS_AT: &str =
+    "select to_status from history where item = $1 and version = $2 and kind = 'changed' limit 1";
 
 const LOOK: &str = wanted_items!();
 /// Locks in id order: two batches that share items cannot wait for each other in a ring.

@@ -27,7 +27,7 @@ pub use batch::Save;
 pub use known::Known;
 pub use lives::Maker;
 pub use mark::Mark;
-pub use query::{ConflictRow, HistoryEntry, ItemFilter, ItemRow};
+pub use query::{ConflictRow, HistoryEntry, HistoryPlace, ItemFilter, ItemRow};
 pub use transaction::{Batch, is_overtaken};
 
 /// Where PostgreSQL is, and how much of it is used.
@@ -41,7 +41,7 @@ pub struct Config {
     pub connections: u32,
     /// How long a statement may take, in milliseconds.
     pub statement_timeout_ms: u64,
-    /// For how many months history is kept; 0 keeps it for ever.
+    /// For how many months after its own a line of history is kept; 0 keeps it for ever.
     pub history_months: u32,
 }
 

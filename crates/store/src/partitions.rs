@@ -5,7 +5,7 @@ use time::{Date, Month, OffsetDateTime};
 use crate::Store;
 
 impl Store {
-    /// Makes the partitions that will be needed, and drops those that are older than `history_months`.
+    /// Makes the partitions that will be needed, and drops those of months that ended more than `history_months` ago.
     pub async fn maintain_partitions(&self) -> anyhow::Result<()> {
         // One at a time, whoever it is: two processes that start together would both create.
         let mut tx = self.pool()?.begin().await?;
@@ -26,7 +26,7 @@ impl Store {
         }
         if self.history_months > 0 {
             let mut oldest = this;
-            for _ in 1..self.history_months {
+            for _ in 0..self.history_months {
                 oldest = first_of_month(oldest.previous_day().unwrap_or(oldest));
             }
             let kept_from = format!("history_{}_{:02}", oldest.year(), u8::from(oldest.month()));

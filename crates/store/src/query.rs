@@ -1,19 +1,57 @@
 //! What people and the broadcaster ask for.
 
-use model::{Conflict, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef};
+use model::{Conflict, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef, Timestamp, Version};
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use crate::Store;
-use crate::batch::HistoryColumns;
-use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups, signed};
+use crate::batch::{HistoryColumns, STATUS_AT};
+use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups, instant, signed};
 
 /// An item with its links.
 pub type ItemRow = Group;
 /// A line of history.
 pub type HistoryEntry = HistoryRow;
+
+/// The place of a line among those of its item, newest first. A stream that was made anew counts from 1 again, and one message may cause
+/// many lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryPlace {
+    /// When the bus stored what caused it.
+    pub recorded_at: Timestamp,
+    /// The stream sequence of that.
+    pub sequence: u64,
+    /// Which of its lines.
+    pub ordinal: i16,
+}
+
+impl std::fmt::Display for HistoryPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}-{}", self.recorded_at.0, self.sequence, self.ordinal)
+    }
+}
+
+impl std::str::FromStr for HistoryPlace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split('-');
+        let mut next = || parts.next().ok_or(());
+        let mut read = || {
+            let (at, sequence, ordinal) = (next()?, next()?, next()?);
+            let place = Self {
+                recorded_at: Timestamp(at.parse().map_err(drop)?),
+                sequence: sequence.parse().map_err(drop)?,
+                ordinal: ordinal.parse().map_err(drop)?,
+            };
+            Ok::<_, ()>(place)
+        };
+        read().map_err(|()| "is not a place in a history: take the `next` of the page before")
+    }
+}
+
 /// A conflict, with what people call its item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConflictRow {
@@ -115,18 +153,45 @@ impl Store {
         Ok(groups(items, links, conflicts))
     }
 
-    /// An item's history, newest first, at most `limit` lines, only those before stream sequence `before`.
-    pub async fn history(&self, item: ItemId, before: Option<u64>, limit: u32) -> sqlx::Result<Vec<HistoryEntry>> {
-        let rows: Vec<HistoryColumns> = sqlx::query_as(
+    /// An item's history, newest first, at most `limit` lines: only those of messages before stream sequence `before`, and only those
+    /// that follow a line. Where there may be more, the last line's place comes with it.
+    pub async fn history(
+        &self,
+        item: ItemId,
+        before: Option<u64>,
+        after: Option<HistoryPlace>,
+        limit: u32,
+    ) -> sqlx::Result<(Vec<HistoryEntry>, Option<HistoryPlace>)> {
+        let rows: Vec<(HistoryColumns, HistoryPlace)> = sqlx::query(
             "select * from history where item = $1 and ($2::bigint is null or cause_sequence < $2)
-             order by recorded_at desc, cause_sequence desc, ordinal desc limit $3",
+               and ($3::timestamptz is null or (recorded_at, cause_sequence, ordinal) < ($3, $4, $5))
+             order by recorded_at desc, cause_sequence desc, ordinal desc limit $6",
         )
         .bind(item.0)
         .bind(before.map(signed))
+        .bind(after.map(|place| instant(place.recorded_at)))
+        .bind(after.map(|place| signed(place.sequence)))
+        .bind(after.map(|place| place.ordinal))
         .bind(i64::from(limit))
+        .try_map(|row: PgRow| {
+            let line = HistoryColumns::from_row(&row)?;
+            let place = HistoryPlace {
+                recorded_at: line.0.recorded_at,
+                sequence: line.0.cause.sequence,
+                ordinal: row.try_get("ordinal")?,
+            };
+            Ok((line, place))
+        })
         .fetch_all(self.pool()?)
         .await?;
-        Ok(rows.into_iter().map(|row| row.0).collect())
+        let full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = rows.last().filter(|_| full).map(|(_, place)| *place);
+        Ok((rows.into_iter().map(|(line, _)| line.0).collect(), next))
+    }
+
+    /// The status that an item had at a version, as far as its history is kept.
+    pub async fn status_at(&self, item: ItemId, version: Version) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar(STATUS_AT).bind(item.0).bind(signed(version.0)).fetch_optional(self.pool()?).await
     }
 
     /// The items whose records this one took over, at most 1,000.

@@ -116,6 +116,7 @@ async fn item(state: Shared, Path(name): Path<String>) -> Answer {
 struct Lines {
     limit: Option<u32>,
     before: Option<u64>,
+    after: Option<String>,
 }
 
 async fn history(state: Shared, Path(name): Path<String>, Query(lines): Query<Lines>) -> Answer {
@@ -123,8 +124,10 @@ async fn history(state: Shared, Path(name): Path<String>, Query(lines): Query<Li
     // By its id an item that ended is asked for itself; all else is answered by the one that took its records over.
     let item = Uuid::parse_str(&name).map_or(now, ItemId);
     let limit = lines.limit.unwrap_or(100).clamp(1, PAGE_MAX);
-    let rows = state.store.history(item, lines.before, limit).await.map_err(unavailable)?;
-    let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.cause.sequence);
+    let after = lines.after.map(|after| after.parse()).transpose();
+    let after = after.map_err(|why| Problem::bad_request("after_bad", format!("after: {why}")))?;
+    let (rows, next) = state.store.history(item, lines.before, after, limit).await.map_err(unavailable)?;
+    let next = next.map(|next| next.to_string());
     let took_over = state.store.ended_into(item).await.map_err(unavailable)?;
     let ended_into = (item != now).then_some(now);
     Ok(axum::Json(

@@ -52,6 +52,10 @@ pub(super) async fn roll_back(state: Shared, Path(name): Path<String>, Json(body
         let detail = format!("{version} is not an earlier version of an item that is at {}", group.item.version);
         return Err(Problem::unprocessable("version_unknown", detail));
     }
+    if state.store.status_at(group.item.id, version).await.map_err(unavailable)?.is_none() {
+        let detail = format!("the history of version {version} is not kept any more (`database.history_months`)");
+        return Err(Problem::unprocessable("version_unknown", detail));
+    }
     say(&state, &group, None, Intent::Rollback(version), body.actor).await
 }
 

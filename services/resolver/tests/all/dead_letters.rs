@@ -123,7 +123,7 @@ async fn poison_between_two_good_ones_holds_up_nothing_and_keeps_its_bytes() {
 /// What an edit came to, without what differs from run to run.
 async fn effect(world: &World) -> (Vec<String>, u64, String) {
     let Group { item, links, .. } = world.item("T-1").await;
-    let mut history = world.store.history(item.id, None, 100).await.unwrap();
+    let mut history = world.store.history(item.id, None, None, 100).await.unwrap().0;
     history.reverse();
     let line = |row: &model::HistoryRow| {
         format!("{:?} {} {:?} {} {} {:?}", row.kind, row.version.0, row.from, row.to, row.native, row.at)
@@ -190,7 +190,7 @@ async fn a_replay_that_its_record_has_overtaken_is_recorded_and_changes_nothing(
         world.replay(letter).await;
     }
     let stale = async |group: &Group| {
-        let history = world.store.history(group.item.id, None, 100).await.unwrap();
+        let history = world.store.history(group.item.id, None, None, 100).await.unwrap().0;
         history.iter().filter(|row| row.kind == RowKind::Stale).count()
     };
     let deadline = tokio::time::Instant::now() + DEADLINE;
