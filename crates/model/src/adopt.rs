@@ -46,9 +46,8 @@ pub fn adopt(
         group.links.push(link);
     }
     group.item.title = group.item.title.take().or(incoming.item.title);
-    for (key, value) in incoming.item.metadata {
-        group.item.metadata.entry(key).or_insert(value);
-    }
+    let known = std::mem::replace(&mut group.item.metadata, incoming.item.metadata);
+    group.item.note(&known);
     group.name_after_its_records(policy);
     let about = Observation { record: record.clone(), ..observation.clone() };
     let mut turn = Turn::new(group, &about, receipt, policy).map_err(|_| Reason::NoSuchThing)?;

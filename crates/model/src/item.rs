@@ -43,6 +43,22 @@ pub struct Item {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Item {
+    /// How many entries of metadata an item keeps.
+    pub const METADATA_MAX: usize = 200;
+
+    /// Keeps metadata beside what it has; when that is too much, others make room for what was said last.
+    pub(crate) fn note(&mut self, said: &BTreeMap<String, String>) {
+        self.metadata.extend(said.clone());
+        let over = self.metadata.len().saturating_sub(Self::METADATA_MAX);
+        let others: Vec<String> =
+            self.metadata.keys().filter(|key| !said.contains_key(*key)).take(over).cloned().collect();
+        for other in others {
+            self.metadata.remove(&other);
+        }
+    }
+}
+
 /// The tie from a record to its item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Link {

@@ -76,6 +76,7 @@ pub struct Mapping {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lens {
     get: BTreeMap<Status, Native>,
+    missing: Vec<Status>,
     /// By representative.
     put: BTreeMap<Native, Status>,
     /// Every native that is known, and its representative.
@@ -99,6 +100,7 @@ impl Lens {
             .filter_map(|(word, status)| Some((Native::new(word.as_str()).ok()?, Native::new(status.as_str()).ok()?)));
         Self {
             get: pairs().map(|(status, native)| (status.clone(), native)).collect(),
+            missing: vec![],
             put: pairs().map(|(status, native)| (native, status.clone())).collect(),
             normal: own.chain(synonyms).collect(),
             silent: BTreeSet::new(),
@@ -144,6 +146,11 @@ impl Lens {
     /// The native that stands for all that mean the same; `None` when no mapping knows it.
     pub fn normal(&self, native: &Native) -> Option<&Native> {
         self.normal.get(native)
+    }
+
+    /// The statuses for which the record's owners have no word: each is shown as the nearest that they have.
+    pub fn missing(&self) -> &[Status] {
+        &self.missing
     }
 
     /// Whether two natives mean the same.

@@ -82,6 +82,9 @@ impl Group {
             Step::Unmapped
         } else if self.shows(index, &link.native, &lens, Scope { policy, lifecycle }) {
             Step::InStep
+        } else if lens.is_silent(&link.native) && link.agreed == self.item.version {
+            // It shows what changes nothing, since the item's last change: nothing is owed until the next.
+            Step::AsClose
         } else if self.item.held.is_some() {
             Step::Held
         } else if lens.is_read_only() {

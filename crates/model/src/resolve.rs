@@ -79,7 +79,7 @@ pub fn begin(observation: &Observation, receipt: Receipt, policy: &Policy) -> Re
     let lifecycle = policy.lifecycles.get(name).ok_or(Reason::NoSuchThing)?;
     let lens = policy.lens(record, observation.vocabulary.as_ref(), lifecycle).ok_or(Reason::UnmappedStatus)?;
     let known = lens.put(lifecycle, lifecycle.initial(), &observation.native, None);
-    let status = known.clone().unwrap_or_else(|| lifecycle.initial().clone());
+    let status = known.unwrap_or_else(|| lifecycle.initial().clone());
     let item = new_item(observation, lifecycle, status, record.own_item());
     let link = new_link(observation, receipt);
     let group = Group { item, links: vec![link], conflict: None };
@@ -96,11 +96,12 @@ pub fn begin(observation: &Observation, receipt: Receipt, policy: &Policy) -> Re
         commands: vec![],
         conflicts: vec![],
     };
-    turn.group.links[0].unmapped = known.is_none();
+    let is_known = turn.lens.knows(&observation.native);
+    turn.group.links[0].unmapped = !is_known;
     let to = turn.group.item.status.clone();
     turn.row(RowKind::Changed, None, &to, Reason::FirstSeen);
     turn.note();
-    Ok(turn.done(if known.is_some() { Verdict::Created } else { Verdict::Unmapped }))
+    Ok(turn.done(if is_known { Verdict::Created } else { Verdict::Unmapped }))
 }
 
 pub(crate) fn new_item(observation: &Observation, lifecycle: &Lifecycle, status: Status, id: crate::ItemId) -> Item {
@@ -240,7 +241,7 @@ impl<'a> Turn<'a> {
         }
         // Whoever reports on commands need not be one who sees the record.
         link.watched |= !matches!(observation.source, Source::Api | Source::Delivery);
-        self.group.item.metadata.extend(observation.metadata.clone());
+        self.group.item.note(&observation.metadata);
         self.group.name_after_its_records(self.policy);
         let owner = self.group.links[self.index].keys.first();
         let names_it = self.group.item.title.is_none() || (owner.is_some() && self.group.item.key.as_ref() == owner);

@@ -354,3 +354,20 @@ fn an_item_whose_status_its_lifecycle_knows_no_more_says_so_and_can_be_forced_ou
     assert_eq!(scene.edit(BUG, "open", 13), Verdict::FastForward);
     assert_eq!(scene.status(), "todo", "what it was before it ended is no status any more");
 }
+
+#[test]
+fn in_strict_mode_a_record_that_shows_what_no_mapping_knows_is_not_told_again_and_again() {
+    let mut policy = policy();
+    policy.strict = true;
+    let mut scene = Scene::new(policy, &[(ISSUE, "Todo"), (TASK, "todo")]);
+    scene.edit(TASK, "in_progress", 10);
+    let told = scene.last.as_ref().unwrap().commands[0].clone();
+    // What it shows came as a dead letter, and changed nothing.
+    let superseded = crate::scene::reported(&told, 12, model::DeliveryOutcome::Superseded);
+    let met = model::Report { native: model::Native::new("Parked").ok(), ..superseded };
+    let resolved = model::report(scene.group.clone(), &met, crate::scene::receipt(99, 0), &scene.policy);
+    assert_eq!(resolved.commands, []);
+    let error = resolved.group.links[0].last_error.as_deref();
+    assert_eq!(error, Some("it shows \"Parked\", which no mapping knows"));
+    assert_eq!(resolved.group.step(0, &scene.policy), model::Step::Failed);
+}

@@ -55,6 +55,25 @@ fn two_automations_that_take_each_other_back_in_turn_hold_the_item_and_both_are_
 }
 
 #[test]
+fn a_program_that_sets_what_is_refused_again_and_again_is_stopped_and_a_person_is_only_refused() {
+    for (by, ends) in [(Some(program("nightly")), true), (None, true), (Some(person("Ada")), false)] {
+        let mut policy = policy();
+        let steps = "[lifecycle.work.transitions]";
+        let rejecting = format!("[lifecycle.work.irregular]\ndefault = \"reject\"\n{steps}");
+        let text = include_str!("../src/lifecycles.toml").replace(steps, &rejecting);
+        policy.lifecycles.add_toml(&text).unwrap();
+        let mut scene = Scene::new(policy, &[(ISSUE, "Done"), (TASK, "done")]);
+        let verdicts: Vec<Verdict> =
+            (0..4).map(|round| edit(&mut scene, ISSUE, "In Progress", 100 + round * 10, by.as_ref())).collect();
+        let last = if ends { [FlipFlop, Verdict::NoNews] } else { [Verdict::Refused; 2] };
+        assert_eq!(verdicts[..2], [Verdict::Refused; 2], "{by:?}");
+        assert_eq!(verdicts[2], last[0], "{by:?}");
+        assert_eq!(scene.group.item.held.is_some(), ends, "{by:?}");
+        assert_eq!(scene.status(), "done");
+    }
+}
+
+#[test]
 fn a_person_who_changes_an_automations_mind_is_no_fight() {
     let (ada, github) = (person("Ada"), program("github"));
     for (linear, table) in [(Some(&ada), Some(&github)), (Some(&github), Some(&ada)), (None, None)] {

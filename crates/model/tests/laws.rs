@@ -248,6 +248,21 @@ fn where_one_state_of_a_team_stands_for_several_statuses_the_mapping_says_which_
 }
 
 #[test]
+fn a_status_for_which_a_team_has_no_state_shows_as_the_nearest() {
+    let lens = team_lens(
+        "Doing = \"in_progress\"\n",
+        &[("Icebox", "other"), ("Todo", "other"), ("Doing", "other"), ("Done", "x")],
+    );
+    let shown = |status: &str| lens.get(&Status::new(status).unwrap()).to_string();
+    assert_eq!(shown("in_review"), "Doing", "the next lower one, and not the team's first");
+    assert_eq!(shown("backlog"), "Todo", "there is no lower one");
+    let missing: Vec<&str> = lens.missing().iter().map(Status::as_str).collect();
+    assert_eq!(missing, ["backlog", "in_review"]);
+    let lens = team_lens("Doing = \"in_progress\"\n", &[("Icebox", "other"), ("Doing", "other")]);
+    assert_eq!(lens.get(&Status::new("done").unwrap()).as_str(), "Icebox", "nothing ends work: doctor says so");
+}
+
+#[test]
 fn a_mapping_with_a_hole_or_a_wrong_word_is_refused() {
     let error = refused(|text| text.replacen("blocked = \"blocked\"\n", "", 1));
     assert!(matches!(&error, MappingError::NotTotal { status, .. } if status.as_str() == "blocked"), "{error}");

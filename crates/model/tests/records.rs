@@ -65,6 +65,8 @@ fn what_an_observation_does_not_say_stays() {
     assert_eq!(told.item.metadata, full.metadata);
 
     let mut scarce = seen(ISSUE, "Todo", 11, Origin::Other, 0);
+    // What a record that is seen whole mentions is all that it mentions.
+    scarce.mentions.clone_from(&full.mentions);
     scarce.metadata.insert("area".into(), "build".into());
     scene.see(&scarce);
     let link = scene.group.link(&full.record).unwrap();
@@ -274,6 +276,43 @@ fn words_that_mean_the_same_are_the_same() {
         let of = |word| Native::new(word).unwrap();
         assert_eq!(lens.same(&of(one), &of(other)), same, "{one} and {other}");
     }
+}
+
+#[test]
+fn a_status_that_changes_nothing_is_known_and_leaves_nothing_to_be_told() {
+    let mut policy = policy();
+    let text = "[[mapping]]\nsystem = \"shop\"\nkind = \"order\"\nlifecycle = \"work\"\nsilent = [\"parked\"]\n[mapping.get]\n";
+    let words = ["backlog", "todo", "in_progress", "blocked", "in_review", "done", "canceled", "failed"];
+    let own: Vec<String> = words.iter().map(|word| format!("{word} = \"{word}\"")).collect();
+    policy.mappings.add_toml(&format!("{text}{}", own.join("\n")), &policy.lifecycles).unwrap();
+    let order = "shop/order/1";
+    let first =
+        model::begin(&seen(order, "parked", 1, Origin::Other, 0), crate::scene::receipt(1, 0), &policy).unwrap();
+    assert_eq!((first.verdict, first.group.links[0].unmapped), (Verdict::Created, false));
+    assert_eq!(first.group.step(0, &policy), Step::AsClose);
+
+    let mut scene = Scene::new(policy, &[(ISSUE, "Todo"), (order, "todo")]);
+    scene.edit(order, "parked", 10);
+    assert_eq!((scene.group.step(1, &scene.policy), scene.commands().len()), (Step::AsClose, 0));
+    scene.edit(ISSUE, "In Progress", 11);
+    assert_eq!(
+        (scene.group.step(1, &scene.policy), scene.commands()),
+        (Step::Pending, vec![format!("{order} in_progress")])
+    );
+}
+
+#[test]
+fn an_item_keeps_so_much_metadata_and_of_more_what_was_said_last() {
+    let mut scene = Scene::new(policy(), &[(TASK, "todo")]);
+    for run in 0..1_000_u64 {
+        let mut said = seen(TASK, "todo", 10 + run, Origin::Other, 0);
+        said.metadata.insert(format!("run-{:04}", 1_000 - run), run.to_string());
+        said.metadata.insert("last".into(), run.to_string());
+        scene.see(&said);
+    }
+    let kept = &scene.group.item.metadata;
+    assert_eq!((kept.len(), kept["last"].as_str()), (model::Item::METADATA_MAX, "999"));
+    assert!(kept.contains_key("run-0001"), "the newest");
 }
 
 /// Somebody asks through the API for a status of a record.

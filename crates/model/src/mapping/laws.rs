@@ -94,12 +94,23 @@ pub(super) fn lens(
             return Err(unknown_status(word));
         }
     }
-    let mut get = BTreeMap::new();
+    let mut named = BTreeMap::new();
     for status in lifecycle.statuses() {
         let native = native_for(mapping, status, vocabulary)
             .map_err(|error| MappingError::BadNative { mapping: name.clone(), error })?;
+        named.extend(native.map(|native| (status, native)));
+    }
+    // `get` must be total.
+    let first = vocabulary.and_then(|vocabulary| vocabulary.0.first()).map(|word| &word.native);
+    let nearest = |status| vocabulary.and_then(|_| nearest(lifecycle, status, &named).or(first));
+    let (mut get, mut missing) = (BTreeMap::new(), vec![]);
+    for status in lifecycle.statuses() {
+        let native = named.get(status).or_else(|| nearest(status));
         let native = native.ok_or_else(|| MappingError::NotTotal { mapping: name.clone(), status: status.clone() })?;
-        get.insert(status.clone(), native);
+        get.insert(status.clone(), native.clone());
+        if !named.contains_key(status) {
+            missing.push(status.clone());
+        }
     }
     let mut normal: BTreeMap<Native, Native> = get.values().map(|native| (native.clone(), native.clone())).collect();
     let mut put = BTreeMap::new();
@@ -147,6 +158,7 @@ pub(super) fn lens(
     }
     Ok(Lens {
         get,
+        missing,
         put,
         normal,
         silent: mapping.silent.clone(),
@@ -173,8 +185,16 @@ fn native_for(
         Some(class) => words.clone().find(|word| &*word.class == class),
         None => words.clone().find(|word| word.native.as_str() == candidate),
     });
-    // A vocabulary that has nothing for a status shows it as the nearest thing it has; `get` must be total.
-    Ok(found.or_else(|| vocabulary.0.first()).map(|word| word.native.clone()))
+    Ok(found.map(|word| word.native.clone()))
+}
+
+/// What a status is shown as for which the vocabulary has nothing: as the next lower one, else the next higher, of those that end the
+/// work if it does, and of the others if not.
+fn nearest<'n>(lifecycle: &Lifecycle, status: &Status, named: &'n BTreeMap<&Status, Native>) -> Option<&'n Native> {
+    let rank = lifecycle.rank(status);
+    let alike = named.iter().filter(|(other, _)| lifecycle.is_terminal(other) == lifecycle.is_terminal(status));
+    let apart = |other: &Status| (lifecycle.rank(other) > rank, lifecycle.rank(other).abs_diff(rank));
+    alike.min_by_key(|(other, _)| apart(other)).map(|(_, native)| native)
 }
 
 fn named_or_classed<'a>(mapping: &'a Mapping, native: &Native, class: Option<&str>) -> Option<&'a Status> {

@@ -68,6 +68,11 @@ impl Turn<'_> {
         recent.len() >= self.policy.escalation_threshold
     }
 
+    /// Whether it is known that a person made the edit.
+    pub(super) fn is_by_a_person(&self) -> bool {
+        self.observation.actor.as_ref().is_some_and(|actor| !actor.automation)
+    }
+
     /// Whether one automation takes back what another program, or nobody knows who, has just made of the item. Two that do
     /// so in turn may each have seen the other's change, so that none of it is a conflict. A person who changes the mind of
     /// an automation, or an agent that reports what it does, is no fight.

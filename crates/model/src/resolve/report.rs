@@ -103,6 +103,14 @@ impl Turn<'_> {
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed if newer => {}
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed => self.link().last_error.clone_from(&report.reason),
             DeliveryOutcome::Applied | DeliveryOutcome::Unchanged => self.link().last_error = None,
+            // In strict mode what it shows is a dead letter, and the shadow tells nothing of it. Commands that meet it would be sent again
+            // and again.
+            DeliveryOutcome::Superseded if self.policy.strict => {
+                let unknown = report.native.as_ref().filter(|native| !self.lens.knows(native));
+                if let Some(native) = unknown {
+                    self.link().last_error = Some(format!("it shows {native:?}, which no mapping knows"));
+                }
+            }
             DeliveryOutcome::Superseded | DeliveryOutcome::Overtaken => {}
         }
         let other = report.version != self.group.item.version;

@@ -292,6 +292,11 @@ pub(super) fn irregular(turn: &mut Turn) -> Option<Verdict> {
     }
     match turn.lifecycle.irregular(&turn.observation.record.system) {
         Irregular::Accept => None,
+        // A program that is told the item's status, and sets it once more, would be told for ever.
+        Irregular::Reject if !turn.is_asked() && !turn.is_by_a_person() && turn.escalates() => {
+            turn.hold(&meant, Reason::FlipFlop, true);
+            Some(Verdict::FlipFlop)
+        }
         Irregular::Reject => {
             turn.see();
             turn.row(RowKind::Refused, Some(status), &meant, Reason::IrregularTransition);

@@ -84,7 +84,11 @@ pub fn words(words: &Words, policy: &Policy) -> Vec<Finding> {
         return vec![Finding::new(Severity::Error, "mapping_unlawful", about, message, action)];
     };
     let mut findings = Vec::new();
-    let has = |native: &Native| words.vocabulary.0.iter().any(|word| word.native == *native);
+    for status in lens.missing() {
+        let message = format!("it has no status for {status}: {:?} stands for it", lens.get(status));
+        let action = "add one, or name another in the mapping";
+        findings.push(Finding::new(Severity::Warning, "no_such_state", about.clone(), message, action));
+    }
     let mut shared: BTreeMap<&Native, Vec<&Status>> = BTreeMap::new();
     for status in lifecycle.statuses() {
         shared.entry(lens.get(status)).or_default().push(status);
@@ -92,11 +96,7 @@ pub fn words(words: &Words, policy: &Policy) -> Vec<Finding> {
     for (native, statuses) in &shared {
         let all = statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(", ");
         let ended = statuses.iter().filter(|status| lifecycle.is_terminal(status)).count();
-        if !has(native) {
-            let message = format!("it has no status {native:?}, which stands for {all}");
-            let action = "add one, or name another in the mapping";
-            findings.push(Finding::new(Severity::Error, "no_such_state", about.clone(), message, action));
-        } else if ended > 0 && ended < statuses.len() {
+        if ended > 0 && ended < statuses.len() {
             let message = format!("{native:?} stands for {all}: work that ends would be shown as if it had not");
             let action = "add a status for what has ended, or name one in the mapping";
             findings.push(Finding::new(Severity::Error, "no_ending", about.clone(), message, action));
