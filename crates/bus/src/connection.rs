@@ -98,21 +98,34 @@ impl Bus {
             num_replicas: self.config.replicas,
             ..kv::Config::default()
         };
-        // A ticket is worth nothing after a restart, and no disk.
-        let tickets = kv::Config {
+        // Tickets and leases are worth nothing after a restart, and no disk. One that was full keeps a stream of files from taking anything
+        // more until the server starts again, and without leases nothing would be read.
+        let in_memory = |name: &str, max_age| kv::Config {
             storage: StorageType::Memory,
-            ..bucket(topology::TICKETS, crate::ticket::EXPIRES, 16 * 1024 * 1024)
+            ..bucket(name, max_age, 16 * 1024 * 1024)
         };
+        self.forget_files(topology::LEASES).await;
         for config in [
-            bucket(topology::LEASES, crate::lease::EXPIRES, 16 * 1024 * 1024),
+            in_memory(topology::LEASES, crate::lease::EXPIRES),
+            in_memory(topology::TICKETS, crate::ticket::EXPIRES),
             bucket(topology::CURSORS, Duration::ZERO, 64 * 1024 * 1024),
-            tickets,
         ] {
             let name = config.bucket.clone();
             let made = jetstream.create_or_update_key_value(config).await;
             made.with_context(|| format!("the bucket {name} cannot be made or brought up to date"))?;
         }
         Ok(())
+    }
+
+    /// Takes away a bucket that an older release kept in files: a server does not move one to memory.
+    async fn forget_files(&self, bucket: &str) {
+        let Ok(jetstream) = self.server.nats() else { return };
+        let name = format!("KV_{bucket}");
+        let Ok(stream) = jetstream.get_stream(&name).await else { return };
+        // If this fails, making it anew says so.
+        if stream.cached_info().config.storage == StorageType::File {
+            let _ = jetstream.delete_stream(&name).await;
+        }
     }
 
     /// The server, and what it still has room for. Changes nothing.

@@ -128,11 +128,17 @@ async fn keep(
             // It may have been renewed, and only the answer lost: then the revision is another now, and ours by its value.
             _ => {
                 pause = LOOK;
-                if let Ok(Ok(Some(entry))) = tokio::time::timeout(left, keys.entry(key)).await {
-                    if entry.value != holder.as_bytes() {
-                        return false;
+                match tokio::time::timeout(left, keys.entry(key)).await {
+                    Ok(Ok(Some(entry))) if entry.value != holder.as_bytes() => return false,
+                    Ok(Ok(Some(entry))) => revision = entry.revision,
+                    // A server that was restarted knows no leases: whoever is first has it, and it is still believed to be ours.
+                    Ok(Ok(None)) => {
+                        let again = tokio::time::timeout(left, keys.create(key, holder.clone().into())).await;
+                        if let Ok(Ok(created)) = again {
+                            (revision, since, pause) = (created, began, RENEW);
+                        }
                     }
-                    revision = entry.revision;
+                    _ => {}
                 }
             }
         }

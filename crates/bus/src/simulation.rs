@@ -92,9 +92,13 @@ impl Jetstream {
         self.state().logs.get(stream.name()).map(Log::stored).unwrap_or_default()
     }
 
-    /// Begins again after a crash: what consumers had acknowledged of late may have been forgotten.
-    pub fn forget_acknowledgements(&self) {
-        self.state().logs.values_mut().for_each(Log::forget_acknowledgements);
+    /// Begins again after a crash: what consumers had acknowledged of late may have been forgotten, and what was kept in memory is.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        state.logs.values_mut().for_each(Log::forget_acknowledgements);
+        for name in [crate::topology::LEASES, crate::topology::TICKETS] {
+            state.buckets.get_mut(name).into_iter().for_each(Bucket::forget);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

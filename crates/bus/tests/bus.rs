@@ -297,6 +297,29 @@ async fn a_lease_that_cannot_be_renewed_is_lost() {
     assert!(world.process.readiness()["nats"].is_err());
 }
 
+/// Leases lie in the server's memory: a disk that was full stops no one who reads, and a restart costs nobody a lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_outlives_a_restart_of_the_server_and_one_in_files_is_moved_to_memory() {
+    let mut world = world(1).await;
+    let client = async_nats::connect(world.server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    jetstream.delete_key_value("LEASES").await.unwrap();
+    let old = async_nats::jetstream::kv::Config { bucket: "LEASES".into(), ..Default::default() };
+    jetstream.create_key_value(old).await.unwrap();
+    world.bus.ensure_topology().await.unwrap();
+    let kept = async || jetstream.get_stream("KV_LEASES").await.unwrap().get_info().await.unwrap().config.storage;
+    assert_eq!(kept().await, async_nats::jetstream::stream::StorageType::Memory);
+
+    let lease = world.bus.lease("observe.0", &world.process).await.unwrap();
+    world.server.restart().unwrap();
+    // Longer than a lease is believed that is not renewed.
+    let lost = tokio::time::timeout(Duration::from_secs(8), lease.lost().cancelled()).await;
+    assert!(lost.is_err(), "it was lost");
+    let (bus, process) = (world.bus.clone(), world.process.clone());
+    let other = tokio::spawn(async move { bus.lease("observe.0", &process).await });
+    assert!(tokio::time::timeout(Duration::from_secs(3), other).await.is_err(), "it has one holder");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_members_hold_half_of_the_partitions_each_and_the_one_that_is_left_holds_all() {
     let world = world(4).await;

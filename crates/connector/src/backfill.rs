@@ -192,7 +192,7 @@ impl Backfill {
         bus: Bus,
     ) -> anyhow::Result<Self> {
         let lease = tokio::time::timeout(LEASE_WAIT, bus.lease(&name(&system), &process)).await;
-        let lease = lease.with_context(|| format!("another sync of {system} runs"))??;
+        let lease = lease.map_err(|_| anyhow::anyhow!("another sync of {system} runs, or NATS gives no lease"))??;
         let left = bus.cursor(&name(&system)).await?.filter(|stored| !stored.is_empty());
         let left = left.and_then(|stored| serde_json::from_slice::<Progress>(&stored).ok());
         let left = left.filter(|left| !order.fresh && left.words == order.words);

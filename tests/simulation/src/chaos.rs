@@ -68,7 +68,7 @@ async fn strike(world: &Arc<World>, fault: Fault) {
                 life.connection.notice();
             }
             tokio::time::sleep(Duration::from_millis(below(4_000))).await;
-            world.jetstream.forget_acknowledgements();
+            world.jetstream.forget();
             for life in &lives {
                 life.connection.mend();
             }

@@ -26,6 +26,11 @@ impl Bucket {
         Self { values: BTreeMap::new(), revision: 0, expires }
     }
 
+    /// It was kept in memory only, and the server began again.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.expires);
+    }
+
     fn expire(&mut self) {
         let expires = self.expires;
         self.values.retain(|_, (_, _, at)| expires.is_none_or(|expires| at.elapsed() < expires));

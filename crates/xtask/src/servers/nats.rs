@@ -55,9 +55,11 @@ pub fn start(executable: &Path, folder: &Path, durability: Durability, preferred
 }
 
 fn text(port: u16, monitor: u16, store: &Path, durability: Durability) -> String {
-    let interval = match durability {
-        Durability::Disposable => "2m",
-        Durability::Lasting => "1s",
+    // Else it may use a share of what the disk has free at that moment, and a start with less than at the one before would not find room
+    // for the streams that it has. What `up` lets them take, and the buckets.
+    let (interval, limit) = match durability {
+        Durability::Disposable => ("2m", ""),
+        Durability::Lasting => ("1s", "\n  max_file_store: 1280MB"),
     };
     format!(
         r#"# Written by cargo xtask at each start.
@@ -67,7 +69,7 @@ http: "127.0.0.1:{monitor}"
 # A webhook is stored as it came, and may be larger than the default of 1 MB.
 max_payload: 32MB
 jetstream {{
-  store_dir: {store}
+  store_dir: {store}{limit}
   # What a power cut can take; `always` is the strict setting.
   sync_interval: "{interval}"
 }}
