@@ -71,6 +71,12 @@ impl Config {
         if self.url.trim().is_empty() {
             return Err("nats.url must not be empty; NATS_URL sets it too".into());
         }
+        let schemes = self.url.split(',').filter_map(|url| Some(url.trim().split_once("://")?.0));
+        if let Some(other) = schemes.into_iter().find(|scheme| !matches!(*scheme, "nats" | "tls" | "ws" | "wss")) {
+            return Err(format!(
+                "nats.url begins with {other}://; it must be nats://, tls://, ws:// or wss:// (NATS_URL sets it too)"
+            ));
+        }
         Ok(())
     }
 

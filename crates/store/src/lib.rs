@@ -62,6 +62,13 @@ impl Config {
     }
 }
 
+/// Whether PostgreSQL is there and will not have us: a user or password that is wrong, or a database that is not there. Waiting mends
+/// neither.
+fn refuses(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("28") || code == "3D000")
+}
+
 /// How a database stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -132,16 +139,21 @@ impl Store {
 
     async fn await_server(&self, process: &Process) -> anyhow::Result<()> {
         let deadline = tokio::time::Instant::now() + CONNECT_DEADLINE;
+        let mut pause = Duration::from_millis(250);
         loop {
             match self.ping().await {
                 Ok(()) => return Ok(()),
+                Err(error) if refuses(&error) => {
+                    return Err(error).context("PostgreSQL at database.url (DATABASE_URL) refuses");
+                }
                 Err(error) if tokio::time::Instant::now() >= deadline => {
                     return Err(error).context("PostgreSQL at database.url (DATABASE_URL) cannot be reached");
                 }
                 Err(error) => {
                     process.ready("postgres", Err(error.to_string()));
                     tracing::info!(%error, "waiting for PostgreSQL");
-                    tokio::time::sleep(Duration::from_millis(250)).await;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
                 }
             }
         }

@@ -340,6 +340,15 @@ async fn an_operator_sets_rolls_back_ties_and_unties() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_database_that_is_not_there_refuses_and_is_not_waited_for() {
+    let url = format!("{}_not", database().await);
+    let (config, process) = (World::store(&url), Process::new("resolver", None));
+    let connected = Store::connect(&config, &process);
+    let error = tokio::time::timeout(Duration::from_secs(10), connected).await.expect("at once").unwrap_err();
+    assert!(format!("{error:#}").contains("database.url (DATABASE_URL) refuses"), "{error:#}");
+}
+
 #[test]
 fn an_api_that_others_can_reach_wants_a_key() {
     let open = resolver::Config { listen: "0.0.0.0:1".parse().unwrap(), ..resolver::Config::default() };
