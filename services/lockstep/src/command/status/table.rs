@@ -90,8 +90,10 @@ fn step(item: &Item) -> String {
 }
 
 fn cut(title: &str) -> String {
+    // A title of two lines would make two rows.
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
     if title.chars().count() <= TITLE_MAX {
-        return title.to_owned();
+        return title;
     }
     title.chars().take(TITLE_MAX - 1).chain(['…']).collect()
 }
@@ -133,7 +135,7 @@ mod tests {
         Item {
             id: "id".into(),
             key: key.map(str::to_owned),
-            title: Some("A title that is longer than what fits in the column".into()),
+            title: Some("A title that is\nlonger than what fits in the column".into()),
             lifecycle: "work".into(),
             status: "done".into(),
             status_since: 0,
