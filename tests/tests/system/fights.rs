@@ -141,6 +141,11 @@ async fn a_manual_hold_keeps_the_newest_edit_of_each_record_and_all_systems_foll
         ensure!(alerts(world).await?.is_empty(), "the alert outlived its cause");
         let again = world.lockstep.says(&["conflicts", "resolve", "ENG-1", "--pick", "0", "--url", url]).await;
         ensure!(again.is_err_and(|error| error.to_string().contains("is not held")), "a hold ends once");
+        let listed = says(world, &["conflicts", "list", "--all", "--json", "--url", url]).await?;
+        let id = listed["conflicts"][0]["id"].as_str().context("the conflict is not listed")?.to_owned();
+        let item = says(world, &["conflicts", "resolve", &id, "--pick", "1", "--json", "--url", url]).await?;
+        ensure!(item["status"] == "done", "the side that lost is restored by one call: {item:#}");
+        world.agrees(DEADLINE).await?;
         Ok(())
     })
     .await

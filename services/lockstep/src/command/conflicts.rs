@@ -83,7 +83,12 @@ async fn find(client: &Client, name: &str) -> anyhow::Result<Value> {
         }
     }
     let item = client.item(name).await?;
-    let Some(held) = item.held else { bail!("{name} is not held: it is {}", item.status) };
+    let Some(held) = item.held else {
+        bail!(
+            "{name} is not held: it is {}; a conflict that is over goes by its id (lockstep conflicts list --all)",
+            item.status
+        )
+    };
     Ok(client.json(&["v1", "conflicts", &held], &Query::default()).await?)
 }
 
@@ -95,9 +100,13 @@ async fn end(client: &Client, resolve: &Resolve) -> anyhow::Result<()> {
     let conflict = find(client, &resolve.name).await?;
     let text = |name: &str| conflict[name].as_str().with_context(|| format!("the conflict has no {name}"));
     let (id, item) = (text("id")?, text("item")?);
-    if !conflict["resolved_at"].is_null() {
-        bail!("the conflict {id} is resolved already");
-    }
+    let wanted = match resolve.pick {
+        Some(number) if !conflict["resolved_at"].is_null() => conflict["candidates"][number]["status"].as_str(),
+        _ if !conflict["resolved_at"].is_null() => {
+            bail!("the conflict {id} is resolved already: --pick restores a side of it")
+        }
+        _ => None,
+    };
     let mut word = match (&resolve.pick, &resolve.status) {
         (Some(number), _) => json!({"candidate": number}),
         (None, Some(status)) => json!({"status": status}),
@@ -114,7 +123,11 @@ async fn end(client: &Client, resolve: &Resolve) -> anyhow::Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
         let now = client.json(&["v1", "conflicts", id], &Query::default()).await?;
-        if !now["resolved_at"].is_null() {
+        let carried_out = match wanted {
+            Some(wanted) => client.json(&["v1", "items", item], &Query::default()).await?["status"] == wanted,
+            None => !now["resolved_at"].is_null(),
+        };
+        if carried_out {
             break;
         }
         if Instant::now() >= until {

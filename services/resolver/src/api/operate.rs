@@ -104,20 +104,22 @@ pub(super) struct Pick {
     actor: Option<String>,
 }
 
-/// `POST /v1/conflicts/{conflict}/pick`: the item takes a candidate's status, and the hold ends.
+/// `POST /v1/conflicts/{conflict}/pick`: the item takes a candidate's status, and the hold ends. Of a conflict that was resolved the losing
+/// side is restored so.
 pub(super) async fn pick(state: Shared, Path(id): Path<Uuid>, Json(body): Json<Pick>) -> Accepted {
     let found = state.store.conflict(ConflictId(id)).await.map_err(unavailable)?;
     let found = found.ok_or_else(|| Problem::not_found("conflict_unknown", format!("there is no conflict {id}")))?;
     let conflict = found.conflict;
-    if conflict.resolved_at.is_some() {
-        return Err(Problem::conflict("conflict_resolved", format!("conflict {id} was resolved already")));
-    }
-    if body.candidate >= conflict.candidates.len() {
+    let candidate = conflict.candidates.get(body.candidate).ok_or_else(|| {
         let detail = format!("the conflict has candidates 0 to {}", conflict.candidates.len().saturating_sub(1));
-        return Err(Problem::unprocessable("candidate_unknown", detail));
-    }
+        Problem::unprocessable("candidate_unknown", detail)
+    })?;
     let group = find(&state, &conflict.item.to_string()).await?;
-    say(&state, &group, None, Intent::Pick(ConflictId(id), body.candidate), body.actor).await
+    let intent = match conflict.resolved_at {
+        None => Intent::Pick(ConflictId(id), body.candidate),
+        Some(_) => Intent::Force(candidate.status.clone()),
+    };
+    say(&state, &group, None, intent, body.actor).await
 }
 
 /// How long the name of who speaks may be.
