@@ -6,6 +6,7 @@ mod redeliver;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use connector::calls::limits;
 use connector::{
     Calls, Connector, Decoded, Examined, Failure, Finding, Page, Parts, Reading, Redelivered, Unreadable, Webhook,
@@ -158,26 +159,23 @@ impl Connector for Github {
             let (next, cursor) = walk.unchanged(repositories)?;
             return Ok(Page { next, cursor, ..Page::default() });
         };
-        let call = encode::changed(repository, walk.since.as_deref(), walk.page);
-        let answered = self.api.send(&call, walk.etag(repositories), "sweep").await?;
-        if answered.status == StatusCode::NOT_MODIFIED {
-            let (next, cursor) = walk.unchanged(repositories)?;
-            return Ok(Page { next, cursor, ..Page::default() });
+        let part = format!("github:{repository}");
+        match self.page(repository, walk.clone(), first).await {
+            // One repository that cannot be seen must not hide the others. It is known as before, so that nothing is missed of it.
+            Err(failure) if is_out_of_reach(&failure) => {
+                let why = format!("it cannot be swept: {failure}");
+                let unreadable = self.untold(repository, &failure);
+                self.process.ready(&part, Err(why));
+                let (next, cursor) = walk.unchanged(repositories)?;
+                Ok(Page { unreadable, next, cursor, ..Page::default() })
+            }
+            page => {
+                if page.is_ok() {
+                    self.process.ready(&part, Ok(()));
+                }
+                page
+            }
         }
-        let etag = answered.header(ETAG.as_str());
-        let issues: Vec<Value> = json_of(&answered.bytes)?;
-        // By GitHub's own clock, with which the times on the page were made.
-        let read_at_ms = answered.date_ms().unwrap_or_else(|| self.process.now_ms());
-        // Where nothing is known yet there is nothing that a page could be behind.
-        let settled_at_ms = (!first || !self.hears).then_some(read_at_ms);
-        let (observations, unreadable, left_out) = self.seen(repository, &issues, settled_at_ms).await?;
-        // What is left out must be read again, though the page stays as it is.
-        let etag = etag.filter(|_| !left_out);
-        let changed: Vec<String> =
-            issues.iter().filter_map(|issue| issue["updated_at"].as_str().map(str::to_owned)).collect();
-        let full = issues.len() >= encode::PAGE;
-        let (next, cursor) = walk.read(repositories, &changed, full, etag, read_at_ms)?;
-        Ok(Page { observations, unreadable, next, cursor })
     }
 
     fn cursor_since(&self, since: Timestamp) -> Option<Value> {
@@ -187,7 +185,10 @@ impl Connector for Github {
     async fn count(&self, cursor: Option<Value>) -> Result<Option<u64>, Failure> {
         let mut total = 0;
         for (repository, since) in walk::starts(&self.terms.repositories, cursor)? {
-            let answered = self.api.send(&encode::how_many(repository, since.as_deref()), None, "sweep").await?;
+            let answered = match self.api.send(&encode::how_many(repository, since.as_deref()), None, "sweep").await {
+                Err(failure) if is_out_of_reach(&failure) => continue,
+                answered => answered?,
+            };
             let one: Vec<Value> = json_of(&answered.bytes)?;
             // A single page has no link to a last one.
             let last = answered.header(LINK.as_str()).and_then(redelivery::last_page);
@@ -238,6 +239,42 @@ impl Github {
 
     fn sights(&self) -> MutexGuard<'_, Sights> {
         self.sights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One page of what changed in a repository.
+    async fn page(&self, repository: &str, walk: Walk, first: bool) -> Result<Page, Failure> {
+        let repositories = &self.terms.repositories;
+        let call = encode::changed(repository, walk.since.as_deref(), walk.page);
+        let answered = self.api.send(&call, walk.etag(repositories), "sweep").await?;
+        if answered.status == StatusCode::NOT_MODIFIED {
+            let (next, cursor) = walk.unchanged(repositories)?;
+            return Ok(Page { next, cursor, ..Page::default() });
+        }
+        let etag = answered.header(ETAG.as_str());
+        let issues: Vec<Value> = json_of(&answered.bytes)?;
+        // By GitHub's own clock, with which the times on the page were made.
+        let read_at_ms = answered.date_ms().unwrap_or_else(|| self.process.now_ms());
+        // Where nothing is known yet there is nothing that a page could be behind.
+        let settled_at_ms = (!first || !self.hears).then_some(read_at_ms);
+        let (observations, unreadable, left_out) = self.seen(repository, &issues, settled_at_ms).await?;
+        // What is left out must be read again, though the page stays as it is.
+        let etag = etag.filter(|_| !left_out);
+        let changed: Vec<String> =
+            issues.iter().filter_map(|issue| issue["updated_at"].as_str().map(str::to_owned)).collect();
+        let full = issues.len() >= encode::PAGE;
+        let (next, cursor) = walk.read(repositories, &changed, full, etag, read_at_ms)?;
+        Ok(Page { observations, unreadable, next, cursor })
+    }
+
+    /// What tells that a repository cannot be swept, where nobody asks for this process's readiness, which says it otherwise.
+    fn untold(&self, repository: &str, failure: &Failure) -> Vec<Unreadable> {
+        let told = Unreadable {
+            name: repository.to_owned(),
+            content: Bytes::new(),
+            code: failure.code(),
+            why: failure.to_string(),
+        };
+        if self.hears { Vec::new() } else { vec![told] }
     }
 
     /// What a page of a list shows, and what on it cannot be read. A list does not tell a pull request's branch and reviews, so
@@ -354,4 +391,9 @@ impl Github {
         }
         Ok(Written { native: seen.native.clone(), position: seen.position })
     }
+}
+
+/// Whether something is gone, or may not be seen with our credential: asking again changes nothing until somebody mends it.
+fn is_out_of_reach(failure: &Failure) -> bool {
+    matches!(failure, Failure::Gone { .. } | Failure::Refused { code: "forbidden", .. })
 }

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tokio::time::sleep;
 
-use crate::world::{REPO, TOKEN, connector, deaf, newest, pull, server};
+use crate::world::{REPO, TOKEN, connector, connector_to, deaf, newest, pull, server};
 
 async fn swept(github: &Github, cursor: Option<Value>) -> (Vec<Observation>, Option<Value>) {
     let (mut seen, mut next) = (Vec::new(), None);
@@ -132,4 +132,40 @@ async fn a_stored_place_that_cannot_be_read_is_refused() {
     let server = server().await;
     let unreadable = connector(&server).sweep(Some(Value::from(7)), None).await;
     assert!(matches!(unreadable, Err(Failure::Refused { code: "malformed", .. })));
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_seen_hides_no_other_and_says_so() {
+    const OLD: &str = "acme/old";
+    let server = server().await;
+    let (github, process) = connector_to(&server, &[OLD, REPO], true);
+    server.open_issue(REPO, "Sign in", "").unwrap();
+    assert_eq!(github.count(None).await.unwrap(), Some(1));
+    let (seen, cursor) = swept(&github, None).await;
+    assert_eq!(seen.len(), 1);
+    let cursor = cursor.unwrap();
+    assert!(cursor[REPO]["newest"].is_string() && cursor[OLD].is_null(), "{cursor}");
+    let readiness = process.readiness();
+    assert!(readiness[&format!("github:{OLD}")].as_ref().is_err_and(|why| why.contains("Not Found")), "{readiness:?}");
+    assert_eq!(readiness[&format!("github:{REPO}")], Ok(()));
+    server.create_repo(OLD).unwrap();
+    server.open_issue(OLD, "From before", "").unwrap();
+    // Its first page is read with a cursor, so what changed in a second that is not over is left to the next sweep.
+    let began = Instant::now();
+    let (mut seen, mut cursor) = (vec![], Some(cursor));
+    while !seen.iter().any(|seen: &Observation| seen.record.id() == "acme/old#1") {
+        assert!(began.elapsed().as_secs() < 20, "it is swept again");
+        sleep(StdDuration::from_millis(250)).await;
+        (seen, cursor) = swept(&github, cursor).await;
+    }
+    assert_eq!(process.readiness()[&format!("github:{OLD}")], Ok(()));
+}
+
+#[tokio::test]
+async fn who_reads_it_all_is_told_of_a_repository_that_cannot_be_seen() {
+    let server = server().await;
+    let (github, _) = connector_to(&server, &["acme/old", REPO], false);
+    let page = github.sweep(None, None).await.unwrap();
+    assert_eq!((page.unreadable[0].name.as_str(), page.unreadable[0].code), ("acme/old", "gone"));
+    assert!(page.next.is_some(), "the others are read");
 }
