@@ -135,13 +135,7 @@ fn webhooks(repository: &Repository, app: bool, sweep: Duration) -> Option<Findi
         missing.join(", "),
         sweep.as_secs()
     );
-    Some(Finding::new(
-        Severity::Warning,
-        "webhook_missing",
-        about,
-        message,
-        "make one in the repository's settings, content type application/json",
-    ))
+    Some(Finding::new(Severity::Warning, "webhook_missing", about, message, "make one in the repository's settings"))
 }
 
 #[cfg(test)]

@@ -78,10 +78,14 @@ fn too_large(limit: usize) -> Refusal {
 /// Refuses a body that does not say it is JSON. It also keeps web pages of other sites away from a server on a person's own
 /// machine: a browser asks before it sends JSON there, and nobody answers.
 pub(crate) fn want_json(headers: &HeaderMap) -> Result<(), Refusal> {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok()).unwrap_or_default();
-    let essence = said.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if is_of_type(headers, "application/json") {
         return Ok(());
     }
     Err(("malformed", Problem::bad_media("not_json", "the Content-Type must be application/json")))
+}
+
+/// Whether a body says that it is of this type.
+pub(crate) fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok()).unwrap_or_default();
+    said.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }

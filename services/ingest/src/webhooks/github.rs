@@ -1,11 +1,15 @@
-//! GitHub's webhooks: signed as `sha256=<hex>`; a redelivery keeps its delivery id.
+//! GitHub's webhooks: signed as `sha256=<hex>`; a redelivery keeps its delivery id. A hook is made with forms as its content type
+//! unless somebody chooses JSON.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use runtime::Problem;
 
 use super::{Genuine, configured, optional, required, signed};
 use crate::Ingest;
-use crate::body::{Refusal, want_json};
+use crate::body::{Refusal, is_of_type, want_json};
 
 const SYSTEM: &str = "github";
 
@@ -27,7 +31,7 @@ async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal
     let body = ingest.body(request, config.body_max_bytes).await?;
     let digest = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok()?.strip_prefix("sha256="));
     signed(&config.secrets, &body, digest)?;
-    want_json(&headers)?;
+    let body = payload(&headers, body)?;
     let id = required(&headers, "x-github-delivery")?;
     let event = required(&headers, "x-github-event")?;
     let mut kept = vec![("x-github-event", event.clone()), ("x-github-delivery", id.clone())];
@@ -35,4 +39,17 @@ async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal
         kept.extend(optional(&headers, name).map(|value| (name, value)));
     }
     Ok(Genuine { _place: place, id, event, headers: kept, body, twins_ms: TWINS_MS })
+}
+
+/// The event itself: the body, or the field `payload` of a form. The signature is over the form.
+fn payload(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Refusal> {
+    if !is_of_type(headers, "application/x-www-form-urlencoded") {
+        want_json(headers)?;
+        return Ok(body);
+    }
+    let payload = form_urlencoded::parse(&body).find(|(name, _)| name == "payload");
+    let (_, payload) = payload.ok_or_else(|| {
+        ("malformed", Problem::bad_request("payload_missing", "a form must have the event in the field payload"))
+    })?;
+    Ok(payload.into_owned().into())
 }

@@ -5,6 +5,8 @@ use crate::world::{World, answer, body};
 /// Not UTF-8, and with spaces that a parser would lose: only the raw bytes are the same as these.
 const RAW: &[u8] = b"{ \"action\":\t\"closed\", \"raw\": \"\xff\xfe\" }\r\n";
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 #[tokio::test]
 async fn a_webhook_is_stored_byte_for_byte_with_what_a_decoder_needs() {
     let world = World::new().await;
@@ -28,6 +30,19 @@ async fn a_webhook_is_stored_byte_for_byte_with_what_a_decoder_needs() {
 
     let (status, _) = answer(world.linear("delivery-1", 0)).await;
     assert_eq!((status, world.held("WEBHOOKS").await), (200, 2));
+}
+
+#[tokio::test]
+async fn a_hook_that_github_was_left_to_send_as_a_form_is_heard() {
+    let world = World::new().await;
+    let form = b"payload=%7B%22title%22%3A%22a+b+%2B+%C3%A9%22%7D";
+    let (status, said) = answer(world.github_as(FORM, "guid", form)).await;
+    assert_eq!((status, &said["status"]), (200, &"stored".into()), "{said}");
+    let stored = world.message("WEBHOOKS", said["sequence"].as_u64().unwrap()).await;
+    assert_eq!(&stored.payload[..], "{\"title\":\"a b + é\"}".as_bytes());
+    // The signature is over the form and not over what is in it.
+    let (status, said) = answer(world.github_as(FORM, "another", form).body("payload=%7B%7D")).await;
+    assert_eq!((status, &said["code"]), (401, &"signature_wrong".into()));
 }
 
 #[tokio::test]
@@ -139,14 +154,15 @@ async fn a_wrong_form_is_named() {
     assert_eq!((status, &said["code"]), (413, &"body_too_large".into()));
     assert_eq!(world.counted("github", "too_large"), 1);
 
-    let form = world.github_as("application/x-www-form-urlencoded", "guid", b"payload=x");
-    assert_eq!(answer(form).await.0, 415);
+    assert_eq!(answer(world.github_as("text/plain", "guid", b"{}")).await.0, 415);
+    let (status, said) = answer(world.github_as(FORM, "guid", b"load=x")).await;
+    assert_eq!((status, &said["code"]), (400, &"payload_missing".into()));
 
     for id in ["", "\u{e9}"] {
         let (status, said) = answer(world.github(id, b"{}")).await;
         assert_eq!((status, &said["code"]), (400, &"header_missing".into()), "{id:?}");
     }
-    assert_eq!(world.counted("github", "malformed"), 3);
+    assert_eq!(world.counted("github", "malformed"), 4);
     assert_eq!(world.held("WEBHOOKS").await, 0);
 }
 
