@@ -66,6 +66,11 @@ pub trait Connector: Send + Sync + Sized + 'static {
         &[]
     }
 
+    /// Whether its settings leave something to sweep; else one sentence that names the one that is missing.
+    fn sweeps_something(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What a webhook says. Pure. A body that is not what it should be is [`Failure::Refused`] and becomes a dead letter.
     fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
         let _ = webhook;

@@ -21,7 +21,8 @@ pub struct Registration {
     pub mapping: &'static str,
     /// Starts it with its section. Returns when it is up; its tasks go on until the process's shutdown.
     pub run: fn(Value, Process, Bus) -> BoxFuture<'static, anyhow::Result<()>>,
-    /// Makes what reads the system from its beginning; one sentence where its section does not serve, or it has no sweep.
+    /// Makes what reads the system from its beginning; one sentence where its section does not serve, or leaves nothing to sweep, or it
+    /// has no sweep.
     pub sweeper: fn(Value, &Process) -> Result<BoxSweeper, String>,
     /// Whether its section could be run with, without I/O; else one sentence that names the key.
     pub check: fn(&Value) -> Result<(), String>,
@@ -100,6 +101,7 @@ fn sweeper<C: Connector>(section: Value, process: &Process) -> Result<BoxSweeper
         ));
     }
     let (connector, settings) = build::<C>(section, process, false)?;
+    connector.sweeps_something()?;
     Ok(Box::new(Swept { connector, backoff: settings.backoff }))
 }
 

@@ -50,6 +50,9 @@ pub async fn run<C: Connector>(connector: C, settings: Settings, process: Proces
         process.spawn("changes", changes::run(parts.clone()));
     }
     if C::HAS_SWEEP {
+        if let Err(why) = connector.sweeps_something() {
+            tracing::warn!(system = C::SYSTEM, "{why}");
+        }
         process.spawn("sweep", asking(Lane::Low, stop(), sweep::run(parts.clone())));
     }
     if C::HAS_REDELIVERY {

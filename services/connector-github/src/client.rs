@@ -97,6 +97,13 @@ impl Connector for Github {
         &self.terms.repositories
     }
 
+    fn sweeps_something(&self) -> Result<(), String> {
+        if self.terms.repositories.is_empty() {
+            return Err("repositories: none is named, so none is swept; webhooks that are lost stay lost".to_owned());
+        }
+        Ok(())
+    }
+
     async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
         let (of, at) = Address::of(record)?;
         let (seen, extra) = match of {

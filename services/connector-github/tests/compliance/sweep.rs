@@ -169,3 +169,12 @@ async fn who_reads_it_all_is_told_of_a_repository_that_cannot_be_seen() {
     assert_eq!((page.unreadable[0].name.as_str(), page.unreadable[0].code), ("acme/old", "gone"));
     assert!(page.next.is_some(), "the others are read");
 }
+
+#[test]
+fn without_repositories_there_is_nothing_to_read_whole() {
+    let process = runtime::Process::new(connector_github::SYSTEM, None);
+    let sweeper = |section| (connector_github::REGISTRATION.sweeper)(section, &process).map(drop);
+    let refused = sweeper(serde_json::json!({"token": TOKEN})).unwrap_err();
+    assert!(refused.starts_with("repositories: "), "{refused}");
+    assert_eq!(sweeper(serde_json::json!({"token": TOKEN, "repositories": [REPO]})), Ok(()));
+}
