@@ -3,7 +3,7 @@
 mod api;
 mod redeliver;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +37,8 @@ const READS_MAX: usize = 4;
 pub struct Github {
     process: Process,
     api: Api,
-    terms: Terms,
+    repositories: Vec<String>,
+    terms: RwLock<Terms>,
     sweep_every: Duration,
     redeliver_every: Duration,
     /// Whether webhooks are decoded in this process.
@@ -67,7 +68,12 @@ impl Connector for Github {
             api: Api::new(&config, &parts)?,
             sights: Mutex::new(Sights::new(parts.process.now_ms())),
             process: parts.process,
-            terms: Terms { repositories: config.repositories, team_prefixes: config.team_prefixes },
+            repositories: config.repositories.clone(),
+            terms: RwLock::new(Terms {
+                repositories: config.repositories,
+                team_prefixes: config.team_prefixes,
+                ..Terms::default()
+            }),
             sweep_every: Duration::from_secs(config.sweep_s),
             redeliver_every: Duration::from_secs(config.redeliver_s),
             hears: parts.hears,
@@ -84,7 +90,7 @@ impl Connector for Github {
 
     fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
         let (login, now) = (self.api.login(), self.process.now_ms());
-        let mut decoded = decode::webhook(&webhook.event, &webhook.body, &self.terms, login, now)?;
+        let mut decoded = decode::webhook(&webhook.event, &webhook.body, &self.terms(), login, now)?;
         if let Decoded::Observations(seen) = &mut decoded {
             for seen in seen {
                 self.sights().name(seen, now);
@@ -94,11 +100,11 @@ impl Connector for Github {
     }
 
     fn scope(&self) -> &[String] {
-        &self.terms.repositories
+        &self.repositories
     }
 
     fn sweeps_something(&self) -> Result<(), String> {
-        if self.terms.repositories.is_empty() {
+        if self.repositories.is_empty() {
             return Err("repositories: none is named, so none is swept; webhooks that are lost stay lost".to_owned());
         }
         Ok(())
@@ -109,16 +115,19 @@ impl Connector for Github {
         let (seen, extra) = match of {
             Of::Issue => {
                 let issue: Issue = json_of(&self.api.ask(&encode::issue(&at), "read").await?)?;
-                (issue.observation(&self.terms, Source::Poll)?, json!({"node": issue.node_id}))
+                (issue.observation(&self.terms(), Source::Poll)?, json!({"node": issue.node_id}))
             }
             Of::PullRequest => {
                 let pull = self.pull(&at, "read").await?;
                 let extra = json!({"node": pull.node, "head": pull.head, "draft": pull.standing.is_draft});
-                (pull.observation(&self.terms, Source::Poll)?, extra)
+                (pull.observation(&self.terms(), Source::Poll)?, extra)
             }
         };
+        // GitHub leads to where an issue was transferred, where it has another number, and to the new name of a repository.
+        let transferred = Address::of(&seen.record)?.1.number != at.number;
+        let seen = if transferred { seen } else { self.terms().counted_in(&at.repository, seen)? };
         let mut observation = Observation { record: record.clone(), ..seen };
-        if !self.terms.counts(&at.repository) {
+        if transferred || !self.terms().counts(&at.repository) {
             observation = decode::gone(observation);
         }
         self.sights().name(&mut observation, self.process.now_ms());
@@ -159,7 +168,7 @@ impl Connector for Github {
     }
 
     async fn sweep(&self, cursor: Option<Value>, next: Option<Value>) -> Result<Page, Failure> {
-        let repositories = &self.terms.repositories;
+        let repositories = &self.repositories;
         let first = cursor.is_none();
         let walk = Walk::of(repositories, cursor, next)?;
         let Some(repository) = repositories.get(walk.repository) else {
@@ -186,12 +195,12 @@ impl Connector for Github {
     }
 
     fn cursor_since(&self, since: Timestamp) -> Option<Value> {
-        walk::cursor_since(&self.terms.repositories, since)
+        walk::cursor_since(&self.repositories, since)
     }
 
     async fn count(&self, cursor: Option<Value>) -> Result<Option<u64>, Failure> {
         let mut total = 0;
-        for (repository, since) in walk::starts(&self.terms.repositories, cursor)? {
+        for (repository, since) in walk::starts(&self.repositories, cursor)? {
             let answered = match self.api.send(&encode::how_many(repository, since.as_deref()), None, "sweep").await {
                 Err(failure) if is_out_of_reach(&failure) => continue,
                 answered => answered?,
@@ -226,22 +235,28 @@ impl Github {
             Err(failure) => return Err(failure),
         };
         let mut repositories = Vec::new();
-        for name in &self.terms.repositories {
+        for name in &self.repositories {
             let shown = self.api.ask(&Call::get(format!("/repos/{name}")), "examine").await;
             let hooks = match self.api.ask(&Call::get(format!("/repos/{name}/hooks?per_page=100")), "examine").await {
                 Ok(hooks) => Some(json_of(&hooks)?),
                 Err(Failure::Refused { .. } | Failure::Gone { .. }) => None,
                 Err(failure) => return Err(failure),
             };
-            let can_push = match shown {
-                Ok(shown) => Ok(json_of::<Value>(&shown)?["permissions"]["push"].as_bool()),
+            let shown = match shown {
+                Ok(shown) => Ok(json_of::<Value>(&shown)?),
                 Err(failure @ (Failure::Refused { .. } | Failure::Gone { .. })) => Err(failure.to_string()),
                 Err(failure) => return Err(failure),
             };
-            repositories.push(Repository { name: name.clone(), can_push, hooks });
+            let called = shown.as_ref().ok().and_then(|shown| shown["full_name"].as_str()).map(str::to_owned);
+            let can_push = shown.map(|shown| shown["permissions"]["push"].as_bool());
+            repositories.push(Repository { name: name.clone(), called, can_push, hooks });
         }
         let (app, bot) = (self.api.is_app(), self.api.login().map(str::to_owned));
         Ok(Snapshot { app, bot, login, scopes, repositories, skew })
+    }
+
+    fn terms(&self) -> RwLockReadGuard<'_, Terms> {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sights(&self) -> MutexGuard<'_, Sights> {
@@ -250,7 +265,7 @@ impl Github {
 
     /// One page of what changed in a repository.
     async fn page(&self, repository: &str, walk: Walk, first: bool) -> Result<Page, Failure> {
-        let repositories = &self.terms.repositories;
+        let repositories = &self.repositories;
         let call = encode::changed(repository, walk.since.as_deref(), walk.page);
         let answered = self.api.send(&call, walk.etag(repositories), "sweep").await?;
         if answered.status == StatusCode::NOT_MODIFIED {
@@ -259,6 +274,7 @@ impl Github {
         }
         let etag = answered.header(ETAG.as_str());
         let issues: Vec<Value> = json_of(&answered.bytes)?;
+        self.learn_name(repository, &issues);
         // By GitHub's own clock, with which the times on the page were made.
         let read_at_ms = answered.date_ms().unwrap_or_else(|| self.process.now_ms());
         // Where nothing is known yet there is nothing that a page could be behind.
@@ -293,7 +309,7 @@ impl Github {
         issues: &[Value],
         settled_at_ms: Option<i64>,
     ) -> Result<(Vec<Observation>, Vec<Unreadable>, bool), Failure> {
-        let one = async |issue: &Value| match self.seen_one(issue).await {
+        let one = async |issue: &Value| match self.seen_one(repository, issue).await {
             Ok(seen) => Ok(Some(Ok(seen))),
             Err(Failure::Gone { .. }) => Ok(None),
             // One that cannot be read must not hide the others.
@@ -323,12 +339,30 @@ impl Github {
         Ok((seen, unreadable, left_out))
     }
 
-    async fn seen_one(&self, issue: &Value) -> Result<Observation, Failure> {
+    async fn seen_one(&self, repository: &str, issue: &Value) -> Result<Observation, Failure> {
         let issue = Issue::deserialize(issue).map_err(|error| malformed(&error))?;
-        if issue.pull_request.is_none() {
-            return issue.observation(&self.terms, Source::Sweep);
+        let seen = if issue.pull_request.is_none() {
+            issue.observation(&self.terms(), Source::Sweep)?
+        } else {
+            self.pull(&issue.address()?, "sweep").await?.observation(&self.terms(), Source::Sweep)?
+        };
+        self.terms().counted_in(repository, seen)
+    }
+
+    /// Learns from a page of a repository's list under which name its webhooks come. One issue may have been transferred, a list was not.
+    fn learn_name(&self, repository: &str, issues: &[Value]) {
+        let Some(Ok(at)) = issues.iter().find_map(|issue| Issue::deserialize(issue).ok()).map(|issue| issue.address())
+        else {
+            return;
+        };
+        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        if terms.learn_name(repository, &at.repository) {
+            tracing::warn!(
+                repository,
+                renamed = at.repository,
+                "it was renamed; its records keep the name that is configured"
+            );
         }
-        self.pull(&issue.address()?, "sweep").await?.observation(&self.terms, Source::Sweep)
     }
 
     /// A pull request by GraphQL, or by REST where GraphQL does not serve.

@@ -2,8 +2,10 @@
 //!
 //! Pure. A webhook does not say how a pull request's reviews stand; where that matters it asks for the record to be read.
 
+use std::collections::BTreeMap;
+
 use connector::{Decoded, Failure, observation_id};
-use model::{Actor, Key, Native, Observation, Origin, Position, Source, Timestamp};
+use model::{Actor, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -101,6 +103,8 @@ pub struct Terms {
     pub repositories: Vec<String>,
     /// The prefixes of the only identifiers that count; empty for all but well-known false ones.
     pub team_prefixes: Vec<String>,
+    /// What GitHub calls those by now that were renamed, in lower case, and what they are called among those that count.
+    pub renamed: BTreeMap<String, String>,
 }
 
 /// The actions that edit a status. Who edited something else says nothing of whose the status is: it may be our own write
@@ -115,15 +119,22 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
         return Ok(Decoded::Ignored(if event == "ping" { "ping" } else { "other_event" }));
     }
     let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    if !terms.counts(&body.repository.full_name) {
+    let Some(repository) = terms.counted(&body.repository.full_name) else {
         return elsewhere(&body);
-    }
+    };
     let seen = match event {
         "issues" => of_issue(&body, terms)?,
         _ => of_pull(event, &body, terms)?,
     };
-    let Decoded::Observations(mut observations) = seen else {
-        return Ok(seen);
+    let mut observations: Vec<Observation> = match seen {
+        Decoded::Observations(seen) => {
+            seen.into_iter().map(|seen| terms.counted_in(repository, seen)).collect::<Result<_, _>>()?
+        }
+        Decoded::Incomplete(records) => {
+            let records = records.into_iter().map(|record| record_in(repository, record));
+            return Ok(Decoded::Incomplete(records.collect::<Result<_, _>>()?));
+        }
+        ignored @ Decoded::Ignored(_) => return Ok(ignored),
     };
     // Times have whole seconds: a webhook that comes late is not believed, since a later edit may share its second.
     // Of one that is not there any more nothing can be read.
@@ -221,6 +232,53 @@ impl Terms {
     pub fn counts(&self, repository: &str) -> bool {
         self.repositories.is_empty() || self.repositories.iter().any(|known| known.eq_ignore_ascii_case(repository))
     }
+
+    /// The name by which a repository counts: its own, or the one that it had before it was renamed. `None` where it does not.
+    fn counted<'t>(&'t self, repository: &'t str) -> Option<&'t str> {
+        if self.counts(repository) {
+            return Some(repository);
+        }
+        self.renamed.get(&repository.to_ascii_lowercase()).map(String::as_str)
+    }
+
+    /// What was seen, as of a record of the repository that counts under that name, whatever GitHub calls it by now: what it was seen
+    /// as before is the same record. One that counts under its own name is left alone.
+    pub fn counted_in(&self, repository: &str, seen: Observation) -> Result<Observation, Failure> {
+        let called = Address::of(&seen.record)?.1.repository;
+        if self.counts(&called) {
+            return Ok(seen);
+        }
+        let record = record_in(repository, seen.record.clone())?;
+        let id = observation_id(&record, &seen.native, seen.position.map_or(0, |position| position.0));
+        let of_this = |key: &Key| match key.as_str().split_once('#') {
+            Some((name, number)) if name.eq_ignore_ascii_case(&called) => {
+                Key::new(format!("{repository}#{number}")).ok()
+            }
+            _ => Some(key.clone()),
+        };
+        let keys = seen.keys.iter().filter_map(of_this).collect();
+        let mentions = seen.mentions.iter().filter_map(of_this).collect();
+        Ok(Observation { id, record, keys, mentions, ..seen })
+    }
+
+    /// Learns what GitHub calls a repository by now; whether that is news and another name than the one that counts.
+    pub fn learn_name(&mut self, repository: &str, called: &str) -> bool {
+        if self.counts(called) {
+            // Another may have taken the name that it had for a while.
+            self.renamed.retain(|_, known| known != repository);
+            return false;
+        }
+        self.renamed.insert(called.to_ascii_lowercase(), repository.to_owned()).is_none()
+    }
+}
+
+/// The record of the same number in a repository. GitHub's names do not differ by case.
+fn record_in(repository: &str, record: RecordRef) -> Result<RecordRef, Failure> {
+    let (of, at) = Address::of(&record)?;
+    if at.repository.eq_ignore_ascii_case(repository) {
+        return Ok(record);
+    }
+    Address::new(repository, at.number)?.record(of)
 }
 
 impl Issue {

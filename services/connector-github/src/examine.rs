@@ -30,8 +30,10 @@ pub struct Snapshot {
 /// A repository.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    /// `owner/name`.
+    /// `owner/name`, as it is configured.
     pub name: String,
+    /// What GitHub calls it, where it can be seen.
+    pub called: Option<String>,
     /// Whether the credential may write to it, where that is said; or why it cannot be seen.
     pub can_push: Result<Option<bool>, String>,
     /// Its webhooks, where they can be seen.
@@ -81,6 +83,7 @@ pub fn judged(snapshot: &Snapshot, sweep: Duration) -> Vec<Finding> {
     }
     for repository in &snapshot.repositories {
         findings.extend(rights(repository));
+        findings.extend(renamed(repository));
         findings.extend(webhooks(repository, snapshot.app, sweep));
     }
     findings
@@ -101,6 +104,13 @@ fn rights(repository: &Repository) -> Option<Finding> {
             Some(Finding::new(Severity::Error, "repository_missing", about, why.clone(), action))
         }
     }
+}
+
+fn renamed(repository: &Repository) -> Option<Finding> {
+    let called = repository.called.as_ref().filter(|called| !called.eq_ignore_ascii_case(&repository.name))?;
+    let message = format!("it is called {called} now: its records keep the name that is configured");
+    let action = "leave it so while GitHub leads from the one to the other; under the new name in connector.github.repositories its records begin anew";
+    Some(Finding::new(Severity::Warning, "repository_renamed", format!("github, {}", repository.name), message, action))
 }
 
 fn webhooks(repository: &Repository, app: bool, sweep: Duration) -> Option<Finding> {
@@ -150,6 +160,7 @@ mod tests {
     fn codes(change: impl FnOnce(&mut Snapshot)) -> Vec<&'static str> {
         let repository = Repository {
             name: "acme/web".to_owned(),
+            called: Some("Acme/web".to_owned()),
             can_push: Ok(Some(true)),
             hooks: Some(vec![hook(&["*"], "https://x.example/webhooks/github", true)]),
         };
@@ -178,6 +189,7 @@ mod tests {
         assert_eq!(codes(|seen| seen.scopes = Some("repo, read:org".to_owned())), Vec::<&str>::new());
         assert_eq!(codes(|seen| seen.repositories[0].can_push = Ok(Some(false))), ["cannot_write"]);
         assert_eq!(codes(|seen| seen.repositories[0].can_push = Err("gone".to_owned())), ["repository_missing"]);
+        assert_eq!(codes(|seen| seen.repositories[0].called = Some("acme/new".to_owned())), ["repository_renamed"]);
         assert_eq!(codes(|seen| seen.repositories.clear()), ["no_repositories"]);
     }
 

@@ -36,7 +36,7 @@ impl Github {
             return Ok(vec!["/app/hook/deliveries".to_owned()]);
         }
         let mut logs = Vec::new();
-        for repository in &self.terms.repositories {
+        for repository in &self.repositories {
             let hooks: Vec<Value> = match self.api.send(&encode::hooks(repository), None, "redeliver").await {
                 Ok(answered) => json_of(&answered.bytes)?,
                 // Only those who administer a repository may see its hooks.

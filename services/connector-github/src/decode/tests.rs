@@ -14,7 +14,7 @@ fn body(text: &str, change: impl FnOnce(&mut Value)) -> Vec<u8> {
 }
 
 fn decoded(event: &str, body: &[u8]) -> Decoded {
-    let terms = Terms { repositories: vec!["Acme/Web".to_owned()], team_prefixes: Vec::new() };
+    let terms = Terms { repositories: vec!["Acme/Web".to_owned()], ..Terms::default() };
     webhook(event, body, &terms, Some("lockstep[bot]"), SOON).unwrap()
 }
 
@@ -166,4 +166,24 @@ fn a_body_that_cannot_be_read_is_refused_and_not_guessed() {
 fn a_late_webhook_is_not_believed_but_read() {
     let late = webhook("issues", ISSUE.as_bytes(), &Terms::default(), None, SOON + 10_000).unwrap();
     assert!(matches!(late, Decoded::Incomplete(records) if records[0].id() == "acme/web#7"));
+}
+
+#[test]
+fn a_repository_that_was_renamed_counts_under_the_name_that_is_configured() {
+    let mut terms = Terms { repositories: vec!["acme/old".to_owned()], ..Terms::default() };
+    let decoded = |terms: &Terms, event, body: &[u8]| webhook(event, body, terms, None, SOON).unwrap();
+    let elsewhere = decoded(&terms, "issues", ISSUE.as_bytes());
+    assert!(matches!(elsewhere, Decoded::Observations(seen) if seen[0].native.is_deleted()));
+    assert!(terms.learn_name("acme/old", "Acme/web"));
+    assert!(!terms.learn_name("acme/old", "Acme/web"), "it is told once");
+    let Decoded::Observations(seen) = decoded(&terms, "issues", ISSUE.as_bytes()) else { panic!() };
+    assert_eq!(seen[0].record.to_string(), "github/issue/acme/old#7");
+    assert_eq!(seen[0].keys, [Key::new("acme/old#7").unwrap()]);
+    assert!(seen[0].id.contains("acme/old#7"), "{}", seen[0].id);
+    let records = decoded(&terms, "pull_request_review", PULL.as_bytes());
+    assert!(matches!(records, Decoded::Incomplete(records) if records[0].id() == "acme/old#8"));
+    // Another repository took the old name: the one that was renamed has nothing to do with it any more.
+    assert!(!terms.learn_name("acme/old", "acme/old"));
+    let elsewhere = decoded(&terms, "issues", ISSUE.as_bytes());
+    assert!(matches!(elsewhere, Decoded::Observations(seen) if seen[0].native.is_deleted()));
 }

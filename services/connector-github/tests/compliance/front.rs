@@ -19,13 +19,25 @@ pub struct Front {
     server: String,
     client: reqwest::Client,
     how: Arc<Mutex<Misbehave>>,
+    /// What a repository was called before, and what it is called now.
+    renamed: Option<[String; 2]>,
 }
 
 impl Front {
     /// In front of the server at that address. Answers where it listens itself, until the test ends.
     pub async fn of(server: String) -> (Self, String) {
+        Self::start(server, None).await
+    }
+
+    /// In front of a server that leads from a repository's old name to its new one.
+    pub async fn renaming(server: String, old: &str, new: &str) -> String {
+        Self::start(server, Some([old.to_owned(), new.to_owned()])).await.1
+    }
+
+    async fn start(server: String, renamed: Option<[String; 2]>) -> (Self, String) {
         runtime::install_crypto();
-        let front = Self { server, client: reqwest::Client::new(), how: Arc::new(Mutex::new(Misbehave::No)) };
+        let how = Arc::new(Mutex::new(Misbehave::No));
+        let front = Self { server, client: reqwest::Client::new(), how, renamed };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(front.clone());
@@ -51,7 +63,18 @@ impl Front {
 
 async fn answer(State(front): State<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, BODY_MAX).await.unwrap();
+    let mut body = to_bytes(body, BODY_MAX).await.unwrap();
+    if let Some([old, new]) = &front.renamed {
+        // As GitHub does: GraphQL follows by itself, REST says where to, and keeps the method of a write.
+        let uri = parts.uri.to_string();
+        if let Some(rest) = uri.strip_prefix(&format!("/repos/{old}")) {
+            let reads = parts.method == Method::GET;
+            let status = if reads { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
+            return (status, [(header::LOCATION, format!("/repos/{new}{rest}"))]).into_response();
+        }
+        let name = |repository: &str| format!("\"name\":\"{}\"", repository.split_once('/').unwrap().1);
+        body = String::from_utf8(body.to_vec()).unwrap().replace(&name(old), &name(new)).into();
+    }
     let writes = parts.method != Method::GET && (parts.uri.path() != "/graphql" || says(&body, "mutation"));
     match front.take() {
         Misbehave::LimitOnce => {
@@ -70,6 +93,7 @@ impl Front {
         let url = format!("{}{}", self.server, parts.uri);
         let mut headers: HeaderMap = parts.headers.clone();
         headers.remove(header::HOST);
+        headers.remove(header::CONTENT_LENGTH);
         let sent = self.client.request(parts.method.clone(), url).headers(headers).body(body).send().await.unwrap();
         let (status, mut headers) = (sent.status(), sent.headers().clone());
         headers.remove(header::TRANSFER_ENCODING);

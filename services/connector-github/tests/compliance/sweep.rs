@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration as StdDuration, Instant};
 
-use connector::{Connector, Failure};
+use connector::{Connector, Decoded, Failure};
 use connector_github::Github;
 use model::{Observation, Source};
 use sandbox::github::{GithubSandbox, PullAction};
@@ -12,7 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tokio::time::sleep;
 
-use crate::world::{REPO, TOKEN, connector, connector_to, deaf, newest, pull, server};
+use crate::front::Front;
+use crate::world::{REPO, TOKEN, command, connector, connector_to, deaf, newest, pull, server, write};
 
 async fn swept(github: &Github, cursor: Option<Value>) -> (Vec<Observation>, Option<Value>) {
     let (mut seen, mut next) = (Vec::new(), None);
@@ -138,7 +139,7 @@ async fn a_stored_place_that_cannot_be_read_is_refused() {
 async fn a_repository_that_cannot_be_seen_hides_no_other_and_says_so() {
     const OLD: &str = "acme/old";
     let server = server().await;
-    let (github, process) = connector_to(&server, &[OLD, REPO], true);
+    let (github, process) = connector_to(server.url(), &[OLD, REPO], true);
     server.open_issue(REPO, "Sign in", "").unwrap();
     assert_eq!(github.count(None).await.unwrap(), Some(1));
     let (seen, cursor) = swept(&github, None).await;
@@ -164,7 +165,7 @@ async fn a_repository_that_cannot_be_seen_hides_no_other_and_says_so() {
 #[tokio::test]
 async fn who_reads_it_all_is_told_of_a_repository_that_cannot_be_seen() {
     let server = server().await;
-    let (github, _) = connector_to(&server, &["acme/old", REPO], false);
+    let (github, _) = connector_to(server.url(), &["acme/old", REPO], false);
     let page = github.sweep(None, None).await.unwrap();
     assert_eq!((page.unreadable[0].name.as_str(), page.unreadable[0].code), ("acme/old", "gone"));
     assert!(page.next.is_some(), "the others are read");
@@ -177,4 +178,48 @@ fn without_repositories_there_is_nothing_to_read_whole() {
     let refused = sweeper(serde_json::json!({"token": TOKEN})).unwrap_err();
     assert!(refused.starts_with("repositories: "), "{refused}");
     assert_eq!(sweeper(serde_json::json!({"token": TOKEN, "repositories": [REPO]})), Ok(()));
+}
+
+#[tokio::test]
+async fn a_repository_that_was_renamed_keeps_its_records() {
+    const OLD: &str = "acme/old";
+    let server = server().await;
+    let api_url = Front::renaming(server.url(), OLD, REPO).await;
+    let (github, _) = connector_to(api_url, &[OLD], true);
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    server.open_pull(REPO, "Sign in", "Closes #1", "ada/eng-1-sign-in", false).unwrap();
+    let (swept, _) = swept(&github, None).await;
+    let records: BTreeSet<String> = swept.iter().map(|seen| seen.record.to_string()).collect();
+    assert_eq!(records, ["github/issue/acme/old#1", "github/pull_request/acme/old#2"].map(str::to_owned).into());
+    assert!(swept.iter().all(|seen| seen.id.contains(OLD) && seen.keys[0].as_str().starts_with(OLD)), "{swept:?}");
+    let pull = swept.iter().find(|seen| seen.record.kind.as_str() == "pull_request").unwrap();
+    assert!(pull.mentions.iter().any(|key| key.as_str() == "acme/old#1"), "{:?}", pull.mentions);
+    let record = "github/issue/acme/old#1".parse().unwrap();
+    assert_eq!(github.read(&record).await.unwrap().observation.keys, swept[0].keys);
+    assert_eq!(write(&github, &command(&record, "closed/completed", "done")).await.unwrap(), "closed/completed");
+    assert_eq!(server.issue(REPO, number).unwrap()["state"], "closed");
+    let Decoded::Observations(told) = newest(&server, &github) else { panic!("nothing was told") };
+    assert_eq!((&told[0].record, told[0].native.as_str()), (&record, "closed/completed"));
+    let codes: Vec<_> = github.examine().await.findings.into_iter().map(|finding| finding.code).collect();
+    assert!(codes.contains(&"repository_renamed"), "{codes:?}");
+}
+
+#[tokio::test]
+async fn of_an_issue_that_was_transferred_only_its_new_record_speaks() {
+    let server = server().await;
+    server.open_issue(REPO, "Sign in", "").unwrap();
+    let api_url = Front::renaming(server.url(), "acme/api/issues/7", "acme/web/issues/1").await;
+    let (github, _) = connector_to(api_url, &["acme/api", REPO], true);
+    let reading = github.read(&"github/issue/acme/api#7".parse().unwrap()).await.unwrap();
+    assert!(reading.observation.native.is_deleted() && reading.observation.keys.is_empty(), "{reading:?}");
+}
+
+#[tokio::test]
+async fn a_repository_that_is_named_by_both_its_names_has_its_records_once() {
+    let server = server().await;
+    let api_url = Front::renaming(server.url(), "acme/old", REPO).await;
+    let (github, _) = connector_to(api_url, &["acme/old", REPO], true);
+    server.open_issue(REPO, "Sign in", "").unwrap();
+    let (swept, _) = swept(&github, None).await;
+    assert!(swept.iter().all(|seen| seen.record.id() == "acme/web#1"), "{swept:?}");
 }

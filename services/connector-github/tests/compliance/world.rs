@@ -42,17 +42,17 @@ pub fn connector_with(server: &GithubSandbox, config: Config) -> Github {
 }
 
 /// A connector to several repositories, and the process that it tells of its readiness.
-pub fn connector_to(server: &GithubSandbox, repositories: &[&str], hears: bool) -> (Github, Process) {
+pub fn connector_to(api_url: String, repositories: &[&str], hears: bool) -> (Github, Process) {
     let process = Process::new(SYSTEM, None);
     let calls = Calls::new(SYSTEM, Github::LIMITS, CallSettings::default(), process.clone()).unwrap();
     let repositories = repositories.iter().map(|&name| name.to_owned()).collect();
-    let config = Config { api_url: server.url(), repositories, token: Some(Secret::new(TOKEN)), ..Config::default() };
+    let config = Config { api_url, repositories, token: Some(Secret::new(TOKEN)), ..Config::default() };
     (Github::new(config, Parts { process: process.clone(), calls, hears }).unwrap(), process)
 }
 
 /// A connector in a process that decodes no webhooks.
 pub fn deaf(server: &GithubSandbox) -> Github {
-    connector_to(server, &[REPO], false).0
+    connector_to(server.url(), &[REPO], false).0
 }
 
 /// The record of an issue.
