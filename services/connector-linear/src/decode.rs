@@ -7,7 +7,7 @@ use model::{
     Actor, Key, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp, Vocabulary,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -115,6 +115,11 @@ struct Body {
     kind: String,
     actor: Option<Sender>,
     data: Value,
+    /// When it was done, and when it was sent.
+    #[serde(rename = "createdAt", default)]
+    created_at: Option<String>,
+    #[serde(rename = "webhookTimestamp", default)]
+    sent_at_ms: Option<Value>,
     /// The old values of what changed.
     #[serde(rename = "updatedFrom", default)]
     updated_from: Option<serde_json::Map<String, Value>>,
@@ -127,6 +132,15 @@ impl Body {
         let moved = |old: &serde_json::Map<String, Value>| old.contains_key("stateId");
         self.action == "create" || self.updated_from.as_ref().is_some_and(moved)
     }
+}
+
+/// What is needed of an issue that was removed: the rest of it may be gone, too.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Removed {
+    id: String,
+    #[serde(default)]
+    updated_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -191,11 +205,21 @@ pub fn webhook(
         ("Issue", _) => return Ok(Decoded::Ignored("other_action")),
         _ => return Ok(Decoded::Ignored("other_type")),
     }
-    let (about_status, is_removed) = (body.is_about_status(), body.action == "remove");
-    let issue: Issue = serde_json::from_value(body.data).map_err(|error| malformed(&error))?;
+    let by = body.actor.as_ref().and_then(actor);
+    if body.action == "remove" {
+        let removed: Removed = Removed::deserialize(&body.data).map_err(|error| malformed(&error))?;
+        let at = match (removed.updated_at.as_ref().or(body.created_at.as_ref()), &body.sent_at_ms) {
+            (None, Some(sent)) => at_ms(sent.as_i64().unwrap_or_default())?,
+            (done, _) => moment(done.map_or("", String::as_str))?,
+        };
+        let removed = removed_at(&removed.id, at, Source::Webhook)?;
+        return Ok(Decoded::Observations(vec![Observation { actor: by, ..removed }]));
+    }
+    let about_status = body.is_about_status();
+    let issue = issue_of_webhook(body.data)?;
     // Which issues of other teams were once of one that counts is not known here; whoever never heard of one ignores that it is gone.
-    if is_removed || !counts(&issue.team.key, teams) {
-        let removed = Observation { actor: body.actor.as_ref().and_then(actor), ..removed(&issue, Source::Webhook)? };
+    if !counts(&issue.team.key, teams) {
+        let removed = Observation { actor: by, ..removed(&issue, Source::Webhook)? };
         return Ok(Decoded::Observations(vec![removed]));
     }
     let native = native(&issue)?;
@@ -206,8 +230,17 @@ pub fn webhook(
     if about_status {
         observation.origin = us.origin(body.actor.as_ref());
     }
-    observation.actor = body.actor.as_ref().and_then(actor);
+    observation.actor = by;
     Ok(Decoded::Observations(vec![observation]))
+}
+
+/// A webhook may tell of the team by its id alone; its key is what the identifier begins with.
+fn issue_of_webhook(mut data: Value) -> Result<Issue, Failure> {
+    let key = data["identifier"].as_str().and_then(|identifier| identifier.rsplit_once('-')).map(|(key, _)| key);
+    if let (true, Some(id), Some(key)) = (data["team"].is_null(), data["teamId"].as_str(), key) {
+        data["team"] = json!({"id": id, "key": key});
+    }
+    serde_json::from_value(data).map_err(|error| malformed(&error))
 }
 
 /// Whether a team is one of those that count.
@@ -218,8 +251,12 @@ pub fn counts(key: &str, teams: &[String]) -> bool {
 /// That an issue was moved to the trash, or is of a team that does not count: from there it would be written and never heard of.
 /// Restored, or moved back, it shows its state again.
 pub fn removed(issue: &Issue, source: Source) -> Result<Observation, Failure> {
-    let (record, native) = (record(&issue.id)?, Native::deleted());
-    let (position, occurred_at) = moment(&issue.updated_at)?;
+    removed_at(&issue.id, moment(&issue.updated_at)?, source)
+}
+
+fn removed_at(issue: &str, at: (Position, Timestamp), source: Source) -> Result<Observation, Failure> {
+    let (record, native) = (record(issue)?, Native::deleted());
+    let (position, occurred_at) = at;
     let id = observation_id(&record, &native, position.0);
     Ok(Observation { position: Some(position), ..Observation::new(id, record, native, source, occurred_at) })
 }
@@ -258,7 +295,10 @@ pub fn native(issue: &Issue) -> Result<Native, Failure> {
 /// A time of Linear's as a position and as a moment.
 pub fn moment(updated_at: &str) -> Result<(Position, Timestamp), Failure> {
     let at = OffsetDateTime::parse(updated_at, &Rfc3339).map_err(|error| malformed(&format!("updatedAt: {error}")))?;
-    let ms = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    at_ms(i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default())
+}
+
+fn at_ms(ms: i64) -> Result<(Position, Timestamp), Failure> {
     // Before 1970 there is no position, and the record's edits would lose their order.
     let position =
         u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| malformed(&"updatedAt: is before 1970"))?;

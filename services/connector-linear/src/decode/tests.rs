@@ -1,5 +1,4 @@
 use model::Word;
-use serde_json::json;
 
 use super::*;
 use crate::{answer, vocabulary};
@@ -57,6 +56,35 @@ fn an_issue_that_was_moved_to_the_trash_says_so_without_its_teams_words() {
     let Decoded::Observations(seen) = webhook(&removed, &app(), &[], |_, _| None).unwrap() else { panic!() };
     assert_eq!((seen[0].native.clone(), seen[0].position), (Native::deleted(), Some(Position(1_795_167_000_125))));
     assert_eq!(seen[0].actor.as_ref().unwrap().name, "Ada");
+}
+
+#[test]
+fn of_an_issue_that_was_removed_only_its_id_and_a_time_are_needed() {
+    let position = |rest: Value| {
+        let mut removed = json!({"action": "remove", "type": "Issue", "data": {"id": "an-id"}});
+        removed.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let seen = seen(removed.to_string().as_bytes(), &app());
+        assert_eq!((seen.record.id(), seen.native), ("an-id", Native::deleted()));
+        seen.position.unwrap().0
+    };
+    let (sent, done) = (json!(1_795_167_000_999_u64), json!("2026-11-20T09:30:00.500Z"));
+    assert_eq!(position(json!({"webhookTimestamp": sent})), 1_795_167_000_999);
+    assert_eq!(position(json!({"webhookTimestamp": sent, "createdAt": done})), 1_795_167_000_500);
+    let data = json!({"id": "an-id", "updatedAt": "2026-11-20T09:30:00.125Z", "team": null, "state": null});
+    assert_eq!(position(json!({"webhookTimestamp": sent, "createdAt": done, "data": data})), 1_795_167_000_125);
+    let timeless = br#"{"action": "remove", "type": "Issue", "data": {"id": "an-id"}}"#;
+    assert!(matches!(webhook(timeless, &app(), &[], words), Err(Failure::Refused { code: "malformed", .. })));
+}
+
+#[test]
+fn a_team_that_is_told_of_by_its_id_alone_counts_by_the_identifier() {
+    let without = body(|body| body["data"]["team"] = Value::Null);
+    let told = |team: &str| match webhook(&without, &app(), &[team.to_owned()], words).unwrap() {
+        Decoded::Observations(mut all) => all.remove(0),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told("eng").native.as_str(), "In Review");
+    assert!(told("OPS").native.is_deleted());
 }
 
 #[test]
