@@ -136,15 +136,21 @@ impl Connector for Linear {
             if let Some(updated_at) = issue["updatedAt"].as_str() {
                 place.saw(updated_at);
             }
-            match self.seen(issue).await {
-                Ok(seen) => observations.extend(seen),
-                // One issue that cannot be read must not hide the others.
-                Err(Failure::Refused { why, code: "malformed" }) => {
-                    let name = issue["identifier"].as_str().or(issue["id"].as_str()).unwrap_or("an issue").to_owned();
-                    let content = issue.to_string().into();
-                    unreadable.push(Unreadable { name, content, code: "malformed", why });
+            let failure = match self.seen(issue).await {
+                Ok(seen) => {
+                    observations.extend(seen);
+                    continue;
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => failure,
+            };
+            let code = failure.code();
+            match failure {
+                // One issue that cannot be read, or whose team cannot be asked for, must not hide the others.
+                Failure::Gone { why } | Failure::Refused { why, code: "malformed" | "forbidden" } => {
+                    let name = issue["identifier"].as_str().or(issue["id"].as_str()).unwrap_or("an issue").to_owned();
+                    unreadable.push(Unreadable { name, content: issue.to_string().into(), code, why });
+                }
+                failure => return Err(failure),
             }
         }
         let after = issues.page_info.filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
@@ -193,6 +199,10 @@ impl Linear {
         let issue = decode::issue(issue)?;
         if issue.is_only_archived() {
             return Ok(None);
+        }
+        if issue.is_trashed() {
+            // Its team may have been deleted with it.
+            return decode::removed(&issue, Source::Sweep).map(Some);
         }
         let words = self.words(&issue.team.id, &decode::native(&issue)?).await?;
         decode::observation(&issue, words, Source::Sweep).map(Some)

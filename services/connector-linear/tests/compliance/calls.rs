@@ -8,6 +8,7 @@ use sandbox::faults::Faults;
 use sandbox::linear::{LinearLimits, LinearSandbox, NewIssue};
 use serde_json::{Value, json};
 
+use crate::front::Front;
 use crate::world::{APP, PERSONAL, command, connector, connector_with, newest, record, server, try_connector};
 
 async fn moved(server: &LinearSandbox, linear: &Linear) -> Observation {
@@ -130,6 +131,20 @@ async fn an_issue_in_the_trash_is_seen_to_be_there_without_its_webhook() {
     let Decoded::Observations(told) = newest(&server, &linear) else { panic!() };
     assert_eq!(told[0].id, gone.id, "the webhook tells the same");
     assert!(linear.read(&issue).await.unwrap().observation.native.is_deleted(), "and so does a look before a write");
+}
+
+#[tokio::test]
+async fn an_issue_whose_team_is_gone_hides_no_other() {
+    let server = server().await;
+    server.remove_issue("ENG-2").unwrap();
+    let trashed = record(&server, "ENG-2");
+    let api_url = format!("{}/graphql", Front::teamless(server.url()).await);
+    let linear = try_connector(Config { api_url, api_key: Secret::new(APP), ..Config::default() }).unwrap();
+    let page = linear.sweep(None, None).await.unwrap();
+    let [seen] = &page.observations[..] else { panic!("{page:?}") };
+    assert_eq!((&seen.record, seen.native.is_deleted()), (&trashed, true), "it needs no words of its team");
+    assert!(page.unreadable.len() > 1 && page.unreadable.iter().all(|one| one.code == "gone"), "{page:?}");
+    assert!(page.next.is_none() && page.cursor.is_some());
 }
 
 #[tokio::test]

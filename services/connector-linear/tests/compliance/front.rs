@@ -19,13 +19,25 @@ pub struct Front {
     server: String,
     client: reqwest::Client,
     how: Arc<Mutex<Misbehave>>,
+    /// Whether there are no teams any more.
+    teamless: bool,
 }
 
 impl Front {
     /// In front of the server at that address. Answers where it listens itself, until the test ends.
     pub async fn of(server: String) -> (Self, String) {
+        Self::start(server, false).await
+    }
+
+    /// In front of a server whose teams are gone, and their issues are not yet.
+    pub async fn teamless(server: String) -> String {
+        Self::start(server, true).await.1
+    }
+
+    async fn start(server: String, teamless: bool) -> (Self, String) {
         runtime::install_crypto();
-        let front = Self { server, client: reqwest::Client::new(), how: Arc::new(Mutex::new(Misbehave::No)) };
+        let how = Arc::new(Mutex::new(Misbehave::No));
+        let front = Self { server, client: reqwest::Client::new(), how, teamless };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(front.clone());
@@ -52,6 +64,11 @@ impl Front {
 async fn answer(State(front): State<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_MAX).await.unwrap();
+    if front.teamless && says(&body, "query TeamStates") {
+        let extensions = json!({"code": "INPUT_ERROR"});
+        return Json(json!({"errors": [{"message": "Entity not found: Team", "extensions": extensions}]}))
+            .into_response();
+    }
     match front.take() {
         Misbehave::LimitOnce => {
             let headers = [("x-ratelimit-requests-remaining", "0"), ("x-ratelimit-requests-reset", "0")];
