@@ -18,6 +18,11 @@ impl Bus {
         Ok(self.cursors().await?.entry(&key(name)).await?.map(|entry| entry.value))
     }
 
+    /// The value stored under a name, and its revision, which is another each time that one is stored.
+    pub async fn cursor_at(&self, name: &str) -> anyhow::Result<Option<(Bytes, u64)>> {
+        Ok(self.cursors().await?.entry(&key(name)).await?.map(|entry| (entry.value, entry.revision)))
+    }
+
     /// Stores a value under a name, and waits until it is stored.
     pub async fn store_cursor(&self, name: &str, value: Bytes) -> anyhow::Result<()> {
         self.cursors().await?.put(&key(name), value).await?;

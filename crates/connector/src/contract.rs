@@ -34,6 +34,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
     const HAS_WEBHOOKS: bool;
     /// It can be asked what changed.
     const HAS_SWEEP: bool;
+    /// A page's `next` stays good for hours, in another process as well: a sweep that was interrupted is gone on with from there.
+    const GOES_ON: bool = false;
     /// It can be told, or shown, a status.
     const HAS_COMMANDS: bool;
     /// It sends a webhook again when it is asked to, and does not do so by itself.

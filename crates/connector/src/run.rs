@@ -6,6 +6,7 @@ mod commands;
 mod deliver;
 mod old_copy;
 mod pace;
+mod place;
 mod redeliver;
 mod sink;
 mod sweep;

@@ -12,6 +12,8 @@ mod fake;
 mod old_copy;
 #[path = "loop/order.rs"]
 mod order;
+#[path = "loop/place.rs"]
+mod place;
 
 use std::sync::Arc;
 use std::time::Duration;

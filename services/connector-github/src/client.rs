@@ -52,6 +52,7 @@ impl Connector for Github {
     type Config = Config;
     const HAS_WEBHOOKS: bool = true;
     const HAS_SWEEP: bool = true;
+    const GOES_ON: bool = true;
     const HAS_COMMANDS: bool = true;
     const HAS_REDELIVERY: bool = true;
 

@@ -43,6 +43,7 @@ impl Connector for Linear {
     type Config = Config;
     const HAS_WEBHOOKS: bool = true;
     const HAS_SWEEP: bool = true;
+    const GOES_ON: bool = true;
     const HAS_COMMANDS: bool = true;
 
     fn new(config: Config, parts: Parts) -> Result<Self, String> {

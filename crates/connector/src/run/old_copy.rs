@@ -78,7 +78,7 @@ impl Stand {
 }
 
 /// A sweep, as one that looks out for old copies sees it.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Lookout {
     /// Where webhooks, streams and our own writes told records to stand since the last sweep, as far as this one has not seen them there.
     missed: Places,
@@ -115,6 +115,11 @@ impl Lookout {
         }
         let (missed, told_upto) = told_since(parts, stand.told_upto).await?;
         Ok(Self { missed, told_upto, furthest: Places::default() })
+    }
+
+    /// How many records it has yet to see.
+    pub(super) fn missed(&self) -> usize {
+        self.missed.0.len()
     }
 
     /// Takes note of what the sweep saw.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Loop;
 use super::old_copy::Lookout;
 use super::pace::{Found, Pace};
+use super::place;
 use crate::backfill::{Looks, buried, parcels, patiently};
 use crate::{Connector, Page};
 
@@ -63,35 +64,52 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
     begin_anew_in_another_scope(parts).await?;
     // A system without webhooks has a source of its own, which notices that itself.
     let mut lookout = if C::HAS_WEBHOOKS { Some(Lookout::begin(parts).await?) } else { None };
-    let known = parts.cursor(&name::<C>()).await?;
-    let cursor = known.clone().filter(|cursor| !cursor.is_null());
+    let (cursor, began_from) = place::beginning(parts).await?;
     let looks = if cursor.is_none() { Looks::Again } else { Looks::On };
     let (mut next, mut now, mut newest) = (None, Memory { seen: Some(BTreeSet::new()), ..Memory::default() }, None);
+    if let Some(place) = place::left(parts, began_from).await? {
+        tracing::info!(system = C::SYSTEM, "going on with a sweep that was interrupted");
+        // What its pages before this one showed is not known here.
+        (next, lookout, now.seen) = (Some(place.next), place.lookout, None);
+    }
     for _ in 0..PAGES_MAX {
         let ask = || parts.connector.sweep(cursor.clone(), next.clone());
-        let page = patiently(&parts.settings.backoff, ask).await?;
+        let page = match patiently(&parts.settings.backoff, ask).await {
+            Err(failure) if next.is_some() && place::is_void(&failure) => {
+                place::forget(parts).await?;
+                return Err(failure.into());
+            }
+            page => page?,
+        };
         newest = newest.max(news(&page.observations, memory));
         take(parts, &page, looks, memory, &mut now).await?;
         if let Some(lookout) = &mut lookout {
             lookout.saw(&page.observations);
         }
+        let goes_on = next.is_some();
         next = page.next;
-        if next.is_none() {
-            // Only now: all of it is stored. Where somebody wants the sweeps to begin anew meanwhile, the next one does.
-            if let Some(cursor) = page.cursor
-                && parts.cursor(&name::<C>()).await? == known
-            {
-                parts.store_cursor(&name::<C>(), &cursor).await?;
-            }
-            *memory = now;
-            if let Some(lookout) = lookout
-                && lookout.end(parts).await?
-            {
-                return Ok(Found::Untold);
-            }
-            return found(parts, newest).await;
+        if let Some(next) = &next {
+            place::keep(parts, began_from, next, lookout.as_ref()).await?;
+            continue;
         }
+        // Only now: all of it is stored. Where somebody wants the sweeps to begin anew meanwhile, the next one does.
+        if let Some(cursor) = page.cursor
+            && place::is_still(parts, began_from).await?
+        {
+            parts.store_cursor(&name::<C>(), &cursor).await?;
+        }
+        if goes_on {
+            place::forget(parts).await?;
+        }
+        *memory = now;
+        if let Some(lookout) = lookout
+            && lookout.end(parts).await?
+        {
+            return Ok(Found::Untold);
+        }
+        return found(parts, newest).await;
     }
+    place::forget(parts).await?;
     anyhow::bail!("the sweep had more than {PAGES_MAX} pages")
 }
 

@@ -42,6 +42,8 @@ struct Inside {
     most_writing: usize,
     doubled: usize,
     pages: VecDeque<Page>,
+    /// What is met behind the last page that was laid down.
+    behind_pages: Option<Failure>,
     sweeps: Vec<(Option<String>, Option<String>)>,
     stream: VecDeque<String>,
     changes: Vec<String>,
@@ -106,6 +108,11 @@ impl Fake {
         let observations = seen_there.iter().map(|(id, native)| seen(id, native, position)).collect();
         let (next, cursor) = (next.map(Value::from), cursor.map(Value::from));
         inside.pages.push_back(Page { observations, next, cursor, ..Page::default() });
+    }
+
+    /// There is no page behind those that were laid down, but a failure; or an empty one again.
+    pub fn fail_behind_pages(&self, failure: Option<Failure>) {
+        self.inside().behind_pages = failure;
     }
 
     /// The last page that was laid down has something on it that cannot be read.
@@ -205,6 +212,7 @@ impl Connector for Fake {
     const SYSTEM: &'static str = "fake";
     const HAS_WEBHOOKS: bool = true;
     const HAS_SWEEP: bool = true;
+    const GOES_ON: bool = true;
     const HAS_COMMANDS: bool = true;
     const HAS_CHANGES: bool = true;
     const HAS_REDELIVERY: bool = true;
@@ -271,7 +279,13 @@ impl Connector for Fake {
         let asked = (word(cursor), word(next));
         self.happen(|inside| inside.sweeps.push(asked));
         self.may(Part::Sweep)?;
-        Ok(self.inside().pages.pop_front().unwrap_or_default())
+        self.happen(|inside| match (inside.pages.pop_front(), &inside.behind_pages) {
+            (None, Some(failure)) => {
+                inside.failed += 1;
+                Err(failure.clone())
+            }
+            (page, _) => Ok(page.unwrap_or_default()),
+        })
     }
 
     fn cursor_since(&self, since: Timestamp) -> Option<Value> {
