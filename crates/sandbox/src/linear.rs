@@ -1,7 +1,7 @@
 //! A stand-in for Linear: its GraphQL API on `/graphql` over its real schema, and its signed webhooks.
 //!
 //! The workspace has two teams (`ENG`, `OPS`), a person and an application. A personal key in the `Authorization` header
-//! acts as the person, an OAuth bearer token as the application. Any query over what is kept is answered; lists of things
+//! acts as the person, an OAuth bearer token as the application; one is given for the app's secret at `/oauth/token`. Any query over what is kept is answered; lists of things
 //! that are not kept (projects, cycles) are empty, and other top-level fields are refused with an error that says so.
 
 mod change;
@@ -15,6 +15,7 @@ mod hooks;
 mod http;
 mod integration;
 mod mutation;
+mod oauth;
 mod paging;
 mod query;
 mod relation;
@@ -65,6 +66,8 @@ pub struct LinearOptions {
     pub api_key: String,
     /// The OAuth token, sent as a bearer token, that acts as the application.
     pub oauth_token: String,
+    /// The OAuth app's client id and secret, which are exchanged at `/oauth/token` for a token that acts as the application.
+    pub client: (String, String),
     /// Whether an empty workspace gets the issues `ENG-1` to `ENG-6`.
     pub seed_demo: bool,
     /// What it does wrong from the start.
@@ -82,6 +85,7 @@ impl Default for LinearOptions {
             webhook_secret: "lin_wh_sandbox".to_owned(),
             api_key: "lin_api_sandbox".to_owned(),
             oauth_token: "lin_oauth_sandbox".to_owned(),
+            client: ("lin_client_sandbox".to_owned(), "lin_secret_sandbox".to_owned()),
             seed_demo: true,
             faults: Faults::default(),
             limits: LinearLimits::default(),
@@ -155,6 +159,8 @@ pub async fn start(options: LinearOptions) -> anyhow::Result<LinearSandbox> {
         webhooks,
         api_key: options.api_key,
         oauth_token: options.oauth_token,
+        client: options.client,
+        client_token: Mutex::default(),
         limits: Mutex::new(options.limits),
         person: Budgets::new(options.limits),
         app: Budgets::new(options.limits),
@@ -166,6 +172,7 @@ pub async fn start(options: LinearOptions) -> anyhow::Result<LinearSandbox> {
     };
     let router = Router::new()
         .route("/graphql", post(http::graphql))
+        .route("/oauth/token", post(oauth::token))
         .merge(control::router())
         .with_state(Arc::clone(&shared))
         .merge(crate::control::router(controls));
@@ -262,6 +269,11 @@ impl LinearSandbox {
     /// Replaces the budgets; new windows start now.
     pub fn set_limits(&self, limits: LinearLimits) {
         self.shared.set_limits(limits);
+    }
+
+    /// Makes the token that the OAuth app exchanged its secret for useless from now on.
+    pub fn revoke_client_token(&self) {
+        self.shared.client_token().take();
     }
 
     /// Fields that clients asked for and that the schema does not know (`Issue.newField`); they were answered with null.

@@ -7,14 +7,14 @@ use connector::calls::limits;
 use connector::{
     Calls, Connector, Decoded, Examined, Failure, Finding, Page, Parts, Reading, Response, Unreadable, Webhook, Written,
 };
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderValue, StatusCode};
 use model::{Command, Native, Observation, RecordRef, Source, Timestamp, Vocabulary};
 use runtime::Process;
-use runtime::config::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::credential::{App, Credential, Token};
 use crate::decode::{self, Issue, Nodes, Us};
 use crate::examine::{self, Seen, Snapshot};
 use crate::sweep::Place;
@@ -29,7 +29,9 @@ pub struct Linear {
     process: Process,
     calls: Calls,
     url: reqwest::Url,
-    key: Secret,
+    credential: Credential,
+    /// The app's token, while it is good.
+    token: tokio::sync::Mutex<Option<Token>>,
     app_id: Option<String>,
     teams: Vec<String>,
     sweep_every: Duration,
@@ -48,21 +50,20 @@ impl Connector for Linear {
 
     fn new(config: Config, parts: Parts) -> Result<Self, String> {
         let url = reqwest::Url::parse(&config.api_url).map_err(|error| format!("api_url: not a URL: {error}"))?;
-        if config.api_key.is_empty() {
-            return Err("api_key: missing; give a personal key (lin_api_…) or an OAuth token".to_owned());
-        }
+        let credential = Credential::of(&config, &url)?;
         if config.sweep_s == 0 {
             return Err("sweep_s: must be at least 1".to_owned());
         }
         let us = OnceLock::new();
-        if is_personal(&config.api_key) {
+        if credential.is_personal() {
             us.get_or_init(Us::default);
         }
         Ok(Self {
             process: parts.process,
-            calls: parts.calls.for_credential(config.api_key.expose()),
+            calls: parts.calls.for_credential(&credential.name()),
             url,
-            key: config.api_key,
+            credential,
+            token: tokio::sync::Mutex::default(),
             app_id: config.app_id,
             teams: config.teams.iter().map(|team| team.to_uppercase()).collect(),
             sweep_every: Duration::from_secs(config.sweep_s),
@@ -256,19 +257,42 @@ impl Linear {
     }
 
     async fn send(&self, asked: &Value, class: &'static str) -> Result<Response, Failure> {
-        let key = self.key.expose();
-        let authorization = if is_personal(&self.key) { key.to_owned() } else { format!("Bearer {key}") };
-        let mut authorization = HeaderValue::from_str(&authorization)
+        let (shown, used) = match &self.credential {
+            Credential::Key(key) if self.credential.is_personal() => (key.expose().to_owned(), None),
+            Credential::Key(token) => (format!("Bearer {}", token.expose()), None),
+            Credential::App(app) => {
+                let token = self.token(app).await?;
+                (format!("Bearer {token}"), Some(token))
+            }
+        };
+        let mut authorization = HeaderValue::from_str(&shown)
             .map_err(|_| Failure::refused("unauthorized", "linear.api_key holds characters that no key has"))?;
         authorization.set_sensitive(true);
         let request = self.calls.client().post(self.url.clone()).header(AUTHORIZATION, authorization).json(asked);
-        self.calls.send(request, class).await
+        let answered = self.calls.send(request, class).await?;
+        if let (StatusCode::UNAUTHORIZED, Some(used)) = (answered.status, used) {
+            // It was revoked before its time, or another process got one for the same app, of which there is one at a time: the next
+            // attempt gets another.
+            self.token.lock().await.take_if(|token| token.is(&used));
+            return Err(Failure::unavailable("Linear does not take the OAuth app's token any more"));
+        }
+        Ok(answered)
     }
-}
 
-/// Whether a key is a person's own: those go bare, OAuth tokens do not.
-fn is_personal(key: &Secret) -> bool {
-    key.expose().starts_with("lin_api_")
+    /// The app's token, got anew when it is near its end.
+    async fn token(&self, app: &App) -> Result<String, Failure> {
+        let mut kept = self.token.lock().await;
+        if let Some(good) = kept.as_ref().and_then(|token| token.good(self.process.now_ms())) {
+            return Ok(good.to_owned());
+        }
+        let request = self.calls.client().post(app.url.clone()).form(&app.claim());
+        let answered = self.calls.send(request, "token").await?;
+        let now = self.process.now_ms();
+        let token = Token::given(answered.status, &answered.bytes, now)?;
+        let good = token.good(now).map(str::to_owned);
+        *kept = Some(token);
+        good.ok_or_else(|| Failure::unavailable("Linear gave a token that has nearly ended"))
+    }
 }
 
 /// One field of an answer's data, as what it should be.

@@ -124,7 +124,7 @@ fn credential(viewer: &Viewer, ours: &Ours<'_>) -> Vec<Finding> {
     if !viewer.app {
         let message =
             format!("the credential is a person's ({name}): no webhook tells whether an edit was Lockstep's own");
-        let action = "use an OAuth app's token (actor=app) and set connector.linear.app_id";
+        let action = "use an OAuth app: set connector.linear.client_id, client_secret and app_id";
         findings.push(Finding::new(Severity::Warning, "personal_credential", "linear", message, action));
     } else if ours.app_id.is_none() {
         let message =

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 pub mod answer;
 mod client;
+mod credential;
 pub mod decode;
 pub mod encode;
 pub mod examine;
@@ -33,6 +34,10 @@ pub struct Config {
     pub api_url: String,
     /// A personal key (`lin_api_…`) or an OAuth token.
     pub api_key: Secret,
+    /// An OAuth app's client id, in place of a key.
+    pub client_id: Option<String>,
+    /// The app's client secret.
+    pub client_secret: Option<Secret>,
     /// The OAuth client's id, by which webhooks name the app that an OAuth token belongs to.
     pub app_id: Option<String>,
     /// The keys (`ENG`) of the only teams whose issues count; empty for all. One that is moved to another team counts as deleted.
@@ -46,6 +51,8 @@ impl Default for Config {
         Self {
             api_url: "https://api.linear.app/graphql".to_owned(),
             api_key: Secret::default(),
+            client_id: None,
+            client_secret: None,
             app_id: None,
             teams: Vec::new(),
             sweep_s: 300,

@@ -6,7 +6,11 @@ use serde_json::Value;
 
 /// All of them.
 pub const ALL: [Listed; 4] = [
-    listed(connector_linear::REGISTRATION, &["api_key"], "LINEAR_API_KEY is not set"),
+    listed(
+        connector_linear::REGISTRATION,
+        &["api_key", "client_id"],
+        "neither LINEAR_API_KEY nor LINEAR_CLIENT_ID is set",
+    ),
     listed(connector_github::REGISTRATION, &["token", "app_id"], "neither GITHUB_TOKEN nor GITHUB_APP_ID is set"),
     listed(connector_postgres::REGISTRATION, &["tables"], "connector.postgres.tables names no table"),
     listed(connector_agentapi::REGISTRATION, &["url", "agents"], "AGENT_API_URL is not set"),

@@ -25,6 +25,8 @@ const WELL_KNOWN: &[(&str, &str)] = &[
     ("DATABASE_URL", "database.url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     ("LINEAR_API_KEY", "connector.linear.api_key"),
+    ("LINEAR_CLIENT_ID", "connector.linear.client_id"),
+    ("LINEAR_CLIENT_SECRET", "connector.linear.client_secret"),
     ("LINEAR_API_URL", "connector.linear.api_url"),
     ("LINEAR_WEBHOOK_SECRET", "ingest.linear.secrets"),
     ("GITHUB_TOKEN", "connector.github.token"),

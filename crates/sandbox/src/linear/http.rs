@@ -118,6 +118,7 @@ fn actor(shared: &Shared, headers: &HeaderMap) -> Result<Actor, ApiError> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match given.strip_prefix("Bearer ") {
         Some(token) if token == shared.oauth_token => Ok(Actor::App),
+        Some(token) if shared.client_token().as_deref() == Some(token) => Ok(Actor::App),
         Some(token) if token.starts_with("lin_api_") => {
             Err(ApiError::authentication("An API key goes into the Authorization header without \"Bearer\""))
         }

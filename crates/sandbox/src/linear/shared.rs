@@ -30,6 +30,9 @@ pub struct Shared {
     pub webhooks: Webhooks,
     pub api_key: String,
     pub oauth_token: String,
+    pub client: (String, String),
+    /// The one token that the OAuth app has at a time.
+    pub client_token: Mutex<Option<String>>,
     pub limits: Mutex<LinearLimits>,
     pub person: Budgets,
     pub app: Budgets,
@@ -45,6 +48,10 @@ pub struct Budgets {
 impl Shared {
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn client_token(&self) -> MutexGuard<'_, Option<String>> {
+        self.client_token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn create_issue(&self, new: &NewIssue) -> Result<Issue, ApiError> {

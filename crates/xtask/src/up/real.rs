@@ -8,11 +8,14 @@ use crate::setting::wrong;
 
 /// Fails with the sentence for the first setting that is missing or wrong. `given` reads the environment.
 pub fn check(given: &dyn Fn(&str) -> Option<String>) -> Result<()> {
-    const ONE_OF: [&str; 4] = ["LINEAR_API_KEY", "GITHUB_TOKEN", "GITHUB_APP_ID", "AGENT_API_URL"];
+    const ONE_OF: [&str; 5] = ["LINEAR_API_KEY", "LINEAR_CLIENT_ID", "GITHUB_TOKEN", "GITHUB_APP_ID", "AGENT_API_URL"];
     if ONE_OF.iter().all(|name| given(name).is_none()) {
         return Err(wrong(
-            "--real needs at least one system: set LINEAR_API_KEY, GITHUB_TOKEN or GITHUB_APP_ID, or AGENT_API_URL",
+            "--real needs at least one system: set LINEAR_API_KEY or LINEAR_CLIENT_ID, GITHUB_TOKEN or GITHUB_APP_ID, or AGENT_API_URL",
         ));
+    }
+    if given("LINEAR_CLIENT_ID").is_some() && given("LINEAR_CLIENT_SECRET").is_none() {
+        return Err(wrong("LINEAR_CLIENT_ID needs LINEAR_CLIENT_SECRET"));
     }
     if let Some(id) = given("GITHUB_APP_ID") {
         if id.parse::<u64>().is_err() {
@@ -58,6 +61,7 @@ mod tests {
     #[test]
     fn one_system_is_enough() {
         assert_eq!(sentence(&[("LINEAR_API_KEY", "lin_api_x")]), None);
+        assert_eq!(sentence(&[("LINEAR_CLIENT_ID", "mine"), ("LINEAR_CLIENT_SECRET", "x")]), None);
         assert_eq!(sentence(&[("GITHUB_TOKEN", "ghp_x")]), None);
         assert_eq!(sentence(&[("AGENT_API_URL", "http://localhost:3284")]), None);
         assert_eq!(sentence(&[("GITHUB_APP_ID", "1"), ("GITHUB_APP_PRIVATE_KEY", "-----BEGIN")]), None);
@@ -65,8 +69,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        let cases: [(&[(&str, &str)], &str); 5] = [
+        let cases: [(&[(&str, &str)], &str); 6] = [
             (&[], "--real needs"),
+            (&[("LINEAR_CLIENT_ID", "mine")], "LINEAR_CLIENT_ID needs"),
             (&[("GITHUB_APP_ID", "mine")], "GITHUB_APP_ID must"),
             (&[("GITHUB_APP_ID", "1")], "GITHUB_APP_ID needs"),
             (

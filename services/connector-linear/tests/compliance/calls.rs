@@ -217,6 +217,40 @@ async fn a_wrong_key_is_refused_and_a_missing_issue_is_gone() {
 }
 
 #[tokio::test]
+async fn an_oauth_app_gets_a_token_for_its_secret_and_its_writes_are_known() {
+    let server = server().await;
+    let linear = connector_with(&server, by_secret("lin_secret_sandbox"));
+    let record = record(&server, "ENG-2");
+    let reading = linear.read(&record).await.unwrap();
+    linear.write(&command(&record, "Done", "done"), &reading).await.unwrap();
+    let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
+    assert_eq!(seen[0].origin, Origin::Own(None));
+}
+
+#[tokio::test]
+async fn an_oauth_apps_token_that_is_taken_no_more_is_replaced_at_the_next_attempt() {
+    let server = server().await;
+    let linear = connector_with(&server, by_secret("lin_secret_sandbox"));
+    let record = record(&server, "ENG-2");
+    linear.read(&record).await.unwrap();
+    server.revoke_client_token();
+    assert!(matches!(linear.read(&record).await, Err(Failure::Unavailable { .. })));
+    linear.read(&record).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_oauth_app_with_a_wrong_secret_is_refused() {
+    let server = server().await;
+    let refused = connector_with(&server, by_secret("another")).read(&record(&server, "ENG-1")).await;
+    assert!(matches!(&refused, Err(Failure::Refused { code: "unauthorized", why }) if why.contains("client_secret")));
+}
+
+fn by_secret(secret: &str) -> Config {
+    let client_secret = Some(Secret::new(secret));
+    Config { client_id: Some("lin_client_sandbox".to_owned()), client_secret, ..Config::default() }
+}
+
+#[tokio::test]
 async fn a_wrong_setting_is_one_clear_sentence_with_its_key() {
     let refusal = |config: Config| try_connector(config).err().unwrap();
     assert!(refusal(Config::default()).starts_with("api_key: missing"));

@@ -93,6 +93,9 @@ fn linear_credentials() -> LinearOptions {
         Some(token) => options.oauth_token = token,
         None => {}
     }
+    if let (Some(id), Some(secret)) = (given("LINEAR_CLIENT_ID"), given("LINEAR_CLIENT_SECRET")) {
+        options.client = (id, secret);
+    }
     if let Some(secret) = given("LINEAR_WEBHOOK_SECRET") {
         options.webhook_secret = secret;
     }
