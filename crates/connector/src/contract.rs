@@ -137,14 +137,17 @@ pub trait Connector: Send + Sync + Sized + 'static {
         ready(Examined::default())
     }
 
-    /// An item changed; `records` are those of this system that belong to it. Called at least once for each change, in
-    /// the order of the stream. Only with `HAS_CHANGES`.
-    fn on_change(
-        &self,
-        change: &v1::Change,
-        records: &[RecordRef],
-    ) -> impl Future<Output = Result<(), Failure>> + Send {
-        let _ = (change, records);
+    /// Whether a change of its item is to be told to `record`. Pure. Only with `HAS_CHANGES`.
+    fn is_told(&self, change: &v1::Change, record: &RecordRef) -> bool {
+        let _ = (change, record);
+        true
+    }
+
+    /// An item changed to which `record` belongs, which [`is_told`](Self::is_told). Called at least once for each change, for one
+    /// record in the order of the stream; what waits, or is tried again, is left alone when the item's status moves on. Whoever is
+    /// [`Failure::Busy`] is waited for. Only with `HAS_CHANGES`.
+    fn on_change(&self, change: &v1::Change, record: &RecordRef) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = (change, record);
         ready(Ok(()))
     }
 }

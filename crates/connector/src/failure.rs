@@ -25,6 +25,14 @@ pub enum Failure {
         /// How long to wait at least.
         retry_after: Duration,
     },
+    /// The record takes nothing now, and will by itself: it is waited for however long that is. It is no attempt.
+    #[error("busy: {why}")]
+    Busy {
+        /// Who is at what, for a person.
+        why: String,
+        /// How long it is left alone.
+        retry_after: Duration,
+    },
     /// No attempt will do better: credentials, rights, a status that does not exist there.
     #[error("refused: {why}")]
     Refused {
@@ -62,6 +70,7 @@ impl Failure {
         match self {
             Self::Unavailable { .. } => "unavailable",
             Self::Limited { .. } => "limited",
+            Self::Busy { .. } => "busy",
             Self::Refused { code, .. } => code,
             Self::Gone { .. } => "gone",
         }
@@ -72,7 +81,7 @@ impl Failure {
     /// `jitter` is drawn by the caller from `0.0..1.0` and only ever lengthens a wait.
     pub fn action(&self, backoff: &Backoff, attempt: u32, jitter: f64) -> Action {
         match self {
-            Self::Limited { retry_after, .. } => {
+            Self::Limited { retry_after, .. } | Self::Busy { retry_after, .. } => {
                 Action::Wait { wait: *retry_after + spread(*retry_after, jitter), counts: false }
             }
             Self::Unavailable { retry_after, .. } if !backoff.is_last(attempt) => {
@@ -91,6 +100,7 @@ impl Failure {
         match self {
             Self::Unavailable { .. } => format!("{self}; when the system answers again, replay the dead letter"),
             Self::Limited { .. } => format!("{self}; it goes on by itself, a larger budget makes it sooner"),
+            Self::Busy { .. } => format!("{self}; it goes on by itself"),
             Self::Refused { .. } => format!("{self}; mend the cause, then replay the dead letter"),
             Self::Gone { .. } => format!("{self}; unlink the record, or restore it in its system"),
         }
@@ -128,10 +138,12 @@ mod tests {
     const BACKOFF: Backoff = Backoff { first_ms: 1_000, max_ms: 10_000, attempts: 3 };
 
     #[test]
-    fn a_limit_is_never_an_attempt_however_often_it_comes() {
-        let limited = Failure::Limited { why: "hourly budget".into(), retry_after: Duration::from_mins(1) };
-        let action = limited.action(&BACKOFF, 1_000, 0.0);
-        assert_eq!(action, Action::Wait { wait: Duration::from_mins(1), counts: false });
+    fn a_limit_and_a_busy_record_are_never_an_attempt_however_often_they_come() {
+        let (why, retry_after) = ("later".to_owned(), Duration::from_mins(1));
+        for failure in [Failure::Limited { why: why.clone(), retry_after }, Failure::Busy { why, retry_after }] {
+            let action = failure.action(&BACKOFF, 1_000, 0.0);
+            assert_eq!(action, Action::Wait { wait: retry_after, counts: false });
+        }
     }
 
     #[test]
@@ -171,6 +183,7 @@ mod tests {
         for (failure, code, to_do) in [
             (Failure::unavailable("connection reset"), "unavailable", "replay the dead letter"),
             (limited, "limited", "goes on by itself"),
+            (Failure::Busy { why: "at work".into(), retry_after: Duration::ZERO }, "busy", "goes on by itself"),
             (Failure::refused("unauthorized", "the token was revoked"), "unauthorized", "mend the cause"),
             (Failure::gone("issue 7"), "gone", "unlink the record"),
         ] {

@@ -59,7 +59,7 @@ impl Finding {
             Failure::Refused { .. } | Failure::Gone { .. } => {
                 "compare the section of the configuration with the system"
             }
-            Failure::Unavailable { .. } | Failure::Limited { .. } => {
+            Failure::Unavailable { .. } | Failure::Limited { .. } | Failure::Busy { .. } => {
                 "see whether the address is right and the system can be reached from here, then look again"
             }
         };

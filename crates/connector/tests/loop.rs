@@ -4,6 +4,8 @@
 
 #[path = "loop/backfill.rs"]
 mod backfill;
+#[path = "loop/changes.rs"]
+mod changes;
 #[path = "loop/edits.rs"]
 mod edits;
 #[path = "loop/fake.rs"]
@@ -367,29 +369,6 @@ async fn a_replayed_webhook_reaches_the_decoder_as_it_did_the_first_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_change_is_only_for_the_one_that_did_not_take_it() {
-    let world = world(Fake::default()).await;
-    for (version, service) in [(1, "connector-other"), (2, "connector-fake")] {
-        let change = v1::Change {
-            id: format!("item:{version}"),
-            item: record("one").own_item().to_string(),
-            version,
-            lifecycle: "work".into(),
-            records: vec!["fake/thing/one".into()],
-            ..v1::Change::default()
-        };
-        let message = Outgoing::change(&change).unwrap().with_header(bus::headers::ONLY_FOR, service.into());
-        world.bus.publish(message).await.unwrap();
-    }
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    while world.fake.changes().is_empty() {
-        assert!(tokio::time::Instant::now() < deadline, "no change came");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(world.fake.changes(), ["2 fake/thing/one"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_publishes_its_pages_and_goes_on_from_its_cursor() {
     let fake = Fake::default();
     fake.page(&[("one", "open")], Some("second"), None);
@@ -443,25 +422,6 @@ async fn a_source_that_breaks_begins_again() {
     let mut world = world(fake).await;
     assert_eq!(world.observation().await.1.native, "open");
     assert_eq!(world.observation().await.1.native, "closed");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn changes_are_told_with_the_records_of_this_system() {
-    let world = world(Fake::default()).await;
-    let change = |records: &[&str], version| v1::Change {
-        id: format!("item:{version}"),
-        item: record("one").own_item().to_string(),
-        lifecycle: "work".into(),
-        version,
-        records: records.iter().map(|&record| record.to_owned()).collect(),
-        ..v1::Change::default()
-    };
-    world.fake.fail(Part::Change, Failure::unavailable("503"));
-    for change in [change(&["linear/issue/1"], 1), change(&["linear/issue/1", "fake/thing/one"], 2)] {
-        world.bus.publish(Outgoing::change(&change).unwrap()).await.unwrap();
-    }
-    tokio::time::timeout(DEADLINE, world.fake.told()).await.unwrap();
-    assert_eq!(world.fake.changes(), ["2 fake/thing/one"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

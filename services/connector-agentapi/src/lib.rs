@@ -54,8 +54,12 @@ impl Connector for Agentapi {
         self.client.watch(&sink).await
     }
 
-    async fn on_change(&self, change: &Change, records: &[RecordRef]) -> Result<(), Failure> {
-        self.client.on_change(change, records).await
+    fn is_told(&self, change: &Change, record: &RecordRef) -> bool {
+        self.client.is_told(change, record)
+    }
+
+    async fn on_change(&self, change: &Change, record: &RecordRef) -> Result<(), Failure> {
+        self.client.on_change(change, record).await
     }
 }
 

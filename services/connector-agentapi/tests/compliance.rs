@@ -29,6 +29,25 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// What it was told.
+    fn said(&self) -> Vec<Value> {
+        let state = self.0.state();
+        state["messages"].as_array().unwrap().iter().filter(|said| said["role"] == "user").cloned().collect()
+    }
+
+    async fn is_told(&self, first: &str) {
+        timeout(DEADLINE, async {
+            while self.said().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("it is told");
+        assert_eq!(self.said()[0]["content"], first);
+    }
+}
+
 impl World for Agent {
     type Connector = Agentapi;
 
@@ -158,6 +177,45 @@ async fn an_agent_that_was_never_there_is_unknown() {
     running.end().await;
 }
 
+/// A change of the item that an agent works on.
+fn change(id: &str, to: &str, agent: &str, at: i64) -> Change {
+    Change {
+        id: id.into(),
+        kind: "status_changed".into(),
+        item: format!("0192f0c1-2d3e-7000-8000-00000000000{}", agent.len() % 10),
+        version: 4,
+        lifecycle: "work".into(),
+        key: "ENG-1".into(),
+        from: "in_progress".into(),
+        to: to.into(),
+        record: "linear/issue/1".into(),
+        recorded_at: at,
+        records: vec!["linear/issue/1".into(), format!("agentapi/agent/{agent}")],
+        ..Change::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_gone_or_busy_keeps_no_other_from_being_told() {
+    let (gone, busy, idle) = (Agent::start().await, Agent::start().await, Agent::start().await);
+    busy.0.run("Mending the roof").unwrap();
+    let agents = json!([
+        {"name": "gone", "url": gone.0.url()}, {"name": "busy-1", "url": busy.0.url()}, {"name": "idle--2", "url": idle.0.url()}
+    ]);
+    gone.0.stop().await;
+    let text = "{agent}: {key} was {to}.";
+    let running = Running::start(json!({"agents": agents, "messages": [{"on": ["canceled"], "text": text}]})).await;
+    let now = running.process.now_ms();
+    for (id, agent) in [("g:1", "gone"), ("b:1", "busy-1"), ("i:1", "idle--2")] {
+        running.bus.publish(Outgoing::change(&change(id, "canceled", agent, now)).unwrap()).await.unwrap();
+    }
+    idle.is_told("idle--2: ENG-1 was canceled.").await;
+    assert_eq!(busy.said().len(), 0);
+    busy.0.stand_still().unwrap();
+    busy.is_told("busy-1: ENG-1 was canceled.").await;
+    running.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chosen_change_is_told_once_as_soon_as_the_agent_stands_still() {
     let agent = Agent::start().await;
@@ -166,46 +224,17 @@ async fn a_chosen_change_is_told_once_as_soon_as_the_agent_stands_still() {
     section["messages"] = json!([{"on": ["canceled"], "text": "{key} was {to}."}]);
     let mut running = Running::start(section).await;
     running.shows("running").await;
-    let change = |id: &str, to: &str, at: i64| Change {
-        id: id.into(),
-        kind: "status_changed".into(),
-        item: "0192f0c1-2d3e-7000-8000-0123456789ab".into(),
-        version: 4,
-        lifecycle: "work".into(),
-        key: "ENG-1".into(),
-        from: "in_progress".into(),
-        to: to.into(),
-        record: "linear/issue/1".into(),
-        recorded_at: at,
-        records: vec!["linear/issue/1".into(), "agentapi/agent/agent-1".into()],
-        ..Change::default()
-    };
     let now = running.process.now_ms();
     // The third is what a crash after the message and before its note leaves: the same change under another id.
-    for change in [change("i:3", "done", now), change("i:4", "canceled", now), change("i:4-again", "canceled", now)] {
+    let change = |id: &str, to: &str| change(id, to, "agent-1", now);
+    for change in [change("i:3", "done"), change("i:4", "canceled"), change("i:4-again", "canceled")] {
         running.bus.publish(Outgoing::change(&change).unwrap()).await.unwrap();
     }
     let busy = timeout(Duration::from_millis(500), running.next()).await;
     assert!(busy.is_err(), "a busy agent is left alone: {busy:?}");
     agent.0.stand_still().unwrap();
     // The message sets it to work again, at the latest after it was shown as stable.
-    let said = || {
-        agent.0.state()["messages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|m| m["role"] == "user")
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    timeout(DEADLINE, async {
-        while said().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("it is told");
-    assert_eq!(said()[0]["content"], "ENG-1 was canceled.");
+    agent.is_told("ENG-1 was canceled.").await;
     timeout(DEADLINE, async {
         let taken = |lag: &bus::Lag| {
             lag.consumer.contains("agentapi") && lag.stream == "CHANGES" && lag.pending + lag.ack_pending == 0
@@ -216,6 +245,6 @@ async fn a_chosen_change_is_told_once_as_soon_as_the_agent_stands_still() {
     })
     .await
     .expect("all changes are taken");
-    assert_eq!(said().len(), 1);
+    assert_eq!(agent.said().len(), 1);
     running.end().await;
 }

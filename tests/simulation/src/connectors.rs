@@ -270,7 +270,7 @@ impl<K: Kind> Connector for Simulated<K> {
         }
     }
 
-    async fn on_change(&self, _: &v1::Change, _: &[RecordRef]) -> Result<(), Failure> {
+    async fn on_change(&self, _: &v1::Change, _: &RecordRef) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -89,6 +89,11 @@ pub const REASONS: &[Reason] = &[
         "a record should be tied to an item of a lifecycle in which no mapping says what its statuses mean",
         "add the mapping and replay, or discard",
     ),
+    is(
+        "out_of_reach",
+        "an agent that should be told something did not answer for ten minutes",
+        "start the agent again and replay, or discard: it is told the next change",
+    ),
     is("read_only", "the record can be told nothing", "leave the status out of its mapping's `writable`, then discard"),
     is(
         "reason_kept",

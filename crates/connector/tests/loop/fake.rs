@@ -47,6 +47,10 @@ struct Inside {
     sweeps: Vec<(Option<String>, Option<String>)>,
     stream: VecDeque<String>,
     changes: Vec<String>,
+    /// What cannot be told a change, and why.
+    deaf: BTreeMap<String, Failure>,
+    /// Attempts at those.
+    unheard: BTreeMap<String, u64>,
     asked_again: Vec<u64>,
     reads: Vec<String>,
     webhook: Option<Webhook>,
@@ -179,7 +183,23 @@ impl Fake {
     }
 
     pub async fn told(&self) {
-        self.until(|inside| !inside.changes.is_empty()).await;
+        self.told_of(1).await;
+    }
+
+    pub async fn told_of(&self, count: usize) {
+        self.until(|inside| inside.changes.len() >= count).await;
+    }
+
+    /// From now on `id` cannot be told a change, or can again.
+    pub fn deafen(&self, id: &str, failure: Option<Failure>) {
+        let deaf = &mut self.inside().deaf;
+        deaf.remove(id);
+        deaf.extend(failure.map(|failure| (id.to_owned(), failure)));
+    }
+
+    /// That many attempts to tell it something have failed.
+    pub async fn unheard(&self, id: &str, count: u64) {
+        self.until(|inside| inside.unheard.get(id).is_some_and(|unheard| *unheard >= count)).await;
     }
 
     async fn until(&self, done: impl Fn(&Inside) -> bool) {
@@ -318,10 +338,15 @@ impl Connector for Fake {
         }
     }
 
-    async fn on_change(&self, change: &v1::Change, records: &[RecordRef]) -> Result<(), Failure> {
+    async fn on_change(&self, change: &v1::Change, record: &RecordRef) -> Result<(), Failure> {
         self.may(Part::Change)?;
-        let records: Vec<_> = records.iter().map(ToString::to_string).collect();
-        self.happen(|inside| inside.changes.push(format!("{} {}", change.version, records.join(","))));
-        Ok(())
+        self.happen(|inside| {
+            if let Some(failure) = inside.deaf.get(record.id()).cloned() {
+                *inside.unheard.entry(record.id().to_owned()).or_default() += 1;
+                return Err(failure);
+            }
+            inside.changes.push(format!("{} {record}", change.version));
+            Ok(())
+        })
     }
 }

@@ -17,17 +17,21 @@ const SENT_MAX: usize = 1_000;
 const BUSY: Duration = Duration::from_secs(2);
 
 impl Client {
-    /// Sends what a change sends to the agents of its item. A failure is for all of it; what was sent is not sent again.
-    pub(crate) async fn on_change(&self, change: &Change, records: &[RecordRef]) -> Result<(), Failure> {
-        for reached in self.agents.iter().filter(|reached| records.contains(&reached.record)) {
-            for (number, body) in encode::messages(&self.config.messages, change, &reached.record).iter().enumerate() {
-                let name = format!("{} {} {number}", change.id, reached.record);
-                if self.is_sent(&name) {
-                    continue;
-                }
-                self.tell(reached, body, change).await?;
-                self.note(name);
+    /// Whether a change sends something to an agent.
+    pub(crate) fn is_told(&self, change: &Change, record: &RecordRef) -> bool {
+        self.agent(record).is_ok() && !encode::messages(&self.config.messages, change, record).is_empty()
+    }
+
+    /// Sends what a change sends to an agent. A failure is for all of it; what was sent is not sent again.
+    pub(crate) async fn on_change(&self, change: &Change, record: &RecordRef) -> Result<(), Failure> {
+        let reached = self.agent(record)?;
+        for (number, body) in encode::messages(&self.config.messages, change, record).iter().enumerate() {
+            let name = format!("{} {record} {number}", change.id);
+            if self.is_sent(&name) {
+                continue;
             }
+            self.tell(reached, body, change).await?;
+            self.note(name);
         }
         Ok(())
     }
@@ -42,7 +46,7 @@ impl Client {
             // A busy agent would answer with a 500, which says no more than any other fault.
             if status(agent, tell).await?.as_str() != "stable" {
                 let why = format!("{record} is busy, and takes no message until it stands still");
-                return Err(Failure::Unavailable { why, retry_after: Some(BUSY) });
+                return Err(Failure::Busy { why, retry_after: BUSY });
             }
         }
         let request = tell.client().post(address(agent, "message")).json(body);
