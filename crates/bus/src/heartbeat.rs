@@ -38,5 +38,6 @@ fn heartbeat(process: &Process) -> v1::Heartbeat {
         ready: stands_in_the_way.is_none(),
         reason: stands_in_the_way.unwrap_or_default(),
         last_success: process.last_success().into_iter().collect(),
+        failing: process.failing().into_iter().collect(),
     }
 }

@@ -225,7 +225,9 @@ impl Calls {
             return Err(self.failed(class, why, limits::retry_after(headers)));
         }
         self.settle(class, if status.is_client_error() { "refused" } else { "ok" }, true);
-        if !status.is_client_error() {
+        if status.is_client_error() {
+            self.process.failed(self.system, format!("{} answered {class} with {status}", self.system));
+        } else {
             self.process.succeeded(self.system);
         }
         Ok(())
@@ -252,6 +254,7 @@ impl Calls {
     /// A call failed that the system should have answered. While the circuit is open that says nothing of the call itself, and
     /// is no attempt: a system that is away is waited for.
     fn failed(&self, class: &'static str, why: String, retry_after: Option<Duration>) -> Failure {
+        self.process.failed(self.system, why.as_str());
         match self.settle(class, "unavailable", false) {
             Some(open) => Failure::Limited { why, retry_after: open.max(retry_after.unwrap_or_default()) },
             None => Failure::Unavailable { why, retry_after },

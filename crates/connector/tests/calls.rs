@@ -54,8 +54,10 @@ async fn answers_are_told_apart() {
         panic!("a 503 is no answer")
     };
     assert_eq!(retry_after, Some(Duration::from_secs(3)));
+    assert_eq!(process.failing()["fake"], "fake answered read with 503 Service Unavailable");
     let missing = get(&calls, &address).await.unwrap().success("the thing");
     assert!(matches!(missing, Err(Failure::Gone { .. })));
+    assert_eq!(process.failing()["fake"], "fake answered read with 404 Not Found");
     let count =
         |outcome: &str| process.metrics().connector_calls_total.with_label_values(&["fake", "read", outcome]).get();
     assert_eq!(["ok", "unavailable", "refused"].map(count), [1, 1, 1]);

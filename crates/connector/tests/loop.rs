@@ -126,6 +126,12 @@ async fn a_command_is_written_once_and_reported_with_what_the_record_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn its_system_is_named_before_it_ever_answered() {
+    let world = world(Fake::default()).await;
+    assert_eq!(world.process.last_success().get("fake"), Some(&0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_whose_record_shows_the_target_writes_nothing() {
     let mut world = world(Fake::default()).await;
     world.fake.set("one", "closed");

@@ -41,7 +41,10 @@ struct Shared {
 struct State {
     /// By service, then by part.
     ready: BTreeMap<Arc<str>, BTreeMap<String, Result<(), String>>>,
+    /// By system; 0 before the first time.
     succeeded: BTreeMap<String, i64>,
+    /// By system: why the last call did not succeed.
+    failing: BTreeMap<String, String>,
     addresses: BTreeMap<String, SocketAddr>,
     shared: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
@@ -137,6 +140,11 @@ impl Process {
         seen
     }
 
+    /// Says that this process works with a system, before any call to it succeeded.
+    pub fn works_with(&self, system: &str) {
+        self.state().succeeded.entry(system.to_owned()).or_default();
+    }
+
     /// Says that a call to a system succeeded now.
     pub fn succeeded(&self, system: &str) {
         let now = self.now_ms();
@@ -146,11 +154,22 @@ impl Process {
             Some(last) => *last = now,
             None => drop(state.succeeded.insert(system.to_owned(), now)),
         }
+        state.failing.remove(system);
     }
 
-    /// When a call to each system last succeeded, in milliseconds since 1970.
+    /// Says why a call to a system did not succeed: words for a person, without addresses or secrets.
+    pub fn failed(&self, system: &str, why: impl Into<String>) {
+        self.state().failing.insert(system.to_owned(), why.into());
+    }
+
+    /// When a call to each system last succeeded, in milliseconds since 1970; 0 where none has yet.
     pub fn last_success(&self) -> BTreeMap<String, i64> {
         self.state().succeeded.clone()
+    }
+
+    /// Why the last call to a system did not succeed, where it did not.
+    pub fn failing(&self) -> BTreeMap<String, String> {
+        self.state().failing.clone()
     }
 
     /// Where the gateway listens or will listen, where there is one: what is served is open to whoever reaches it.

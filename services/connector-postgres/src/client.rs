@@ -89,8 +89,9 @@ impl Client {
         });
         let outcome = answer.as_ref().err().map_or("ok", Failure::code);
         self.process.metrics().connector_calls_total.with_label_values(&["postgres", call, outcome]).inc();
-        if answer.is_ok() {
-            self.process.succeeded("postgres");
+        match &answer {
+            Ok(_) => self.process.succeeded("postgres"),
+            Err(failure) => self.process.failed("postgres", failure.to_string()),
         }
         answer
     }

@@ -59,7 +59,7 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct Seen {
     services: BTreeMap<String, BTreeMap<String, Sign>>,
-    systems: BTreeMap<String, i64>,
+    systems: BTreeMap<String, System>,
     servers: BTreeMap<&'static str, Result<(), String>>,
 }
 
@@ -71,6 +71,19 @@ struct Sign {
     reason: String,
 }
 
+/// What is known of a system.
+#[derive(Debug)]
+struct System {
+    /// When it was first named.
+    since: i64,
+    /// When a call to it last succeeded; 0 for never.
+    succeeded: i64,
+    /// Why one did not, after that.
+    failing: Option<String>,
+}
+
+/// How long a system may take to answer for the first time.
+const FIRST_MS: u64 = 60_000;
 /// A silent instance is forgotten after this many times the limit: it was scaled away, or its successor is there.
 const FORGOTTEN: i64 = 60;
 /// How many names are kept of each: signs of life come from whoever can publish.
@@ -79,11 +92,17 @@ const NAMES_MAX: usize = 1_000;
 impl Seen {
     /// Notes a sign of life.
     pub fn sign(&mut self, heartbeat: v1::Heartbeat, now: i64) {
-        for (system, at) in heartbeat.last_success {
-            if self.systems.len() < NAMES_MAX || self.systems.contains_key(&system) {
+        let mut failing = heartbeat.failing;
+        for (name, at) in heartbeat.last_success {
+            if self.systems.len() < NAMES_MAX || self.systems.contains_key(&name) {
+                let why = failing.remove(&name);
+                let system = self.systems.entry(name).or_insert(System { since: now, succeeded: 0, failing: None });
                 // A clock that runs ahead must not make a system look well for longer.
                 let at = at.min(now);
-                self.systems.entry(system).and_modify(|last| *last = at.max(*last)).or_insert(at);
+                if at > system.succeeded {
+                    (system.succeeded, system.failing) = (at, None);
+                }
+                system.failing = why.or(system.failing.take());
             }
         }
         if self.services.len() >= NAMES_MAX && !self.services.contains_key(&heartbeat.service) {
@@ -127,7 +146,7 @@ impl Seen {
             })
             .collect();
         let systems: BTreeMap<String, Component> =
-            self.systems.iter().map(|(name, last)| (name.clone(), system(now - last, limits.stale_ms))).collect();
+            self.systems.iter().map(|(name, seen)| (name.clone(), system(seen, limits.stale_ms, now))).collect();
         let must =
             services.iter().filter(|(name, _)| limits.expect.contains(name)).map(|(_, component)| component.status);
         let must = must.chain(servers.values().map(|component| component.status)).max();
@@ -162,11 +181,21 @@ fn service(instances: &BTreeMap<String, Sign>, now: i64, silent: i64) -> Compone
     Component { instances: Some(alive.len()), ..judged }
 }
 
-fn system(age: i64, stale_ms: u64) -> Component {
-    if u64::try_from(age).unwrap_or(0) <= stale_ms {
-        well(Some(age))
+fn system(seen: &System, stale_ms: u64, now: i64) -> Component {
+    let is_over = |since: i64, most: u64| u64::try_from(now - since).unwrap_or(0) > most;
+    let because = |what: &str| match &seen.failing {
+        Some(why) => format!("{what}: {why}"),
+        None => what.to_owned(),
+    };
+    if seen.succeeded == 0 {
+        let status = if is_over(seen.since, stale_ms.min(FIRST_MS)) { Health::Degraded } else { Health::Healthy };
+        return wrong(status, because("no call to it has succeeded yet"), None);
+    }
+    let age = Some(now - seen.succeeded);
+    if is_over(seen.succeeded, stale_ms) {
+        wrong(Health::Degraded, because("no call to it succeeded for a while"), age)
     } else {
-        wrong(Health::Degraded, "no call to it succeeded for a while", Some(age))
+        well(age)
     }
 }
 

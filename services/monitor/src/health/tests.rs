@@ -87,3 +87,31 @@ fn a_clock_that_runs_ahead_does_not_keep_a_system_well() {
     seen.sign(connector, 1_000);
     assert_eq!(part(&seen.judge(&limits(), 1_101), "systems", "linear").status, Health::Degraded);
 }
+
+#[test]
+fn a_system_that_has_never_answered_degrades_the_whole_after_a_while_and_says_why() {
+    let mut seen = well();
+    let never = |why: &str| {
+        let mut connector = sign("connector-github", "c", true);
+        connector.last_success.insert("github".into(), 0);
+        connector.failing.extend((!why.is_empty()).then(|| ("github".to_owned(), why.to_owned())));
+        connector
+    };
+    seen.sign(never(""), 1_000);
+    assert_eq!(seen.judge(&limits(), 1_005).status, Health::Healthy, "it has just begun");
+    seen.sign(never("github answered sweep with 401 Unauthorized"), 1_100);
+    seen.sign(sign("resolver", "a", true), 1_101);
+    let report = seen.judge(&limits(), 1_101);
+    assert_eq!(report.status, Health::Degraded);
+    let github = part(&report, "systems", "github");
+    let why = "no call to it has succeeded yet: github answered sweep with 401 Unauthorized";
+    assert_eq!((github.status, github.reason.as_deref(), github.age_ms), (Health::Degraded, Some(why), None));
+    let mut connector = sign("connector-github", "c", true);
+    connector.last_success.insert("github".into(), 1_102);
+    seen.sign(connector, 1_102);
+    let report = seen.judge(&limits(), 1_103);
+    assert_eq!(part(&report, "systems", "github").reason, None);
+    // Another process that has never called it says nothing against that.
+    seen.sign(never(""), 1_104);
+    assert_eq!(part(&seen.judge(&limits(), 1_105), "systems", "github").status, Health::Healthy);
+}
