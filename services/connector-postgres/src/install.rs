@@ -1,7 +1,8 @@
 //! The SQL that makes PostgreSQL write changes of the tracked tables into the outbox, in the transaction that makes them.
 //!
-//! Pure and idempotent. What is installed must never stand in the way of a user's own statement: a column that is renamed
-//! later makes captures fall silent, not writes fail.
+//! Pure and idempotent. What is installed must never stand in the way of a user's own statement: a column that is renamed or dropped
+//! later makes captures fall silent, not writes fail. So no trigger names a column, neither in WHEN nor in UPDATE OF: PostgreSQL would
+//! refuse to change its type.
 
 use std::fmt::Write;
 
@@ -155,6 +156,10 @@ fn triggers(schema: &Name, table: &Table) -> String {
     let field = |column: &Name| format!("seen ->> {}", column.literal());
     let mentions: Vec<_> = table.mentions.iter().map(|column| format!("seen -> {}", column.literal())).collect();
     let (key, status) = (table.key.literal(), table.status.literal());
+    let watched = [&table.key, &table.status].into_iter().chain(&table.mentions);
+    let same = |column: &Name| format!("OLD.{0}::text IS NOT DISTINCT FROM NEW.{0}::text", column.quoted());
+    let still = |column: &Name| format!("past ->> {0} IS NOT DISTINCT FROM seen ->> {0}", column.literal());
+    let all = |one: &dyn Fn(&Name) -> String| watched.clone().map(one).collect::<Vec<_>>().join(" AND ");
     let mut sql = format!(
         "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {QUOTES}
@@ -168,8 +173,18 @@ BEGIN
             'WHERE to_jsonb(t) ->> %2$L IS NOT NULL', {kind}, {key}, {status}, TG_RELID::regclass);
         RETURN NULL;
     END IF;
+    IF TG_OP = 'UPDATE' THEN
+        -- Most updates end here, before anything is made of the whole row, which may be large.
+        BEGIN
+            IF {same} THEN RETURN NULL; END IF;
+        EXCEPTION WHEN OTHERS THEN
+            -- A column is gone, or has another type than when this session first came here: it is compared below.
+            NULL;
+        END;
+    END IF;
     past := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
     seen := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    IF TG_OP = 'UPDATE' AND {still} THEN RETURN NULL; END IF;
     IF past ->> {key} IS NOT NULL AND seen ->> {key} IS DISTINCT FROM past ->> {key} THEN
         PERFORM {note}({kind}, past ->> {key}, 'delete', past ->> {status}, NULL, NULL, NULL);
         past := NULL;
@@ -186,24 +201,16 @@ END
         kind = literal(table.kind.as_str()),
         title = table.title.as_ref().map_or("NULL".into(), field),
         mentions = mentions.join(", "),
+        same = all(&same),
+        still = all(&still),
     );
-    // The conditions name every column, so that PostgreSQL refuses to drop one of them (without CASCADE) while it is tracked.
-    let all =
-        |row: &str| table.columns().map(|column| format!("{row}.{}", column.quoted())).collect::<Vec<_>>().join(", ");
-    let changed = |column: &Name| format!("OLD.{0}::text IS DISTINCT FROM NEW.{0}::text", column.quoted());
-    let watched = [&table.key, &table.status].into_iter().chain(&table.mentions);
-    let conditions = [
-        ("INSERT", format!("num_nulls({}) >= 0", all("NEW"))),
-        ("UPDATE", watched.map(changed).collect::<Vec<_>>().join(" OR ")),
-        ("DELETE", format!("num_nulls({}) >= 0", all("OLD"))),
-    ];
     let name = table.table.quoted();
-    for (trigger, (event, condition)) in trigger_names(table).iter().zip(conditions) {
+    for (trigger, event) in trigger_names(table).iter().zip(["INSERT", "UPDATE", "DELETE"]) {
         // Writing to a string cannot fail.
         let _ = write!(
             sql,
             "DROP TRIGGER IF EXISTS \"{trigger}\" ON {name};
-CREATE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {function}();
+CREATE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW EXECUTE FUNCTION {function}();
 "
         );
     }

@@ -22,8 +22,9 @@ fn answered(code: &str, message: &str) -> Failure {
     let why = format!("PostgreSQL said: {message} ({code})");
     match code {
         "42501" => Failure::refused("forbidden", why),
-        // A table or column that was taken away may come back; until then readiness says so.
-        "42P01" | "42703" | "3F000" | "42883" => Failure::unavailable(why),
+        // A table or column that was taken away may come back; until then readiness says so. One that has another type now is looked at
+        // anew, and the next attempt goes by that.
+        "42P01" | "42703" | "3F000" | "42883" | "42804" => Failure::unavailable(why),
         _ => match code.get(..2).unwrap_or_default() {
             "28" => Failure::refused("unauthorized", why),
             "22" | "23" | "P0" => Failure::refused("not_allowed", why),

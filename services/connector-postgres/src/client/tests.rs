@@ -1,5 +1,6 @@
 //! Against a real PostgreSQL: `LOCKSTEP_TEST_DATABASE_URL` names a server on which databases may be made.
 
+mod altered;
 mod capture;
 mod copy;
 mod database;
@@ -360,7 +361,5 @@ async fn renaming_a_column_silences_captures_and_breaks_no_write() {
     assert_eq!(drain(&client).await, []);
     database.run("ALTER TABLE tasks RENAME COLUMN id TO number; TRUNCATE tasks").await;
     assert_eq!(drain(&client).await, []);
-    let dropped = sqlx::query("ALTER TABLE tasks DROP COLUMN title").execute(database.pool()).await;
-    assert!(dropped.unwrap_err().to_string().contains("other objects depend on it"));
     database.drop().await;
 }
