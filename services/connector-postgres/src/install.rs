@@ -13,9 +13,37 @@ use crate::name::{Name, QUOTES, literal};
 /// Raised when what is installed changes its shape.
 const GENERATION: u32 = 2;
 
-/// The whole script, for a person to read and run.
-pub fn install_sql(config: &Config) -> String {
-    format!("BEGIN;\n\n{}\nCOMMIT;\n", body(config))
+/// The whole script, for a person to read and run. With a role, it may work with what is installed and needs to own nothing.
+pub fn install_sql(config: &Config, role: Option<&Name>) -> String {
+    let grants = role.map(|role| grants(config, role)).unwrap_or_default();
+    format!("BEGIN;\n\n{}{grants}\nCOMMIT;\n", body(config))
+}
+
+/// What the connector may do when it signs in as a role that owns nothing.
+pub(crate) fn grants(config: &Config, role: &Name) -> String {
+    let (schema, role_name) = (config.schema.quoted(), role.quoted());
+    let mut sql = format!(
+        "
+-- What {role_name} needs to work as the connector.
+GRANT USAGE ON SCHEMA {schema} TO {role_name};
+GRANT SELECT, UPDATE, DELETE ON {schema}.entries TO {role_name};
+GRANT SELECT, UPDATE ON {schema}.versions, {schema}.captures TO {role_name};
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role_name};
+"
+    );
+    for table in &config.tables {
+        let columns = table.columns().map(Name::quoted).collect::<Vec<_>>().join(", ");
+        let (name, of) = (table.table.quoted(), table.table.schema.quoted());
+        // Writing to a string cannot fail.
+        let _ = write!(
+            sql,
+            "GRANT USAGE ON SCHEMA {of} TO {role_name};
+GRANT SELECT ({columns}), UPDATE ({status}) ON {name} TO {role_name};
+",
+            status = table.status.quoted()
+        );
+    }
+    sql
 }
 
 /// The script without its transaction.
@@ -235,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_name_from_configuration_never_leaves_its_quotes() {
-        let sql = install_sql(&config(r#"public."x"" ON y; DROP TABLE z; --""#));
+        let sql = install_sql(&config(r#"public."x"" ON y; DROP TABLE z; --""#), None);
         assert!(sql.contains(r#"ON "public"."x"" ON y; DROP TABLE z; --" FOR"#), "{sql}");
     }
 

@@ -25,8 +25,8 @@ use client::Client;
 pub const REGISTRATION: Registration = registration::<Postgres>(include_str!("../mapping.toml"));
 
 /// Installs the outbox and its triggers: what [`install_sql`] prints, in one transaction.
-pub async fn install(config: &Config) -> anyhow::Result<()> {
-    client::install(config).await
+pub async fn install(config: &Config, role: Option<&Name>) -> anyhow::Result<()> {
+    client::install(config, role).await
 }
 
 /// The connector for the tracked tables of one database.

@@ -54,8 +54,8 @@ impl Database {
         let database = Self { server, pool, name, url, rows: AtomicU64::new(0), is_silent: AtomicBool::new(false) };
         database.run(TASKS).await;
         let config: Config = serde_json::from_value(database.section()).unwrap();
-        assert!(install_sql(&config).starts_with("BEGIN;"));
-        install(&config).await.unwrap();
+        assert!(install_sql(&config, None).starts_with("BEGIN;"));
+        install(&config, None).await.unwrap();
         database
     }
 

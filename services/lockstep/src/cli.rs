@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use connector_postgres::Name;
 
 pub use crate::command::conflicts::cli::Conflicts;
 pub use crate::command::dead::cli::Dead;
@@ -181,5 +182,8 @@ pub enum Postgres {
         /// Run it instead of printing it
         #[arg(long)]
         apply: bool,
+        /// Grant this role what the connector needs, where it signs in as one that does not own the tables
+        #[arg(long = "for", value_name = "ROLE", value_parser = |role: &str| Name::new(role))]
+        role: Option<Name>,
     },
 }

@@ -9,23 +9,26 @@ use super::catalog::{self, Capture};
 use super::{Client, options, pool};
 use crate::config::{Config, Table};
 use crate::encode::Statements;
-use crate::install::{body, fingerprint};
+use crate::install::{body, fingerprint, grants};
+use crate::name::Name;
 
-/// Installs the outbox and the triggers for all tables, or nothing.
-pub(crate) async fn install(config: &Config) -> anyhow::Result<()> {
+/// Installs the outbox and the triggers for all tables, for a role where one is named, or nothing.
+pub(crate) async fn install(config: &Config, role: Option<&Name>) -> anyhow::Result<()> {
     config.check().map_err(anyhow::Error::msg)?;
     let pool = pool(config, options(config).map_err(anyhow::Error::msg)?);
     for table in &config.tables {
         catalog::statements(&pool, config, table).await?.map_err(anyhow::Error::msg)?;
     }
-    apply(&pool, config).await?;
+    let grants = role.map(|role| grants(config, role)).unwrap_or_default();
+    run(&pool, body(config) + &grants).await?;
     pool.close().await;
     Ok(())
 }
 
-async fn apply(pool: &PgPool, config: &Config) -> Result<(), sqlx::Error> {
+/// Runs a script in one transaction.
+async fn run(pool: &PgPool, script: String) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    sqlx::raw_sql(AssertSqlSafe(body(config))).execute(&mut *transaction).await?;
+    sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *transaction).await?;
     transaction.commit().await
 }
 
@@ -107,7 +110,7 @@ impl Client {
         let mut capture = self.settle("look", catalog::capture(self.pool(), &self.config, table).await)?;
         if capture != Capture::Current && self.config.install {
             let alone = Config { tables: vec![table.clone()], ..self.config.clone() };
-            self.settle("install", apply(self.pool(), &alone).await)?;
+            self.settle("install", run(self.pool(), body(&alone)).await)?;
             tracing::info!(table = %table.table, fingerprint = fingerprint(&self.config.schema, table), "installed the capture of changes");
             capture = Capture::Current;
         }

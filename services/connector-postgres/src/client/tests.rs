@@ -5,6 +5,7 @@ mod capture;
 mod copy;
 mod database;
 mod relay;
+mod rights;
 mod unseen;
 
 use std::sync::Mutex;
@@ -223,8 +224,8 @@ async fn without_the_capture_an_operator_is_told_what_to_run() {
     client.config.install = false;
     let refused = client.read(&record("1")).await.unwrap_err().to_string();
     assert!(refused.contains("lockstep postgres install"), "{refused}");
-    install(&client.config).await.unwrap();
-    install(&client.config).await.unwrap();
+    install(&client.config, None).await.unwrap();
+    install(&client.config, None).await.unwrap();
     assert_eq!(client.read(&record("1")).await.unwrap_err().code(), "gone");
     database.drop().await;
 }

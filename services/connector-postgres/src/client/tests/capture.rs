@@ -45,7 +45,7 @@ async fn without_triggers_that_it_may_not_put_back_a_table_is_not_ready() {
     let database = Database::new().await;
     let mut client = database.client();
     client.config.install = false;
-    install(&client.config).await.unwrap();
+    install(&client.config, None).await.unwrap();
     let cursor = swept(&database, &client).await;
     let part = |client: &Client| client.process.readiness().remove("postgres:public.tasks").unwrap();
     assert_eq!(part(&client), Ok(()));

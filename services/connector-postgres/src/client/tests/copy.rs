@@ -81,7 +81,7 @@ async fn a_table_that_alone_is_brought_back_is_nobodys_edit() {
              DROP TABLE tasks; ALTER TABLE copy RENAME TO tasks",
         )
         .await;
-    install(&client.config).await.unwrap();
+    install(&client.config, None).await.unwrap();
     let (seen, cursor) = sweep(&client, Some(cursor)).await;
     assert_eq!(natives(&seen), ["todo", "todo", "todo"], "all rows");
     assert!(seen.iter().all(|seen| seen.origin == Origin::Own(None)), "{seen:?}");
@@ -108,7 +108,7 @@ async fn a_row_of_an_old_copy_whose_last_entry_waits_is_told_by_the_next_sweep()
              DROP TABLE tasks; ALTER TABLE copy RENAME TO tasks",
         )
         .await;
-    install(&client.config).await.unwrap();
+    install(&client.config, None).await.unwrap();
     let (seen, cursor) = sweep(&client, Some(cursor)).await;
     assert_eq!(seen, [], "its entry would come after it");
     let entry = drain(&client).await.remove(0);

@@ -1,0 +1,53 @@
+//! A connector that signs in as a role that owns nothing.
+
+use super::*;
+use crate::name::Name;
+
+/// A client whose role may do what the script grants it, and nothing else.
+async fn granted(database: &Database, role: &str) -> Client {
+    let mut client = database.client();
+    database.run(&format!("CREATE ROLE {role}; CREATE SCHEMA work; ALTER TABLE tasks SET SCHEMA work")).await;
+    client.config.tables[0].table = "work.tasks".to_owned().try_into().unwrap();
+    client.config.install = false;
+    install(&client.config, Some(&Name::new(role).unwrap())).await.unwrap();
+    client.options = client.options.clone().options([("role", role)]);
+    client
+}
+
+#[tokio::test]
+async fn a_role_that_owns_nothing_can_do_all_that_the_connector_does() {
+    let database = Database::new().await;
+    let role = format!("app_{}", database.name());
+    let client = granted(&database, &role).await;
+    assert_eq!(client.examine().await[0].code, "captured");
+    database.run("INSERT INTO work.tasks (id) VALUES (1), (2), (3)").await;
+    assert_eq!(natives(&drain(&client).await), ["todo", "todo", "todo"]);
+    let reading = client.read(&record("1")).await.unwrap();
+    client.write(&command("1", "done", 7), &reading).await.unwrap();
+    let ours = drain(&client).await.remove(0);
+    assert_eq!((ours.native.as_str(), ours.origin), ("done", Origin::Own(Some(Version(7)))));
+    assert_eq!(client.count(None).await.unwrap(), Some(3));
+
+    let (seen, cursor) = sweep(&client, None).await;
+    assert_eq!(natives(&seen), ["done", "todo", "todo"]);
+    let (_, cursor) = sweep(&client, Some(cursor)).await;
+    let left = |cursor: &serde_json::Value| cursor["task"]["outbox"]["sweep"].as_i64();
+    assert!(left(&cursor).is_some_and(|at| at > 0), "a sweep leaves its time: {cursor}");
+    database
+        .run(
+            "SET session_replication_role = replica; UPDATE work.tasks SET status = 'blocked' WHERE id = 1; \
+             RESET session_replication_role",
+        )
+        .await;
+    let (seen, cursor) = sweep(&client, Some(cursor)).await;
+    assert!(seen[0].position > ours.position && seen[0].origin == Origin::Other, "it is captured: {:?}", seen[0]);
+    // As an old copy does.
+    database.run("UPDATE lockstep_outbox.captures SET sweep = 1").await;
+    let (again, cursor) = sweep(&client, Some(cursor)).await;
+    assert_eq!(natives(&again), ["blocked", "todo", "todo"], "all rows are compared");
+    assert!(left(&cursor).is_some_and(|at| at > 1), "{cursor}");
+    let began = sqlx::query_scalar::<_, Option<String>>("SELECT origin FROM lockstep_outbox.captures");
+    assert_eq!(began.fetch_one(database.pool()).await.unwrap(), None, "and that is over");
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    database.drop().await;
+}
