@@ -63,7 +63,7 @@ impl Client {
             origin: Origin::Other,
             lifecycle: Some(self.lifecycle.clone()),
             title: Some(agent.name.clone()),
-            url: Some(agent.url.clone()),
+            url: agent.shown_url(),
             mentions: agent.item.iter().cloned().collect(),
             ..Observation::new(
                 connector::observation_id(record, &native, point),

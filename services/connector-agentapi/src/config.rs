@@ -58,6 +58,20 @@ pub struct Agent {
     pub item: Option<Key>,
 }
 
+impl Agent {
+    /// The address that people may see: without a user, a password and a query, which may be secret.
+    pub fn shown_url(&self) -> Option<String> {
+        let mut url = reqwest::Url::parse(&self.url).ok()?;
+        url.set_username("").ok()?;
+        url.set_password(None).ok()?;
+        url.set_query(None);
+        url.set_fragment(None);
+        // An address without a path is shown as people write it.
+        let shown = url.as_str();
+        Some(if url.path() == "/" { shown.trim_end_matches('/') } else { shown }.to_owned())
+    }
+}
+
 /// A message that goes out on chosen changes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +166,19 @@ mod tests {
         assert_eq!(record(&all[0].name).unwrap().to_string(), "agentapi/agent/agent-1");
         assert_eq!(all[0].item.as_ref().map(Key::as_str), Some("ENG-1"));
         assert!(config("").unwrap().all().is_empty());
+    }
+
+    #[test]
+    fn what_may_be_secret_in_an_address_is_not_shown() {
+        for (url, shown) in [
+            ("http://localhost:3284", "http://localhost:3284"),
+            ("https://ada:hush@agent.example/a/?token=hush#hush", "https://agent.example/a/"),
+            ("https://hush@agent.example:8443/", "https://agent.example:8443"),
+        ] {
+            let agent = &config(&format!("url = \"{url}\"")).unwrap().all()[0];
+            assert_eq!(agent.shown_url().as_deref(), Some(shown));
+            assert_eq!(agent.url, url, "it is called with all of it");
+        }
     }
 
     #[test]
