@@ -66,6 +66,11 @@ fn one(event: Value, index: usize, context: &Context<'_>) -> Result<Ready, Wrong
     let status = status_of(&event, context)?;
     let data = event.additional_data.unwrap_or_default();
     let when = data.get("timestamp").filter(|when| !when.is_null());
+    // What is no moment is the sender's own affair.
+    let occurred_at = match when.and_then(|when| moment::read(when).ok()) {
+        Some(ms) => moment::not_ahead(ms, context.now_ms).map_err(|why| Wrong::new("additionalData.timestamp", why))?,
+        None => context.now_ms,
+    };
     let id = match when {
         // The same event sent again. Without a time a second start of a tool could not be told from the first one sent again,
         // and would be lost.
@@ -83,7 +88,7 @@ fn one(event: Value, index: usize, context: &Context<'_>) -> Result<Ready, Wrong
         id: format!("api:{record}:{id}"),
         record,
         native: status.to_string(),
-        occurred_at: when.and_then(|when| moment::read(when).ok()).unwrap_or(context.now_ms),
+        occurred_at,
         actor: Some(v1::Actor { name: event.agent_id.clone(), id: String::new(), automation: true }),
         source: "api".into(),
         lifecycle: LIFECYCLE.into(),

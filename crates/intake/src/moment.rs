@@ -9,6 +9,9 @@ const MS_MIN: i64 = 100_000_000_000;
 /// The end of the year 9999.
 const MS_MAX: i64 = 253_402_300_799_999;
 
+/// How far ahead of our clock something may have happened, in milliseconds: clocks differ, by minutes at most.
+const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
+
 const FORMS: &str = "must be a moment such as \"2026-01-31T12:00:00Z\" (RFC 3339), or milliseconds since 1970";
 
 /// Milliseconds since 1970, from RFC 3339 or from a number of them.
@@ -30,4 +33,12 @@ pub(crate) fn of_our_time(ms: i64) -> Result<i64, String> {
         return Ok(ms);
     }
     Err(format!("{FORMS}; {ms} ms is not a moment of our time"))
+}
+
+/// The same milliseconds, unless they lie too far ahead: whatever is decided by time would be theirs for as long.
+pub(crate) fn not_ahead(ms: i64, now_ms: i64) -> Result<i64, String> {
+    if ms > now_ms.saturating_add(AHEAD_MAX_MS) {
+        return Err("is more than a day ahead of this machine's clock".into());
+    }
+    Ok(ms)
 }

@@ -137,3 +137,15 @@ fn what_is_wrong_is_named_by_field() {
         assert_eq!(with(&json!({"additionalData": odd})).unwrap().observation.occurred_at.0, NOW, "its own affair");
     }
 }
+
+#[test]
+fn a_time_may_be_a_day_ahead_and_no_more() {
+    let at = |ms: i64| with(&json!({"additionalData": {"timestamp": ms}}));
+    let ahead = NOW + 23 * 3_600_000;
+    assert_eq!(at(ahead).unwrap().observation.occurred_at.0, ahead);
+    assert_eq!(at(NOW + 25 * 3_600_000).unwrap_err(), "additionalData.timestamp");
+    assert_eq!(
+        with(&json!({"additionalData": {"timestamp": "9999-01-01T00:00:00Z"}})).unwrap_err(),
+        "additionalData.timestamp"
+    );
+}

@@ -13,9 +13,6 @@ use super::Ready;
 use crate::refused::Wrong;
 use crate::{Context, ID, is_id, metadata, moment};
 
-/// How far ahead of our clock something may have happened, in milliseconds: clocks differ, by minutes at most.
-const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
-
 /// What a status may say. Names that are not here are refused: a misspelt one would be lost in silence.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "must be an object")]
@@ -72,11 +69,10 @@ pub(super) fn ready(status: Value, index: usize, context: &Context<'_>) -> Resul
     };
     let occurred_at = match &entry.occurred_at {
         None | Some(Value::Null) => context.now_ms,
-        Some(moment) => moment::read(moment).map_err(|why| Wrong::new("occurred_at", why))?,
+        Some(moment) => moment::read(moment)
+            .and_then(|ms| moment::not_ahead(ms, context.now_ms))
+            .map_err(|why| Wrong::new("occurred_at", why))?,
     };
-    if occurred_at > context.now_ms.saturating_add(AHEAD_MAX_MS) {
-        return Err(Wrong::new("occurred_at", "is more than a day ahead of this machine's clock"));
-    }
     for (field, text) in [("title", &entry.title), ("url", &entry.url)] {
         if text.as_ref().is_some_and(|text| text.contains('\0')) {
             return Err(Wrong::new(field, metadata::NO_NUL));

@@ -217,7 +217,9 @@ fn few(field: &str, count: usize) -> Checked {
 fn at(field: &str, value: &mut i64, terms: Terms<'_>) -> Checked {
     *value = match *value {
         0 => terms.now_ms,
-        given => moment::of_our_time(given).map_err(|why| Wrong::new(field, why))?,
+        given => moment::of_our_time(given)
+            .and_then(|ms| moment::not_ahead(ms, terms.now_ms))
+            .map_err(|why| Wrong::new(field, why))?,
     };
     Ok(())
 }

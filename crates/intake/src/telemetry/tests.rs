@@ -289,3 +289,14 @@ fn the_answer_to_a_long_message_is_short() {
         assert!(refused.errors[0].to_string().len() < 2_000);
     }
 }
+
+#[test]
+fn a_time_may_be_a_day_ahead_and_no_more() {
+    let (near, far) = (NOW + 23 * 3_600_000, NOW + 25 * 3_600_000);
+    for message in good() {
+        let kind = message["type"].as_str().unwrap();
+        assert!(with(kind, &json!({"at": near})).is_ok(), "{kind}");
+        assert_eq!(with(kind, &json!({"at": far})).unwrap_err(), "at", "{kind}");
+    }
+    assert_eq!(with("system_alert", &json!({"acknowledged_at": far})).unwrap_err(), "acknowledged_at");
+}
