@@ -45,6 +45,8 @@ struct State {
     succeeded: BTreeMap<String, i64>,
     /// By system: why the last call did not succeed.
     failing: BTreeMap<String, String>,
+    /// By service: why it has nothing to do.
+    idle: BTreeMap<Arc<str>, String>,
     addresses: BTreeMap<String, SocketAddr>,
     shared: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
@@ -138,6 +140,18 @@ impl Process {
             }
         }
         seen
+    }
+
+    /// Says that this service has nothing to do, and why. It is ready all the same.
+    pub fn idle(&self, why: impl Into<String>) {
+        let why = why.into();
+        tracing::warn!(service = self.service(), why, "nothing to do");
+        self.state().idle.insert(Arc::clone(&self.service), why);
+    }
+
+    /// Why this service has nothing to do, where it has not.
+    pub fn is_idle(&self) -> Option<String> {
+        self.state().idle.get(&self.service).cloned()
     }
 
     /// Says that this process works with a system, before any call to it succeeded.

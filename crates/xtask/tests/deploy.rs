@@ -99,8 +99,10 @@ mod deploy {
         let mounts: Vec<String> = services.filter_map(|service| service.get("volumes")).flat_map(texts).collect();
         assert!(!mounts.is_empty());
         for mount in mounts {
+            // A colon stands in what says `${NAME:-default}`, too.
+            let mount = mount.replace("${CONFIG_FOLDER:-./config}", "./config");
             let source = mount.split(':').next().unwrap();
-            let found = if source.starts_with('.') { root().join(source).is_file() } else { declared.contains(source) };
+            let found = if source.starts_with('.') { root().join(source).exists() } else { declared.contains(source) };
             assert!(found, "{mount}");
         }
     }
@@ -112,9 +114,54 @@ mod deploy {
         let settings: BTreeMap<&str, &str> = lines.lines().filter_map(|line| line.split_once('=')).collect();
         for (name, value) in &settings {
             assert!(!value.is_empty(), "{name}");
-            assert!(*name == "COMPOSE_PROFILES" || compose.contains(&format!("${{{name}:-}}")), "{name}");
+            assert!(*name == "COMPOSE_PROFILES" || compose.contains(&format!("${{{name}:-")), "{name}");
         }
+        assert!(root().join(settings["CONFIG_FOLDER"]).join("lockstep.toml").is_file());
         assert_eq!(settings["COMPOSE_PROFILES"], "sandbox");
+    }
+
+    /// The names in the environment that the executable knows, with the keys they set, as its source lists them.
+    fn well_known() -> BTreeMap<String, String> {
+        let source = read("services/lockstep/src/settings.rs");
+        let (_, list) = source.split_once("const WELL_KNOWN: &[(&str, &str)] = &[").unwrap();
+        let (list, _) = list.split_once("];").unwrap();
+        let words = |line: &str| {
+            let (name, key) = line.trim().strip_prefix("(\"")?.strip_suffix("\"),")?.split_once("\", \"")?;
+            Some((name.to_owned(), key.to_owned()))
+        };
+        list.lines().filter_map(words).collect()
+    }
+
+    #[test]
+    fn every_well_known_setting_reaches_the_service_that_reads_it() {
+        let compose = compose();
+        let known = well_known();
+        assert!(known.len() >= 14, "{known:?}");
+        for (name, key) in &known {
+            let reads = |service: &str| match key.split('.').collect::<Vec<_>>()[..] {
+                ["connector", system, _] => service == format!("connector-{system}"),
+                ["ingest", ..] => service == "ingest",
+                _ => true,
+            };
+            for (service, _) in SERVICES.iter().filter(|(service, _)| reads(service)) {
+                let passed = compose["services"][*service]["environment"][name.as_str()].as_str();
+                let passed = passed.unwrap_or_else(|| panic!("{service} is not given {name}"));
+                let is_own = ["NATS_URL", "DATABASE_URL"].contains(&name.as_str());
+                assert!(is_own || passed == format!("${{{name}:-}}"), "{service}: {name}: {passed}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_service_reads_the_configuration_beside_the_compose_file() {
+        let compose = compose();
+        for (name, _) in SERVICES {
+            let service = &compose["services"][name];
+            assert_eq!(service["working_dir"].as_str(), Some("/etc/lockstep"), "{name}");
+            assert_eq!(texts(&service["volumes"]), ["${CONFIG_FOLDER:-./config}:/etc/lockstep:ro"], "{name}");
+        }
+        // Else Docker makes the folder, as root.
+        assert!(root().join("config/.gitignore").is_file());
     }
 
     #[test]

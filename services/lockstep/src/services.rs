@@ -10,7 +10,6 @@ use axum::Router;
 use bus::Bus;
 use model::Policy;
 use runtime::Process;
-use runtime::config::ConfigError;
 use serde_json::{Map, Value};
 use store::Store;
 use tokio::sync::OnceCell;
@@ -29,15 +28,12 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(file)?;
     let policy = settings.policy()?;
     let connector = connector_of(service);
+    // One that nobody set up idles, as `up` leaves it out: whoever keeps it running would start it over and over.
+    let missing = connector.and_then(|listed| listed.missing(&settings.connector(listed)));
     match connector {
-        Some(listed) => {
-            if let Some(missing) = listed.missing(&settings.connector(listed)) {
-                return Err(ConfigError::new(format!("connector.{}", listed.registration.name), missing).into());
-            }
-            settings.check_connector(listed)?;
-        }
+        Some(listed) if missing.is_none() => settings.check_connector(listed)?,
         None if service != Service::Ingest => settings.need_database()?,
-        None => {}
+        Some(_) | None => {}
     }
     if let Some(listen) = serve.listen {
         *match service {
@@ -56,7 +52,14 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
             match connector {
                 Some(listed) => {
                     process.serve(settings.admin.listen, Router::new())?;
-                    running.connector(listed).await
+                    match missing {
+                        None => running.connector(listed).await,
+                        Some(missing) => {
+                            process.idle(missing);
+                            running.bus.keep_announcing(&process);
+                            Ok(())
+                        }
+                    }
                 }
                 None => running.service(service).await,
             }

@@ -4,7 +4,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use bus::testing::Server;
 use serde_json::Value;
+use system_tests::world::free_address;
 use system_tests::{DEADLINE, Settings, World, eventually, with_world};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
@@ -93,6 +95,36 @@ async fn a_wrong_setting_ends_the_start_at_once_with_its_name() -> anyhow::Resul
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         ensure!(ran.status.code() == Some(64), "{text:?}: {}: {said}", ran.status);
         ensure!(said.contains(named) && said.trim().lines().count() == 1, "{text:?}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_that_nobody_set_up_stays_up_and_says_what_is_missing() -> anyhow::Result<()> {
+    runtime::install_crypto();
+    let nats = Server::start()?;
+    let folder = tempfile::tempdir()?;
+    let lockstep = system_tests::lockstep::Lockstep::new(folder.path(), "")?;
+    for (service, missing) in [
+        ("connector-linear", "LINEAR_API_KEY"),
+        ("connector-github", "GITHUB_TOKEN"),
+        ("connector-postgres", "connector.postgres.tables"),
+        ("connector-agentapi", "AGENT_API_URL"),
+    ] {
+        let listen = free_address()?.to_string();
+        let mut command = lockstep.command(&["serve", service, "--listen", &listen]);
+        // As docker-compose.yml passes what is not set.
+        let empty = ["LINEAR_API_KEY", "GITHUB_TOKEN", "GITHUB_APP_ID", "AGENT_API_URL"].map(|name| (name, ""));
+        let mut child = command.env("NATS_URL", &nats.config().url).envs(empty).spawn()?;
+        eventually(DEADLINE, &format!("{service} is ready"), async || {
+            ensure!(child.try_wait()?.is_none(), "{service} ended");
+            let answer = reqwest::get(format!("http://{listen}/readyz")).await?.error_for_status()?;
+            let said: Value = answer.json().await?;
+            ensure!(said["idle"].as_str().is_some_and(|why| why.contains(missing)), "{said}");
+            Ok(Some(()))
+        })
+        .await?;
+        child.kill().await?;
     }
     Ok(())
 }

@@ -99,7 +99,10 @@ async fn readyz(State(process): State<Process>) -> Response {
             (part, state.map_or_else(|reason| json!({"ready": false, "reason": reason}), |()| json!({"ready": true})))
         })
         .collect();
-    let body = json!({"ready": ready, "stopping": stopping, "service": process.service(), "instance": process.instance(), "parts": parts});
+    let mut body = json!({"ready": ready, "stopping": stopping, "service": process.service(), "instance": process.instance(), "parts": parts});
+    if let Some(why) = process.is_idle() {
+        body["idle"] = why.into();
+    }
     (status, Json(body)).into_response()
 }
 

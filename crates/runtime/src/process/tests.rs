@@ -29,6 +29,9 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
     assert!(body.contains("not connected"), "{body}");
     process.ready("nats", Ok(()));
     assert_eq!(ask(address, "/readyz").await.0, 200);
+    process.idle("there is no key");
+    let (status, body) = ask(address, "/readyz").await;
+    assert!(status == 200 && body.contains(r#""idle":"there is no key""#), "{status}: {body}");
     assert_eq!(ask(address, "/hello/you").await, (200, "hello".into()));
     assert_eq!(ask(address, "/panic").await.0, 500);
     let (status, body) = ask(address, "/nowhere").await;
