@@ -3,6 +3,8 @@
 mod address;
 mod config;
 mod credentials;
+mod guard;
+mod place;
 mod real;
 mod report;
 mod services;
@@ -17,6 +19,7 @@ use crate::state::{self, State};
 use crate::{files, process, say, setting, signals};
 
 use credentials::Credentials;
+use place::Systems;
 use services::Services;
 
 /// What `up` can be told.
@@ -38,17 +41,19 @@ pub struct Options {
     /// Run what was built last
     #[arg(long)]
     no_build: bool,
-    /// The folder for data, logs and up.json
+    /// The folder for data, logs and up.json; without it .lockstep, or .lockstep/real with --real
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
 /// Starts everything, waits for Ctrl-C or for a part to end, and stops everything.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    let systems = if options.real { Systems::Real } else { Systems::Sandboxes };
+    systems.check_shell(&setting::given)?;
     if options.real {
         real::check(&setting::given)?;
     }
-    let folder = options.data.clone().unwrap_or_else(state::shared);
+    let folder = options.data.clone().unwrap_or_else(|| systems.folder());
     let state = State::take(&folder)?;
     let folder = state.folder();
     process::stop_leftovers(folder, &["lockstep", "sandbox", "nats", "postgres"])?;
@@ -57,7 +62,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         say::step(format_args!("starting over: what was stored in {} is removed", folder.display()));
         servers::wipe(folder)?;
         files::remove(&folder.join("sandbox"))?;
+        Systems::forget(folder)?;
     }
+    systems.claim(folder)?;
     if !servers::is_free(options.port) {
         return Err(setting::wrong(format!("port {} is taken; choose another with --port", options.port)));
     }
@@ -73,7 +80,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let preferred = Preferred { nats: Some(4222), nats_monitor: Some(8222), postgres: Some(5432) };
     let mut servers = Servers::start_missing(external, folder, Durability::Lasting, preferred)?;
     let credentials = Credentials::of(folder)?;
-    let mut services = Services::start(options.real, options.port, &executable, folder, &servers, &credentials)?;
+    let mut services = Services::start(systems, options.port, &executable, folder, &servers, &credentials)?;
     report::write(folder, &executable, &servers, &services, &credentials)?;
     report::print(folder, &executable, &servers, &services);
     let outcome = watch(&mut servers, &mut services);

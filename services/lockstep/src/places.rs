@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::cli::At;
 
-/// The file that `cargo xtask up` keeps while everything runs.
-const FILE: &str = ".lockstep/up.json";
+/// The files that `cargo xtask up`, and then `cargo xtask up --real`, keep while everything runs.
+const FILES: [&str; 2] = [".lockstep/up.json", ".lockstep/real/up.json"];
 /// Where a gateway listens when nobody says otherwise.
 const GATEWAY: &str = "http://127.0.0.1:8080";
 
@@ -23,7 +23,18 @@ pub fn gateway(at: &At) -> String {
 pub fn client(at: &At) -> Result<(client::Client, String), client::Error> {
     let url = gateway(at);
     let client = client::Client::new(&url)?;
-    Ok((if let Some(key) = &at.key { client.with_key(key) } else { client }, url))
+    let key = key(at, written);
+    Ok((if let Some(key) = key { client.with_key(key) } else { client }, url))
+}
+
+/// The key that was said; else the one of what `cargo xtask up` runs, for that and nothing else.
+fn key(at: &At, written: impl FnOnce() -> Option<Value>) -> Option<String> {
+    let said = at.key.clone();
+    said.or_else(|| {
+        let written = written()?;
+        let is_meant = at.url.as_deref().is_none_or(|url| written["url"] == url.trim_end_matches('/'));
+        written["api_key"].as_str().filter(|_| is_meant).map(str::to_owned)
+    })
 }
 
 /// What a person should know when nothing answers there.
@@ -49,7 +60,7 @@ pub fn sandbox(url: Option<&str>, system: &str, agent: Option<&str>) -> anyhow::
         return Ok(url.trim_end_matches('/').to_owned());
     }
     let written = written().with_context(|| {
-        format!("no running sandbox is known: there is no {FILE} here or above; name its address with --url")
+        format!("no running sandbox is known: there is no {} here or above; name its address with --url", FILES[0])
     })?;
     let found = match agent {
         None => written["sandbox"][system]["url"].as_str(),
@@ -62,16 +73,53 @@ pub fn sandbox(url: Option<&str>, system: &str, agent: Option<&str>) -> anyhow::
     match (found, agent) {
         (Some(url), _) => Ok(url.trim_end_matches('/').to_owned()),
         (None, Some(agent)) => bail!("no agent named {agent} runs in the sandbox"),
-        (None, None) => bail!("{FILE} names no sandbox of {system}"),
+        (None, None) => bail!("what cargo xtask up runs has no sandbox of {system}"),
     }
 }
 
 /// What the file says: the nearest one, from this folder upwards.
 fn written() -> Option<Value> {
-    let here = env::current_dir().ok()?;
-    here.ancestors().find_map(|folder| read(&folder.join(FILE)))
+    written_above(&env::current_dir().ok()?)
+}
+
+fn written_above(here: &Path) -> Option<Value> {
+    here.ancestors().flat_map(|folder| FILES.map(|file| folder.join(file))).find_map(|file| read(&file))
 }
 
 fn read(file: &Path) -> Option<Value> {
     serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_runs_is_found_from_below_the_sandboxes_first() {
+        let top = tempfile::tempdir().unwrap();
+        let below = top.path().join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        assert_eq!(written_above(&below), None);
+        for (file, url) in FILES.into_iter().zip(["demo", "real"]).rev() {
+            let file = top.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, json!({"url": url}).to_string()).unwrap();
+            assert_eq!(written_above(&below).unwrap()["url"], url);
+        }
+    }
+
+    #[test]
+    fn the_key_that_was_written_down_goes_to_what_it_was_made_for_alone() {
+        let written = || Some(json!({"url": "http://127.0.0.1:8080", "api_key": "made"}));
+        let of = |url: Option<&str>, said: Option<&str>| {
+            let at = At { url: url.map(str::to_owned), key: said.map(str::to_owned) };
+            key(&at, written)
+        };
+        assert_eq!(of(None, None).as_deref(), Some("made"));
+        assert_eq!(of(Some("http://127.0.0.1:8080/"), None).as_deref(), Some("made"));
+        assert_eq!(of(Some("https://lockstep.example"), None), None);
+        assert_eq!(of(None, Some("said")).as_deref(), Some("said"));
+    }
 }

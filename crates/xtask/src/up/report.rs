@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::address;
 use super::credentials::Credentials;
-use super::services::Services;
+use super::services::{ENVIRONMENT, Services};
 use crate::process::Process;
 use crate::servers::Servers;
 use crate::{files, say};
@@ -30,6 +30,7 @@ pub fn write(
         "url": format!("http://127.0.0.1:{}", services.port),
         "executable": executable,
         "config": services.config,
+        "api_key": services.api_key,
         "services": services.addresses,
         "sandbox": sandbox.map(|sandbox| &sandbox.addresses),
         "nats_url": servers.nats.url,
@@ -81,6 +82,20 @@ pub fn print(folder: &Path, executable: &Path, servers: &Servers, services: &Ser
     };
     for (command, meaning) in tries {
         say::plain(format_args!("  {lockstep} {command}\n      {meaning}"));
+    }
+    if services.sandbox.is_none() {
+        say::plain(format_args!(
+            "\nWebhooks: forward /webhooks/* to http://127.0.0.1:{} from a public address, and nothing else.",
+            services.port
+        ));
+    }
+    if services.api_key.is_some() {
+        let environment = shortened(&folder.join(ENVIRONMENT));
+        say::plain(format_args!(
+            "The APIs want a key, which lockstep finds by itself; for curl: . {environment}\n  \
+             curl -H \"Authorization: Bearer $LOCKSTEP_API_KEY\" http://127.0.0.1:{}/v1/items",
+            services.port
+        ));
     }
     say::plain("\nCtrl-C stops everything; what was stored is kept.");
 }

@@ -12,9 +12,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::credentials::Credentials;
+use super::guard::Guard;
+use super::place::{SHELL, Systems};
 use super::{address, config};
 use crate::process::{Ending, Process};
 use crate::servers::{self, OWN, Servers};
+use crate::setting::given;
 use crate::{files, say, state};
 
 const SANDBOX_WAIT: Duration = Duration::from_secs(30);
@@ -32,6 +35,8 @@ pub struct Services {
     pub sandbox: Option<Sandbox>,
     /// The configuration in use, if there is a file.
     pub config: Option<PathBuf>,
+    /// The key that the APIs want, where they want one that was made here.
+    pub api_key: Option<String>,
 }
 
 /// The sandboxes of all systems, in one process.
@@ -43,23 +48,31 @@ pub struct Sandbox {
 }
 
 /// The file that a shell reads to speak to what runs with its settings.
-const ENVIRONMENT: &str = "up.env";
+pub const ENVIRONMENT: &str = "up.env";
 
 impl Services {
     /// Starts the sandboxes unless the systems are real, then the services.
     pub fn start(
-        real: bool,
+        systems: Systems,
         port: u16,
         executable: &Path,
         folder: &Path,
         servers: &Servers,
         credentials: &Credentials,
     ) -> Result<Self> {
-        let sandbox = if real { None } else { Some(Sandbox::start(executable, folder, port, servers, credentials)?) };
+        let sandbox = match systems {
+            Systems::Real => None,
+            Systems::Sandboxes => Some(Sandbox::start(executable, folder, port, servers, credentials)?),
+        };
         let config = match &sandbox {
             Some(sandbox) => Some(config::write(folder, &sandbox.addresses)?),
-            None => Some(state::root().join("lockstep.toml")).filter(|file| file.is_file()),
+            None => own_config()?,
         };
+        let guard = match systems {
+            Systems::Real => Some(Guard::of(folder, config.as_deref(), &own_environment())?),
+            Systems::Sandboxes => None,
+        };
+        let guard = guard.filter(|guard| !guard.settings.is_empty());
         say::step("services: starting…");
         let mut command = Command::new(executable);
         command.arg("up").current_dir(state::root());
@@ -71,14 +84,21 @@ impl Services {
         if let Some(config) = &config {
             command.env("LOCKSTEP_CONFIG", config);
         }
+        if let Some(guard) = &guard {
+            command.envs(guard.settings.iter().map(|(name, value)| (name, value)));
+        }
+        // What a shell is told besides: whose settings these are, and the key for the commands that speak HTTP.
         let own = servers.own_settings().join(",");
-        files::write_private(&folder.join(ENVIRONMENT), &format!("{}export {OWN}='{own}'\n", exports(&command)))?;
+        let key = guard.as_ref().map(|guard| format!("export LOCKSTEP_API_KEY='{}'\n", guard.key)).unwrap_or_default();
+        let told = format!("export {OWN}='{own}'\nexport {SHELL}='{}'\n{key}", systems.word());
+        files::write_private(&folder.join(ENVIRONMENT), &(exports(&command) + &told))?;
         let ready = ready_file(folder, "lockstep")?;
         command.arg("--ready-file").arg(&ready);
         let mut lockstep = Process::start("lockstep", command, folder, Ending::orderly(Signal::INT, 30))?;
         let addresses = lockstep.wait_until(SERVICES_WAIT, || read(&ready))?;
         say::done("services");
-        Ok(Self { port, lockstep, addresses, sandbox, config })
+        let api_key = guard.map(|guard| guard.key);
+        Ok(Self { port, lockstep, addresses, sandbox, config, api_key })
     }
 
     /// Fails if one of the processes has ended.
@@ -127,6 +147,20 @@ impl Sandbox {
         say::done("sandboxes");
         Ok(Self { process, addresses })
     }
+}
+
+/// The configuration file of a person's own.
+fn own_config() -> Result<Option<PathBuf>> {
+    match given("LOCKSTEP_CONFIG") {
+        // The services start in the checkout.
+        Some(named) => Ok(Some(std::path::absolute(named)?)),
+        None => Ok(Some(state::root().join("lockstep.toml")).filter(|file| file.is_file())),
+    }
+}
+
+/// The environment, as far as it is text.
+fn own_environment() -> Vec<(String, String)> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// Lines for a shell that give a command the settings of the services.
