@@ -232,7 +232,7 @@ impl Hub {
         loop {
             let some: Vec<Draft> = rest.by_ref().take(usize::try_from(self.lead).unwrap_or(usize::MAX)).collect();
             let whole = rest.len() == 0;
-            if self.caught_up(shared).await.is_err() {
+            if self.have_read(shared, || shared.history.last().saturating_sub(self.lead)).await.is_err() {
                 return;
             }
             shared.history.tell(some, feed, upto.filter(|_| whole));
@@ -242,12 +242,12 @@ impl Hub {
         }
     }
 
-    /// Waits until no thread is further behind than may be; an `Err` when they have all ended.
-    async fn caught_up(&self, shared: &Shared) -> Result<(), ()> {
+    /// Waits until all threads have handed out this event; an `Err` when they have all ended.
+    pub async fn have_read(&self, shared: &Shared, number: impl Fn() -> u64) -> Result<(), ()> {
         loop {
             let read_on = self.read_on.notified();
             let slowest = self.shards.iter().map(|shard| shard.progress.get()).min().unwrap_or(u64::MAX);
-            if shared.history.last() <= slowest.saturating_add(self.lead) {
+            if number() <= slowest {
                 return Ok(());
             }
             tokio::select! {

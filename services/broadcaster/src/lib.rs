@@ -102,8 +102,10 @@ async fn start(
         policy,
         hub,
     });
-    source::start(&shared).await?;
+    let loading = source::start(&shared).await?;
+    // What is loaded is told no faster than its threads read.
     Hub::start(&shared, orders)?;
+    loading.done(&shared).await;
     process.spawn("drain", drain(Arc::clone(&shared)));
     process.serve(listen, router(shared))
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Received, Stream, Tail};
+use futures_util::future::join_all;
 use intake::telemetry::{self, Telemetry};
 use proto::v1;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Shared;
@@ -18,8 +20,12 @@ const BATCH: usize = 500;
 /// The kind of telemetry that is told in batches.
 const METRIC: &str = "performance_metric";
 
-/// Starts following everything. What happens after this returns is told; of what happened before, as much as is remembered.
-pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
+/// How long a feed may take to bring what was there when it began.
+const LOADS: Duration = Duration::from_secs(10);
+
+/// Starts following everything: what happens after this returns is told, and of what happened before as much as is remembered.
+/// What it returns says when the latter is there.
+pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<Loading> {
     let live = telemetry::KINDS.iter().filter(|kind| **kind != METRIC && **kind != "system_alert");
     let live = live.map(|kind| format!("lockstep.live.{kind}.*")).collect();
     let feeds = [
@@ -30,6 +36,7 @@ pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         (Feed::Live, Stream::Live, live),
         (Feed::Metrics, Stream::Live, vec![format!("lockstep.live.{METRIC}.*")]),
     ];
+    let mut begun = Vec::new();
     for (feed, stream, subjects) in feeds {
         let last = shared.bus.stream_info(stream).await?.1;
         let remembered = shared.config.history_max as u64;
@@ -37,12 +44,65 @@ pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         let tail = shared.bus.tail(stream, &subjects, Tail::Sequence(before + 1)).await?;
         let epoch = position::epoch(tail.stream_epoch().unwrap_or_default());
         shared.history.begin(feed, Place { epoch, sequence: before });
-        shared.process.spawn("feed", follow(Arc::clone(shared), feed, tail));
+        let there = last_of(shared, stream, &subjects).await?;
+        begun.push((feed, tail, there.filter(|there| *there > before)));
     }
-    Ok(())
+    // Not before each feed has its place: an event's position names all of them, and who was told one without goes on from nowhere.
+    let mut loading = Vec::new();
+    for (feed, tail, there) in begun {
+        let (loaded, loads) = oneshot::channel();
+        loading.push(loads);
+        let load = Load { there: there.unwrap_or(0), loaded: there.map(|_| loaded) };
+        shared.process.spawn("feed", follow(Arc::clone(shared), feed, tail, load));
+    }
+    Ok(Loading(loading))
 }
 
-async fn follow(shared: Arc<Shared>, feed: Feed, mut tail: bus::Feed) -> anyhow::Result<()> {
+/// The sequence of the last message on any of these subjects; on all of the stream's, when there are none.
+async fn last_of(shared: &Shared, stream: Stream, subjects: &[String]) -> anyhow::Result<Option<u64>> {
+    let all = ["lockstep.>".to_owned()];
+    let subjects = if subjects.is_empty() { &all } else { subjects };
+    let mut last = None;
+    for subject in subjects {
+        last = last.max(shared.bus.last_message(stream, subject).await?.map(|message| message.sequence));
+    }
+    Ok(last)
+}
+
+/// Feeds that bring what was there when they began.
+pub struct Loading(Vec<oneshot::Receiver<()>>);
+
+impl Loading {
+    /// Waits until all of it is told: whoever comes earlier would be told old events as if they happened now. What was thrown away
+    /// meanwhile never comes, so it is not waited for without end.
+    pub async fn done(self, shared: &Shared) {
+        let told = async {
+            // A feed that has nothing to bring, or is over, has dropped its end.
+            join_all(self.0).await;
+            let all = shared.history.last();
+            shared.hub.have_read(shared, || all).await
+        };
+        if tokio::time::timeout(LOADS, told).await.is_err() {
+            tracing::warn!("not all that is on the bus was told before clients are let in");
+        }
+    }
+}
+
+/// What a feed brings before clients are let in.
+struct Load {
+    /// Up to this sequence.
+    there: u64,
+    loaded: Option<oneshot::Sender<()>>,
+}
+
+impl Load {
+    /// Whether all of it was there with this sequence, for the first time.
+    fn ends_with(&mut self, sequence: u64) -> Option<oneshot::Sender<()>> {
+        if sequence >= self.there { self.loaded.take() } else { None }
+    }
+}
+
+async fn follow(shared: Arc<Shared>, feed: Feed, mut tail: bus::Feed, mut load: Load) -> anyhow::Result<()> {
     let mut metrics = Metrics::default();
     loop {
         tokio::select! {
@@ -56,6 +116,11 @@ async fn follow(shared: Arc<Shared>, feed: Feed, mut tail: bus::Feed) -> anyhow:
                     metrics.take(&shared, &batch, epoch).await;
                 } else {
                     tell(&shared, feed, &batch, epoch).await;
+                }
+                if let Some(loaded) = batch.last().and_then(|last| load.ends_with(last.sequence)) {
+                    metrics.tell(&shared).await;
+                    // Who waited for it may have gone on without.
+                    let _ = loaded.send(());
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Going on from a position, here or at another broadcaster, through restarts of the bus.
 
 use super::*;
+use crate::position::{Feed, Position};
 
 async fn subscribe(client: &mut Client, rooms: &[&str], position: &str) -> Value {
     client.say(json!({"type": "subscribe", "rooms": rooms, "position": position})).await;
@@ -143,4 +144,25 @@ async fn measurements_come_in_batches_and_each_once() {
 /// A measurement's value, as it was numbered.
 fn number(metric: &Value) -> u64 {
     metric["name"].as_str().and_then(|name| name.strip_prefix('m')).and_then(|number| number.parse().ok()).unwrap()
+}
+
+/// The position of a message.
+fn position_of(message: &Value) -> Position {
+    message["position"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcaster_that_lets_clients_in_has_told_all_that_was_there() {
+    let world = World::new().await.unwrap();
+    world.announce_all(1, 1..=5_000).await;
+    world
+        .tell("performance_metric", "m0", json!({"name": "m0", "value": 0, "unit": "ms", "category": "latency"}))
+        .await;
+    // A measurement waits for others longer than the test does.
+    let running = world.start(|config| config.metrics_wait_ms = 600_000).await.unwrap();
+    let mut client = Client::to(&running).await;
+    client.say(json!({"type": "subscribe", "rooms": ["all", "performance_metrics"], "snapshot": false})).await;
+    let told = position_of(&client.hear_of("subscribed").await);
+    assert_eq!((told.at(Feed::Changes).sequence, told.at(Feed::Metrics).sequence), (5_000, 1));
+    client.hears_nothing().await;
 }
