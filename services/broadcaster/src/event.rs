@@ -125,6 +125,13 @@ impl Event {
         text
     }
 
+    /// The same for a client that is somewhere else when it has read it.
+    pub fn at(&self, position: Position) -> Self {
+        let (message, trace) = (self.message.clone(), self.trace.clone());
+        let draft = Draft { message, feed: self.feed, place: self.place, trace, at_ms: 0 };
+        Self::new(draft, self.number, position)
+    }
+
     /// What of it a client does not know that has read up to a position: all, a part of a batch, or nothing.
     pub fn after(&self, known: &Position, now: &Position) -> After {
         if !known.is_before(self.feed, self.place, now) {
@@ -163,6 +170,20 @@ pub enum After {
     Whole,
     /// Some of a batch.
     Part(Box<Event>),
+}
+
+impl After {
+    /// How much it is: of a batch how many, `usize::MAX` for all.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Whole => usize::MAX,
+            Self::Part(part) => match &part.message {
+                Message::Metrics(_, metrics) => metrics.len(),
+                _ => 1,
+            },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -68,6 +68,32 @@ impl Position {
         let known = self.at(feed);
         if known.epoch == place.epoch { place.sequence > known.sequence } else { known.epoch != now.at(feed).epoch }
     }
+
+    /// In each feed the later of two places. Of two lives of a stream the one that `now` does not know is the earlier.
+    #[must_use]
+    pub fn latest(&self, other: &Self, now: &Self) -> Self {
+        self.each(other, |feed, own, place| if is_later(place, own, now.at(feed)) { place } else { own })
+    }
+
+    /// In each feed the earlier of two places.
+    #[must_use]
+    pub fn earliest(&self, other: &Self, now: &Self) -> Self {
+        self.each(other, |feed, own, place| if is_later(own, place, now.at(feed)) { place } else { own })
+    }
+
+    fn each(&self, other: &Self, choose: impl Fn(Feed, Place, Place) -> Place) -> Self {
+        Feed::ALL.iter().fold(*self, |all, feed| all.with(*feed, choose(*feed, self.at(*feed), other.at(*feed))))
+    }
+}
+
+/// Whether a place comes after another, as far as one can tell who is at `now`.
+fn is_later(place: Place, other: Place, now: Place) -> bool {
+    if place.epoch == other.epoch {
+        place.sequence > other.sequence
+    } else {
+        // Any life comes after none.
+        place.epoch != 0 && other.epoch != now.epoch
+    }
 }
 
 /// A short digest of what a stream says of its life.
@@ -199,6 +225,18 @@ mod tests {
         assert!(known.is_before(Feed::Live, place(5, 1), &now));
         // What is left of its life before that the watcher has been told or will not be.
         assert!(!known.is_before(Feed::Metrics, place(3, 999), &now));
+    }
+
+    #[test]
+    fn of_two_positions_each_feed_has_an_earlier_and_a_later_place() {
+        let now = position([(5, 90), (5, 90), (5, 90), (5, 90), (5, 90)]);
+        let one = position([(5, 7), (5, 8), (3, 70), (5, 1), (0, 0)]);
+        let other = position([(5, 8), (5, 7), (5, 1), (3, 70), (3, 2)]);
+        let (earlier, later) =
+            (position([(5, 7), (5, 7), (3, 70), (3, 70), (0, 0)]), position([(5, 8), (5, 8), (5, 1), (5, 1), (3, 2)]));
+        for (one, other) in [(&one, &other), (&other, &one)] {
+            assert_eq!((one.earliest(other, &now), one.latest(other, &now)), (earlier, later));
+        }
     }
 
     #[test]

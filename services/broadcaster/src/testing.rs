@@ -133,6 +133,20 @@ impl World {
         Outgoing::new(subject, change.id.clone(), proto::encode(&change))
     }
 
+    /// What became of a command for an item's record `x/y/<number>`: it names the item by its id only.
+    pub async fn deliver(&self, number: u128, version: u64) {
+        let delivery = v1::Delivery {
+            id: format!("{number}:{version}:delivered"),
+            record: format!("x/y/{number}"),
+            item: Uuid::from_u128(number).to_string(),
+            version,
+            outcome: "applied".into(),
+            ..v1::Delivery::default()
+        };
+        let subject = format!("lockstep.delivery.high.x.y.{number}");
+        self.publish_all(vec![Outgoing::new(subject, delivery.id.clone(), proto::encode(&delivery))]).await;
+    }
+
     /// Telemetry as any client of NATS may publish it: the fields of a message, of a type, about a key.
     pub async fn tell(&self, kind: &str, key: &str, fields: Value) {
         let subject = match fields["severity"].as_str() {

@@ -3,8 +3,12 @@
 //! A client is *live* when it has been handed every event so far: the hub hands it each new one. It is *behind* when it has not, be it
 //! that it reads slowly, that it waits for a snapshot, or that it came back: then it takes events from the history by itself, as
 //! fast as it reads, until it has caught up. What waits for a client is therefore never more than a handful of events.
+//!
+//! All its rooms are taken from the history in one pass: it is told everything in order, and its position is one that all of
+//! them have reached. A room that it comes back to takes it back to what it missed there, and what it was handed in other rooms
+//! meanwhile is passed over.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::round::{Mask, Round};
@@ -24,29 +28,50 @@ pub struct Subscription {
     pub filter: Option<Arc<Filter>>,
     /// From which event on.
     pub from: u64,
+    /// What it missed, where it has come back.
+    pub missed: Option<Missed>,
+    /// Events before this one it was handed already, though the client goes through them again for other rooms.
+    pub handed: u64,
     /// Whether the client asked for it by this name; else it is the item's id beside the key that it asked for.
     pub asked: bool,
 }
 
+/// What a client missed in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missed {
+    /// Up to where it had read it.
+    pub known: Position,
+    /// The last event that may be one of them.
+    pub until: u64,
+}
+
 impl Subscription {
+    /// What is heard of a room from an event on.
+    pub fn new(room: Room, filter: Option<Arc<Filter>>, from: u64, missed: Option<Missed>) -> Self {
+        Self { room, filter, from, missed, handed: 0, asked: true }
+    }
+
+    /// What of an event is heard here.
+    fn hears(&self, event: &Event, now: &Position) -> After {
+        if event.number < self.from || !self.wants(&event.message) {
+            return After::Nothing;
+        }
+        match &self.missed {
+            Some(missed) if event.number <= missed.until => event.after(&missed.known, now),
+            _ => After::Whole,
+        }
+    }
+
     fn wants(&self, message: &Message) -> bool {
         let mut heard = false;
         message.rooms(|kind, name| heard |= self.room.hears(kind, name));
         heard && self.filter.as_ref().is_none_or(|filter| filter.passes(message))
     }
-}
 
-/// What a client missed in rooms that it has come back to.
-#[derive(Debug)]
-pub struct CatchUp {
-    /// The rooms.
-    pub rooms: Vec<Room>,
-    /// Up to where it has read them.
-    pub known: Position,
-    /// The next event to look at.
-    pub next: u64,
-    /// The last one to look at.
-    pub until: u64,
+    /// The next event that it has not been handed by a client that is at one.
+    fn next(&self, at: u64) -> u64 {
+        self.from.max(self.handed).max(at)
+    }
 }
 
 /// By item the version that a snapshot told: changes up to it are old news.
@@ -57,7 +82,8 @@ pub type Versions = HashMap<String, u64>;
 pub struct Flow {
     /// The next event to look at; `None` for a client that is live.
     behind: Option<u64>,
-    catch_ups: VecDeque<CatchUp>,
+    /// It has come back, and is told what it missed.
+    back: Option<Missed>,
     /// How many snapshots it waits for before it is told anything more.
     holds: u32,
     /// What snapshots told lately, and until when that is remembered.
@@ -117,10 +143,31 @@ impl Flow {
         }
     }
 
-    /// Begins to tell what was missed in rooms; `applied` is the newest event that the hub has handed out.
-    pub fn catch_up(&mut self, catch_up: CatchUp, applied: u64) {
-        self.fall_behind(applied + 1);
-        self.catch_ups.push_back(catch_up);
+    /// Goes back to an event for rooms that are about to be joined, from the `rooms` that it is in; `applied` is the newest event
+    /// that the hub has handed out.
+    pub fn go_back(&mut self, from: u64, rooms: &mut [Subscription], applied: u64) {
+        let at = self.behind.unwrap_or(applied + 1);
+        self.back = self.back.filter(|back| at <= back.until);
+        if from >= at {
+            return;
+        }
+        for room in rooms {
+            room.handed = room.handed.max(at);
+        }
+        self.behind = Some(from);
+    }
+
+    /// Goes back to what was missed in rooms that are about to be joined.
+    pub fn come_back(&mut self, from: u64, missed: Missed, rooms: &mut [Subscription], now: &Position) {
+        if from > missed.until {
+            return;
+        }
+        self.go_back(from, rooms, missed.until);
+        self.back = Some(self.back.map_or(missed, |before| Missed {
+            // A place that all of them have reached.
+            known: before.known.earliest(&missed.known, now),
+            until: before.until.max(missed.until),
+        }));
     }
 
     /// Forgets what snapshots told long ago.
@@ -135,15 +182,8 @@ impl Flow {
         self.behind.is_none()
     }
 
-    /// Forgets what was missed in a room that the client has left.
-    pub fn leave(&mut self, room: &Room) {
-        for catch_up in &mut self.catch_ups {
-            catch_up.rooms.retain(|known| known != room);
-        }
-    }
-
     /// Takes from the history what the client should be told next. Where it is more than `conflate_over` events behind, only
-    /// the newest of each level.
+    /// the newest of each level; but all that it missed while it was away.
     pub fn pull(
         &mut self,
         history: &History,
@@ -155,40 +195,52 @@ impl Flow {
         if self.holds > 0 {
             return Pulled::Held;
         }
-        if let Some(catch_up) = self.catch_ups.front_mut() {
-            let Some(events) = history.from(catch_up.next, LOOKED_AT) else {
-                let lost = self.catch_ups.pop_front().map(|lost| lost.rooms);
-                return Pulled::Lost(lost.unwrap_or_default());
-            };
-            let now = history.position();
-            for event in events.into_iter().take_while(|event| event.number <= catch_up.until) {
-                catch_up.next = event.number + 1;
-                if let Some(event) = missed(catch_up, rooms, event, &now) {
-                    tell(event);
-                }
-            }
-            if catch_up.next > catch_up.until {
-                self.catch_ups.pop_front();
-            }
-            return Pulled::More;
-        }
         let Some(next) = self.behind else { return Pulled::Live };
         if next > applied {
-            self.behind = None;
+            (self.behind, self.back) = (None, None);
             return Pulled::Live;
         }
-        let Some(events) = history.from(next, LOOKED_AT) else { return Pulled::TooSlow };
+        let Some(events) = history.from(next, LOOKED_AT) else { return self.forgotten(next, rooms, applied) };
+        let now = history.position();
         let conflates = applied - next >= conflate_over;
         let mut after = next;
         for event in events.into_iter().take_while(|event| event.number <= applied) {
             after = event.number + 1;
-            let wanted = rooms.iter().any(|room| room.from <= event.number && room.wants(&event.message));
-            if wanted && !self.is_old_news(&event) && !(conflates && history.is_superseded(&event)) {
-                tell(event);
+            let back = self.back.as_mut().filter(|back| event.number <= back.until);
+            let position = back.as_ref().map_or(event.position, |back| back.known.latest(&event.position, &now));
+            let all_is_told = back.is_some();
+            if let Some(back) = back {
+                back.known = position;
             }
+            let event = match due(rooms, &event, &now) {
+                After::Nothing => continue,
+                After::Whole => event,
+                After::Part(part) => Arc::new(*part),
+            };
+            if self.is_old_news(&event) || (conflates && !all_is_told && history.is_superseded(&event)) {
+                continue;
+            }
+            // Broadcasters read the feeds each in its own order: in one that the client knows it may be further than this event was.
+            tell(if position == event.position { event } else { Arc::new(event.at(position)) });
         }
         self.behind = Some(after);
         Pulled::More
+    }
+
+    /// The next event is forgotten. Rooms that were come back to begin anew, and the client goes on with what is next for the others.
+    fn forgotten(&mut self, next: u64, rooms: &[Subscription], applied: u64) -> Pulled {
+        let (here, later): (Vec<_>, Vec<_>) = rooms.iter().partition(|room| room.next(next) == next);
+        let (lost, slow): (Vec<_>, Vec<_>) =
+            here.into_iter().partition(|room| room.missed.is_some_and(|missed| next <= missed.until));
+        if !slow.is_empty() {
+            return Pulled::TooSlow;
+        }
+        let after = later.into_iter().map(|room| room.next(next)).min().unwrap_or(u64::MAX);
+        self.behind = Some(after.min(applied + 1));
+        if lost.is_empty() {
+            return Pulled::More;
+        }
+        Pulled::Lost(lost.into_iter().map(|room| room.room.clone()).collect())
     }
 
     fn is_old_news(&self, event: &Event) -> bool {
@@ -198,19 +250,23 @@ impl Flow {
     }
 }
 
-/// What of an event a client missed in the rooms of a catch-up, and is not told through another room anyway.
-fn missed(catch_up: &CatchUp, rooms: &[Subscription], event: Arc<Event>, now: &Position) -> Option<Arc<Event>> {
-    let missed = |room: &&Subscription| catch_up.rooms.contains(&room.room);
-    let wanted = rooms.iter().filter(missed).any(|room| room.wants(&event.message));
-    let elsewhere = rooms.iter().any(|room| room.from <= event.number && room.wants(&event.message));
-    if !wanted || elsewhere {
-        return None;
+/// What of an event a client is to be told by its rooms, unless it was told it by one of them before it went back.
+fn due(rooms: &[Subscription], event: &Event, now: &Position) -> After {
+    let mut due = After::Nothing;
+    for room in rooms.iter().filter(|room| event.number >= room.handed) {
+        let more = room.hears(event, now);
+        if more.count() > due.count() {
+            due = more;
+        }
+        if matches!(due, After::Whole) {
+            break;
+        }
     }
-    match event.after(&catch_up.known, now) {
-        After::Nothing => None,
-        After::Whole => Some(event),
-        After::Part(part) => Some(Arc::new(*part)),
+    if matches!(due, After::Nothing) {
+        return due;
     }
+    let mut before = rooms.iter().filter(|room| event.number < room.handed);
+    if before.any(|room| !matches!(room.hears(event, now), After::Nothing)) { After::Nothing } else { due }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Order;
-use super::flow::{CatchUp, Subscription};
+use super::flow::{Missed, Subscription};
 use super::index::Key;
 use super::shard::Shard;
 use crate::filter::Filter;
@@ -95,7 +95,20 @@ impl Shard {
         }
         let limit = self.shared.config.rooms_max;
         let filter = self.shared_filter(wish.filter);
-        let from = self.applied + 1;
+        let resume = wish.position.map(|known| {
+            let ahead = self.shared.history.is_behind(&known);
+            (known, if ahead { Resume::Reset("ahead") } else { self.shared.history.resume(&known) })
+        });
+        let until = self.applied;
+        let (from, missed) = match resume {
+            Some((known, Resume::From(next))) => (next, Some(Missed { known, until })),
+            _ => (until + 1, None),
+        };
+        if let Some(client) = self.clients.get_mut(key)
+            && let Some(missed) = missed
+        {
+            client.flow.come_back(from, missed, &mut client.rooms, &self.position);
+        }
         let reference = wish.reference.as_deref();
         let mut joined = Vec::new();
         for room in wish.rooms {
@@ -114,19 +127,16 @@ impl Shard {
                 self.answer(key, &Refusal::room("too_many_rooms", &room.to_string(), reason).message(reference));
                 continue;
             }
-            if inside {
-                self.leave(key, &room);
-            }
-            self.join(key, Subscription { room: room.clone(), filter: filter.clone(), from, asked: true });
+            let subscription = Subscription::new(room.clone(), filter.clone(), from, missed);
+            let before = self.leave(key, &room).filter(|_| missed.is_none());
+            // A client that is behind has not been handed all of a room that it was in before.
+            let subscription = before.map_or(subscription, |before| Subscription { filter: filter.clone(), ..before });
+            self.join(key, subscription);
             joined.push(room);
         }
         if joined.is_empty() {
             return;
         }
-        let resume = wish.position.map(|known| {
-            let ahead = self.shared.history.is_behind(&known);
-            (known, if ahead { Resume::Reset("ahead") } else { self.shared.history.resume(&known) })
-        });
         let resumed = matches!(resume, Some((_, Resume::From(_))));
         let names: Vec<String> = joined.iter().map(Room::to_string).collect();
         let done = json!({
@@ -137,18 +147,10 @@ impl Shard {
         });
         self.answer(key, &with_reference(done, reference));
         match resume {
-            Some((known, Resume::From(next))) => {
-                // An item that was asked for by a key is followed by its id, too: its changes may carry another key.
-                let by_key = joined.iter().filter(|room| is_by_key(room)).cloned().collect();
-                let until = self.applied;
-                if let Some(client) = self.clients.get_mut(key) {
-                    client.flow.catch_up(CatchUp { rooms: joined, known, next, until }, until);
-                }
-                self.have_read(key, by_key, false);
-            }
             Some((_, Resume::Reset(why))) => self.begin_anew(key, joined, why),
             None if wish.snapshot => self.have_read(key, joined, true),
-            None => {
+            Some((_, Resume::From(_))) | None => {
+                // An item that was asked for by a key is followed by its id, too: its changes may carry another key.
                 let by_key = joined.into_iter().filter(is_by_key).collect();
                 self.have_read(key, by_key, false);
             }
@@ -159,6 +161,12 @@ impl Shard {
     pub(super) fn begin_anew(&mut self, key: Key, rooms: Vec<Room>, why: &str) {
         if rooms.is_empty() {
             return;
+        }
+        let from = self.applied + 1;
+        if let Some(client) = self.clients.get_mut(key) {
+            for lost in client.rooms.iter_mut().filter(|known| known.missed.is_some() && rooms.contains(&known.room)) {
+                (lost.from, lost.missed) = (from, None);
+            }
         }
         let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
         self.answer(key, &json!({"type": "reset", "rooms": names, "reason": why}));
@@ -198,7 +206,8 @@ impl Shard {
                 Ok(snapshot) => {
                     if let Some(id) = snapshot.id.as_ref().filter(|_| is_by_key(&room)) {
                         let by_id = Room { kind: Kind::Item, name: id.as_str().into(), wildcard: false };
-                        self.join(key, Subscription { room: by_id, from, asked: false, ..subscription });
+                        let by_id = Subscription::new(by_id, subscription.filter, from, None);
+                        self.join(key, Subscription { asked: false, ..by_id });
                     }
                     if show {
                         self.show(key, &room, &snapshot, from - 1);
@@ -245,15 +254,12 @@ impl Shard {
         client.rooms.push(subscription);
     }
 
-    /// Takes a client out of a room that it asked for, and of the item's id beside it. False when it was not in it.
-    pub(super) fn leave(&mut self, key: Key, room: &Room) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        let Some(place) = client.rooms.iter().position(|known| known.asked && known.room == *room) else {
-            return false;
-        };
+    /// Takes a client out of a room that it asked for, and of the item's id beside it. `None` when it was not in it.
+    pub(super) fn leave(&mut self, key: Key, room: &Room) -> Option<Subscription> {
+        let client = self.clients.get_mut(key)?;
+        let place = client.rooms.iter().position(|known| known.asked && known.room == *room)?;
         let left = client.rooms.remove(place);
         self.index.leave(&left.room, left.filter.as_ref(), key);
-        client.flow.leave(room);
         if is_by_key(room) && !client.rooms.iter().any(|known| known.asked && is_by_key(&known.room)) {
             // Which id belongs to which key is not kept; without any key there is no need of ids.
             let (ids, kept) = std::mem::take(&mut client.rooms).into_iter().partition(|known| !known.asked);
@@ -263,14 +269,14 @@ impl Shard {
                 self.index.leave(&id.room, id.filter.as_ref(), key);
             }
         }
-        true
+        Some(left)
     }
 
     pub(super) fn unsubscribe(&mut self, key: Key, names: &[String], reference: Option<&str>) {
         let mut left = Vec::new();
         for name in names {
             let refusal = match Room::named(name) {
-                Ok(room) if self.leave(key, &room) => {
+                Ok(room) if self.leave(key, &room).is_some() => {
                     left.push(name);
                     continue;
                 }

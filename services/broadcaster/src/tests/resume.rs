@@ -1,7 +1,7 @@
 //! Going on from a position, here or at another broadcaster, through restarts of the bus.
 
 use super::*;
-use crate::position::{Feed, Position};
+use crate::position::{Feed, Place, Position};
 
 async fn subscribe(client: &mut Client, rooms: &[&str], position: &str) -> Value {
     client.say(json!({"type": "subscribe", "rooms": rooms, "position": position})).await;
@@ -146,6 +146,33 @@ fn number(metric: &Value) -> u64 {
     metric["name"].as_str().and_then(|name| name.strip_prefix('m')).and_then(|number| number.parse().ok()).unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_subscriptions_missed_is_told_in_order_and_once() {
+    let (world, running) = world(|_| ()).await;
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["all"]).await;
+    world.announce(1, 1).await;
+    let position = client.hear().await["position"].clone();
+    drop(client);
+    for version in 2..=400 {
+        world.announce(u128::from(version % 2), version).await;
+    }
+    let mut client = Client::to(&running).await;
+    for (room, filter) in [("item:K1", json!({"statuses": ["done"]})), ("lifecycle:work", json!({}))] {
+        client.say(json!({"type": "subscribe", "rooms": [room], "filter": filter, "position": position})).await;
+    }
+    let mut versions = Vec::new();
+    while versions.len() < 399 {
+        let message = client.hear().await;
+        versions.extend(message["version"].as_u64());
+    }
+    // The first one may have been told some before the second came; from there on both are told in order.
+    assert!(versions.windows(2).filter(|two| two[0] > two[1]).count() <= 1, "{versions:?}");
+    versions.sort_unstable();
+    assert_eq!(versions, (2..=400).collect::<Vec<_>>());
+    client.hears_nothing().await;
+}
+
 /// The position of a message.
 fn position_of(message: &Value) -> Position {
     message["position"].as_str().unwrap().parse().unwrap()
@@ -165,4 +192,45 @@ async fn a_broadcaster_that_lets_clients_in_has_told_all_that_was_there() {
     let told = position_of(&client.hear_of("subscribed").await);
     assert_eq!((told.at(Feed::Changes).sequence, told.at(Feed::Metrics).sequence), (5_000, 1));
     client.hears_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_never_goes_back_where_a_broadcaster_that_has_just_started_tells_what_was_missed() {
+    let (world, first) = world(|_| ()).await;
+    let mut client = Client::to(&first).await;
+    client.subscribe(&["all", "deliveries"]).await;
+    world.announce_all(1, 1..=3).await;
+    world.tell("agent_state", "a", json!({"agent": "a", "status": "idle"})).await;
+    world.tell("system_alert", "d", json!({"id": "d", "severity": "warning", "component": "c", "message": "m"})).await;
+    for version in 1..=3 {
+        world.deliver(1, version).await;
+    }
+    let mut read = Position::default();
+    for _ in 0..8 {
+        read = position_of(&client.hear().await);
+    }
+    assert!(Feed::ALL.iter().take(4).all(|feed| read.at(*feed).sequence > 0), "{read}");
+    drop(client);
+    world.announce_all(1, 4..=6).await;
+    // It reads the feeds anew, each for itself: the changes come with places in the others that the client has passed long ago.
+    let second = world.start(|_| ()).await.unwrap();
+    for missed in [4..=6, 5..=6, 6..=6] {
+        let mut client = Client::to(&second).await;
+        let resumed = subscribe(&mut client, &["all", "deliveries"], &read.to_string()).await;
+        assert_eq!(resumed["resumed"], true);
+        let before = read;
+        for version in missed {
+            let change = client.hear().await;
+            assert_eq!(change["version"], version, "{change}");
+            let now = position_of(&change);
+            for feed in Feed::ALL {
+                let Place { epoch, sequence } = now.at(feed);
+                assert!(epoch == read.at(feed).epoch && sequence >= read.at(feed).sequence, "{read} {now}");
+            }
+            if read == before {
+                read = now;
+            }
+        }
+        client.hears_nothing().await;
+    }
 }

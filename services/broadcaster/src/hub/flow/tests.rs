@@ -25,7 +25,14 @@ fn tell(history: &History, sequences: std::ops::RangeInclusive<u64>) {
 }
 
 fn room(name: &str, from: u64) -> Subscription {
-    Subscription { room: Room::named(name).unwrap(), filter: None, from, asked: true }
+    Subscription::new(Room::named(name).unwrap(), None, from, None)
+}
+
+/// A room that a client comes back to, which had read it up to a sequence, and what it missed there.
+fn back(flow: &mut Flow, rooms: &mut Vec<Subscription>, name: &str, known: Position, next: u64, until: u64) {
+    let missed = Missed { known, until };
+    flow.come_back(next, missed, rooms, &known);
+    rooms.push(Subscription::new(Room::named(name).unwrap(), None, next, Some(missed)));
 }
 
 fn known(sequence: u64) -> Position {
@@ -49,9 +56,8 @@ fn all(flow: &mut Flow, history: &History, rooms: &[Subscription], conflate_over
 #[test]
 fn whoever_comes_back_is_told_what_it_missed_and_then_what_came_meanwhile() {
     let history = history(600);
-    let rooms = [room("agent_states", 601)];
-    let mut flow = Flow::default();
-    flow.catch_up(CatchUp { rooms: vec![rooms[0].room.clone()], known: known(100), next: 50, until: 600 }, 600);
+    let (mut flow, mut rooms) = (Flow::default(), Vec::new());
+    back(&mut flow, &mut rooms, "agent_states", known(100), 50, 600);
     tell(&history, 601..=700);
     assert_eq!(all(&mut flow, &history, &rooms, 1_000), (101..=700).collect::<Vec<_>>());
     assert!(flow.is_live());
@@ -61,9 +67,8 @@ fn whoever_comes_back_is_told_what_it_missed_and_then_what_came_meanwhile() {
 fn what_is_told_in_one_room_is_not_told_again_by_coming_back_to_another() {
     let history = history(100);
     // It has been in `agent:a1` all the time, and comes back to `agent_states`.
-    let rooms = [room("agent:a1", 1), room("agent_states", 101)];
-    let mut flow = Flow::default();
-    flow.catch_up(CatchUp { rooms: vec![rooms[1].room.clone()], known: known(80), next: 1, until: 100 }, 100);
+    let (mut flow, mut rooms) = (Flow::default(), vec![room("agent:a1", 1)]);
+    back(&mut flow, &mut rooms, "agent_states", known(80), 1, 100);
     let expected: Vec<u64> = (81..=100).filter(|number| number % 10 != 1).collect();
     assert_eq!(all(&mut flow, &history, &rooms, 1_000), expected);
 }
@@ -117,7 +122,56 @@ fn what_is_forgotten_is_not_passed_over_in_silence() {
     let mut slow = Flow::default();
     slow.fall_behind(15);
     assert_eq!(slow.pull(&history, &rooms, 30, 100, |_| {}), Pulled::TooSlow);
-    let mut back = Flow::default();
-    back.catch_up(CatchUp { rooms: vec![rooms[0].room.clone()], known: known(5), next: 6, until: 30 }, 30);
-    assert_eq!(back.pull(&history, &rooms, 30, 100, |_| {}), Pulled::Lost(vec![rooms[0].room.clone()]));
+    let (mut flow, mut rooms) = (Flow::default(), vec![room("agent:a1", 1)]);
+    back(&mut flow, &mut rooms, "agent_states", known(5), 6, 30);
+    assert_eq!(flow.pull(&history, &rooms, 30, 100, |_| {}), Pulled::Lost(vec![rooms[1].room.clone()]));
+    rooms.pop();
+    tell(&history, 31..=31);
+    assert_eq!(all(&mut flow, &history, &rooms, 100), [31], "it goes on with what it had not been handed");
+}
+
+#[test]
+fn what_two_rooms_missed_is_told_in_order_and_once() {
+    let history = history(600);
+    let (mut flow, mut rooms, mut told) = (Flow::default(), Vec::new(), Vec::new());
+    back(&mut flow, &mut rooms, "agent:a1", known(100), 1, 600);
+    back(&mut flow, &mut rooms, "agent:*", known(100), 1, 600);
+    flow.pull(&history, &rooms, 600, 1_000, |event| told.push(event.number));
+    told.extend(all(&mut flow, &history, &rooms, 1_000));
+    assert_eq!(told, (101..=600).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_told_of_one_room_is_not_told_again_by_coming_back_to_another_later() {
+    let history = history(600);
+    let (mut flow, mut rooms, mut told) = (Flow::default(), Vec::new(), Vec::new());
+    back(&mut flow, &mut rooms, "agent:a1", known(100), 1, 600);
+    flow.pull(&history, &rooms, 600, 1_000, |event| told.push(event.number));
+    assert_eq!(told, (101..=256).filter(|number| number % 10 == 1).collect::<Vec<_>>());
+    back(&mut flow, &mut rooms, "agent:*", known(100), 1, 600);
+    let rest = all(&mut flow, &history, &rooms, 1_000);
+    assert_eq!(rest, (101..=600).filter(|number| *number > 256 || number % 10 != 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_missed_is_told_with_a_position_that_has_all_that_was_known() {
+    let history = History::new(BOUNDS);
+    let at = |sequence| Place { epoch: 1, sequence };
+    // What this broadcaster read last of the alerts, another one read first.
+    let tell = |feed, sequence| {
+        let state = v1::AgentState { agent: "a".into(), status: "idle".into(), ..Default::default() };
+        let draft = Draft { message: Message::AgentState(state), feed, place: at(sequence), trace: None, at_ms: 0 };
+        history.tell(vec![draft], feed, None);
+    };
+    (1..=3).for_each(|sequence| tell(Feed::Live, sequence));
+    (1..=2).for_each(|sequence| tell(Feed::Alerts, sequence));
+    tell(Feed::Live, 4);
+    let known = Position::default().with(Feed::Live, at(1)).with(Feed::Alerts, at(1));
+    let (mut flow, mut rooms, mut told) = (Flow::default(), Vec::new(), Vec::new());
+    back(&mut flow, &mut rooms, "agent_states", known, 1, 6);
+    while flow.pull(&history, &rooms, 6, 100, |event| told.push((event.number, event.position))) == Pulled::More {}
+    let places: Vec<_> =
+        told.iter().map(|(_, at)| (at.at(Feed::Live).sequence, at.at(Feed::Alerts).sequence)).collect();
+    assert_eq!(places, [(2, 1), (3, 1), (3, 2), (4, 2)]);
+    assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3, 5, 6]);
 }
