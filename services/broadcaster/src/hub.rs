@@ -6,6 +6,7 @@
 
 mod admission;
 mod bucket;
+mod by_key;
 mod client;
 mod close;
 mod dispatch;

@@ -28,7 +28,12 @@ type Row = (String, u64, String);
 impl Rows {
     /// The item is committed at this version, with the key `K<number>` and the record `x/y/<number>`.
     pub fn commit(&self, number: u128, version: u64) {
-        let row = (format!("K{number}"), version, format!("x/y/{number}"));
+        self.commit_as(number, version, &format!("K{number}"));
+    }
+
+    /// The same, and it is found by this key.
+    pub fn commit_as(&self, number: u128, version: u64, key: &str) {
+        let row = (key.to_owned(), version, format!("x/y/{number}"));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, row);
     }
 }

@@ -1,6 +1,7 @@
 //! The service from outside, over real sockets and a real nats-server.
 
 mod alerts;
+mod by_key;
 mod cut;
 mod face;
 mod limits;

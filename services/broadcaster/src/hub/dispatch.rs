@@ -1,5 +1,6 @@
 //! Hands out what is new, and writes what waits.
 
+use super::by_key::is_by_key;
 use super::client::Client;
 use super::close::Close;
 use super::flow::Pulled;
@@ -27,7 +28,7 @@ impl Shard {
     }
 
     fn hand_out_all(&mut self, mut round: Round) {
-        let (due, wanted) = (&mut self.due, &mut self.wanted);
+        let (mut due, mut wanted) = (std::mem::take(&mut self.due), std::mem::take(&mut self.wanted));
         for (bit, event) in round.each() {
             self.index.each(&event.message, |key| {
                 if due.len() <= key {
@@ -39,11 +40,15 @@ impl Shard {
                 due[key] |= bit;
             });
             (self.applied, self.position) = (event.number, event.position);
+            if !self.seekers.is_empty() {
+                self.named(event);
+            }
         }
-        for key in std::mem::take(&mut self.wanted) {
-            let events = std::mem::take(&mut self.due[key]);
+        for key in wanted.drain(..) {
+            let events = std::mem::take(&mut due[key]);
             self.hand(key, &mut round, events);
         }
+        (self.due, self.wanted) = (due, wanted);
     }
 
     /// Hands a client its events of a round, if it is live: at once where nothing waits for it.
@@ -149,6 +154,9 @@ impl Shard {
         let Some(client) = self.clients.get_mut(key) else { return };
         for subscription in std::mem::take(&mut client.rooms) {
             self.index.leave(&subscription.room, subscription.filter.as_ref(), key);
+            if subscription.beside.is_none() && is_by_key(&subscription.room) {
+                self.seeks_no_more(key, &subscription.room);
+            }
         }
     }
 }

@@ -32,8 +32,8 @@ pub struct Subscription {
     pub missed: Option<Missed>,
     /// Events before this one it was handed already, though the client goes through them again for other rooms.
     pub handed: u64,
-    /// Whether the client asked for it by this name; else it is the item's id beside the key that it asked for.
-    pub asked: bool,
+    /// The room that the client asked for, where this is another beside it: of the item's id beside its key.
+    pub beside: Option<Room>,
 }
 
 /// What a client missed in a room.
@@ -48,7 +48,12 @@ pub struct Missed {
 impl Subscription {
     /// What is heard of a room from an event on.
     pub fn new(room: Room, filter: Option<Arc<Filter>>, from: u64, missed: Option<Missed>) -> Self {
-        Self { room, filter, from, missed, handed: 0, asked: true }
+        Self { room, filter, from, missed, handed: 0, beside: None }
+    }
+
+    /// Whether it is the one that the client asked for by the name of this room.
+    pub fn is_asked(&self, room: &Room) -> bool {
+        self.beside.is_none() && self.room == *room
     }
 
     /// What of an event is heard here.
@@ -68,7 +73,7 @@ impl Subscription {
         heard && self.filter.as_ref().is_none_or(|filter| filter.passes(message))
     }
 
-    /// The next event that it has not been handed by a client that is at one.
+    /// The next event that a client, which is at one, has not been handed of it.
     fn next(&self, at: u64) -> u64 {
         self.from.max(self.handed).max(at)
     }
@@ -170,6 +175,11 @@ impl Flow {
         }));
     }
 
+    /// The next event that a client has not been handed of a room; `applied` is the newest event that the hub has handed out.
+    pub fn next_of(&self, room: &Subscription, applied: u64) -> u64 {
+        room.next(self.behind.unwrap_or(applied + 1))
+    }
+
     /// Forgets what snapshots told long ago.
     pub fn forget(&mut self, now_ms: i64) {
         if !self.told.is_empty() {
@@ -240,7 +250,11 @@ impl Flow {
         if lost.is_empty() {
             return Pulled::More;
         }
-        Pulled::Lost(lost.into_iter().map(|room| room.room.clone()).collect())
+        let mut rooms: Vec<Room> =
+            lost.into_iter().map(|lost| lost.beside.as_ref().unwrap_or(&lost.room).clone()).collect();
+        rooms.sort();
+        rooms.dedup();
+        Pulled::Lost(rooms)
     }
 
     fn is_old_news(&self, event: &Event) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Order;
+use super::by_key::is_by_key;
 use super::flow::{Missed, Subscription};
 use super::index::Key;
 use super::shard::Shard;
@@ -13,7 +14,7 @@ use crate::filter::Filter;
 use crate::frame::{Refusal, with_reference};
 use crate::history::Resume;
 use crate::position::Position;
-use crate::room::{Kind, Room};
+use crate::room::Room;
 use crate::snapshot::Snapshot;
 
 /// For how long it is remembered what a snapshot told: a change that it contains comes by the bus within moments, or a little later
@@ -114,8 +115,8 @@ impl Shard {
         for room in wish.rooms {
             let Some(client) = self.clients.get_mut(key) else { return };
             let granted = client.rights.as_ref().is_some_and(|rights| rights.rooms.covers(&room.to_string()));
-            let inside = client.rooms.iter().any(|known| known.asked && known.room == room);
-            let asked = client.rooms.iter().filter(|known| known.asked).count();
+            let inside = client.rooms.iter().any(|known| known.is_asked(&room));
+            let asked = client.rooms.iter().filter(|known| known.beside.is_none()).count();
             if !granted {
                 let refusal =
                     Refusal::room("forbidden", &room.to_string(), "your key or token does not grant this room");
@@ -168,6 +169,9 @@ impl Shard {
                 (lost.from, lost.missed) = (from, None);
             }
         }
+        for room in &rooms {
+            self.leave_beside(key, room);
+        }
         let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
         self.answer(key, &json!({"type": "reset", "rooms": names, "reason": why}));
         self.have_read(key, rooms, true);
@@ -197,17 +201,16 @@ impl Shard {
         let mut told = Vec::new();
         for (room, snapshot) in found {
             let Some(client) = self.clients.get(key) else { return };
-            let Some(subscription) = client.rooms.iter().find(|known| known.asked && known.room == room).cloned()
-            else {
+            let Some(subscription) = client.rooms.iter().find(|known| known.is_asked(&room)) else {
                 // It has left meanwhile.
                 continue;
             };
             match snapshot {
                 Ok(snapshot) => {
                     if let Some(id) = snapshot.id.as_ref().filter(|_| is_by_key(&room)) {
-                        let by_id = Room { kind: Kind::Item, name: id.as_str().into(), wildcard: false };
-                        let by_id = Subscription::new(by_id, subscription.filter, from, None);
-                        self.join(key, Subscription { asked: false, ..by_id });
+                        // Nothing was told since it was joined.
+                        let next = client.flow.next_of(subscription, self.applied);
+                        self.stand_beside(key, &room, id, next);
                     }
                     if show {
                         self.show(key, &room, &snapshot, from - 1);
@@ -248,26 +251,26 @@ impl Shard {
         event.map_or(self.position, |event| event.position)
     }
 
-    fn join(&mut self, key: Key, subscription: Subscription) {
+    pub(super) fn join(&mut self, key: Key, subscription: Subscription) {
         let Some(client) = self.clients.get_mut(key) else { return };
         self.index.join(&subscription.room, subscription.filter.as_ref(), key);
+        let sought =
+            (subscription.beside.is_none() && is_by_key(&subscription.room)).then(|| subscription.room.clone());
         client.rooms.push(subscription);
+        if let Some(room) = sought {
+            self.seeks(key, &room);
+        }
     }
 
     /// Takes a client out of a room that it asked for, and of the item's id beside it. `None` when it was not in it.
     pub(super) fn leave(&mut self, key: Key, room: &Room) -> Option<Subscription> {
         let client = self.clients.get_mut(key)?;
-        let place = client.rooms.iter().position(|known| known.asked && known.room == *room)?;
+        let place = client.rooms.iter().position(|known| known.is_asked(room))?;
         let left = client.rooms.remove(place);
         self.index.leave(&left.room, left.filter.as_ref(), key);
-        if is_by_key(room) && !client.rooms.iter().any(|known| known.asked && is_by_key(&known.room)) {
-            // Which id belongs to which key is not kept; without any key there is no need of ids.
-            let (ids, kept) = std::mem::take(&mut client.rooms).into_iter().partition(|known| !known.asked);
-            client.rooms = kept;
-            let ids: Vec<Subscription> = ids;
-            for id in &ids {
-                self.index.leave(&id.room, id.filter.as_ref(), key);
-            }
+        self.leave_beside(key, room);
+        if is_by_key(room) {
+            self.seeks_no_more(key, room);
         }
         Some(left)
     }
@@ -287,9 +290,4 @@ impl Shard {
         }
         self.answer(key, &with_reference(json!({"type": "unsubscribed", "rooms": left}), reference));
     }
-}
-
-/// Whether a room is an item's by its key.
-fn is_by_key(room: &Room) -> bool {
-    room.kind == Kind::Item && !room.wildcard && uuid::Uuid::parse_str(&room.name).is_err()
 }

@@ -121,7 +121,9 @@ impl Shard {
         let lost: Vec<Room> = client
             .rooms
             .iter()
-            .filter(|subscription| subscription.asked && !rights.rooms.covers(&subscription.room.to_string()))
+            .filter(|subscription| {
+                subscription.beside.is_none() && !rights.rooms.covers(&subscription.room.to_string())
+            })
             .map(|subscription| subscription.room.clone())
             .collect();
         (client.rights, client.warned) = (Some(rights), false);

@@ -36,6 +36,8 @@ pub struct Shard {
     pub(super) by_serial: HashMap<u64, Key>,
     pub(super) index: Index,
     pub(super) filters: HashSet<Arc<Filter>>,
+    /// By key of an item that is not known yet, those who follow it.
+    pub(super) seekers: HashMap<Box<str>, Vec<Key>>,
     /// The newest event that was handed out, and where a client is that was handed it.
     pub(super) applied: u64,
     pub(super) position: Position,
@@ -90,6 +92,7 @@ async fn serve(of: Arc<Shared>, number: usize, mut orders: Orders, main: runtime
         by_serial: HashMap::new(),
         index: Index::default(),
         filters: HashSet::new(),
+        seekers: HashMap::new(),
         due: Vec::new(),
         wanted: Vec::new(),
         dirty: Vec::new(),

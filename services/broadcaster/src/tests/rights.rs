@@ -140,3 +140,19 @@ async fn a_token_that_expires_is_warned_of_and_refreshed_in_place_or_ends_the_co
     world.tell("agent_state", "a", json!({"agent": "a", "status": "idle"})).await;
     assert_eq!(renewed.hear_of("agent_state").await["agent"], "a");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_grants_an_item_no_more_ends_what_is_heard_of_it_by_its_id() {
+    let (world, running) = guarded(|config| config.auth.jwt.hs256_secrets = vec!["k".repeat(32).as_str().into()]).await;
+    world.rows.commit(1, 1);
+    world.rows.commit(2, 1);
+    let bearer = format!("Bearer {}", token(&["*"], 3_600_000));
+    let mut client = Client::with(&running, "", &[("authorization", bearer.as_str())]).await.unwrap();
+    client.subscribe(&["item:K1", "item:K2"]).await;
+    client.say(json!({"type": "auth", "token": token(&["item:K1"], 3_600_000)})).await;
+    assert_eq!(client.hear_of("error").await["room"], "item:K2");
+    client.hear_of("auth_success").await;
+    world.deliver(2, 1).await;
+    world.deliver(1, 1).await;
+    assert_eq!(client.hear().await["record"], "x/y/1");
+}
