@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use model::{Lane, System};
 use runtime::Count;
+use tokio::sync::watch;
 
 use crate::{Bus, Received, Stream, topology};
 
@@ -88,6 +89,12 @@ impl Feed {
     /// again, and is read on from there.
     pub fn stream_epoch(&self) -> Option<&str> {
         self.readers.first().and_then(Reader::epoch)
+    }
+
+    /// Of a tail: the sequence up to which messages of its stream were thrown away before it could read them, when it began or when its
+    /// connection was broken for long; 0 when there were none. Of a tail of some subjects they may have been of others.
+    pub fn gone(&self) -> Option<watch::Receiver<u64>> {
+        self.readers.first().and_then(Reader::gone)
     }
 
     /// In an ordered feed: hands out again, in order, all that is not acknowledged. In another feed it does nothing.

@@ -64,6 +64,16 @@ impl History {
         told.forgotten = told.forgotten.with(feed, place);
     }
 
+    /// Says that what comes after the present place of a feed, up to this one, will never be told.
+    pub fn lose(&self, feed: Feed, place: Place) {
+        let mut told = self.write();
+        told.position = told.position.with(feed, place);
+        told.forget(feed, place);
+        let newest = told.next - 1;
+        drop(told);
+        self.newest.send_replace(newest);
+    }
+
     /// Tells drafts, in order, and how far their feed has been read with them.
     pub fn tell(&self, drafts: Vec<Draft>, feed: Feed, upto: Option<Place>) {
         let mut told = self.write();
@@ -233,13 +243,18 @@ impl Told {
         while self.events.len() > bounds.count.max(1) || (self.bytes > bounds.bytes && self.events.len() > 1) {
             let Some(event) = self.events.pop_front() else { return };
             self.bytes = self.bytes.saturating_sub(event.weight());
-            self.forgotten = self.forgotten.with(event.feed, event.place);
+            self.forget(event.feed, event.place);
             if let Some(level) = &event.level
                 && self.newest.get(level) == Some(&event.number)
             {
                 self.newest.remove(level);
             }
         }
+    }
+
+    /// What is up to a place of a feed is not remembered any more, if it was.
+    fn forget(&mut self, feed: Feed, place: Place) {
+        self.forgotten = self.forgotten.latest(&Position::default().with(feed, place), &self.position);
     }
 
     /// Where an event is in the list; `None` when it is forgotten.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use bus::{Received, Stream, Tail};
 use futures_util::future::join_all;
 use intake::telemetry::{self, Telemetry};
 use proto::v1;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::Shared;
@@ -19,6 +20,8 @@ use crate::position::{self, Feed, Place};
 const BATCH: usize = 500;
 /// The kind of telemetry that is told in batches.
 const METRIC: &str = "performance_metric";
+/// The kind of telemetry that is kept elsewhere.
+const ALERT: &str = "system_alert";
 
 /// How long a feed may take to bring what was there when it began.
 const LOADS: Duration = Duration::from_secs(10);
@@ -26,36 +29,51 @@ const LOADS: Duration = Duration::from_secs(10);
 /// Starts following everything: what happens after this returns is told, and of what happened before as much as is remembered.
 /// What it returns says when the latter is there.
 pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<Loading> {
-    let live = telemetry::KINDS.iter().filter(|kind| **kind != METRIC && **kind != "system_alert");
-    let live = live.map(|kind| format!("lockstep.live.{kind}.*")).collect();
-    let feeds = [
+    let streams: [(&[Feed], Stream, &[&str]); 4] = [
         // The whole stream: a filter, even one that lets all through, makes the server look for the next message of each.
-        (Feed::Changes, Stream::Changes, vec![]),
-        (Feed::Deliveries, Stream::Observations, vec!["lockstep.delivery.>".to_owned()]),
-        (Feed::Alerts, Stream::Alerts, vec!["lockstep.alert.>".to_owned()]),
-        (Feed::Live, Stream::Live, live),
-        (Feed::Metrics, Stream::Live, vec![format!("lockstep.live.{METRIC}.*")]),
+        (&[Feed::Changes], Stream::Changes, &[]),
+        (&[Feed::Deliveries], Stream::Observations, &["lockstep.delivery.>"]),
+        (&[Feed::Alerts], Stream::Alerts, &["lockstep.alert.>"]),
+        // In one, so that the place in neither grows old while only the other one has something to tell.
+        (&[Feed::Live, Feed::Metrics], Stream::Live, &[]),
     ];
     let mut begun = Vec::new();
-    for (feed, stream, subjects) in feeds {
+    for (feeds, stream, subjects) in streams {
+        let subjects: Vec<String> = subjects.iter().map(|&subject| subject.to_owned()).collect();
         let last = shared.bus.stream_info(stream).await?.1;
         let remembered = shared.config.history_max as u64;
-        let before = if feed == Feed::Alerts { 0 } else { last.saturating_sub(remembered) };
-        let tail = shared.bus.tail(stream, &subjects, Tail::Sequence(before + 1)).await?;
+        let wanted = if stream == Stream::Alerts { 0 } else { last.saturating_sub(remembered) };
+        let tail = shared.bus.tail(stream, &subjects, Tail::Sequence(wanted + 1)).await?;
+        let gone = tail.gone().context("a tail knows what it could not read")?;
+        let before = if stream == Stream::Alerts { 0 } else { wanted.max(*gone.borrow()) };
         let epoch = position::epoch(tail.stream_epoch().unwrap_or_default());
-        shared.history.begin(feed, Place { epoch, sequence: before });
-        let there = last_of(shared, stream, &subjects).await?;
-        begun.push((feed, tail, there.filter(|there| *there > before)));
+        let read = Place { epoch, sequence: before };
+        for feed in feeds {
+            shared.history.begin(*feed, read);
+        }
+        let there = last_of(shared, stream, &subjects).await?.filter(|there| *there > before);
+        begun.push((Source { feeds, tail, gone, read }, there));
     }
     // Not before each feed has its place: an event's position names all of them, and who was told one without goes on from nowhere.
     let mut loading = Vec::new();
-    for (feed, tail, there) in begun {
+    for (source, there) in begun {
         let (loaded, loads) = oneshot::channel();
         loading.push(loads);
         let load = Load { there: there.unwrap_or(0), loaded: there.map(|_| loaded) };
-        shared.process.spawn("feed", follow(Arc::clone(shared), feed, tail, load));
+        shared.process.spawn("feed", follow(Arc::clone(shared), source, load));
     }
     Ok(Loading(loading))
+}
+
+/// A stream that is followed.
+struct Source {
+    /// What is told of it.
+    feeds: &'static [Feed],
+    tail: bus::Feed,
+    /// Up to which sequence the stream has thrown messages away unread.
+    gone: watch::Receiver<u64>,
+    /// How far it is read.
+    read: Place,
 }
 
 /// The sequence of the last message on any of these subjects; on all of the stream's, when there are none.
@@ -102,22 +120,23 @@ impl Load {
     }
 }
 
-async fn follow(shared: Arc<Shared>, feed: Feed, mut tail: bus::Feed, mut load: Load) -> anyhow::Result<()> {
+async fn follow(shared: Arc<Shared>, mut source: Source, mut load: Load) -> anyhow::Result<()> {
     let mut metrics = Metrics::default();
     loop {
         tokio::select! {
             // Clients are told what happens for as long as they are here.
             () = shared.drained.cancelled() => return Ok(()),
             () = sleep_until(metrics.due), if metrics.waits() => metrics.tell(&shared).await,
-            batch = tail.next_batch(BATCH) => {
+            changed = source.gone.changed() => {
+                changed.context("the feed is over")?;
+                source.lose(&shared, &mut metrics).await;
+            }
+            batch = source.tail.next_batch(BATCH) => {
                 let batch = batch?;
-                let epoch = position::epoch(tail.stream_epoch().unwrap_or_default());
-                if feed == Feed::Metrics {
-                    metrics.take(&shared, &batch, epoch).await;
-                } else {
-                    tell(&shared, feed, &batch, epoch).await;
-                }
-                if let Some(loaded) = batch.last().and_then(|last| load.ends_with(last.sequence)) {
+                // Before what comes after it.
+                source.lose(&shared, &mut metrics).await;
+                source.tell(&shared, batch, &mut metrics).await;
+                if let Some(loaded) = load.ends_with(source.read.sequence) {
                     metrics.tell(&shared).await;
                     // Who waited for it may have gone on without.
                     let _ = loaded.send(());
@@ -127,21 +146,69 @@ async fn follow(shared: Arc<Shared>, feed: Feed, mut tail: bus::Feed, mut load: 
     }
 }
 
-async fn tell(shared: &Shared, feed: Feed, batch: &[Received], epoch: u32) {
+impl Source {
+    fn epoch(&self) -> u32 {
+        position::epoch(self.tail.stream_epoch().unwrap_or_default())
+    }
+
+    /// What the stream threw away while it could not be read is not told, and whoever was told nothing after it cannot go on from there.
+    async fn lose(&mut self, shared: &Shared, metrics: &mut Metrics) {
+        let place = Place { epoch: self.epoch(), sequence: *self.gone.borrow_and_update() };
+        let is_new = place.epoch != self.read.epoch || place.sequence > self.read.sequence;
+        // Of an alert the stream keeps the newest only, which says all; it throws away others at any time.
+        if place.sequence == 0 || !is_new || self.feeds == [Feed::Alerts] {
+            return;
+        }
+        metrics.tell(shared).await;
+        self.read = place;
+        for feed in self.feeds {
+            shared.history.lose(*feed, place);
+        }
+    }
+
+    async fn tell(&mut self, shared: &Shared, batch: Vec<Received>, metrics: &mut Metrics) {
+        let Some(last) = batch.last() else { return };
+        self.read = Place { epoch: self.epoch(), sequence: last.sequence };
+        if self.feeds.contains(&Feed::Metrics) {
+            let (some, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|received| kind(received) == METRIC);
+            if some.is_empty() {
+                // What follows comes with a place among the measurements that is new.
+                metrics.take(shared, &some, self.read).await;
+            }
+            tell(shared, Feed::Live, &others, self.read).await;
+            if !some.is_empty() {
+                metrics.take(shared, &some, self.read).await;
+            }
+        } else if let [feed] = self.feeds {
+            tell(shared, *feed, &batch, self.read).await;
+        }
+    }
+}
+
+/// Of telemetry: its kind.
+fn kind(received: &Received) -> &str {
+    received.subject.split('.').nth(2).unwrap_or_default()
+}
+
+/// Tells what a batch has of a feed that is read up to a place with it.
+async fn tell(shared: &Shared, feed: Feed, batch: &[Received], upto: Place) {
     let draft = |received: &Received| {
         let message = message(shared, feed, received)?;
-        let place = Place { epoch, sequence: received.sequence };
+        let place = Place { sequence: received.sequence, ..upto };
         let trace = received.header("traceparent").map(str::to_owned);
         Some(Draft { message, feed, place, trace, at_ms: received.published_at_ms })
     };
     let drafts = batch.iter().filter_map(draft).collect();
-    let upto = batch.last().map(|last| Place { epoch, sequence: last.sequence });
-    shared.hub.tell(shared, drafts, feed, upto).await;
+    shared.hub.tell(shared, drafts, feed, Some(upto)).await;
 }
 
 /// What a message of the bus says. One that cannot be read is logged, counted and passed over: whoever owns the stream deals with it.
 fn message(shared: &Shared, feed: Feed, received: &Received) -> Option<Message> {
     if !received.is_for("broadcaster") {
+        return None;
+    }
+    if feed == Feed::Live && (kind(received) == ALERT || !telemetry::KINDS.contains(&kind(received))) {
+        // Nothing that is told, and alerts have a stream of their own.
         return None;
     }
     let read = match feed {
@@ -190,13 +257,14 @@ fn telemetry_of(shared: &Shared, received: &Received) -> Result<Message, String>
 /// Measurements that wait to be told together, in the order of the bus.
 struct Metrics {
     waiting: Vec<(u64, v1::PerformanceMetric)>,
-    epoch: u32,
+    /// How far their feed is read.
+    read: Place,
     due: Instant,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { waiting: Vec::new(), epoch: 0, due: Instant::now() }
+        Self { waiting: Vec::new(), read: Place::default(), due: Instant::now() }
     }
 }
 
@@ -205,10 +273,10 @@ impl Metrics {
         !self.waiting.is_empty()
     }
 
-    async fn take(&mut self, shared: &Shared, batch: &[Received], epoch: u32) {
-        if epoch != self.epoch {
+    /// Takes what a batch has of them, with which the feed is read up to a place.
+    async fn take(&mut self, shared: &Shared, batch: &[Received], upto: Place) {
+        if upto.epoch != self.read.epoch {
             self.tell(shared).await;
-            self.epoch = epoch;
         }
         for received in batch {
             let Some(Message::Metrics(_, metrics)) = message(shared, Feed::Metrics, received) else { continue };
@@ -216,9 +284,14 @@ impl Metrics {
                 self.due = Instant::now() + Duration::from_millis(shared.config.metrics_wait_ms);
             }
             self.waiting.extend(metrics);
+            self.read = Place { sequence: received.sequence, ..upto };
             if self.waiting.len() >= shared.config.metrics_batch {
                 self.tell(shared).await;
             }
+        }
+        self.read = upto;
+        if !self.waits() {
+            shared.hub.tell(shared, Vec::new(), Feed::Metrics, Some(upto)).await;
         }
     }
 
@@ -227,9 +300,9 @@ impl Metrics {
         // A batch is of one category or of several; then it is sorted under none.
         let one = self.waiting.iter().all(|(_, metric)| metric.category == last.category);
         let category = if one { last.category.clone() } else { String::new() };
-        let place = Place { epoch: self.epoch, sequence: *sequence };
+        let place = Place { sequence: *sequence, ..self.read };
         let message = Message::Metrics(category, std::mem::take(&mut self.waiting));
         let draft = Draft { message, feed: Feed::Metrics, place, trace: None, at_ms: shared.process.now_ms() };
-        shared.hub.tell(shared, vec![draft], Feed::Metrics, None).await;
+        shared.hub.tell(shared, vec![draft], Feed::Metrics, Some(self.read)).await;
     }
 }

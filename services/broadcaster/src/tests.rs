@@ -4,6 +4,7 @@ mod alerts;
 mod by_key;
 mod cut;
 mod face;
+mod gaps;
 mod limits;
 mod listening;
 mod resume;

@@ -7,6 +7,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::Lane;
+use tokio::sync::watch;
 
 use super::held::{Held, Offer};
 use super::open::{OpenError, patiently, pull_stream};
@@ -168,6 +169,14 @@ impl Reader {
     pub(super) fn epoch(&self) -> Option<&str> {
         match &self.kind {
             Kind::Tail(tailing) => Some(tailing.epoch()),
+            _ => None,
+        }
+    }
+
+    /// Of a tail: up to which sequence messages were thrown away that it should have read.
+    pub(super) fn gone(&self) -> Option<watch::Receiver<u64>> {
+        match &self.kind {
+            Kind::Tail(tailing) => Some(tailing.gone()),
             _ => None,
         }
     }

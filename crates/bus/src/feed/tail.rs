@@ -1,7 +1,10 @@
 //! A consumer that comes and goes, and what it has read: where it goes on, and whether that is still the same stream.
 
+use std::sync::Arc;
+
 use async_nats::jetstream::consumer::DeliverPolicy;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 use super::open::{OpenError, pull_stream};
 use crate::server::Messages;
@@ -16,6 +19,8 @@ pub(super) struct Tailing {
     last: Option<Last>,
     /// Which life of the stream is read.
     epoch: String,
+    /// Up to which sequence of that life messages were thrown away that should have been read; 0 for none.
+    gone: Arc<watch::Sender<u64>>,
 }
 
 /// The last message that was read.
@@ -40,7 +45,9 @@ impl Tailing {
             DeliverPolicy::New => DeliverPolicy::ByStartSequence { start_sequence: about.last + 1 },
             policy => policy,
         };
-        let tailing = Self { stream, subjects, policy, last: None, epoch: about.epoch };
+        let gone = Arc::new(watch::Sender::new(0));
+        let tailing = Self { stream, subjects, policy, last: None, epoch: about.epoch, gone };
+        tailing.look_for_a_gap(about.first);
         Ok((tailing.open(bus).await?, tailing))
     }
 
@@ -62,7 +69,19 @@ impl Tailing {
                 self.policy = DeliverPolicy::ByStartSequence { start_sequence: last.sequence + 1 };
             }
         }
-        Ok((self.open(bus).await?, self))
+        let opened = self.open(bus).await?;
+        self.look_for_a_gap(about.first);
+        Ok((opened, self))
+    }
+
+    /// What a stream has thrown away before it was read never comes. Of a tail of some subjects it may have been of others.
+    fn look_for_a_gap(&self, first: u64) {
+        let wanted = match self.policy {
+            DeliverPolicy::All => 1,
+            DeliverPolicy::ByStartSequence { start_sequence } => start_sequence,
+            _ => u64::MAX,
+        };
+        self.gone.send_replace(if first > wanted { first - 1 } else { 0 });
     }
 
     /// A server whose power was cut may have lost the end of the stream. It gives those sequences once more: to what was read last
@@ -91,6 +110,11 @@ impl Tailing {
     /// Which life of the stream is read: another one when it was made again, and when it lost its end.
     pub(super) fn epoch(&self) -> &str {
         &self.epoch
+    }
+
+    /// Tells whenever messages were thrown away that should have been read: up to which sequence.
+    pub(super) fn gone(&self) -> watch::Receiver<u64> {
+        self.gone.subscribe()
     }
 
     /// The same, as the server counts lives: it knows nothing of a lost end.
