@@ -32,7 +32,10 @@ export interface ClientEvents {
 export interface SubscribeOptions {
   /** What is let through, judged by the server. Subscriptions of each other filter have a connection of their own. */
   readonly filter?: Filter | undefined;
-  /** Whether how things stand comes first. Default true. */
+  /**
+   * Whether how things stand comes first. Default true. Without it, and as long as it is not known which item a key names, a
+   * subscription to an item by its key may be told of other items that this client follows: too much rather than too little.
+   */
   readonly snapshot?: boolean | undefined;
 }
 

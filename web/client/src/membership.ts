@@ -5,11 +5,12 @@
 
 import { LockstepError } from "./errors.js";
 import type { ErrorTold, Filter, Snapshot, Subscribed } from "./answers.js";
-import { type Event, type Message, type Said, type Told, isChange, isEvent } from "./protocol.js";
-import { Known, roomsOf, within } from "./rooms.js";
+import { type Change, type Event, type Message, type Said, type Told, isChange, isEvent } from "./protocol.js";
+import { Known, byKey, roomsOf } from "./rooms.js";
 
 /** Somebody who wants to hear of rooms. */
 export interface Member {
+  /** As servers write them: `written`. */
   readonly rooms: readonly string[];
   /** Whether it wants to know how things stand before it hears of events. */
   readonly snapshot: boolean;
@@ -69,9 +70,10 @@ export class Membership {
     for (const room of member.rooms) {
       if (this.#entered.has(room)) member.entered(room);
     }
-    const wanted = member.snapshot || member.position !== undefined ? [...new Set(member.rooms)] : fresh;
-    if (member.snapshot) this.#waiting.set(member, new Set(member.rooms));
-    return this.#subscribe(wanted, member.snapshot, member.position);
+    if (member.position !== undefined) return this.#subscribe([...new Set(member.rooms)], false, member.position);
+    if (!member.snapshot) return this.#plain(fresh);
+    this.#waiting.set(member, new Set(member.rooms));
+    return this.#subscribe([...new Set(member.rooms)], true);
   }
 
   /** Lets a member go; what to send, if there is a connection. */
@@ -83,6 +85,7 @@ export class Membership {
     for (const room of rooms) {
       this.#entered.delete(room);
       this.#followed.delete(room);
+      this.#known.forget(room);
     }
     return known.length === 0 ? [] : [{ type: "unsubscribe", rooms: known }];
   }
@@ -173,7 +176,16 @@ export class Membership {
       const position = this.#in(room).find((member) => member.position !== undefined)?.position;
       from.set(position, [...(from.get(position) ?? []), room]);
     }
-    return [...from].flatMap(([position, begun]) => this.#subscribe(begun, false, position));
+    return [...from].flatMap(([position, begun]) => (position === undefined ? this.#plain(begun) : this.#subscribe(begun, false, position)));
+  }
+
+  /**
+   * What to send for rooms of which nobody wants a snapshot. Of an item that is asked for by a key one is asked for all the same: it
+   * tells the item's id, without which its events are not told from others'.
+   */
+  #plain(rooms: readonly string[]): Said[] {
+    const unknown = rooms.filter((room) => byKey(room) && !this.#known.tells(room));
+    return [...this.#subscribe(rooms.filter((room) => !unknown.includes(room)), false), ...this.#subscribe(unknown, true)];
   }
 
   #wait(member: Member, rooms: readonly string[]): void {
@@ -202,7 +214,7 @@ export class Membership {
   }
 
   #snapshot(snapshot: Snapshot, text: string): void {
-    snapshot.items.forEach((item) => this.#known.item(item));
+    this.#known.snapshot(snapshot);
     for (const [member, rooms] of [...this.#waiting]) {
       if (!rooms.has(snapshot.room)) continue;
       if (!snapshot.more) rooms.delete(snapshot.room);
@@ -222,14 +234,26 @@ export class Membership {
 
   #event(event: Event, text: string): void {
     this.#position = event.position;
-    if (isChange(event)) this.#known.change(event);
+    if (isChange(event)) this.#changed(event);
     const members = [...this.#members];
     // The server sends what somebody asked for: with one member there is nothing to tell apart.
     if (members.length <= 1) return members.forEach((member) => member.tell(event, text));
     const heardIn = roomsOf(event, this.#known);
-    const hearing = members.filter((member) => member.rooms.some((room) => within(room, heardIn)));
-    // One whose rooms cannot be told from what is known goes to everyone rather than to nobody.
-    for (const member of hearing.length > 0 ? hearing : members) member.tell(event, text);
+    const sure = new Set<Member>();
+    const likely = new Set<Member>();
+    for (const member of members) {
+      const heard = member.rooms.map((room) => this.#known.hears(room, event, heardIn));
+      if (heard.includes("yes")) sure.add(member);
+      if (heard.some((one) => one !== "no")) likely.add(member);
+    }
+    // To be told too much is better than too little: one whose rooms cannot be told from what is known goes to everyone.
+    for (const member of sure.size > 0 ? likely : members) member.tell(event, text);
+  }
+
+  #changed(change: Change): void {
+    this.#known.change(change);
+    const room = `item:${change.key}`;
+    if (this.#entered.has(room)) this.#known.is(room, change.item);
   }
 
   #refused(error: ErrorTold): "handled" | "again" | "other" {

@@ -4,7 +4,7 @@
  * The server decides what is sent at all; this only tells subscriptions of one connection apart.
  */
 
-import type { Item } from "./answers.js";
+import type { Item, Snapshot } from "./answers.js";
 import { type Change, type Event, isChange } from "./protocol.js";
 
 /** How many items' names are remembered. */
@@ -16,13 +16,16 @@ interface Names {
   readonly records: readonly string[];
 }
 
-/** The names of the items that were told of, newest last. */
+/** What was told of items: their names, newest last, and which item a room is that was asked for by one of its keys. */
 export class Known {
   readonly #items = new Map<string, Names>();
+  /** By room of a key the id of its item; `undefined` where there was none of that key. */
+  readonly #ids = new Map<string, string | undefined>();
 
-  /** Remembers what an item of a snapshot is called. */
-  item(item: Item): void {
-    this.#keep(item.id, { key: item.key ?? "", records: item.records.map((record) => record.record) });
+  /** Remembers the items of a page of a snapshot, and which of them its room is. */
+  snapshot({ room, items, more }: Snapshot): void {
+    items.forEach((item) => this.#item(item));
+    if (byKey(room) && (items.length > 0 || !more)) this.#ids.set(room, items[0]?.id);
   }
 
   /** Remembers what the item of a change is called. */
@@ -35,12 +38,60 @@ export class Known {
     return this.#items.get(id);
   }
 
+  /** Whether it is known which item a room of a key is, or that there was none. */
+  tells(room: string): boolean {
+    return this.#ids.has(room);
+  }
+
+  /** An event names a room's key: this is its item now. */
+  is(room: string, id: string): void {
+    this.#ids.set(room, id);
+  }
+
+  /** A room that nobody follows any more. */
+  forget(room: string): void {
+    this.#ids.delete(room);
+  }
+
+  /**
+   * Whether an event is heard in a room. In that of an item's key the server tells of the item by its id, whatever key an event
+   * names, or none: `maybe` where the item of the key is not known.
+   */
+  hears(room: string, event: Event, heardIn: readonly string[]): "yes" | "maybe" | "no" {
+    const item = isChange(event) || event.type === "delivery" ? event.item : undefined;
+    if (within(room, heardIn)) return "yes";
+    if (item === undefined || !byKey(room)) return "no";
+    if (!this.tells(room)) return "maybe";
+    return this.#ids.get(room) === item ? "yes" : "no";
+  }
+
+  #item(item: Item): void {
+    this.#keep(item.id, { key: item.key ?? "", records: item.records.map((record) => record.record) });
+  }
+
   #keep(id: string, names: Names): void {
     this.#items.delete(id);
     this.#items.set(id, names);
     const oldest = this.#items.keys().next();
     if (this.#items.size > NAMES_MAX && !oldest.done) this.#items.delete(oldest.value);
   }
+}
+
+const HYPHENATED = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+/** The ways to write the id of an item that servers take. */
+const ID = new RegExp(`^item:(?:(${HYPHENATED})|\\{(${HYPHENATED})\\}|urn:uuid:(${HYPHENATED})|([0-9a-f]{32}))$`, "i");
+
+/** A room's name as servers write it: ids in small letters, with hyphens. */
+export function written(room: string): string {
+  const found = ID.exec(room)?.slice(1).find((id) => id !== undefined);
+  if (found === undefined) return room;
+  const digits = found.toLowerCase().replaceAll("-", "");
+  return `item:${digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5")}`;
+}
+
+/** Whether a room is an item's by its key. */
+export function byKey(room: string): boolean {
+  return room.startsWith("item:") && !room.endsWith("*") && !ID.test(room);
 }
 
 /** Whether a room, or a name that ends with `*`, is one of those that hear of an event. */
@@ -98,6 +149,9 @@ function named(kind: string, records: readonly string[]): string[] {
   return records.map((record) => `${kind}:${record.split("/").slice(2).join("/")}`);
 }
 
+/** What the records of agents begin with, as servers have it: those of agents, and those told of by `POST /v1/agent-events`. */
+const AGENTS = ["agentapi/agent/", "agent/session/"];
+
 function agentsOf(records: readonly string[]): string[] {
-  return named("agent", records.filter((record) => record.startsWith("agentapi/agent/")));
+  return named("agent", records.filter((record) => AGENTS.some((start) => record.startsWith(start))));
 }

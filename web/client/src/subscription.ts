@@ -5,6 +5,7 @@ import { guarded } from "./emitter.js";
 import { LockstepError } from "./errors.js";
 import type { Member } from "./membership.js";
 import { type Message, isEvent } from "./protocol.js";
+import { written } from "./rooms.js";
 
 /** What is told of each message. A promise that it answers is not waited for. */
 export type Handler<T = Message> = (message: T) => unknown;
@@ -46,7 +47,8 @@ export class Subscription implements AsyncIterable<Message> {
     this.rooms = [...new Set(rooms)];
     this.#host = host;
     this.#handler = handler;
-    this.#missing = new Set(this.rooms);
+    const names = [...new Set(rooms.map(written))];
+    this.#missing = new Set(names);
     let settle = { resolve: (): void => {}, reject: (_: LockstepError): void => {} };
     this.ready = new Promise((resolve, reject) => (settle = { resolve, reject }));
     this.#settle = settle;
@@ -54,7 +56,7 @@ export class Subscription implements AsyncIterable<Message> {
     this.ready.catch(() => {});
     if (handler === undefined) this.#first = this.#open();
     this.#member = {
-      rooms: this.rooms,
+      rooms: names,
       snapshot: start.snapshot && start.position === undefined,
       position: start.position,
       tell: (message, text) => this.#tell(message, text),

@@ -8,7 +8,7 @@ import { ending, silence } from "../src/ending.js";
 import { addresses } from "../src/http.js";
 import { LockstepError } from "../src/errors.js";
 import type { Event } from "../src/protocol.js";
-import { Known, roomsOf, within } from "../src/rooms.js";
+import { Known, byKey, roomsOf, within, written } from "../src/rooms.js";
 import { agent, change } from "./server.js";
 
 test("waits are doubled up to the longest, and drawn from nothing to the whole", () => {
@@ -67,6 +67,26 @@ test("an event is heard in the rooms of everything that it names", () => {
   assert.ok(roomsOf(event(change("p", { key: "acme/web#7" })), known).includes("project:acme/web"));
   assert.ok(roomsOf(event(change("p", { type: "conflict_opened" })), known).includes("conflicts"));
   assert.deepEqual(roomsOf(event(agent("b", "p")), known), ["all", "agent_states", "agent:b"]);
+});
+
+test("agents that are told of by agent events are agents", () => {
+  const records = ["agent/session/coder-1", "linear/issue/a"];
+  assert.ok(roomsOf(event(change("p", { records })), new Known()).includes("agent:coder-1"));
+  const delivery = event({ type: "delivery", item: "i1", record: "agent/session/coder-1", position: "p" });
+  assert.ok(roomsOf(delivery, new Known()).includes("agent:coder-1"));
+});
+
+test("an id is written as servers write it, and any other name of an item is a key", () => {
+  const id = "item:6c6f636b-7374-6570-8000-6974656d7300";
+  const ways = [id, id.slice(5).toUpperCase(), `{${id.slice(5)}}`, `urn:uuid:${id.slice(5)}`, id.slice(5).replaceAll("-", "")];
+  for (const way of ways) {
+    const room = way.startsWith("item:") ? way : `item:${way}`;
+    assert.deepEqual([written(room), byKey(room)], [id, false], room);
+  }
+  for (const room of ["item:ENG-1", "item:acme/web#3", `${id}0`]) assert.deepEqual([written(room), byKey(room)], [room, true], room);
+  for (const room of ["item:ENG-*", "agent:6C6F636B-7374-6570-8000-6974656D7300", "all"]) {
+    assert.deepEqual([written(room), byKey(room)], [room, false], room);
+  }
 });
 
 test("a delivery is heard in the rooms of its item once that was told of", () => {

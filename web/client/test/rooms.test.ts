@@ -149,6 +149,76 @@ test("subscriptions of one connection hear what is theirs, and each a snapshot o
   assert.equal(peer.heard.size, 0);
 }));
 
+test("an item that is followed by a key is told of by its id, whatever key it has", () => together(async (server, { lockstep }) => {
+  const [item, all] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.item("acme/web#3", (message) => item.push(message));
+  lockstep.subscribe("all", { snapshot: false }, (message) => all.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  assert.deepEqual((await peer.admits())["rooms"], ["item:acme/web#3"]);
+  await peer.admits();
+  peer.says(snapshot("item:acme/web#3", { items: [{ id: "i2", key: "ENG-2", records: [{ record: "linear/issue/b" }] }] }));
+  peer.says(change("p1", { item: "i1" }));
+  peer.says(change("p2", { item: "i2", key: "ENG-2" }));
+  peer.says({ type: "delivery", position: "p3", item: "i2", record: "linear/issue/b" });
+  assert.deepEqual(positions([await item.next("snapshot"), await item.next("p2"), await item.next("p3")]), ["p0", "p2", "p3"]);
+  assert.deepEqual(positions([await all.next("p1"), await all.next("p2")]), ["p1", "p2"]);
+}));
+
+test("an item whose key changes after it was told of goes on", () => together(async (server, { lockstep }) => {
+  const [item, all] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.item("ENG-1", (message) => item.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says(snapshot("item:ENG-1"));
+  peer.says(change("p1"));
+  assert.deepEqual(positions([await item.next("snapshot"), await item.next("p1")]), ["p0", "p1"]);
+  lockstep.subscribe("all", { snapshot: false }, (message) => all.push(message));
+  await peer.admits();
+  peer.says(change("p2", { key: "OPS-7" }));
+  peer.says(change("p3", { item: "i3", key: "OPS-8" }));
+  peer.says(change("p4", { key: "OPS-7" }));
+  assert.deepEqual(positions([await item.next("p2"), await item.next("p4")]), ["p2", "p4"]);
+  assert.deepEqual(positions([await all.next("p2"), await all.next("p3")]), ["p2", "p3"]);
+}));
+
+test("without a snapshot it is asked all the same which item a key names, and until that is known too much is told", () => together(async (server, { lockstep }) => {
+  const [item, all] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe(["item:acme/web#3", "item:ENG-*"], { snapshot: false }, (message) => item.push(message));
+  lockstep.subscribe("all", { snapshot: false }, (message) => all.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  const asked = [await peer.admits(), await peer.admits()];
+  assert.deepEqual(asked.map(({ rooms, snapshot }) => [rooms, snapshot]), [
+    [["item:ENG-*", "all"], false],
+    [["item:acme/web#3"], undefined],
+  ]);
+  peer.says(change("p1", { item: "i2", key: "OPS-2" }));
+  peer.says(agent("a", "p2"));
+  peer.says(snapshot("item:acme/web#3", { items: [{ id: "i2", key: "OPS-2", records: [] }] }));
+  peer.says(change("p3", { item: "i3", key: "OPS-3" }));
+  peer.says(change("p4", { item: "i2", key: "OPS-2" }));
+  assert.deepEqual(positions([await item.next("p1"), await item.next("p4")]), ["p1", "p4"]);
+  assert.deepEqual(positions([await all.next("p1"), await all.next("p2"), await all.next("p3")]), ["p1", "p2", "p3"]);
+}));
+
+test("an item's id is known however it is written", () => together(async (server, { lockstep }) => {
+  const id = "6c6f636b-7374-6570-8000-6974656d7300";
+  const heard = new Queue<Message>();
+  const subscription = lockstep.item(id.toUpperCase(), (message) => heard.push(message));
+  lockstep.subscribe("all", { snapshot: false }, () => {});
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  await peer.admits();
+  await subscription.ready;
+  assert.deepEqual(subscription.rooms, [`item:${id.toUpperCase()}`]);
+  peer.says(snapshot(`item:${id}`));
+  peer.says(change("p1", { item: id }));
+  assert.deepEqual(positions([await heard.next("the snapshot"), await heard.next("p1")]), ["p0", "p1"]);
+}));
+
 test("a room is left when the last who hears it leaves", () => together(async (server, { lockstep }) => {
   const [one, other] = [lockstep.subscribe(["agent:a", "agent:b"], {}, () => {}), lockstep.subscribe("agent:a", {}, () => {})];
   const peer = await server.connection();
