@@ -24,7 +24,7 @@ export interface Reset { type: "reset"; rooms: string[]; reason: string }
 export interface Accepted { id: string; record: string; sequence: number }
 export interface StatusAccepted { type: "status_accepted"; accepted: Accepted[]; ref?: string }
 export interface Acknowledged { type: "acknowledged"; alert: string; ref?: string }
-export interface Pong { type: "pong"; at: number; ref?: string }
+export interface Pong { type: "pong"; at: number; position?: string; ref?: string }
 export interface TokenExpiring { type: "token_expiring"; expires_at: number; in_ms: number }
 export interface GoingAway { type: "going_away"; in_ms: number }
 export interface ErrorTold {

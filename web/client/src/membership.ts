@@ -4,7 +4,7 @@
  */
 
 import { LockstepError } from "./errors.js";
-import type { ErrorTold, Filter, Snapshot, Subscribed } from "./answers.js";
+import type { ErrorTold, Filter, Pong, Snapshot, Subscribed } from "./answers.js";
 import { type Change, type Event, type Message, type Said, type Told, isChange, isEvent } from "./protocol.js";
 import { Known, byKey, roomsOf } from "./rooms.js";
 
@@ -139,6 +139,9 @@ export class Membership {
       case "reset":
         this.#reset(message.rooms, message, text);
         return "handled";
+      case "pong":
+        this.#alive(message);
+        return "handled";
       case "error":
         return this.#refused(message);
       default:
@@ -230,6 +233,11 @@ export class Membership {
       if (member.snapshot) this.#wait(member, own);
       member.tell(message, text);
     }
+  }
+
+  /** A sign of life. It has a position when all was told: what is quiet goes on from there, as long as nothing is asked behind it. */
+  #alive({ position }: Pong): void {
+    if (position !== undefined && this.#asked.size === 0) this.#position = position;
   }
 
   #event(event: Event, text: string): void {

@@ -49,8 +49,11 @@ export type Telemetry =
 
 /** Whether a message is an event; unknown types with a position are: the set of events grows. */
 export function isEvent(message: Told): message is Event {
-  return "position" in message && message.type !== "welcome" && message.type !== "subscribed" && message.type !== "snapshot";
+  return "position" in message && !NO_EVENTS.has(message.type);
 }
+
+/** What says where the client is, and tells of nothing that happened. */
+const NO_EVENTS: ReadonlySet<string> = new Set(["welcome", "subscribed", "snapshot", "pong"]);
 
 /** Whether an event is a change of an item. */
 export function isChange(event: Event): event is Change {

@@ -95,6 +95,27 @@ test("where nothing was heard yet, a break is gone on from where the room was jo
   assert.equal((await second.admits("later", true))["position"], "joined");
 }));
 
+test("a quiet client goes on from where a sign of life said that it is, and its handlers hear nothing of it", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("agent:a", { snapshot: false }, (message) => heard.push(message));
+  const first = await server.connection();
+  first.welcomes("p0", 100);
+  // Before the answer it may be a position without the room: nothing goes on from there.
+  const asked = await first.hears("subscribe");
+  await first.pongs("p1");
+  first.says({ type: "subscribed", rooms: asked["rooms"], position: "p2", resumed: false, ref: asked["ref"] });
+  await first.pongs();
+  await first.pongs("p7");
+  first.says(agent("a", "p8"));
+  assert.deepEqual(positions([await heard.next("p8")]), ["p8"]);
+  await first.pongs("p9");
+  await first.hears("ping");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes("p10");
+  assert.equal((await second.admits("p10", true))["position"], "p9");
+}));
+
 test("rooms that were joined while there was no connection begin with a snapshot, the others go on", () => together(async (server, client) => {
   const { lockstep } = client;
   const followed = lockstep.subscribe("agent:a", {}, () => {});

@@ -78,6 +78,12 @@ export class Peer {
     return asked;
   }
 
+  /** Answers the next ping, as a server does that has told all up to a position. */
+  async pongs(position?: string): Promise<void> {
+    const { ref } = await this.hears("ping");
+    this.says({ type: "pong", at: 1, position, ref });
+  }
+
   closes(code: number, reason = ""): void {
     this.#socket.close(code, reason);
   }
