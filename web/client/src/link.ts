@@ -68,8 +68,8 @@ export class Link {
   #heardAt = 0;
   /** Whether a sign of life was asked for since something was heard. */
   #asked = false;
-  /** Rooms that were refused for now, since the link opened. */
-  #refusals = 0;
+  /** How often rooms had to be asked about again, since the link opened. */
+  #repeats = 0;
   /** Ends the patience with an attempt to connect. */
   #patience: Cancel = () => {};
   #welcome = false;
@@ -175,7 +175,7 @@ export class Link {
     if (message.type === "going_away") this.#leave(message.in_ms);
     if (message.type === "token_expiring") void this.#renew(this.#host.clock.now() + message.in_ms, 0);
     const heard = this.#rooms.heard(message, data as string);
-    if (heard === "again") this.#after(this.#wait(this.#refusals++), () => this.#send(this.#rooms.missing()));
+    if (heard === "again") this.#after(this.#wait(this.#repeats++), () => this.#send(this.#rooms.missing()));
     if (this.#state.state === "connecting" && this.#welcome && this.#admitted) this.#ready();
     if (heard !== "other" || this.#riders.some((rider) => rider.heard(message))) return;
     if (message.type === "error") this.#complain(new LockstepError(message.code, message.reason), message.ref === "auth");
@@ -196,7 +196,7 @@ export class Link {
   #ready(): void {
     this.#openedAt = this.#host.clock.now();
     this.#patience();
-    this.#refusals = 0;
+    this.#repeats = 0;
     this.#become({ state: "open" });
     this.#send(this.#rooms.opened());
     this.#riders.forEach((rider) => rider.opened());

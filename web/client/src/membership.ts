@@ -42,6 +42,12 @@ export class Membership {
   readonly #followed = new Set<string>();
   /** Who waits for the snapshot of which rooms. */
   readonly #waiting = new Map<Member, Set<string>>();
+  /** Rooms that go on for some, while others wait for a snapshot: it is asked for when all that was missed is told. */
+  readonly #owed = new Set<string>();
+  /** Whether all that was missed in the rooms in effect is told, as far as is known. */
+  #told = true;
+  /** Whether a ping is on its way that shows it. */
+  #pinged = false;
   /** Every room that is followed is covered up to here. */
   #position: string | undefined;
   /** Where the server was when it greeted. */
@@ -72,8 +78,11 @@ export class Membership {
     }
     if (member.position !== undefined) return this.#subscribe([...new Set(member.rooms)], false, member.position);
     if (!member.snapshot) return this.#plain(fresh);
-    this.#waiting.set(member, new Set(member.rooms));
-    return this.#subscribe([...new Set(member.rooms)], true);
+    this.#wait(member, member.rooms);
+    // To join a room anew ends the telling of what was missed there: that comes first.
+    const later = this.#told ? [] : member.rooms.filter((room) => !fresh.includes(room));
+    later.forEach((room) => this.#owed.add(room));
+    return [...this.#subscribe(member.rooms.filter((room) => !later.includes(room)), true), ...this.#ping()];
   }
 
   /** Lets a member go; what to send, if there is a connection. */
@@ -85,6 +94,7 @@ export class Membership {
     for (const room of rooms) {
       this.#entered.delete(room);
       this.#followed.delete(room);
+      this.#owed.delete(room);
       this.#known.forget(room);
     }
     return known.length === 0 ? [] : [{ type: "unsubscribe", rooms: known }];
@@ -94,15 +104,22 @@ export class Membership {
   opened(): Said[] {
     this.#entered.clear();
     this.#asked.clear();
+    this.#owed.clear();
+    this.#told = true;
+    this.#pinged = false;
     return this.missing();
   }
 
-  /** What to send for rooms that are wanted and neither in effect nor asked for. */
+  /** What to send for rooms that are wanted and neither in effect nor asked for, and for snapshots that are owed. */
   missing(): Said[] {
     const asked = this.#askedRooms();
     const wanted = [...this.#wanted()].filter((room) => !this.#entered.has(room) && !asked.has(room));
-    const resumed = wanted.filter((room) => this.#followed.has(room) && this.#position !== undefined);
+    // Who waits for a snapshot is not helped by what was missed: a room of which all wait for it begins anew.
+    const goesOn = (room: string): boolean => this.#followed.has(room) && this.#in(room).some((member) => !this.#waits(member, room));
+    const resumed = wanted.filter((room) => goesOn(room) && this.#position !== undefined);
     const fresh = wanted.filter((room) => !resumed.includes(room));
+    fresh.forEach((room) => this.#followed.delete(room));
+    resumed.filter((room) => this.#in(room).some((member) => this.#waits(member, room))).forEach((room) => this.#owed.add(room));
     const shown = new Set<string>();
     for (const member of this.#members) {
       if (!member.snapshot) continue;
@@ -114,6 +131,8 @@ export class Membership {
       ...this.#subscribe(resumed, true, this.#position),
       ...this.#subscribe(fresh.filter((room) => shown.has(room)), true),
       ...this.#begun(fresh.filter((room) => !shown.has(room))),
+      ...this.#pay(),
+      ...this.#ping(),
     ];
   }
 
@@ -122,7 +141,7 @@ export class Membership {
     return this.#asked.has(ref);
   }
 
-  /** A message came, as this text. Answers rooms that were refused for now, to be asked for again with `missing` after a wait. */
+  /** A message came, as this text. With the answer `again` there is more to send after a wait: what `missing` says then. */
   heard(message: Told, text: string): "handled" | "again" | "other" {
     switch (message.type) {
       case "welcome":
@@ -130,7 +149,7 @@ export class Membership {
         return "other";
       case "subscribed":
         this.#subscribed(message);
-        return "handled";
+        return this.#lags ? "again" : "handled";
       case "unsubscribed":
         return "handled";
       case "snapshot":
@@ -140,8 +159,7 @@ export class Membership {
         this.#reset(message.rooms, message, text);
         return "handled";
       case "pong":
-        this.#alive(message);
-        return "handled";
+        return this.#alive(message);
       case "error":
         return this.#refused(message);
       default:
@@ -155,6 +173,7 @@ export class Membership {
     if (rooms.length === 0) return [];
     const ref = `rooms-${++this.#refs}`;
     this.#asked.set(ref, rooms);
+    if (position !== undefined) this.#told = false;
     return [{
       type: "subscribe",
       rooms: [...rooms],
@@ -189,6 +208,29 @@ export class Membership {
   #plain(rooms: readonly string[]): Said[] {
     const unknown = rooms.filter((room) => byKey(room) && !this.#known.tells(room));
     return [...this.#subscribe(rooms.filter((room) => !unknown.includes(room)), false), ...this.#subscribe(unknown, true)];
+  }
+
+  /** Whether what waits until all is told has to be asked for: a ping's answer shows when it is. */
+  get #lags(): boolean {
+    return this.#owed.size > 0;
+  }
+
+  #ping(): Said[] {
+    if (!this.#lags || this.#pinged || this.#told || this.#asked.size > 0) return [];
+    this.#pinged = true;
+    return [{ type: "ping" }];
+  }
+
+  /** Asks for the snapshots that are owed, once all is told. */
+  #pay(): Said[] {
+    if (!this.#told || this.#asked.size > 0) return [];
+    const rooms = [...this.#owed].filter((room) => this.#entered.has(room) && this.#in(room).some((member) => this.#waits(member, room)));
+    this.#owed.clear();
+    return this.#subscribe(rooms, true);
+  }
+
+  #waits(member: Member, room: string): boolean {
+    return this.#waiting.get(member)?.has(room) === true;
   }
 
   #wait(member: Member, rooms: readonly string[]): void {
@@ -236,8 +278,13 @@ export class Membership {
   }
 
   /** A sign of life. It has a position when all was told: what is quiet goes on from there, as long as nothing is asked behind it. */
-  #alive({ position }: Pong): void {
-    if (position !== undefined && this.#asked.size === 0) this.#position = position;
+  #alive({ position }: Pong): "handled" | "again" {
+    this.#pinged = false;
+    if (position !== undefined && this.#asked.size === 0) {
+      this.#position = position;
+      this.#told = true;
+    }
+    return this.#lags ? "again" : "handled";
   }
 
   #event(event: Event, text: string): void {

@@ -84,7 +84,7 @@ test("a reset is told, and the snapshot that takes its place goes to who wanted 
 }));
 
 test("where nothing was heard yet, a break is gone on from where the room was joined", () => together(async (server, client) => {
-  const followed = client.lockstep.subscribe("agent:a", {}, () => {});
+  const followed = client.lockstep.subscribe("agent:a", { snapshot: false }, () => {});
   const first = await server.connection();
   first.welcomes("before");
   await first.admits("joined");
@@ -93,6 +93,75 @@ test("where nothing was heard yet, a break is gone on from where the room was jo
   const second = await server.connection();
   second.welcomes("later");
   assert.equal((await second.admits("later", true))["position"], "joined");
+}));
+
+test("a room whose snapshot has not come whole when the connection breaks begins anew, with one", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("all", {}, (message) => heard.push(message));
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  first.says(snapshot("all", { more: true }));
+  await heard.next("the first page");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  assert.equal((await second.admits("p5"))["position"], undefined);
+  second.cuts();
+  const third = await server.connection();
+  third.welcomes();
+  const asked = await third.admits("p6");
+  assert.deepEqual([asked["position"], asked["snapshot"]], [undefined, undefined]);
+  third.says(snapshot("all", { position: "p6" }));
+  assert.deepEqual(positions([await heard.next("the snapshot")]), ["p6"]);
+  third.cuts();
+  const fourth = await server.connection();
+  fourth.welcomes();
+  assert.equal((await fourth.admits("p7", true))["position"], "p6");
+}));
+
+test("a room goes on for who follows it before it is shown to who still waits for a snapshot", () => together(async (server, { lockstep }) => {
+  const [follows, waits] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("agent:a", { snapshot: false }, (message) => follows.push(message));
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  lockstep.subscribe("agent:a", {}, (message) => waits.push(message));
+  await first.admits("p0");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  assert.equal((await second.admits("p2", true))["position"], "p0");
+  // A position comes with a pong when all that was missed is told.
+  await second.pongs();
+  second.says(agent("a", "p1"));
+  assert.deepEqual(positions([await follows.next("p1"), await waits.next("p1")]), ["p1", "p1"]);
+  await second.pongs("p2");
+  const asked = await second.admits("p2");
+  assert.deepEqual([asked["rooms"], asked["position"], asked["snapshot"]], [["agent:a"], undefined, undefined]);
+  second.says(snapshot("agent:a", { position: "p2" }));
+  assert.deepEqual(positions([await waits.next("the snapshot")]), ["p2"]);
+  assert.equal(follows.size, 0);
+}));
+
+test("who joins a room while what was missed there is told is shown it after that", () => together(async (server, { lockstep }) => {
+  const shown = new Queue<Message>();
+  lockstep.subscribe("agent:a", { snapshot: false }, () => {});
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  await second.admits("p2", true);
+  lockstep.subscribe(["agent:a", "agent:b"], {}, (message) => shown.push(message));
+  assert.deepEqual((await second.admits("p2"))["rooms"], ["agent:b"]);
+  second.says(snapshot("agent:b"));
+  assert.equal((await shown.next("of b")).type, "snapshot");
+  await second.pongs("p2");
+  assert.deepEqual((await second.admits("p2"))["rooms"], ["agent:a"]);
+  second.says(snapshot("agent:a"));
+  assert.equal((await shown.next("of a")).type, "snapshot");
 }));
 
 test("a quiet client goes on from where a sign of life said that it is, and its handlers hear nothing of it", () => together(async (server, { lockstep }) => {
@@ -118,11 +187,13 @@ test("a quiet client goes on from where a sign of life said that it is, and its 
 
 test("rooms that were joined while there was no connection begin with a snapshot, the others go on", () => together(async (server, client) => {
   const { lockstep } = client;
-  const followed = lockstep.subscribe("agent:a", {}, () => {});
+  const shown = new Queue<Message>();
+  lockstep.subscribe("agent:a", {}, (message) => shown.push(message));
   const first = await server.connection();
   first.welcomes("p0");
   await first.admits("p0");
-  await followed.ready;
+  first.says(snapshot("agent:a"));
+  await shown.next("the snapshot");
   first.cuts();
   await client.becomes("waiting");
   lockstep.subscribe("agent:b", {}, () => {});
