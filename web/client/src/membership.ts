@@ -40,6 +40,8 @@ export class Membership {
   readonly #entered = new Set<string>();
   /** Rooms that were in effect, on this connection or one before: these are gone on with from the position. */
   readonly #followed = new Set<string>();
+  /** Of rooms that the server could not go on with for a moment, where: the others went on meanwhile. */
+  readonly #left = new Map<string, string>();
   /** Who waits for the snapshot of which rooms. */
   readonly #waiting = new Map<Member, Set<string>>();
   /** Rooms that go on for some, while others wait for a snapshot: it is asked for when all that was missed is told. */
@@ -94,6 +96,7 @@ export class Membership {
     for (const room of rooms) {
       this.#entered.delete(room);
       this.#followed.delete(room);
+      this.#left.delete(room);
       this.#owed.delete(room);
       this.#known.forget(room);
     }
@@ -118,7 +121,10 @@ export class Membership {
     const goesOn = (room: string): boolean => this.#followed.has(room) && this.#in(room).some((member) => !this.#waits(member, room));
     const resumed = wanted.filter((room) => goesOn(room) && this.#position !== undefined);
     const fresh = wanted.filter((room) => !resumed.includes(room));
-    fresh.forEach((room) => this.#followed.delete(room));
+    for (const room of fresh) {
+      this.#followed.delete(room);
+      this.#left.delete(room);
+    }
     resumed.filter((room) => this.#in(room).some((member) => this.#waits(member, room))).forEach((room) => this.#owed.add(room));
     const shown = new Set<string>();
     for (const member of this.#members) {
@@ -128,7 +134,7 @@ export class Membership {
       rooms.forEach((room) => shown.add(room));
     }
     return [
-      ...this.#subscribe(resumed, true, this.#position),
+      ...this.#resumed(resumed),
       ...this.#subscribe(fresh.filter((room) => shown.has(room)), true),
       ...this.#begun(fresh.filter((room) => !shown.has(room))),
       ...this.#pay(),
@@ -191,6 +197,16 @@ export class Membership {
     return new Set([...this.#asked.values()].flat());
   }
 
+  /** What to send for rooms that go on, each from where it is. */
+  #resumed(rooms: readonly string[]): Said[] {
+    const from = new Map<string | undefined, string[]>();
+    for (const room of rooms) {
+      const position = this.#left.get(room) ?? this.#position;
+      from.set(position, [...(from.get(position) ?? []), room]);
+    }
+    return [...from].flatMap(([position, resumed]) => this.#subscribe(resumed, true, position));
+  }
+
   /** What to send for new rooms of which nobody wants a snapshot: each from where its member wants to go on. */
   #begun(rooms: readonly string[]): Said[] {
     const from = new Map<string | undefined, string[]>();
@@ -212,7 +228,7 @@ export class Membership {
 
   /** Whether what waits until all is told has to be asked for: a ping's answer shows when it is. */
   get #lags(): boolean {
-    return this.#owed.size > 0;
+    return this.#owed.size > 0 || [...this.#left.keys()].some((room) => this.#entered.has(room));
   }
 
   #ping(): Said[] {
@@ -271,6 +287,7 @@ export class Membership {
   #reset(rooms: readonly string[], message: Message, text: string): void {
     for (const member of [...this.#members]) {
       const own = member.rooms.filter((room) => rooms.includes(room));
+      own.forEach((room) => this.#left.delete(room));
       if (own.length === 0) continue;
       if (member.snapshot) this.#wait(member, own);
       member.tell(message, text);
@@ -283,6 +300,7 @@ export class Membership {
     if (position !== undefined && this.#asked.size === 0) {
       this.#position = position;
       this.#told = true;
+      [...this.#left.keys()].filter((room) => this.#entered.has(room)).forEach((room) => this.#left.delete(room));
     }
     return this.#lags ? "again" : "handled";
   }
@@ -320,12 +338,17 @@ export class Membership {
       if (left.length > 0) this.#asked.set(error.ref, left);
       else this.#asked.delete(error.ref);
     }
+    const passing = PASSING.has(error.code);
     for (const room of rooms) {
       this.#entered.delete(room);
-      // A snapshot of it failed: it is joined anew, so that the next attempt begins with one.
-      this.#followed.delete(room);
+      if (!passing || !this.#followed.has(room)) {
+        this.#followed.delete(room);
+        this.#left.delete(room);
+      } else if (!this.#left.has(room) && this.#position !== undefined) {
+        this.#left.set(room, this.#position);
+      }
     }
-    if (PASSING.has(error.code)) return "again";
+    if (passing) return "again";
     for (const room of rooms) {
       const refusal = new LockstepError(error.code, `room ${room}: ${error.reason}`);
       this.#in(room).forEach((member) => member.refused(room, refusal));

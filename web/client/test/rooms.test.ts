@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LockstepError, type Message } from "../src/index.js";
-import { Queue, agent, change, together } from "./server.js";
+import { type Peer, Queue, agent, change, together } from "./server.js";
 
 const positions = (messages: Message[]): string[] => messages.map((message) => ("position" in message ? message.position : message.type));
 
@@ -365,6 +365,49 @@ test("a room whose snapshot cannot be read is joined anew", () => together(async
   assert.equal((await peer.admits())["position"], undefined);
   peer.says(snapshot("all"));
   assert.equal((await heard.next("the snapshot")).type, "snapshot");
+}));
+
+test("rooms that cannot be gone on with for a moment go on from where they were, whatever else goes on", () => together(async (server, { lockstep }) => {
+  const [item, all] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("item:ENG-1", { snapshot: false }, (message) => item.push(message));
+  lockstep.subscribe("agent:a", { snapshot: false }, (message) => all.push(message));
+  const refuses = (peer: Peer): void => peer.says({ type: "error", code: "unavailable", reason: "later", room: "item:ENG-1" });
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  await first.admits("p0");
+  first.says(snapshot("item:ENG-1"));
+  first.says(agent("a", "p1"));
+  await all.next("p1");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  assert.equal((await second.admits("p3", true))["position"], "p1");
+  refuses(second);
+  second.says(agent("a", "p2"));
+  second.says(agent("a", "p4"));
+  const again = await second.admits("p5", true);
+  assert.deepEqual([again["rooms"], again["position"]], [["item:ENG-1"], "p1"]);
+  // Whether it goes on shows only when a pong has a position: until then it may be refused once more.
+  await second.hears("ping");
+  refuses(second);
+  second.says({ type: "pong", at: 1 });
+  assert.equal((await second.admits("p5", true))["position"], "p1");
+  await second.hears("ping");
+  second.says(change("p3"));
+  assert.deepEqual(positions([await item.next("p3")]), ["p3"]);
+  second.cuts();
+  const third = await server.connection();
+  third.welcomes("p6", 200);
+  const asked = [await third.admits("p6", true), await third.admits("p6", true)];
+  assert.deepEqual(asked.map(({ rooms, position }) => [rooms, position]), [[["item:ENG-1"], "p1"], [["agent:a"], "p3"]]);
+  await third.pongs("p6");
+  await third.hears("ping");
+  third.cuts();
+  const fourth = await server.connection();
+  fourth.welcomes();
+  const whole = await fourth.admits("p7", true);
+  assert.deepEqual([whole["rooms"], whole["position"]], [["item:ENG-1", "agent:a"], "p6"]);
 }));
 
 test("a question about rooms that nobody answers is asked again on another connection", () => together(async (server, { lockstep }) => {
