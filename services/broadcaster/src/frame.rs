@@ -82,9 +82,9 @@ impl Refusal {
         Self { code, reason: reason.into(), room: None, errors: None }
     }
 
-    /// A refusal of one room.
+    /// A refusal of one room, by its whole name: clients know by it which room they are not in. What came in one message bounds it.
     pub fn room(code: &'static str, room: &str, reason: impl Into<String>) -> Self {
-        Self { room: Some(room.chars().take(100).collect()), ..Self::new(code, reason) }
+        Self { room: Some(room.to_owned()), ..Self::new(code, reason) }
     }
 
     /// As a message to the client.
@@ -158,6 +158,13 @@ mod tests {
         assert_eq!(read(r#"{"type":"ping"}"#), Ok(Frame::Ping { reference: None }));
         let text = r#"{"type":"acknowledge","alert":"a"}"#;
         assert_eq!(read(text), Ok(Frame::Acknowledge { alert: "a".into(), reference: None }));
+    }
+
+    #[test]
+    fn a_refusal_names_its_room_whole() {
+        let room = format!("record:acme/job/{}", "x".repeat(1_000));
+        let message = Refusal::room("unavailable", &room, "later").message(Some("r"));
+        assert_eq!((&message["room"], &message["ref"]), (&json!(room), &json!("r")));
     }
 
     #[test]
