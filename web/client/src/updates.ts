@@ -121,6 +121,8 @@ export class Updates implements Rider {
 
   close(error: LockstepError): void {
     this.#pause?.();
+    this.#pause = undefined;
+    this.#attempt = 0;
     this.#outbox.close(error);
   }
 

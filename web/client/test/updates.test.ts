@@ -115,6 +115,23 @@ test("while a server cannot store, nothing more is sent until the wait is over",
   await Promise.all(updates);
 }, { firstMs: 60_000, maxMs: 60_000, random: () => 0.9 }));
 
+test("a connection that ends for good amid such a wait does not keep the next from storing", () => together(async (server, { lockstep }) => {
+  const update = lockstep.updateStatus(build(1));
+  const first = await server.connection();
+  first.welcomes();
+  const asked = await first.hears("status_update");
+  first.says({ type: "error", code: "not_stored", reason: "JetStream is away", ref: asked["ref"] } as never);
+  first.closes(1008, "auth_failed: this key was withdrawn");
+  await assert.rejects(update, code("auth_failed"));
+  const connecting = lockstep.connect();
+  const second = await server.connection();
+  second.welcomes();
+  await connecting;
+  const again = lockstep.updateStatus(build(2));
+  await stores(second);
+  await again;
+}, { firstMs: 60_000, maxMs: 60_000, random: () => 0.9 }));
+
 const shown = (steps: Record<string, string>, taken: number, version = 2): unknown => ({
   id: "i1", key: "ENG-1", lifecycle: "work", status: "done", status_since: 1, version, in_step: false,
   records: Object.entries(steps).map(([record, step]) => ({ record, keys: [], native: "Done", want: "Done", step, taken: { normal: taken } })),
