@@ -13,7 +13,7 @@ export interface Item {
 export interface HistoryLine {
   kind: string; reason: string; record: string; native: string; version: number; conflict?: string | null; cause: { sequence: number };
 }
-export interface Welcome { type: "welcome"; connection: string; position: string; ping_ms: number }
+export interface Welcome { type: "welcome"; connection: string; position: string; ping_ms: number; message_max_bytes?: number }
 export interface AuthSuccess { type: "auth_success"; subject: string; expires_at: number; rooms: string[]; ref?: string }
 export interface Subscribed { type: "subscribed"; rooms: string[]; position: string; resumed: boolean; ref?: string }
 export interface Unsubscribed { type: "unsubscribed"; rooms: string[]; ref?: string }

@@ -53,6 +53,9 @@ export interface Rider {
   lost(): void;
 }
 
+/** How many bytes a message may have, to a server that does not say it. */
+const MESSAGE_MAX_BYTES = 64 * 1024;
+
 /** One connection. */
 export class Link {
   readonly #host: Host;
@@ -74,6 +77,7 @@ export class Link {
   #patience: Cancel = () => {};
   #welcome = false;
   #admitted = false;
+  #messageMaxBytes = MESSAGE_MAX_BYTES;
 
   constructor(host: Host, filter?: Filter) {
     this.#host = host;
@@ -87,6 +91,11 @@ export class Link {
   /** Where one can go on from, once the server said so. */
   get position(): string | undefined {
     return this.#rooms.position;
+  }
+
+  /** How many bytes a message to this server may have. */
+  get messageMaxBytes(): number {
+    return this.#messageMaxBytes;
   }
 
   /** Whether nobody wants its rooms. */
@@ -170,7 +179,10 @@ export class Link {
     } catch (thrown) {
       return this.#host.failed(asError(thrown, "not_understood", "a message cannot be read"));
     }
-    if (message.type === "welcome") this.#greeted(message.ping_ms);
+    if (message.type === "welcome") {
+      this.#messageMaxBytes = message.message_max_bytes ?? MESSAGE_MAX_BYTES;
+      this.#greeted(message.ping_ms);
+    }
     if (message.type === "auth_success") this.#admitted = true;
     if (message.type === "going_away") this.#leave(message.in_ms);
     if (message.type === "token_expiring") void this.#renew(this.#host.clock.now() + message.in_ms, 0);

@@ -9,9 +9,12 @@
 import { LockstepError, type RefusedStatus } from "./errors.js";
 import type { Accepted, Status } from "./answers.js";
 
-/** What one message may hold: the server takes 500 statuses and 64 KiB. */
+/** How many statuses a server takes in one message. */
 const STATUSES_MAX = 500;
-const BYTES_MAX = 48 * 1024;
+/** How many bytes a message has at most beside its statuses. */
+const BESIDE = 128;
+/** How much of what a server takes is filled with several statuses. */
+const FILLED = 0.75;
 /** How often a status is sent at most while the server answers that it cannot store it now. */
 const ATTEMPTS_MAX = 8;
 
@@ -79,15 +82,19 @@ export class Outbox {
     replaced.forEach((entry) => entry.end({ as: "replaced" }));
   }
 
-  /** The message to send now: none while one is on its way. */
-  next(): Outgoing | undefined {
+  /**
+   * The message to send now: none while one is on its way. A status that alone is too large for a server that takes `bytesMax` ends here:
+   * the server would end the connection.
+   */
+  next(bytesMax: number): Outgoing | undefined {
+    if (this.#sent !== undefined) return undefined;
+    this.#refuseLarger(bytesMax);
     const first = this.#waiting[0];
-    if (this.#sent !== undefined || first === undefined) return undefined;
+    if (first === undefined) return undefined;
     let bytes = 0;
     const fits = (entry: Entry, index: number): boolean => {
       bytes += entry.bytes + 1;
-      // A single one that is too large goes, so that the server's answer says so.
-      return index === 0 || (index < STATUSES_MAX && bytes <= BYTES_MAX && (!this.#apart || entry.call === first.call));
+      return index === 0 || (index < STATUSES_MAX && bytes <= FILLED * bytesMax && (!this.#apart || entry.call === first.call));
     };
     const end = this.#waiting.findIndex((entry, index) => !fits(entry, index));
     const entries = this.#waiting.splice(0, end === -1 ? this.#waiting.length : end);
@@ -151,6 +158,16 @@ export class Outbox {
     const all = this.#waiting;
     this.#waiting = [];
     all.forEach((entry) => entry.end({ as: "refused", error }));
+  }
+
+  #refuseLarger(bytesMax: number): void {
+    const large = this.#waiting.filter((entry) => entry.bytes > bytesMax - BESIDE);
+    if (large.length === 0) return;
+    this.#waiting = this.#waiting.filter((entry) => !large.includes(entry));
+    for (const { update, bytes, end } of large) {
+      const detail = `${update.record}: the status has ${bytes} bytes as JSON; the server takes ${bytesMax - BESIDE} (message_max_bytes)`;
+      end({ as: "refused", error: new LockstepError("too_large", detail) });
+    }
   }
 
   #answered(ref: string | undefined): Entry[] | undefined {

@@ -128,7 +128,7 @@ export class Updates implements Rider {
 
   #next(): void {
     if (this.#link.state.state !== "open" || this.#pause !== undefined) return;
-    const next = this.#outbox.next();
+    const next = this.#outbox.next(this.#link.messageMaxBytes);
     if (next === undefined) return;
     const { clock, answerMs } = this.#setting;
     this.#from = this.#link.position;

@@ -79,6 +79,18 @@ test("a refusal is each status's own", () => together(async (server, { lockstep 
   assert.deepEqual(refused.map(({ record, error }) => [record, error.message]), [["ci/build/2", "ci/build/2, status: must not be empty"]]);
 }));
 
+test("a status that is larger than the server takes is refused here, and says by how much", () => together(async (server, { lockstep }) => {
+  const update = lockstep.updateStatus([build(1), { ...build(2), title: "x".repeat(2_000) }]);
+  const alone = assert.rejects(lockstep.updateStatus({ ...build(3), title: "x".repeat(2_000) }), code("too_large"));
+  const peer = await server.connection();
+  peer.says({ type: "welcome", connection: "c", position: "p0", ping_ms: 30_000, message_max_bytes: 1_000 });
+  assert.deepEqual((await stores(peer)).statuses.map(({ record }) => record), ["ci/build/1"]);
+  const { refused } = await update;
+  assert.deepEqual(refused.map(({ record, error }) => [record, error.code]), [["ci/build/2", "too_large"]]);
+  assert.match(refused[0]?.error.message ?? "", /^ci\/build\/2: the status has 2\d\d\d bytes as JSON; the server takes 872 /);
+  await alone;
+}));
+
 test("when nothing was stored the call fails with the server's words", () => together(async (server, { lockstep }) => {
   const update = lockstep.updateStatus(build(1));
   const peer = await server.connection();

@@ -94,6 +94,7 @@ impl Shard {
                 "connection": serial.to_string(),
                 "position": self.position.to_string(),
                 "ping_ms": self.shared.config.ping_ms,
+                "message_max_bytes": self.shared.config.message_max_bytes,
             });
             self.answer(key, &welcome);
         }

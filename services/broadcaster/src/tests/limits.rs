@@ -90,7 +90,9 @@ async fn one_room_or_message_too_many_is_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_too_large_closes_with_1009() {
     let (_world, running) = world(|config| config.message_max_bytes = 200).await;
-    let mut client = Client::to(&running).await;
+    let (socket, _) = connect_async(format!("ws://{}/v1/ws", running.address)).await.unwrap();
+    let mut client = Client(socket);
+    assert_eq!(client.hear().await["message_max_bytes"], 200, "it was told");
     client.text(&"x".repeat(300)).await;
     assert_eq!(client.close().await.0, 1009);
 }
