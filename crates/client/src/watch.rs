@@ -118,7 +118,7 @@ impl Watch {
         self.meanwhile(handle.acknowledge(alert)).await
     }
 
-    /// Stores statuses, all or none, over the socket; see [`Handle::update_status`].
+    /// Stores statuses over the socket; see [`Handle::update_status`].
     pub async fn update_status(&mut self, statuses: &[Status]) -> Result<Vec<Accepted>, Error> {
         let handle = self.handle();
         self.meanwhile(handle.update_status(statuses)).await

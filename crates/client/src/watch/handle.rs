@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -15,6 +15,10 @@ use crate::{Accepted, Error, Filter, Status};
 
 /// How long an answer may take, connecting again included.
 const ANSWER: Duration = Duration::from_secs(15);
+/// How many statuses a server takes in one message.
+const STATUSES: usize = 500;
+/// How many bytes a message has at most beside its statuses.
+const BESIDE: usize = 128;
 
 /// Speaks for a [`Watch`](crate::Watch): joins and leaves its rooms, stores statuses, acknowledges alerts. What was said when a
 /// connection broke is said again on the next. A clone is the same.
@@ -64,17 +68,50 @@ impl Handle {
         ask(&self.links.first()?, |answer| Command::Say { what, answer }).await.map(drop)
     }
 
-    /// Stores statuses, all or none; up to 500 at once. Answered once they are durable. A status without an id gets one, so that
-    /// saying it again after a broken connection changes nothing.
+    /// Stores statuses. Answered once they are durable. A status without an id gets one, so that saying it again after a broken
+    /// connection changes nothing.
+    ///
+    /// Those that fit into one message, 500 at most, are stored all or none. More go in several, one after another: after an
+    /// error those before may be stored, and with ids of their own all can be stored again. When one alone is larger than
+    /// the server takes, nothing is sent.
     pub async fn update_status(&self, statuses: &[Status]) -> Result<Vec<Accepted>, Error> {
         let named = |status: &Status| {
             let id = status.id.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
             Status { id: Some(id), ..status.clone() }
         };
-        let statuses: Vec<Status> = statuses.iter().map(named).collect();
-        let what = json!({"type": "status_update", "statuses": statuses});
-        ask(&self.links.first()?, |answer| Command::Say { what, answer }).await
+        let link = self.links.first()?;
+        let statuses = statuses.iter().map(|status| json!(named(status))).collect();
+        let mut accepted = Vec::new();
+        for statuses in parted(statuses, self.links.message_max_bytes())? {
+            let what = json!({"type": "status_update", "statuses": statuses});
+            accepted.extend(ask(&link, |answer| Command::Say { what, answer }).await?);
+        }
+        Ok(accepted)
     }
+}
+
+/// The statuses of each message to a server that takes `max` bytes.
+fn parted(statuses: Vec<Value>, max: usize) -> Result<Vec<Vec<Value>>, Error> {
+    let max = max.saturating_sub(BESIDE);
+    let (mut parts, mut filled) = (vec![Vec::new()], 0);
+    for status in statuses {
+        let size = status.to_string().len() + 1;
+        if size > max {
+            let record = status["record"].as_str().unwrap_or_default();
+            let detail =
+                format!("{record}: the status has {size} bytes as JSON; the server takes {max} (message_max_bytes)");
+            return Err(refused("too_large", &detail));
+        }
+        if filled + size > max || parts.last().is_some_and(|part| part.len() == STATUSES) {
+            parts.push(Vec::new());
+            filled = 0;
+        }
+        filled += size;
+        if let Some(part) = parts.last_mut() {
+            part.push(status);
+        }
+    }
+    Ok(parts)
 }
 
 async fn ask(link: &Link, command: impl FnOnce(Waiter) -> Command) -> Result<Vec<Accepted>, Error> {

@@ -1,7 +1,8 @@
 //! The connections of a watch: one for each filter. A position is a connection's, and so is what it covers.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
 use tokio::sync::mpsc;
@@ -16,6 +17,8 @@ use crate::{Backoff, Error, Filter};
 
 /// How many things may wait to be said over one connection.
 const COMMANDS: usize = 64;
+/// How large a message may be, to a server that does not say it.
+const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 
 /// Where the task of one connection takes what it should do.
 pub(super) type Link = mpsc::Sender<Command>;
@@ -27,6 +30,8 @@ pub(super) struct Links {
     credential: Credential,
     backoff: Backoff,
     out: mpsc::Sender<Heard>,
+    /// How large a message to the server may be, as it said last.
+    message_max_bytes: Arc<AtomicUsize>,
     /// The first is the one that the watch was opened with.
     open: Mutex<Vec<Open>>,
 }
@@ -40,7 +45,13 @@ struct Open {
 
 impl Links {
     pub(super) fn new(url: Url, credential: Credential, backoff: Backoff, out: mpsc::Sender<Heard>) -> Self {
-        Self { url, credential, backoff, out, open: Mutex::default() }
+        let message_max_bytes = Arc::new(AtomicUsize::new(MESSAGE_MAX_BYTES));
+        Self { url, credential, backoff, out, message_max_bytes, open: Mutex::default() }
+    }
+
+    /// How large a message to the server may be.
+    pub(super) fn message_max_bytes(&self) -> usize {
+        self.message_max_bytes.load(Ordering::Relaxed)
     }
 
     /// The connection that everything but rooms goes by.
@@ -89,6 +100,7 @@ impl Links {
             commands,
             out: self.out.clone(),
             first,
+            message_max_bytes: Arc::clone(&self.message_max_bytes),
             rooms: Rooms::new(filter.clone()),
             calls: Calls::default(),
             // Only whoever opens a watch is told that nobody is there; later it is waited for.

@@ -31,6 +31,8 @@ pub(crate) enum Said {
 pub(crate) struct Welcome {
     /// The time between two signs of life of the server, in milliseconds.
     pub ping_ms: u64,
+    /// How large a message to it may be; 0 where it does not say.
+    pub message_max_bytes: usize,
 }
 
 /// What is in effect.

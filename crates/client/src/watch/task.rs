@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -34,6 +36,8 @@ pub(super) struct Task {
     pub(super) out: mpsc::Sender<Heard>,
     /// It is the connection that the watch was opened with.
     pub(super) first: bool,
+    /// How large a message to the server may be, as it said last.
+    pub(super) message_max_bytes: Arc<AtomicUsize>,
     pub(super) rooms: Rooms,
     pub(super) calls: Calls,
     /// The first rooms are in effect: from then on a broken connection is made again.
@@ -176,10 +180,15 @@ impl Task {
     async fn hear(&mut self, text: &str, connection: &mut Connection) -> Result<(), Stop> {
         let said = Said::parse(text).map_err(End::Refused)?;
         match said {
-            Said::Welcome(welcome) if welcome.ping_ms > 0 => {
-                connection.silence = Duration::from_millis(welcome.ping_ms).mul_f64(PATIENCE);
+            Said::Welcome(welcome) => {
+                if welcome.ping_ms > 0 {
+                    connection.silence = Duration::from_millis(welcome.ping_ms).mul_f64(PATIENCE);
+                }
+                if welcome.message_max_bytes > 0 {
+                    self.message_max_bytes.store(welcome.message_max_bytes, Ordering::Relaxed);
+                }
             }
-            Said::Welcome(_) | Said::AuthSuccess => {}
+            Said::AuthSuccess => {}
             Said::Subscribed(subscribed) => self.rooms.subscribed(&subscribed),
             Said::Snapshot(snapshot) => {
                 self.rooms.snapshot(&snapshot);

@@ -113,6 +113,57 @@ async fn a_status_is_stored_over_the_socket_and_its_refusal_says_what_is_wrong()
 }
 
 #[tokio::test]
+async fn statuses_go_in_messages_that_the_server_takes_and_one_that_is_larger_is_refused_here() {
+    let url = server(|mut peer| async move {
+        let welcome = json!({"type": "welcome", "connection": "c", "position": "p0", "ping_ms": 30_000,
+            "message_max_bytes": 2_000});
+        peer.says(&welcome).await;
+        opens(&mut peer).await;
+        let mut sequence = 0;
+        while let Some(update) = peer.hears().await {
+            assert!(update.to_string().len() <= 2_000, "{update}");
+            let accepted = |status: &Value| {
+                sequence += 1;
+                json!({"id": status["id"], "record": status["record"], "sequence": sequence})
+            };
+            let accepted: Vec<Value> = update["statuses"].as_array().unwrap().iter().map(accepted).collect();
+            peer.says(&json!({"type": "status_accepted", "accepted": accepted, "ref": update["ref"]})).await;
+        }
+    })
+    .await;
+    let mut watch = watching(&url, &["all"]).open().await.unwrap();
+    let titled = |length| Status { title: Some("x".repeat(length)), ..Status::new("acme/job/1", "done") };
+    let accepted = watch.update_status(&[titled(700), titled(700), titled(700)]).await.unwrap();
+    assert_eq!(accepted.iter().map(|accepted| accepted.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+    let refused = watch.update_status(&[titled(1), titled(2_000)]).await;
+    assert!(
+        matches!(&refused, Err(Error::Refused { code, detail, .. })
+            if code == "too_large" && detail.starts_with("acme/job/1: ") && detail.contains("takes 1872")),
+        "{refused:?}"
+    );
+    assert_eq!(watch.update_status(&[titled(1)]).await.unwrap()[0].sequence, 4, "nothing was sent");
+}
+
+#[tokio::test]
+async fn statuses_beyond_what_one_message_may_hold_go_in_the_next() {
+    let url = server(|mut peer| async move {
+        opens(&mut peer).await;
+        while let Some(update) = peer.hears().await {
+            let statuses = update["statuses"].as_array().unwrap();
+            assert!(statuses.len() <= 500);
+            let accepted = |status: &Value| json!({"id": status["id"], "record": status["record"], "sequence": 1});
+            let accepted: Vec<Value> = statuses.iter().map(accepted).collect();
+            peer.says(&json!({"type": "status_accepted", "accepted": accepted, "ref": update["ref"]})).await;
+        }
+    })
+    .await;
+    let mut watch = watching(&url, &["all"]).open().await.unwrap();
+    let statuses: Vec<Status> = (0..501).map(|number| Status::new(format!("acme/job/{number}"), "done")).collect();
+    let accepted = watch.update_status(&statuses).await.unwrap();
+    assert!(accepted.iter().map(|accepted| &accepted.record).eq(statuses.iter().map(|status| &status.record)));
+}
+
+#[tokio::test]
 async fn what_was_said_as_the_connection_broke_is_said_again_with_the_same_id() {
     let (heard, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let url = server(move |mut peer| {
