@@ -74,6 +74,8 @@ pub(crate) struct Rooms {
     /// Where this connection was when rooms came into effect last.
     here: Option<String>,
     asked: BTreeMap<u64, Ask>,
+    /// Subscriptions with a position that this connection has not said to be in effect: a ping behind one may be answered before.
+    resumed: BTreeSet<u64>,
     asks: u64,
 }
 
@@ -96,6 +98,9 @@ impl Rooms {
         self.joined.extend(rooms.iter().map(|room| (room.clone(), state)));
         self.asks += 1;
         let said = self.said(self.asks, &rooms, state);
+        if state == State::Followed {
+            self.resumed.insert(self.asks);
+        }
         self.asked.insert(self.asks, Ask { rooms, refused: Vec::new(), again: false });
         (reference(self.asks), said)
     }
@@ -111,6 +116,7 @@ impl Rooms {
     /// A connection stands: what to say. What goes on comes first. References that were given out and are not answered stay good.
     pub(crate) fn connected(&mut self) -> Vec<Value> {
         self.here = None;
+        self.resumed.clear();
         let mut asked = std::mem::take(&mut self.asked);
         asked.retain(|_, ask| !ask.again);
         for ask in asked.values_mut() {
@@ -126,6 +132,9 @@ impl Rooms {
             if !rooms.is_empty() {
                 self.asks += 1;
                 said.extend(self.said(self.asks, &rooms, state));
+                if state == State::Followed {
+                    self.resumed.insert(self.asks);
+                }
                 self.asked.insert(self.asks, Ask { rooms, refused: Vec::new(), again: true });
             }
         }
@@ -163,9 +172,9 @@ impl Rooms {
 
     /// Rooms are in effect. Those that have nothing to show go on from here.
     pub(crate) fn subscribed(&mut self, said: &Subscribed) {
-        let Some(ask) = said.reference.as_deref().and_then(number).and_then(|number| self.asked.get(&number)) else {
-            return;
-        };
+        let Some(number) = said.reference.as_deref().and_then(number) else { return };
+        self.resumed.remove(&number);
+        let Some(ask) = self.asked.get(&number) else { return };
         for room in &ask.rooms {
             if let Some(state) = self.joined.get_mut(room)
                 && (*state == State::Begins || (*state == State::Fresh && shows_nothing(room)))
@@ -213,6 +222,14 @@ impl Rooms {
     pub(crate) fn event(&mut self, message: &Message) {
         if let Some(position) = message.position() {
             self.position = Some(position.to_owned());
+        }
+    }
+
+    /// Where a quiet connection is that has told all: the rooms go on from there, once all that was asked for is in effect.
+    pub(crate) fn quiet(&mut self, position: String) {
+        let follows = self.joined.values().all(|state| *state == State::Followed);
+        if follows && self.asked.is_empty() && self.resumed.is_empty() {
+            self.position = Some(position);
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) enum Said {
     Reset(Reset),
     StatusAccepted(StatusAccepted),
     Acknowledged(Answer),
-    Pong(Answer),
+    Pong(Pong),
     TokenExpiring,
     GoingAway { in_ms: u64 },
     Refusal(Refusal),
@@ -48,6 +48,16 @@ pub(crate) struct Subscribed {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Answer {
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+}
+
+/// A sign of life, which was asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Pong {
+    /// Where the client is, when all that happened so far is told.
+    pub position: Option<String>,
     #[serde(rename = "ref")]
     pub reference: Option<String>,
 }

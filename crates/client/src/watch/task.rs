@@ -16,7 +16,7 @@ use super::Heard;
 use super::calls::{Calls, Command};
 use super::ending::{End, Life, Next, Patience};
 use super::rooms::{Answered, Blame, Rooms};
-use super::said::{Refusal, Said};
+use super::said::{Pong, Refusal, Said};
 use super::socket::Socket;
 use crate::credential::Credential;
 use crate::{Backoff, Error, Message};
@@ -27,6 +27,8 @@ const PING: Duration = Duration::from_secs(30);
 const PATIENCE: f64 = 2.5;
 /// The reference of a new token.
 const AUTH: &str = "auth";
+/// The reference of the question where a quiet connection is.
+const QUIET: &str = "quiet";
 
 pub(super) struct Task {
     pub(super) url: Url,
@@ -64,8 +66,12 @@ struct Connection {
     socket: Socket,
     began: Instant,
     heard: Instant,
+    /// The time between two signs of life.
+    ping: Duration,
     /// Silence for so long means that it is gone.
     silence: Duration,
+    /// When to ask where it is, unless an event says so: what is quiet would go on from ever longer ago.
+    asks: Instant,
     /// When to go, once the server said that it stops.
     leave: Option<Instant>,
     /// A new token is being got.
@@ -113,8 +119,9 @@ impl Task {
 
     async fn live(&mut self, socket: Socket) -> (Stop, Life) {
         let now = Instant::now();
-        let silence = PING.mul_f64(PATIENCE);
-        let mut connection = Connection { socket, began: now, heard: now, silence, leave: None, renewing: None };
+        let (ping, silence, asks) = (PING, PING.mul_f64(PATIENCE), now + PING);
+        let mut connection =
+            Connection { socket, began: now, heard: now, ping, silence, asks, leave: None, renewing: None };
         let Err(stop) = self.serve(&mut connection).await;
         let life = Life { whole: self.rooms.is_whole(), stood: connection.began.elapsed() };
         if !matches!(stop, Stop::End(End::Lost(_))) {
@@ -139,6 +146,10 @@ impl Task {
                 }
                 () = sleep_until(connection.leave.unwrap_or(silent)), if connection.leave.is_some() => {
                     return Err(End::Left.into());
+                }
+                () = sleep_until(connection.asks) => {
+                    connection.asks = Instant::now() + connection.ping;
+                    connection.socket.say(&json!({"type": "ping", "ref": QUIET})).await?;
                 }
                 token = renewed(&mut connection.renewing) => {
                     if let Some(token) = token {
@@ -182,7 +193,9 @@ impl Task {
         match said {
             Said::Welcome(welcome) => {
                 if welcome.ping_ms > 0 {
-                    connection.silence = Duration::from_millis(welcome.ping_ms).mul_f64(PATIENCE);
+                    connection.ping = Duration::from_millis(welcome.ping_ms);
+                    connection.silence = connection.ping.mul_f64(PATIENCE);
+                    connection.asks = Instant::now() + connection.ping;
                 }
                 if welcome.message_max_bytes > 0 {
                     self.message_max_bytes.store(welcome.message_max_bytes, Ordering::Relaxed);
@@ -201,12 +214,18 @@ impl Task {
             Said::Event(message) => {
                 self.rooms.event(&message);
                 self.tell(message).await?;
+                connection.asks = Instant::now() + connection.ping;
             }
             Said::StatusAccepted(said) => {
                 self.calls.answer(said.reference.as_deref(), Ok(said.accepted));
             }
             Said::Unsubscribed(said) | Said::Acknowledged(said) => {
                 self.calls.answer(said.reference.as_deref(), Ok(Vec::new()));
+            }
+            Said::Pong(Pong { position, reference }) if reference.as_deref() == Some(QUIET) => {
+                if let Some(position) = position {
+                    self.rooms.quiet(position);
+                }
             }
             Said::Pong(said) => self.answered(said.reference.as_deref().unwrap_or_default())?,
             Said::TokenExpiring if self.credential.is_renewable() => {

@@ -52,6 +52,25 @@ fn without_an_event_they_go_on_from_where_the_first_began() {
 }
 
 #[test]
+fn a_quiet_connection_goes_on_from_where_it_is_unless_something_is_asked_behind_that() {
+    let mut rooms = Rooms::default();
+    joined(&mut rooms, &["a"], "p0", &[]);
+    rooms.quiet("p1".into());
+    show(&mut rooms, "a", "p0");
+    rooms.quiet("p2".into());
+    assert_eq!(asked(&mut rooms), [(json!(["a"]), json!("p2"))]);
+    // What is gone on with is not in effect yet, and not when the ping behind it is answered first.
+    rooms.quiet("p3".into());
+    assert!(rooms.pong("s2").is_some());
+    rooms.quiet("p4".into());
+    assert_eq!(asked(&mut rooms), [(json!(["a"]), json!("p2"))]);
+    assert!(rooms.pong("s3").is_some());
+    rooms.subscribed(&Subscribed { position: "p5".into(), reference: Some("s3".into()) });
+    rooms.quiet("p6".into());
+    assert_eq!(asked(&mut rooms), [(json!(["a"]), json!("p6"))]);
+}
+
+#[test]
 fn a_room_whose_snapshot_has_not_come_whole_begins_anew_beside_the_others() {
     let mut rooms = Rooms::default();
     joined(&mut rooms, &["a"], "p0", &["a"]);

@@ -132,7 +132,9 @@ async fn a_server_that_says_nothing_for_two_and_a_half_pings_is_left() {
         peer.says(&json!({"type": "welcome", "connection": "c", "position": "p0", "ping_ms": 40})).await;
         if peer.number == 0 {
             peer.joins("p0", &[snapshot("all", "p0")]).await;
-            assert!(peer.hears().await.is_none(), "the client leaves");
+            while let Some(message) = peer.hears().await {
+                assert_eq!(message["type"], "ping", "the client asks, and leaves");
+            }
         } else {
             peer.joins("p0", &[changed(1, "p1")]).await;
             peer.stays().await;
@@ -141,6 +143,27 @@ async fn a_server_that_says_nothing_for_two_and_a_half_pings_is_left() {
     .await;
     let mut watch = watching(&url, &["all"]).open().await.unwrap();
     assert_eq!(told(&mut watch, 2).await, ["snapshot p0", "version 1"]);
+}
+
+#[tokio::test]
+async fn a_quiet_watch_asks_where_it_is_and_goes_on_from_there() {
+    let url = server(|mut peer| async move {
+        peer.says(&json!({"type": "welcome", "connection": "c", "position": "p0", "ping_ms": 400})).await;
+        if peer.number == 0 {
+            peer.joins("p0", &[snapshot("all", "p0")]).await;
+            peer.says_where("p7").await;
+            // Where all is not told yet there is no position.
+            peer.pongs().await;
+            peer.hears_a("ping").await;
+        } else {
+            assert_eq!(peer.joins("p8", &[]).await["position"], "p7");
+            peer.says(&changed(8, "p8")).await;
+            peer.stays().await;
+        }
+    })
+    .await;
+    let mut watch = watching(&url, &["all"]).open().await.unwrap();
+    assert_eq!(told(&mut watch, 2).await, ["snapshot p0", "version 8"]);
 }
 
 #[tokio::test]

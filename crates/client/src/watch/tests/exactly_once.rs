@@ -100,6 +100,9 @@ impl World {
                     let Some(message) = message else { return };
                     match message["type"].as_str().unwrap() {
                         "subscribe" => self.subscribe(&message, &mut joined, &mut at, &mut waiting),
+                        "ping" if waiting.is_empty() => {
+                            vec![json!({"type": "pong", "at": 0, "position": position(at), "ref": message["ref"]})]
+                        }
                         "ping" => vec![json!({"type": "pong", "at": 0, "ref": message["ref"]})],
                         "unsubscribe" => {
                             joined.retain(|(room, _)| !message["rooms"].as_array().unwrap().contains(&json!(format!("r{room}"))));

@@ -100,6 +100,12 @@ impl Peer {
         self.says(&json!({"type": "pong", "at": 0, "ref": ping["ref"]})).await;
     }
 
+    /// Answers the question where a quiet client is, which comes next.
+    pub async fn says_where(&mut self, position: &str) {
+        let ping = self.hears_a("ping").await;
+        self.says(&json!({"type": "pong", "at": 0, "position": position, "ref": ping["ref"]})).await;
+    }
+
     /// Closes, and waits until the client has heard it.
     pub async fn closes(mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
