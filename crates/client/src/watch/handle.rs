@@ -57,7 +57,12 @@ impl Handle {
 
     async fn leave_all(&self, links: Vec<(Link, BTreeSet<String>)>) -> Result<(), Error> {
         for (link, rooms) in links {
-            ask(&link, |answer| Command::Leave { rooms, answer }).await?;
+            let left = |answer| {
+                // Not before it is certain to be done: who could not say it must be able to say it again.
+                self.links.left(&link, &rooms);
+                Command::Leave { rooms, answer }
+            };
+            ask(&link, left).await?;
         }
         Ok(())
     }
@@ -117,7 +122,7 @@ fn parted(statuses: Vec<Value>, max: usize) -> Result<Vec<Vec<Value>>, Error> {
 async fn ask(link: &Link, command: impl FnOnce(Waiter) -> Command) -> Result<Vec<Accepted>, Error> {
     let (answer, answered) = oneshot::channel();
     let asking = async {
-        link.send(command(answer)).await.map_err(|_| ended())?;
+        link.reserve().await.map_err(|_| ended())?.send(command(answer));
         answered.await.map_err(|_| ended())?
     };
     let late = || Error::unavailable(format!("no answer within {} s", ANSWER.as_secs()));

@@ -71,24 +71,26 @@ impl Links {
         all[place].link.clone()
     }
 
-    /// The connections that these rooms are left by, but for the one of the filter `but`: each with what is left by it. One that has
-    /// no rooms any more ends when what is said over it last is answered; the first stays.
+    /// The connections that these rooms are to be left by, but for the one of the filter `but`: each with what is left by it.
     pub(super) fn leaves(&self, rooms: &BTreeSet<String>, but: Option<&Filter>) -> Vec<(Link, BTreeSet<String>)> {
+        let all = self.open();
+        let others = all.iter().filter(|open| Some(&open.filter) != but);
+        let its = |open: &Open| open.rooms.intersection(rooms).cloned().collect::<BTreeSet<String>>();
+        others.map(|open| (open.link.clone(), its(open))).filter(|(_, its)| !its.is_empty()).collect()
+    }
+
+    /// Rooms are being left by a connection. One that has no rooms any more ends when what is said over it last is answered; the
+    /// first stays.
+    pub(super) fn left(&self, link: &Link, rooms: &BTreeSet<String>) {
         let mut all = self.open();
-        let mut left = Vec::new();
-        for open in all.iter_mut().filter(|open| Some(&open.filter) != but) {
-            let its: BTreeSet<String> = open.rooms.intersection(rooms).cloned().collect();
-            if !its.is_empty() {
-                open.rooms.retain(|room| !its.contains(room));
-                left.push((open.link.clone(), its));
-            }
+        for open in all.iter_mut().filter(|open| open.link.same_channel(link)) {
+            open.rooms.retain(|room| !rooms.contains(room));
         }
         let mut place = 0;
         all.retain(|open| {
             place += 1;
             place == 1 || !open.rooms.is_empty()
         });
-        left
     }
 
     fn start(&self, filter: &Filter, first: bool) -> Link {

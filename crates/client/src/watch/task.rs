@@ -170,11 +170,8 @@ impl Task {
     /// Does what a caller asks; what to say for it.
     fn obey(&mut self, command: Command) -> Vec<Value> {
         match command {
-            Command::Join { answer, .. } | Command::Leave { answer, .. } | Command::Say { answer, .. }
-                if answer.is_closed() =>
-            {
-                Vec::new()
-            }
+            // Rooms are joined and left whether or not somebody still waits: which are whose is noted already.
+            Command::Say { answer, .. } if answer.is_closed() => Vec::new(),
             Command::Join { rooms, begin, answer } => {
                 let (reference, said) = self.rooms.join(rooms, begin);
                 self.calls.joins(reference, answer);

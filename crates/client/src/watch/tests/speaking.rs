@@ -1,5 +1,9 @@
 //! What is said over the socket of a watch.
 
+use std::pin::pin;
+
+use futures_util::FutureExt;
+
 use super::peer::{Peer, server};
 use super::*;
 use crate::{Error, Filter, On, Status};
@@ -206,6 +210,46 @@ async fn rooms_that_were_left_as_the_connection_broke_are_left() {
     let mut watch = watching(&url, &["all"]).open().await.unwrap();
     watch.join(["item:i"], Filter::default()).await.unwrap();
     watch.leave(["item:i"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn rooms_are_joined_and_left_though_nobody_waits_for_it_any_more() {
+    let url = server(|mut peer| async move {
+        opens(&mut peer).await;
+        assert_eq!(peer.hears_a("unsubscribe").await["rooms"], json!(["all"]));
+        let subscribe = peer.joins("p1", &[]).await;
+        assert_eq!(subscribe["rooms"], json!(["item:i"]));
+        peer.says(&snapshot("item:i", "p1")).await;
+        peer.stays().await;
+    })
+    .await;
+    let mut watch = watching(&url, &["all"]).open().await.unwrap();
+    let handle = watch.handle();
+    // Each is asked for, and given up before the task of the connection hears of it.
+    assert!(handle.leave(["all"]).now_or_never().is_none());
+    assert!(handle.join(["item:i"], Filter::default()).now_or_never().is_none());
+    assert_eq!(told(&mut watch, 2).await, ["snapshot p0", "snapshot p1"]);
+}
+
+#[tokio::test]
+async fn a_room_that_could_not_even_be_said_to_be_left_can_be_left_again() {
+    let url = server(|mut peer| async move {
+        opens(&mut peer).await;
+        let unsubscribe = peer.hears_a("unsubscribe").await;
+        peer.says(&json!({"type": "unsubscribed", "rooms": ["all"], "ref": unsubscribe["ref"]})).await;
+        peer.stays().await;
+    })
+    .await;
+    let watch = watching(&url, &["all"]).open().await.unwrap();
+    let handle = watch.handle();
+    // As many as may wait are in front of it.
+    for _ in 0..64 {
+        assert!(handle.acknowledge("a").now_or_never().is_none());
+    }
+    assert!(handle.leave(["all"]).now_or_never().is_none());
+    let mut left = pin!(handle.leave(["all"]));
+    assert!((&mut left).now_or_never().is_none(), "it is not left yet");
+    left.await.unwrap();
 }
 
 #[tokio::test]
