@@ -63,15 +63,15 @@ impl Patience {
     /// What to do after an end. `jitter` is drawn from `0.0..1.0`; `renewable` says that another token can be got.
     pub(crate) fn next(&mut self, end: End, life: Life, backoff: &Backoff, renewable: bool, jitter: f64) -> Next {
         let (word, why) = described(&end);
-        let crowded = matches!(&end, End::Closed { code: 1011 | 1013, .. }) || word == "too_many_messages";
-        // Who is sent away because there are too many, or because it reads too slowly, waits longer each time.
-        if life.whole && (!crowded || life.stood > backoff.max) {
-            (self.attempts, self.refused) = (0, false);
-        }
         let token = match &end {
             End::Refused(error) => error.wants_token(),
             _ => matches!(word, "auth_failed" | "token_expired"),
         };
+        let sent_away = matches!(&end, End::Closed { code: 1008 | 1011 | 1013, .. }) && !token;
+        // Who is sent away because there are too many, or because it reads too slowly, waits longer each time.
+        if life.whole && (!sent_away || life.stood > backoff.max) {
+            (self.attempts, self.refused) = (0, false);
+        }
         let at_once = matches!(end, End::Silence | End::Left) || word == "no_sign_of_life";
         if at_once && self.attempts == 0 {
             self.attempts = 1;
@@ -109,8 +109,8 @@ fn needs_mending(code: u16, word: &str) -> bool {
         }
         "too_many_messages" | "going_away" | "no_sign_of_life" | "internal" | "too_many_clients"
         | "too_many_of_key" | "too_slow" => false,
-        // A word that this client does not know: the code says enough.
-        _ => matches!(code, 1002 | 1003 | 1007 | 1008 | 1009 | 1010),
+        // A word that this client does not know: the code says enough. A policy, 1008, may pass: it is met with growing waits.
+        _ => matches!(code, 1002 | 1003 | 1007 | 1009),
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
             (1008, "auth_failed"),
             (1008, "token_expired"),
             (1009, "too_large"),
-            (1008, "a_newer_word"),
+            (1009, "a_newer_word"),
         ] {
             let next = after(closed(code, &format!("{word}: because")));
             assert!(
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_a_proxy_says_has_no_word() {
-        let next = after(closed(1008, "policy violation: not from here"));
+        let next = after(closed(1009, "policy violation: not from here"));
         assert!(
             matches!(&next, Next::GiveUp(Error::Refused { code, detail, .. })
                 if code.is_empty() && detail == "policy violation: not from here"),
@@ -187,6 +187,9 @@ mod tests {
             (1000, ""),
             (1001, "going_away"),
             (1008, "too_many_messages"),
+            (1008, "a_newer_word: because"),
+            (1008, "policy violation: not from here"),
+            (1010, ""),
             (1011, "internal"),
             (1012, ""),
             (1013, "too_many_clients"),
@@ -225,14 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn who_is_sent_away_for_being_too_slow_waits_longer_each_time_until_it_keeps_up() {
-        let (mut patience, backoff) = (Patience::default(), Backoff::default());
+    fn who_is_sent_away_waits_longer_each_time_until_it_may_stay() {
+        let backoff = Backoff::default();
         let kept_up = Life { whole: true, stood: Duration::from_secs(31) };
-        let mut wait = |life| match patience.next(closed(1013, "too_slow: x"), life, &backoff, false, 1.0) {
-            Next::Again(wait) => wait.as_millis(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!([WHOLE, WHOLE, WHOLE, kept_up].map(&mut wait), [500, 1_000, 2_000, 500]);
+        for (code, reason) in [(1013, "too_slow: x"), (1008, "too_many_messages: x"), (1008, "a_newer_word: x")] {
+            let mut patience = Patience::default();
+            let mut wait = |life| match patience.next(closed(code, reason), life, &backoff, false, 1.0) {
+                Next::Again(wait) => wait.as_millis(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!([WHOLE, WHOLE, WHOLE, kept_up].map(&mut wait), [500, 1_000, 2_000, 500], "{reason}");
+        }
     }
 
     #[test]
