@@ -74,7 +74,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the item took the status, and each record that can be told is known to show it.
+    /// Whether the item took the status, and each record that can be told is known to show it. One that was overtaken or superseded
+    /// is not; `complete` of the TypeScript client counts it, because nothing more is to come of it.
     pub fn is_propagated(&self) -> bool {
         use Outcome::{Applied, NotTold, Unchanged};
         let shows = |record: &RecordReport| matches!(record.outcome, Applied | Unchanged | NotTold);

@@ -2,8 +2,9 @@
 
 import type { AgentState, HealthChanged, SystemAlert, WorkflowExecution } from "./messages.js";
 
+/** Snapshots leave out `keys`, `position` and `taken`. */
 export interface ItemRecord {
-  record: string; keys: string[]; native: string; want: string | null; step: string; position?: number | null; url?: string | null;
+  record: string; keys?: string[]; native: string; want: string | null; step: string; position?: number | null; url?: string | null;
   last_error?: string | null; taken?: Record<string, number>;
 }
 export interface Item {

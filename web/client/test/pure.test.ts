@@ -7,6 +7,7 @@ import { Buffer } from "../src/buffer.js";
 import { ending, silence } from "../src/ending.js";
 import { addresses } from "../src/http.js";
 import { LockstepError } from "../src/errors.js";
+import type { ItemRecord } from "../src/answers.js";
 import type { Event } from "../src/protocol.js";
 import { Known, byKey, roomsOf, within, written } from "../src/rooms.js";
 import { agent, change } from "./server.js";
@@ -99,6 +100,15 @@ test("a delivery is heard in the rooms of its item once that was told of", () =>
   assert.deepEqual(roomsOf(delivery, known), ["deliveries", "item:i1", "record:github/issue/acme/web#7"]);
   known.change(change("p1") as never);
   const rooms = roomsOf(delivery, known);
+  assert.ok(rooms.includes("item:ENG-1") && rooms.includes("record:linear/issue/a"), rooms.join());
+});
+
+test("a delivery is heard in the rooms of an item that a snapshot showed", () => {
+  const known = new Known();
+  const record: ItemRecord = { record: "linear/issue/a", native: "Done", want: null, step: "in_step" };
+  const item = { id: "i1", key: "ENG-1", lifecycle: "work", status: "done", status_since: 1, version: 2, in_step: true, records: [record] };
+  known.snapshot({ type: "snapshot", room: "all", position: "p", items: [item], messages: [], more: false, truncated: false });
+  const rooms = roomsOf(event({ type: "delivery", item: "i1", record: "github/issue/acme/web#7", position: "p" }), known);
   assert.ok(rooms.includes("item:ENG-1") && rooms.includes("record:linear/issue/a"), rooms.join());
 });
 
