@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
+use system_tests::oracle::REPO;
 use system_tests::world::free_address;
 use system_tests::{DEADLINE, Settings, World, eventually, with_world};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -163,6 +164,34 @@ async fn a_typescript_client_goes_on_after_its_broadcaster_was_killed() -> anyho
         }
         ensure!(heard == ["todo", "in_progress", "in_review", "done"], "{heard:?}");
         Ok(broadcaster.kill().await?)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typescript_client_follows_an_item_by_another_key_than_its_own_beside_everything() -> anyhow::Result<()> {
+    with_world(Settings { pieces: 1, ..Settings::default() }, async |world| {
+        let Some(mut client) = Script::start("bridge.mjs", &[("LOCKSTEP_URL", world.face.url())])? else {
+            return Ok(());
+        };
+        let github = format!("{REPO}#{}", world.piece("ENG-1")?.issue);
+        client.told(json!({"do": "subscribe", "rooms": ["all"], "options": {"snapshot": false}})).await?;
+        client.says("done").await?;
+        for key in ["ENG-1", &github] {
+            client.told(json!({"do": "subscribe", "rooms": [format!("item:{key}")]})).await?;
+            client.says("done").await?;
+            client.hears("snapshot").await?;
+        }
+        let linear = format!("linear/issue/{}", world.linear.issue("ENG-1")?.id);
+        world.face.publish(&[(linear, "In Progress".to_owned())]).await?;
+        // One of the keys is not what its events name.
+        let heard = [
+            client.hears("status_changed").await?,
+            client.hears("status_changed").await?,
+            client.hears("status_changed").await?,
+        ];
+        ensure!(heard.iter().all(|change| change["position"] == heard[0]["position"]), "{heard:#?}");
+        Ok(())
     })
     .await
 }

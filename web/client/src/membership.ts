@@ -276,6 +276,7 @@ export class Membership {
 
   #snapshot(snapshot: Snapshot, text: string): void {
     this.#known.snapshot(snapshot);
+    if (!this.#entered.has(snapshot.room)) this.#known.forget(snapshot.room);
     for (const [member, rooms] of [...this.#waiting]) {
       if (!rooms.has(snapshot.room)) continue;
       if (!snapshot.more) rooms.delete(snapshot.room);
