@@ -76,7 +76,7 @@ pub(super) fn is_void(failure: &Failure) -> bool {
     match failure {
         Failure::Gone { .. } => true,
         Failure::Refused { code, .. } => *code != "unauthorized",
-        Failure::Unavailable { .. } | Failure::Limited { .. } => false,
+        Failure::Unavailable { .. } | Failure::Busy { .. } | Failure::Limited { .. } => false,
     }
 }
 
