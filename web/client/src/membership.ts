@@ -44,6 +44,8 @@ export class Membership {
   readonly #left = new Map<string, string>();
   /** Who waits for the snapshot of which rooms. */
   readonly #waiting = new Map<Member, Set<string>>();
+  /** By room whose snapshot has come in part, who was told the pages before: who joins amid them waits for one from its beginning. */
+  readonly #amid = new Map<string, readonly Member[]>();
   /** Rooms that go on for some, while others wait for a snapshot: it is asked for when all that was missed is told. */
   readonly #owed = new Set<string>();
   /** Whether all that was missed in the rooms in effect is told, as far as is known. */
@@ -97,6 +99,7 @@ export class Membership {
       this.#entered.delete(room);
       this.#followed.delete(room);
       this.#left.delete(room);
+      this.#amid.delete(room);
       this.#owed.delete(room);
       this.#known.forget(room);
     }
@@ -107,6 +110,7 @@ export class Membership {
   opened(): Said[] {
     this.#entered.clear();
     this.#asked.clear();
+    this.#amid.clear();
     this.#owed.clear();
     this.#told = true;
     this.#pinged = false;
@@ -277,9 +281,14 @@ export class Membership {
   #snapshot(snapshot: Snapshot, text: string): void {
     this.#known.snapshot(snapshot);
     if (!this.#entered.has(snapshot.room)) this.#known.forget(snapshot.room);
-    for (const [member, rooms] of [...this.#waiting]) {
-      if (!rooms.has(snapshot.room)) continue;
-      if (!snapshot.more) rooms.delete(snapshot.room);
+    const { room, more } = snapshot;
+    const shown = this.#amid.get(room) ?? [...this.#waiting.keys()].filter((member) => this.#waits(member, room));
+    if (more) this.#amid.set(room, shown);
+    else this.#amid.delete(room);
+    for (const member of shown) {
+      const rooms = this.#waiting.get(member);
+      if (rooms === undefined) continue;
+      if (!more) rooms.delete(room);
       if (rooms.size === 0) this.#waiting.delete(member);
       member.tell(snapshot, text);
     }

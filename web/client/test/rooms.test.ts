@@ -3,13 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LockstepError, type Message } from "../src/index.js";
-import { type Peer, Queue, agent, change, together } from "./server.js";
-
-const positions = (messages: Message[]): string[] => messages.map((message) => ("position" in message ? message.position : message.type));
-
-function snapshot(room: string, more: Record<string, unknown> = {}): Record<string, unknown> {
-  return { type: "snapshot", room, position: "p0", items: [], messages: [], more: false, truncated: false, ...more };
-}
+import { type Peer, Queue, agent, change, positions, snapshot, together } from "./server.js";
 
 test("after a break what was missed comes once and in order, though the server repeats some of it", () => together(async (server, { lockstep }) => {
   const heard = new Queue<Message>();
@@ -55,34 +49,6 @@ test("cut at random moments, a client hears each event once and in order", () =>
   assert.deepEqual(heard, Array.from({ length: EVENTS }, (_, index) => String(index + 1)));
 }));
 
-test("a reset is told, and the snapshot that takes its place goes to who wanted one", () => together(async (server, { lockstep }) => {
-  const [shown, plain] = [new Queue<Message>(), new Queue<Message>()];
-  lockstep.subscribe("agent_states", {}, (message) => shown.push(message));
-  lockstep.subscribe("agent_states", { snapshot: false }, (message) => plain.push(message));
-  const peer = await server.connection();
-  peer.welcomes();
-  assert.equal((await peer.admits())["snapshot"], undefined);
-  peer.says(snapshot("agent_states", { more: true }));
-  peer.says(snapshot("agent_states"));
-  peer.says(agent("a", "p1"));
-  const types = async (queue: Queue<Message>, count: number): Promise<string[]> => {
-    const list: string[] = [];
-    while (list.length < count) list.push((await queue.next("message")).type);
-    return list;
-  };
-  assert.deepEqual(await types(shown, 3), ["snapshot", "snapshot", "agent_state"]);
-  assert.deepEqual(await types(plain, 1), ["agent_state"]);
-  peer.cuts();
-  const again = await server.connection();
-  again.welcomes("other");
-  await again.admits("other", false);
-  again.says({ type: "reset", rooms: ["agent_states"], reason: "other_epoch" });
-  again.says(snapshot("agent_states"));
-  again.says(agent("a", "q1"));
-  assert.deepEqual(await types(shown, 3), ["reset", "snapshot", "agent_state"]);
-  assert.deepEqual(await types(plain, 2), ["reset", "agent_state"]);
-}));
-
 test("where nothing was heard yet, a break is gone on from where the room was joined", () => together(async (server, client) => {
   const followed = client.lockstep.subscribe("agent:a", { snapshot: false }, () => {});
   const first = await server.connection();
@@ -93,75 +59,6 @@ test("where nothing was heard yet, a break is gone on from where the room was jo
   const second = await server.connection();
   second.welcomes("later");
   assert.equal((await second.admits("later", true))["position"], "joined");
-}));
-
-test("a room whose snapshot has not come whole when the connection breaks begins anew, with one", () => together(async (server, { lockstep }) => {
-  const heard = new Queue<Message>();
-  lockstep.subscribe("all", {}, (message) => heard.push(message));
-  const first = await server.connection();
-  first.welcomes();
-  await first.admits("p0");
-  first.says(snapshot("all", { more: true }));
-  await heard.next("the first page");
-  first.cuts();
-  const second = await server.connection();
-  second.welcomes();
-  assert.equal((await second.admits("p5"))["position"], undefined);
-  second.cuts();
-  const third = await server.connection();
-  third.welcomes();
-  const asked = await third.admits("p6");
-  assert.deepEqual([asked["position"], asked["snapshot"]], [undefined, undefined]);
-  third.says(snapshot("all", { position: "p6" }));
-  assert.deepEqual(positions([await heard.next("the snapshot")]), ["p6"]);
-  third.cuts();
-  const fourth = await server.connection();
-  fourth.welcomes();
-  assert.equal((await fourth.admits("p7", true))["position"], "p6");
-}));
-
-test("a room goes on for who follows it before it is shown to who still waits for a snapshot", () => together(async (server, { lockstep }) => {
-  const [follows, waits] = [new Queue<Message>(), new Queue<Message>()];
-  lockstep.subscribe("agent:a", { snapshot: false }, (message) => follows.push(message));
-  const first = await server.connection();
-  first.welcomes();
-  await first.admits("p0");
-  lockstep.subscribe("agent:a", {}, (message) => waits.push(message));
-  await first.admits("p0");
-  first.cuts();
-  const second = await server.connection();
-  second.welcomes();
-  assert.equal((await second.admits("p2", true))["position"], "p0");
-  // A position comes with a pong when all that was missed is told.
-  await second.pongs();
-  second.says(agent("a", "p1"));
-  assert.deepEqual(positions([await follows.next("p1"), await waits.next("p1")]), ["p1", "p1"]);
-  await second.pongs("p2");
-  const asked = await second.admits("p2");
-  assert.deepEqual([asked["rooms"], asked["position"], asked["snapshot"]], [["agent:a"], undefined, undefined]);
-  second.says(snapshot("agent:a", { position: "p2" }));
-  assert.deepEqual(positions([await waits.next("the snapshot")]), ["p2"]);
-  assert.equal(follows.size, 0);
-}));
-
-test("who joins a room while what was missed there is told is shown it after that", () => together(async (server, { lockstep }) => {
-  const shown = new Queue<Message>();
-  lockstep.subscribe("agent:a", { snapshot: false }, () => {});
-  const first = await server.connection();
-  first.welcomes();
-  await first.admits("p0");
-  first.cuts();
-  const second = await server.connection();
-  second.welcomes();
-  await second.admits("p2", true);
-  lockstep.subscribe(["agent:a", "agent:b"], {}, (message) => shown.push(message));
-  assert.deepEqual((await second.admits("p2"))["rooms"], ["agent:b"]);
-  second.says(snapshot("agent:b"));
-  assert.equal((await shown.next("of b")).type, "snapshot");
-  await second.pongs("p2");
-  assert.deepEqual((await second.admits("p2"))["rooms"], ["agent:a"]);
-  second.says(snapshot("agent:a"));
-  assert.equal((await shown.next("of a")).type, "snapshot");
 }));
 
 test("a quiet client goes on from where a sign of life said that it is, and its handlers hear nothing of it", () => together(async (server, { lockstep }) => {
@@ -353,18 +250,6 @@ test("a room that is refused is said, and the others go on", () => together(asyn
   await heard.next("p1");
   await assert.rejects(subscription.ready, /room secret: your token does not name it/);
   assert.equal((await client.errors.next("error")).code, "room_forbidden");
-}));
-
-test("a room whose snapshot cannot be read is joined anew", () => together(async (server, { lockstep }) => {
-  const heard = new Queue<Message>();
-  lockstep.subscribe("all", {}, (message) => heard.push(message));
-  const peer = await server.connection();
-  peer.welcomes();
-  await peer.admits();
-  peer.says({ type: "error", code: "unavailable", reason: "how things stand cannot be read now", room: "all" });
-  assert.equal((await peer.admits())["position"], undefined);
-  peer.says(snapshot("all"));
-  assert.equal((await heard.next("the snapshot")).type, "snapshot");
 }));
 
 test("rooms that cannot be gone on with for a moment go on from where they were, whatever else goes on", () => together(async (server, { lockstep }) => {

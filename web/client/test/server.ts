@@ -6,7 +6,7 @@ import { type IncomingMessage, type Server, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { Lockstep, type LockstepError, type Options, type State } from "../src/index.js";
-import type { Told } from "../src/protocol.js";
+import type { Message, Told } from "../src/protocol.js";
 
 const DEADLINE_MS = 5_000;
 
@@ -195,3 +195,11 @@ export function change(position: string, more: Record<string, unknown> = {}): Re
     recorded_at: 1, cause: 7, records: ["linear/issue/a", "github/issue/acme/web#7"], ...more,
   };
 }
+
+/** One page of how a room stands. */
+export function snapshot(room: string, more: Record<string, unknown> = {}): Record<string, unknown> {
+  return { type: "snapshot", room, position: "p0", items: [], messages: [], more: false, truncated: false, ...more };
+}
+
+/** Where messages stand, or of those that stand nowhere the type. */
+export const positions = (messages: Message[]): string[] => messages.map((message) => ("position" in message ? message.position : message.type));

@@ -1,0 +1,132 @@
+/** How things stand: who is shown it, and when it is asked for again. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Message } from "../src/index.js";
+import { Queue, agent, positions, snapshot, together } from "./server.js";
+
+test("a reset is told, and the snapshot that takes its place goes to who wanted one", () => together(async (server, { lockstep }) => {
+  const [shown, plain] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("agent_states", {}, (message) => shown.push(message));
+  lockstep.subscribe("agent_states", { snapshot: false }, (message) => plain.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  assert.equal((await peer.admits())["snapshot"], undefined);
+  peer.says(snapshot("agent_states", { more: true }));
+  peer.says(snapshot("agent_states"));
+  peer.says(agent("a", "p1"));
+  const types = async (queue: Queue<Message>, count: number): Promise<string[]> => {
+    const list: string[] = [];
+    while (list.length < count) list.push((await queue.next("message")).type);
+    return list;
+  };
+  assert.deepEqual(await types(shown, 3), ["snapshot", "snapshot", "agent_state"]);
+  assert.deepEqual(await types(plain, 1), ["agent_state"]);
+  peer.cuts();
+  const again = await server.connection();
+  again.welcomes("other");
+  await again.admits("other", false);
+  again.says({ type: "reset", rooms: ["agent_states"], reason: "other_epoch" });
+  again.says(snapshot("agent_states"));
+  again.says(agent("a", "q1"));
+  assert.deepEqual(await types(shown, 3), ["reset", "snapshot", "agent_state"]);
+  assert.deepEqual(await types(plain, 2), ["reset", "agent_state"]);
+}));
+
+test("a room whose snapshot has not come whole when the connection breaks begins anew, with one", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("all", {}, (message) => heard.push(message));
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  first.says(snapshot("all", { more: true }));
+  await heard.next("the first page");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  assert.equal((await second.admits("p5"))["position"], undefined);
+  second.cuts();
+  const third = await server.connection();
+  third.welcomes();
+  const asked = await third.admits("p6");
+  assert.deepEqual([asked["position"], asked["snapshot"]], [undefined, undefined]);
+  third.says(snapshot("all", { position: "p6" }));
+  assert.deepEqual(positions([await heard.next("the snapshot")]), ["p6"]);
+  third.cuts();
+  const fourth = await server.connection();
+  fourth.welcomes();
+  assert.equal((await fourth.admits("p7", true))["position"], "p6");
+}));
+
+test("a room goes on for who follows it before it is shown to who still waits for a snapshot", () => together(async (server, { lockstep }) => {
+  const [follows, waits] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("agent:a", { snapshot: false }, (message) => follows.push(message));
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  lockstep.subscribe("agent:a", {}, (message) => waits.push(message));
+  await first.admits("p0");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  assert.equal((await second.admits("p2", true))["position"], "p0");
+  // A position comes with a pong when all that was missed is told.
+  await second.pongs();
+  second.says(agent("a", "p1"));
+  assert.deepEqual(positions([await follows.next("p1"), await waits.next("p1")]), ["p1", "p1"]);
+  await second.pongs("p2");
+  const asked = await second.admits("p2");
+  assert.deepEqual([asked["rooms"], asked["position"], asked["snapshot"]], [["agent:a"], undefined, undefined]);
+  second.says(snapshot("agent:a", { position: "p2" }));
+  assert.deepEqual(positions([await waits.next("the snapshot")]), ["p2"]);
+  assert.equal(follows.size, 0);
+}));
+
+test("who joins a room while what was missed there is told is shown it after that", () => together(async (server, { lockstep }) => {
+  const shown = new Queue<Message>();
+  lockstep.subscribe("agent:a", { snapshot: false }, () => {});
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  first.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  await second.admits("p2", true);
+  lockstep.subscribe(["agent:a", "agent:b"], {}, (message) => shown.push(message));
+  assert.deepEqual((await second.admits("p2"))["rooms"], ["agent:b"]);
+  second.says(snapshot("agent:b"));
+  assert.equal((await shown.next("of b")).type, "snapshot");
+  await second.pongs("p2");
+  assert.deepEqual((await second.admits("p2"))["rooms"], ["agent:a"]);
+  second.says(snapshot("agent:a"));
+  assert.equal((await shown.next("of a")).type, "snapshot");
+}));
+
+test("a room whose snapshot cannot be read is joined anew", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("all", {}, (message) => heard.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says({ type: "error", code: "unavailable", reason: "how things stand cannot be read now", room: "all" });
+  assert.equal((await peer.admits())["position"], undefined);
+  peer.says(snapshot("all"));
+  assert.equal((await heard.next("the snapshot")).type, "snapshot");
+}));
+
+test("who joins a room amid the pages of another's snapshot is shown it from the beginning", () => together(async (server, { lockstep }) => {
+  const [first, late] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("all", {}, (message) => first.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says(snapshot("all", { position: "p1", more: true }));
+  await first.next("the first page");
+  lockstep.subscribe("all", {}, (message) => late.push(message));
+  peer.says(snapshot("all", { position: "p1" }));
+  await peer.admits();
+  for (const more of [true, false]) peer.says(snapshot("all", { position: "p2", more }));
+  assert.deepEqual(positions([await late.next("page"), await late.next("page")]), ["p2", "p2"]);
+  assert.deepEqual(positions([await first.next("the last page")]), ["p1"]);
+  assert.equal(first.size, 0);
+}));
