@@ -134,7 +134,18 @@ pub(super) fn ended() -> Error {
 }
 
 pub(super) fn names<R: Into<String>>(rooms: impl IntoIterator<Item = R>) -> BTreeSet<String> {
-    rooms.into_iter().map(Into::into).collect()
+    rooms.into_iter().map(|room| written(room.into())).collect()
+}
+
+/// A room's name as servers write it: by that they tell of it.
+fn written(room: String) -> String {
+    let is_id = |name: &str| {
+        let digit = |(place, byte): (usize, u8)| {
+            if matches!(place, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() }
+        };
+        name.len() == 36 && name.bytes().enumerate().all(digit)
+    };
+    if room.strip_prefix("item:").is_some_and(is_id) { room.to_ascii_lowercase() } else { room }
 }
 
 fn refused(code: &str, detail: &str) -> Error {

@@ -71,6 +71,25 @@ async fn a_snapshot_that_broke_off_is_begun_again() {
 }
 
 #[tokio::test]
+async fn an_items_id_is_known_however_it_is_written() {
+    let url = server(|mut peer| async move {
+        let room = "item:6c6f636b-7374-6570-8000-6974656d7300";
+        if peer.number == 0 {
+            peer.joins("p0", &[snapshot(room, "p0"), snapshot("item:ENG-1", "p0")]).await;
+        } else {
+            let subscribe = peer.joins("p1", &[]).await;
+            assert_eq!((&subscribe["rooms"], &subscribe["position"]), (&json!([room, "item:ENG-1"]), &json!("p0")));
+            peer.says(&changed(1, "p1")).await;
+            peer.stays().await;
+        }
+    })
+    .await;
+    let watch = watching(&url, &["item:6C6F636B-7374-6570-8000-6974656D7300", "item:ENG-1"]);
+    let mut watch = watch.open().await.unwrap();
+    assert_eq!(told(&mut watch, 3).await, ["snapshot p0", "snapshot p0", "version 1"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_gone_on_from_is_told_with_a_fresh_snapshot() {
     let url = server(|mut peer| async move {
         let reset = json!({"type": "reset", "rooms": ["all"], "reason": "too_old"});
