@@ -50,8 +50,9 @@ pub const REASONS: &[Reason] = &[
     ),
     is(
         "gone",
-        "the record is not there any more",
-        "restore it in its system and replay, or untie it (`DELETE …/links/{record}`) and discard",
+        "the record is not there any more; to a sweep: its team or repository is not, or may not be seen",
+        "restore it in its system and replay, or untie it (`DELETE …/links/{record}`) and discard; what a sweep met: \
+         give the credential access, or leave the repository out, run `lockstep sync`, discard",
     ),
     is(
         "invalid",
