@@ -20,6 +20,8 @@ pub struct Lag {
     pub pending: u64,
     /// Messages that it was given and has not acknowledged.
     pub ack_pending: u64,
+    /// The sequence up to which it has acknowledged everything.
+    pub acked: u64,
 }
 
 impl Bus {
@@ -38,6 +40,7 @@ impl Bus {
                     consumer: name.to_owned(),
                     pending: info.num_pending,
                     ack_pending: u64::try_from(info.num_ack_pending).unwrap_or(0),
+                    acked: info.ack_floor.stream_sequence,
                 };
                 // While a reader is being replaced there are two of it; the newer one counts.
                 let newest = by_name.get(name).is_none_or(|(known, _)| *known < generation);

@@ -6,6 +6,8 @@ use model::{Candidate, Timestamp};
 use serde::Serialize;
 use store::ConflictRow;
 
+use crate::health::{Component, Health, Report};
+
 /// How urgent an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,7 +21,7 @@ pub enum Severity {
 /// One alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
-    /// Which kind: `flip_flop`, `conflict_held` or `dead_letters`.
+    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `reading_stalled` or `system_failing`.
     pub code: &'static str,
     /// How urgent it is.
     pub severity: Severity,
@@ -63,8 +65,28 @@ pub struct Side {
 }
 
 /// The open alerts: the most urgent first, then the oldest.
-pub fn open(held: &[ConflictRow], dead_letters: u64) -> Vec<Alert> {
+pub fn open(held: &[ConflictRow], dead_letters: u64, report: &Report) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = held.iter().map(stands_still).collect();
+    let ill = |part: &str| {
+        let parts = report.components.get(part).into_iter().flatten();
+        parts.filter(|(_, component)| component.status > Health::Healthy).collect::<Vec<_>>()
+    };
+    let alert = |code, severity, name: &str, component: &Component, action: &str| Alert {
+        code,
+        severity,
+        since: None,
+        message: format!("{name}: {}", component.reason.as_deref().unwrap_or("it is not well")),
+        action: action.to_owned(),
+        held: None,
+    };
+    alerts.extend(ill("streams").into_iter().map(|(name, component)| {
+        let action = "see the log of who reads it and NATS's; after a disk was full, make room and restart NATS";
+        alert("reading_stalled", Severity::Critical, name, component, action)
+    }));
+    alerts.extend(ill("systems").into_iter().map(|(name, component)| {
+        let action = "see whether it is up and takes the credential: `lockstep doctor`; what it is owed waits";
+        alert("system_failing", Severity::Warning, name, component, action)
+    }));
     if dead_letters > 0 {
         let (letters, are) = if dead_letters == 1 { ("message", "was") } else { ("messages", "were") };
         alerts.push(Alert {
@@ -122,6 +144,8 @@ fn side((number, candidate): (usize, &Candidate)) -> Side {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use model::{Actor, Conflict, ConflictId, ItemId, Native, Status, Strategy, Version};
     use uuid::Uuid;
 
@@ -155,9 +179,13 @@ mod tests {
         ConflictRow { conflict, key: Some("ENG-1".to_owned()), title: None }
     }
 
+    fn well() -> Report {
+        Report { status: Health::Healthy, at: 0, components: BTreeMap::new() }
+    }
+
     #[test]
     fn a_fight_names_both_sides_and_what_ends_it_and_comes_before_all_else() {
-        let alerts = open(&[row(false, 1), row(true, 2)], 1);
+        let alerts = open(&[row(false, 1), row(true, 2)], 1, &well());
         let codes: Vec<_> = alerts.iter().map(|alert| alert.code).collect();
         assert_eq!(codes, ["flip_flop", "conflict_held", "dead_letters"]);
         let fight = &alerts[0];
@@ -175,12 +203,29 @@ mod tests {
     fn people_who_take_each_others_change_back_are_not_told_to_turn_something_off() {
         let mut row = row(true, 1);
         row.conflict.candidates[0].actor = None;
-        let fight = &open(&[row], 0)[0];
+        let fight = &open(&[row], 0, &well())[0];
         assert!(fight.action.starts_with("agree on who decides, then"), "{}", fight.action);
     }
 
     #[test]
     fn where_nothing_waits_there_is_no_alert() {
-        assert!(open(&[], 0).is_empty());
+        assert!(open(&[], 0, &well()).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_read_and_who_does_not_answer_are_told_of() {
+        let ill =
+            |status, reason: &str| Component { status, reason: Some(reason.into()), age_ms: None, instances: None };
+        let streams = BTreeMap::from([("OBSERVATIONS".to_owned(), ill(Health::Unhealthy, "nothing is read"))]);
+        let systems = BTreeMap::from([("linear".to_owned(), ill(Health::Degraded, "calls to it fail: 500"))]);
+        let components = BTreeMap::from([("streams", streams), ("systems", systems)]);
+        let alerts = open(&[], 1, &Report { components, ..well() });
+        let told: Vec<_> = alerts.iter().map(|alert| (alert.code, alert.severity, alert.message.as_str())).collect();
+        let wanted = [
+            ("reading_stalled", Severity::Critical, "OBSERVATIONS: nothing is read"),
+            ("system_failing", Severity::Warning, "linear: calls to it fail: 500"),
+            ("dead_letters", Severity::Warning, "1 message was given up"),
+        ];
+        assert_eq!(told, wanted);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bus::{Lag, Stream};
 use proto::v1;
 use serde::Serialize;
 
@@ -40,7 +41,7 @@ pub struct Report {
     pub status: Health,
     /// When it was judged, in milliseconds since 1970.
     pub at: i64,
-    /// By what and name: `services`, `servers` (NATS and PostgreSQL) and `systems`.
+    /// By what and name: `services`, `servers` (NATS and PostgreSQL), `systems`, and `streams` that must be read on and on.
     pub components: BTreeMap<&'static str, BTreeMap<String, Component>>,
 }
 
@@ -61,6 +62,16 @@ pub struct Seen {
     services: BTreeMap<String, BTreeMap<String, Sign>>,
     systems: BTreeMap<String, System>,
     servers: BTreeMap<&'static str, Result<(), String>>,
+    readers: BTreeMap<(&'static str, String), Reader>,
+}
+
+/// How far somebody who reads a stream has come.
+#[derive(Debug)]
+struct Reader {
+    acked: u64,
+    behind: u64,
+    /// Since when it has come no further, though something waits.
+    since: i64,
 }
 
 #[derive(Debug)]
@@ -84,6 +95,13 @@ struct System {
 
 /// How long a system may take to answer for the first time.
 const FIRST_MS: u64 = 60_000;
+/// How long a call to a system may fail, and each after it, before the system is in doubt.
+const FAILING_MS: u64 = 60_000;
+/// How long a reader may come no further while something waits for it. A batch is tried for less.
+const STALLED_MS: u64 = 60_000;
+/// The streams of which something is read as soon as it is there, whatever systems do; and how the whole is without one's readers.
+const READ_ON: [(&str, Health); 2] =
+    [(Stream::Observations.spec().name, Health::Unhealthy), (Stream::Webhooks.spec().name, Health::Degraded)];
 /// A silent instance is forgotten after this many times the limit: it was scaled away, or its successor is there.
 const FORGOTTEN: i64 = 60;
 /// How many names are kept of each: signs of life come from whoever can publish.
@@ -119,6 +137,18 @@ impl Seen {
         self.servers.insert(server, answer);
     }
 
+    /// Notes how far all readers have come.
+    pub fn read(&mut self, lags: &[Lag], now: i64) {
+        let mut before = std::mem::take(&mut self.readers);
+        for lag in lags {
+            let name = (lag.stream, lag.consumer.clone());
+            let behind = lag.pending.saturating_add(lag.ack_pending);
+            let known = before.remove(&name).filter(|known| known.acked == lag.acked && known.behind > 0 && behind > 0);
+            self.readers
+                .insert(name, Reader { acked: lag.acked, behind, since: known.map_or(now, |known| known.since) });
+        }
+    }
+
     /// Judges everything at `now`, and forgets what is long gone.
     pub fn judge(&mut self, limits: &Limits, now: i64) -> Report {
         let silent = i64::try_from(limits.silent_ms).unwrap_or(i64::MAX);
@@ -147,16 +177,36 @@ impl Seen {
             .collect();
         let systems: BTreeMap<String, Component> =
             self.systems.iter().map(|(name, seen)| (name.clone(), system(seen, limits.stale_ms, now))).collect();
+        let streams: BTreeMap<String, Component> =
+            READ_ON.iter().map(|(name, worst)| ((*name).to_owned(), self.stream(name, *worst, now))).collect();
         let must =
             services.iter().filter(|(name, _)| limits.expect.contains(name)).map(|(_, component)| component.status);
-        let must = must.chain(servers.values().map(|component| component.status)).max();
+        let must = must.chain(servers.values().chain(streams.values()).map(|component| component.status)).max();
         // Work goes on without one connector, or one system: that is not the end of the whole.
         let may =
             services.values().chain(systems.values()).map(|component| component.status.min(Health::Degraded)).max();
         Report {
             status: must.max(may).unwrap_or(Health::Healthy),
             at: now,
-            components: BTreeMap::from([("services", services), ("servers", servers), ("systems", systems)]),
+            components: BTreeMap::from([
+                ("services", services),
+                ("servers", servers),
+                ("systems", systems),
+                ("streams", streams),
+            ]),
+        }
+    }
+
+    /// A stream is as well as its worst reader.
+    fn stream(&self, name: &str, worst: Health, now: i64) -> Component {
+        let readers = self.readers.iter().filter(|((stream, _), reader)| *stream == name && reader.behind > 0);
+        let standing = readers.filter(|(_, reader)| is_over(reader.since, STALLED_MS, now));
+        match standing.min_by_key(|(_, reader)| reader.since) {
+            None => well(None),
+            Some(((_, consumer), reader)) => {
+                let (stood, behind) = ((now - reader.since) / 1_000, reader.behind);
+                wrong(worst, format!("{consumer} has read nothing for {stood} s, and {behind} messages wait"), None)
+            }
         }
     }
 }
@@ -181,19 +231,24 @@ fn service(instances: &BTreeMap<String, Sign>, now: i64, silent: i64) -> Compone
     Component { instances: Some(alive.len()), ..judged }
 }
 
+fn is_over(since: i64, most_ms: u64, now: i64) -> bool {
+    u64::try_from(now - since).unwrap_or(0) > most_ms
+}
+
 fn system(seen: &System, stale_ms: u64, now: i64) -> Component {
-    let is_over = |since: i64, most: u64| u64::try_from(now - since).unwrap_or(0) > most;
     let because = |what: &str| match &seen.failing {
         Some(why) => format!("{what}: {why}"),
         None => what.to_owned(),
     };
     if seen.succeeded == 0 {
-        let status = if is_over(seen.since, stale_ms.min(FIRST_MS)) { Health::Degraded } else { Health::Healthy };
+        let status = if is_over(seen.since, stale_ms.min(FIRST_MS), now) { Health::Degraded } else { Health::Healthy };
         return wrong(status, because("no call to it has succeeded yet"), None);
     }
     let age = Some(now - seen.succeeded);
-    if is_over(seen.succeeded, stale_ms) {
+    if is_over(seen.succeeded, stale_ms, now) {
         wrong(Health::Degraded, because("no call to it succeeded for a while"), age)
+    } else if seen.failing.is_some() && is_over(seen.succeeded, stale_ms.min(FAILING_MS), now) {
+        wrong(Health::Degraded, because("calls to it fail"), age)
     } else {
         well(age)
     }

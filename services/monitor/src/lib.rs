@@ -96,7 +96,7 @@ async fn open_alerts(State(monitor): State<Monitor>) -> Result<Json<Vec<Alert>>,
     let looked = async {
         let held = shared.store.held(HELD_MAX).await.map_err(|error| error.to_string())?;
         let (letters, _) = shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
-        Ok::<_, String>(alerts::open(&held, letters))
+        Ok::<_, String>(alerts::open(&held, letters, &monitor.judge()))
     };
     let wait = shared.config.probe_wait();
     let alerts =

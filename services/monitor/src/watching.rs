@@ -120,10 +120,11 @@ impl Monitor {
             // An error means that it is gone already.
             let _ = gauge.remove_label_values(&[stream, consumer.as_str()]);
         }
-        for lag in lags {
+        for lag in &lags {
             let behind = i64::try_from(lag.pending.saturating_add(lag.ack_pending)).unwrap_or(i64::MAX);
             gauge.with_label_values(&[lag.stream, &lag.consumer]).set(behind);
         }
+        self.seen().read(&lags, self.0.process.now_ms());
         *shown = now;
         let (letters, _) = bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
         self.0.counts.dead_letters_kept.set(i64::try_from(letters).unwrap_or(i64::MAX));

@@ -115,3 +115,53 @@ fn a_system_that_has_never_answered_degrades_the_whole_after_a_while_and_says_wh
     seen.sign(never(""), 1_104);
     assert_eq!(part(&seen.judge(&limits(), 1_105), "systems", "github").status, Health::Healthy);
 }
+
+#[test]
+fn a_stream_of_which_nothing_is_read_any_more_is_noticed_and_one_that_moves_or_is_read_is_not() {
+    let mut seen = well();
+    let lag =
+        |stream, acked, pending| Lag { stream, consumer: "observe-0-high".into(), pending, ack_pending: 1, acked };
+    let idle = |stream| Lag { ack_pending: 0, ..lag(stream, 5, 0) };
+    let mut judged = |lag: Lag, now: i64| {
+        seen.read(&[lag], now);
+        seen.sign(sign("resolver", "a", true), now);
+        let report = seen.judge(&limits(), now);
+        (report.status, report.components["streams"]["OBSERVATIONS"].reason.clone())
+    };
+    let (long, well) = (61_000, (Health::Healthy, None));
+    assert_eq!(judged(idle("OBSERVATIONS"), 0), well);
+    assert_eq!(judged(idle("OBSERVATIONS"), long), well, "nothing waits");
+    assert_eq!(judged(lag("OBSERVATIONS", 5, 3), long + 1), well);
+    assert_eq!(judged(lag("OBSERVATIONS", 6, 9), 2 * long), well, "it has come further");
+    let words = "observe-0-high has read nothing for 61 s, and 10 messages wait".to_owned();
+    assert_eq!(judged(lag("OBSERVATIONS", 6, 9), 3 * long), (Health::Unhealthy, Some(words)));
+    assert_eq!(judged(lag("OBSERVATIONS", 7, 9), 3 * long + 1), well);
+    assert_eq!(judged(lag("COMMANDS", 7, 9), 5 * long), well, "a system that is away is waited for");
+    assert_eq!(judged(lag("WEBHOOKS", 7, 9), 5 * long + 1).0, Health::Healthy);
+    assert_eq!(judged(lag("WEBHOOKS", 7, 9), 6 * long + 2).0, Health::Degraded);
+}
+
+#[test]
+fn a_system_to_which_every_call_fails_is_in_doubt_after_a_minute() {
+    let mut seen = well();
+    let limits = Limits { stale_ms: 900_000, silent_ms: 900_000, ..limits() };
+    let heard = |at: i64, why: &str| v1::Heartbeat {
+        last_success: [("linear".to_owned(), at)].into(),
+        failing: (!why.is_empty()).then(|| ("linear".to_owned(), why.to_owned())).into_iter().collect(),
+        ..sign("resolver", "a", true)
+    };
+    let mut judged = |at, why: &str, now| {
+        seen.sign(heard(at, why), now);
+        let linear = seen.judge(&limits, now).components["systems"]["linear"].clone();
+        (linear.status, linear.reason)
+    };
+    assert_eq!(judged(1_000, "", 1_000), (Health::Healthy, None));
+    assert_eq!(
+        judged(1_000, "500", 60_000),
+        (Health::Healthy, None),
+        "one that fails may be followed by one that does not"
+    );
+    assert_eq!(judged(1_000, "500", 61_001), (Health::Degraded, Some("calls to it fail: 500".into())));
+    assert_eq!(judged(70_000, "", 70_000), (Health::Healthy, None));
+    assert_eq!(judged(70_000, "", 500_000), (Health::Healthy, None), "nobody called it");
+}
