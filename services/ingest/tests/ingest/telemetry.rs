@@ -26,7 +26,7 @@ async fn read(world: &World, stream: &str) -> Vec<(String, Telemetry)> {
         assert!(message.headers.get("Content-Type").is_none(), "protobuf names no content type");
         assert!(message.headers.get("Nats-Msg-Id").is_some());
         let subject = message.subject.to_string();
-        let telemetry = from_bus(&subject, None, &message.payload, 1, &lifecycles).unwrap();
+        let telemetry = from_bus(&subject, None, &message.payload, world.process.now_ms(), &lifecycles).unwrap();
         read.push((subject, telemetry));
     }
     read
