@@ -96,6 +96,8 @@ pub enum Order {
     Read {
         /// Which client.
         serial: u64,
+        /// Whether the client is told nothing before it.
+        held: bool,
         /// Whether it is shown; else only the items' ids are wanted.
         show: bool,
         /// From which event on the rooms were joined.

@@ -151,6 +151,30 @@ impl Room {
         Ok(Self { kind, name: name.into(), wildcard: false })
     }
 
+    /// Whether its snapshot has items, which must be read from the database.
+    pub fn has_items(&self) -> bool {
+        let has = match self.kind {
+            Kind::All
+            | Kind::Item
+            | Kind::Record
+            | Kind::Lifecycle
+            | Kind::Project
+            | Kind::AgentStates
+            | Kind::Agent
+            | Kind::WorkflowExecutions
+            | Kind::Conflicts => true,
+            Kind::Workflow
+            | Kind::PerformanceMetrics
+            | Kind::MemoryTimeline
+            | Kind::Operations
+            | Kind::Operation
+            | Kind::Health
+            | Kind::SystemAlerts
+            | Kind::Deliveries => false,
+        };
+        has && !self.wildcard
+    }
+
     /// Whether what happens in the room of this kind and name is heard here.
     pub fn hears(&self, kind: Kind, name: &str) -> bool {
         self.kind == kind && if self.wildcard { name.starts_with(&*self.name) } else { *self.name == *name }

@@ -116,8 +116,11 @@ impl Desk {
         Self(Arc::new(Inside { source, max, page, wait, at_once, waiting }))
     }
 
-    /// How a room stands, not earlier than now.
+    /// How a room stands, not earlier than now. Nobody stands in line for a room without items.
     pub async fn read(&self, room: &Room) -> Result<Arc<Snapshot>, String> {
+        if !room.has_items() {
+            return Ok(Arc::default());
+        }
         let (answer, answered) = oneshot::channel();
         let begins = {
             let mut waiting = self.0.waiting();
@@ -148,8 +151,8 @@ impl Inside {
 
 /// Reads a room as long as somebody waits for it.
 async fn serve(desk: Arc<Inside>, room: Room) {
-    // It is never closed.
-    let _place = desk.at_once.acquire().await;
+    // While the database is away the line is long, and its clients are told nothing for as long as they stand in it.
+    let place = tokio::time::timeout(desk.wait, desk.at_once.acquire()).await;
     loop {
         let those = {
             let mut waiting = desk.waiting();
@@ -160,7 +163,10 @@ async fn serve(desk: Arc<Inside>, room: Room) {
             }
             those
         };
-        let read = desk.once(&room).await;
+        let read = match &place {
+            Ok(_) => desk.once(&room).await,
+            Err(_) => Err(format!("no turn within {} ms", desk.wait.as_millis())),
+        };
         for answer in those {
             // Whoever is gone meanwhile does not wait any more.
             let _ = answer.send(read.clone());
@@ -209,6 +215,30 @@ mod tests {
                 Ok(Items { versions: vec![(Uuid::nil(), number as u64)], ..Items::default() })
             })
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_long_in_line_and_those_who_need_no_read_not_at_all() {
+        let source = Slow::default();
+        let wait = Duration::from_millis(100);
+        let desk = Desk::new(Box::new(source), 10, 10, wait);
+        let rooms: Vec<Room> = (0..200).map(|number| Room::named(&format!("item:K{number}")).unwrap()).collect();
+        let began = std::time::Instant::now();
+        let all = futures_util::future::join_all(rooms.iter().map(|room| desk.read(room)));
+        let others = async {
+            while desk.0.at_once.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+            for name in ["item:ENG-*", "performance_metrics", "deliveries"] {
+                assert!(desk.read(&Room::named(name).unwrap()).await.is_ok());
+            }
+            began.elapsed()
+        };
+        let (read, others) = tokio::join!(all, others);
+        assert!(others < wait, "{others:?}");
+        assert!(read.iter().all(Result::is_err));
+        // One after another they would have taken 50 times as long.
+        assert!(began.elapsed() < 10 * wait, "{:?}", began.elapsed());
     }
 
     #[tokio::test]

@@ -40,9 +40,9 @@ impl Snapshots for FromStore {
 }
 
 impl FromStore {
-    /// The items of a room, one more than `max` where there are more. All rooms of a kind together have no snapshot.
+    /// The items of a room, one more than `max` where there are more.
     async fn groups(&self, room: &Room, max: usize) -> anyhow::Result<Vec<Group>> {
-        if room.wildcard {
+        if !room.has_items() {
             return Ok(Vec::new());
         }
         let one_more = u32::try_from(max).unwrap_or(u32::MAX).saturating_add(1);

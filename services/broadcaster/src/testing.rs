@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ use crate::Config;
 use crate::room::{Kind, Room};
 use crate::snapshot::{Items, Snapshots};
 
-/// A database of items: by number key, version and record.
+/// A database of items: by number key, version and record; and whether it is away.
 #[derive(Clone, Default)]
-pub struct Rows(Arc<Mutex<BTreeMap<u128, Row>>>);
+pub struct Rows(Arc<Mutex<BTreeMap<u128, Row>>>, Arc<AtomicBool>);
 
 type Row = (String, u64, String);
 
@@ -36,11 +37,19 @@ impl Rows {
         let row = (key.to_owned(), version, format!("x/y/{number}"));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, row);
     }
+
+    /// Nothing can be read for as long as it is away.
+    pub fn be_away(&self, away: bool) {
+        self.1.store(away, Ordering::Release);
+    }
 }
 
 impl Snapshots for Rows {
     fn read<'a>(&'a self, room: &'a Room, max: usize) -> BoxFuture<'a, Result<Items, String>> {
         Box::pin(async move {
+            if self.1.load(Ordering::Acquire) {
+                return Err("it is away".into());
+            }
             let items = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let wanted = |number: u128, key: &str, record: &str| match room.kind {
                 Kind::All => true,

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::admission::Permit;
 use super::bucket::Bucket;
+use super::by_key::Looks;
 use super::close::Close;
 use super::flow::{Flow, Subscription};
 use super::mailbox::Mailbox;
@@ -71,6 +72,8 @@ pub struct Client {
     pub bucket: Bucket,
     /// How many of its messages are being worked on elsewhere.
     pub asked: u32,
+    /// When items that it follows by their keys are looked up again, and how often they were.
+    pub looks: Looks,
     /// It is being closed: when it is left at the latest.
     pub closing: Option<i64>,
     /// This broadcaster stops: when it is this client's turn to go.

@@ -1,5 +1,7 @@
 //! Hands out what is new, and writes what waits.
 
+use std::sync::Arc;
+
 use super::by_key::is_by_key;
 use super::client::Client;
 use super::close::Close;
@@ -29,6 +31,7 @@ impl Shard {
 
     fn hand_out_all(&mut self, mut round: Round) {
         let (mut due, mut wanted) = (std::mem::take(&mut self.due), std::mem::take(&mut self.wanted));
+        let mut named = Vec::new();
         for (bit, event) in round.each() {
             self.index.each(&event.message, |key| {
                 if due.len() <= key {
@@ -40,8 +43,8 @@ impl Shard {
                 due[key] |= bit;
             });
             (self.applied, self.position) = (event.number, event.position);
-            if !self.seekers.is_empty() {
-                self.named(event);
+            if self.is_sought(event) {
+                named.push(Arc::clone(event));
             }
         }
         for key in wanted.drain(..) {
@@ -49,6 +52,10 @@ impl Shard {
             self.hand(key, &mut round, events);
         }
         (self.due, self.wanted) = (due, wanted);
+        // What came after it in this round they go back to.
+        for event in named {
+            self.named(&event);
+        }
     }
 
     /// Hands a client its events of a round, if it is live: at once where nothing waits for it.

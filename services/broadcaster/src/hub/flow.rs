@@ -32,6 +32,8 @@ pub struct Subscription {
     pub missed: Option<Missed>,
     /// Events before this one it was handed already, though the client goes through them again for other rooms.
     pub handed: u64,
+    /// The item of this key could not be looked up yet: from which event on it is followed by its id, when it can.
+    pub sought: Option<u64>,
     /// The room that the client asked for, where this is another beside it: of the item's id beside its key.
     pub beside: Option<Room>,
 }
@@ -48,7 +50,7 @@ pub struct Missed {
 impl Subscription {
     /// What is heard of a room from an event on.
     pub fn new(room: Room, filter: Option<Arc<Filter>>, from: u64, missed: Option<Missed>) -> Self {
-        Self { room, filter, from, missed, handed: 0, beside: None }
+        Self { room, filter, from, missed, handed: 0, sought: None, beside: None }
     }
 
     /// Whether it is the one that the client asked for by the name of this room.
@@ -149,17 +151,18 @@ impl Flow {
     }
 
     /// Goes back to an event for rooms that are about to be joined, from the `rooms` that it is in; `applied` is the newest event
-    /// that the hub has handed out.
-    pub fn go_back(&mut self, from: u64, rooms: &mut [Subscription], applied: u64) {
+    /// that the hub has handed out. False when it was not further.
+    pub fn go_back(&mut self, from: u64, rooms: &mut [Subscription], applied: u64) -> bool {
         let at = self.behind.unwrap_or(applied + 1);
         self.back = self.back.filter(|back| at <= back.until);
         if from >= at {
-            return;
+            return false;
         }
         for room in rooms {
             room.handed = room.handed.max(at);
         }
         self.behind = Some(from);
+        true
     }
 
     /// Goes back to what was missed in rooms that are about to be joined.

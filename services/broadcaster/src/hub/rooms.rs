@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::Order;
@@ -165,8 +166,11 @@ impl Shard {
         }
         let from = self.applied + 1;
         if let Some(client) = self.clients.get_mut(key) {
-            for lost in client.rooms.iter_mut().filter(|known| known.missed.is_some() && rooms.contains(&known.room)) {
-                (lost.from, lost.missed) = (from, None);
+            for lost in client.rooms.iter_mut().filter(|known| rooms.contains(&known.room)) {
+                lost.sought = None;
+                if lost.missed.take().is_some() {
+                    lost.from = from;
+                }
             }
         }
         for room in &rooms {
@@ -185,15 +189,21 @@ impl Shard {
             return;
         }
         client.flow.hold(applied);
-        let (serial, shared) = (client.serial, Arc::clone(&self.shared));
+        self.look_up(key, rooms, true, show);
+    }
+
+    /// Has rooms read from the database, all at once: how many reads go on at the same time the desk bounds.
+    pub(super) fn look_up(&mut self, key: Key, rooms: Vec<Room>, held: bool, show: bool) {
+        let Some(client) = self.clients.get(key) else { return };
+        let (serial, from, shared) = (client.serial, self.applied + 1, Arc::clone(&self.shared));
         self.main.spawn(async move {
-            let mut found = Vec::with_capacity(rooms.len());
-            for room in rooms {
+            let read = rooms.into_iter().map(async |room| {
                 let snapshot = shared.snapshots.read(&room).await;
-                found.push((room, snapshot));
-            }
+                (room, snapshot)
+            });
+            let found = join_all(read).await;
             // A thread that has ended has no clients to show it to.
-            let _ = shared.hub.orders(serial).send(Order::Read { serial, show, from: applied + 1, found });
+            let _ = shared.hub.orders(serial).send(Order::Read { serial, held, show, from, found });
         });
     }
 
@@ -207,15 +217,18 @@ impl Shard {
             };
             match snapshot {
                 Ok(snapshot) => {
-                    if let Some(id) = snapshot.id.as_ref().filter(|_| is_by_key(&room)) {
-                        // Nothing was told since it was joined.
+                    if is_by_key(&room) {
+                        // Nothing was told since it was joined, unless it was looked up before in vain.
                         let next = client.flow.next_of(subscription, self.applied);
-                        self.stand_beside(key, &room, id, next);
+                        self.looked_up(key, &room, snapshot.id.as_deref(), next);
                     }
                     if show {
                         self.show(key, &room, &snapshot, from - 1);
                         told.push(Arc::clone(&snapshot.versions));
                     }
+                }
+                Err(why) if !show && self.looks_again(key, &room) => {
+                    tracing::debug!(%room, why, "an item could not be looked up; it is again later");
                 }
                 Err(why) => {
                     tracing::warn!(%room, why, "a snapshot could not be read; the client was told");
@@ -227,11 +240,18 @@ impl Shard {
         }
         let until = self.now_ms + TOLD_MS;
         let Some(client) = self.clients.get_mut(key) else { return };
-        client.flow.release();
         for versions in told {
             client.flow.remember(versions, until);
         }
         self.dirty.push(key);
+    }
+
+    /// What a client waited for is there.
+    pub(super) fn release(&mut self, key: Key) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.flow.release();
+            self.dirty.push(key);
+        }
     }
 
     /// Shows how a room stands: its items, and what was told up to an event and still holds.
@@ -271,6 +291,7 @@ impl Shard {
         self.leave_beside(key, room);
         if is_by_key(room) {
             self.seeks_no_more(key, room);
+            self.looks_no_more(key);
         }
         Some(left)
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::bucket::{Bucket, Verdict};
+use super::by_key::Looks;
 use super::client::{Client, Transport};
 use super::close::Close;
 use super::flow::Flow;
@@ -32,9 +33,12 @@ impl Shard {
                 shard.answered(key);
                 shard.known(key, rights, reference.as_deref());
             }),
-            Order::Read { serial, show, from, found } => {
-                self.with(serial, |shard, key| shard.read(key, show, from, found));
-            }
+            Order::Read { serial, held, show, from, found } => self.with(serial, |shard, key| {
+                shard.read(key, show, from, found);
+                if held {
+                    shard.release(key);
+                }
+            }),
             Order::Resume { serial, wish } => self.with(serial, |shard, key| {
                 shard.answered(key);
                 shard.subscribe(key, *wish);
@@ -81,6 +85,7 @@ impl Shard {
             warned: false,
             bucket: Bucket::full(self.shared.config.messages_burst, self.now_ms),
             asked: 0,
+            looks: Looks::default(),
             closing: None,
             leaves_at: None,
         };

@@ -74,12 +74,16 @@ impl Shard {
         let now = self.shared.process.now_ms();
         self.now_ms = now;
         let mut dues: Vec<(Key, Due)> = Vec::new();
+        let mut looks: Vec<Key> = Vec::new();
         let mut standing = Standing { told: self.told, ..Standing::default() };
         for (key, client) in &mut self.clients {
             client.flow.forget(now);
             standing.clients[client.transport_index()] += 1;
             standing.behind += usize::from(!client.flow.is_live());
             standing.blocked += usize::from(client.blocked_since.is_some());
+            if client.looks.at_ms.is_some_and(|at| now >= at) {
+                looks.push(key);
+            }
             match due(client, &self.shared.config, now) {
                 Due::Nothing => {}
                 due => dues.push((key, due)),
@@ -87,6 +91,9 @@ impl Shard {
         }
         for (key, due) in dues {
             self.settle(key, due, now);
+        }
+        for key in looks {
+            self.look_again(key);
         }
         for (kind, count) in self.index.counts() {
             standing.rooms[kind.index()] = count;

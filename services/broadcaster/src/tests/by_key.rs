@@ -111,3 +111,29 @@ async fn what_comes_while_a_room_of_a_key_is_joined_again_is_not_lost() {
     };
     tokio::join!(publishing, listening);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_for_a_while_takes_nothing_from_whoever_comes_back() {
+    let (world, running) = world(|_| ()).await;
+    world.rows.commit_as(2, 1, "acme/web#3");
+    world.rows.commit(1, 1);
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["item:K1", "item:acme/web#3"]).await;
+    world.announce(1, 2).await;
+    let position = client.hear().await["position"].clone();
+    drop(client);
+    world.deliver(2, 3).await;
+    world.announce(1, 3).await;
+    world.rows.be_away(true);
+    let mut again = resume(&running, &["item:K1", "item:acme/web#3"], &position).await;
+    // What needs no database is told at once.
+    assert_eq!(again.hear_of("status_changed").await["version"], 3);
+    world.announce(1, 4).await;
+    assert_eq!(again.hear().await["version"], 4);
+    world.rows.be_away(false);
+    let delivery = again.hear().await;
+    assert_eq!((delivery["type"].as_str(), delivery["version"].as_u64()), (Some("delivery"), Some(3)));
+    world.deliver(2, 4).await;
+    assert_eq!(again.hear().await["version"], 4);
+    again.hears_nothing().await;
+}
