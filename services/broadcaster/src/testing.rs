@@ -14,15 +14,16 @@ use model::{LifecycleName, Lifecycles, Mappings, Policy};
 use proto::v1;
 use runtime::Process;
 use serde_json::{Value, json};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use crate::Config;
 use crate::room::{Kind, Room};
 use crate::snapshot::{Items, Snapshots};
 
-/// A database of items: by number key, version and record; and whether it is away.
+/// A database of items: by number key, version and record; whether it is away, and whether it is slow.
 #[derive(Clone, Default)]
-pub struct Rows(Arc<Mutex<BTreeMap<u128, Row>>>, Arc<AtomicBool>);
+pub struct Rows(Arc<Mutex<BTreeMap<u128, Row>>>, Arc<AtomicBool>, Arc<RwLock<()>>);
 
 type Row = (String, u64, String);
 
@@ -42,11 +43,17 @@ impl Rows {
     pub fn be_away(&self, away: bool) {
         self.1.store(away, Ordering::Release);
     }
+
+    /// Nothing is answered for as long as this is held.
+    pub async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.2).write_owned().await
+    }
 }
 
 impl Snapshots for Rows {
     fn read<'a>(&'a self, room: &'a Room, max: usize) -> BoxFuture<'a, Result<Items, String>> {
         Box::pin(async move {
+            let _answers = self.2.read().await;
             if self.1.load(Ordering::Acquire) {
                 return Err("it is away".into());
             }

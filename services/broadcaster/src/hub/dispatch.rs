@@ -61,7 +61,7 @@ impl Shard {
     /// Hands a client its events of a round, if it is live: at once where nothing waits for it.
     fn hand(&mut self, key: Key, round: &mut Round, events: Mask) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let events = client.flow.takes(round, events);
+        let events = client.flow.takes(round, events, &client.rooms);
         if events == 0 {
             return;
         }

@@ -32,6 +32,8 @@ pub struct Subscription {
     pub missed: Option<Missed>,
     /// Events before this one it was handed already, though the client goes through them again for other rooms.
     pub handed: u64,
+    /// What its snapshot told, and until when that is remembered.
+    pub shown: Option<(Arc<Versions>, i64)>,
     /// The item of this key could not be looked up yet: from which event on it is followed by its id, when it can.
     pub sought: Option<u64>,
     /// The room that the client asked for, where this is another beside it: of the item's id beside its key.
@@ -50,7 +52,7 @@ pub struct Missed {
 impl Subscription {
     /// What is heard of a room from an event on.
     pub fn new(room: Room, filter: Option<Arc<Filter>>, from: u64, missed: Option<Missed>) -> Self {
-        Self { room, filter, from, missed, handed: 0, sought: None, beside: None }
+        Self { room, filter, from, missed, handed: 0, shown: None, sought: None, beside: None }
     }
 
     /// Whether it is the one that the client asked for by the name of this room.
@@ -60,13 +62,20 @@ impl Subscription {
 
     /// What of an event is heard here.
     fn hears(&self, event: &Event, now: &Position) -> After {
-        if event.number < self.from || !self.wants(&event.message) {
+        if event.number < self.from || !self.wants(&event.message) || self.has_shown(event) {
             return After::Nothing;
         }
         match &self.missed {
             Some(missed) if event.number <= missed.until => event.after(&missed.known, now),
             _ => After::Whole,
         }
+    }
+
+    /// Whether its snapshot told what an event tells, or more.
+    fn has_shown(&self, event: &Event) -> bool {
+        let Some((versions, _)) = &self.shown else { return false };
+        let Message::Change(change) = &event.message else { return false };
+        change.kind == "status_changed" && versions.get(&change.item).is_some_and(|shown| change.version <= *shown)
     }
 
     fn wants(&self, message: &Message) -> bool {
@@ -93,8 +102,8 @@ pub struct Flow {
     back: Option<Missed>,
     /// How many snapshots it waits for before it is told anything more.
     holds: u32,
-    /// What snapshots told lately, and until when that is remembered.
-    told: Vec<(Arc<Versions>, i64)>,
+    /// Whether it is remembered what the snapshot of one of its rooms told.
+    has_shown: bool,
 }
 
 /// What came of taking from the history.
@@ -117,13 +126,13 @@ const LOOKED_AT: usize = 256;
 
 impl Flow {
     /// Which of the events of a round a client should be handed now. One that is behind takes them by itself.
-    pub fn takes(&self, round: &Round, events: Mask) -> Mask {
+    pub fn takes(&self, round: &Round, events: Mask, rooms: &[Subscription]) -> Mask {
         if self.behind.is_some() {
             0
-        } else if self.told.is_empty() {
-            events
+        } else if self.has_shown {
+            round.retain(events, |event| !is_old_news(rooms, event))
         } else {
-            round.retain(events, |event| !self.is_old_news(event))
+            events
         }
     }
 
@@ -143,11 +152,10 @@ impl Flow {
         self.holds = self.holds.saturating_sub(1);
     }
 
-    /// What a snapshot told is old news until `until_ms`.
-    pub fn remember(&mut self, versions: Arc<Versions>, until_ms: i64) {
-        if !versions.is_empty() {
-            self.told.push((versions, until_ms));
-        }
+    /// What the snapshot of a room told is old news there until `until_ms`.
+    pub fn remember(&mut self, room: &mut Subscription, versions: &Arc<Versions>, until_ms: i64) {
+        room.shown = (!versions.is_empty()).then(|| (Arc::clone(versions), until_ms));
+        self.has_shown |= room.shown.is_some();
     }
 
     /// Goes back to an event for rooms that are about to be joined, from the `rooms` that it is in; `applied` is the newest event
@@ -184,9 +192,12 @@ impl Flow {
     }
 
     /// Forgets what snapshots told long ago.
-    pub fn forget(&mut self, now_ms: i64) {
-        if !self.told.is_empty() {
-            self.told.retain(|(_, until)| *until > now_ms);
+    pub fn forget(&mut self, rooms: &mut [Subscription], now_ms: i64) {
+        if self.has_shown {
+            for room in rooms.iter_mut() {
+                room.shown.take_if(|(_, until)| *until <= now_ms);
+            }
+            self.has_shown = rooms.iter().any(|room| room.shown.is_some());
         }
     }
 
@@ -230,7 +241,7 @@ impl Flow {
                 After::Whole => event,
                 After::Part(part) => Arc::new(*part),
             };
-            if self.is_old_news(&event) || (conflates && !all_is_told && history.is_superseded(&event)) {
+            if conflates && !all_is_told && history.is_superseded(&event) {
                 continue;
             }
             // Broadcasters read the feeds each in its own order: in one that the client knows it may be further than this event was.
@@ -259,12 +270,12 @@ impl Flow {
         rooms.dedup();
         Pulled::Lost(rooms)
     }
+}
 
-    fn is_old_news(&self, event: &Event) -> bool {
-        let Message::Change(change) = &event.message else { return false };
-        change.kind == "status_changed"
-            && self.told.iter().any(|(told, _)| told.get(&change.item).is_some_and(|told| change.version <= *told))
-    }
+/// Whether each of a client's rooms in which an event is heard had it in its snapshot.
+fn is_old_news(rooms: &[Subscription], event: &Event) -> bool {
+    rooms.iter().any(|room| room.has_shown(event))
+        && !rooms.iter().any(|room| room.from <= event.number && !room.has_shown(event) && room.wants(&event.message))
 }
 
 /// What of an event a client is to be told by its rooms, unless it was told it by one of them before it went back.

@@ -208,15 +208,18 @@ impl Shard {
     }
 
     pub(super) fn read(&mut self, key: Key, show: bool, from: u64, found: Vec<(Room, Result<Arc<Snapshot>, String>)>) {
-        let mut told = Vec::new();
+        let until = self.now_ms + TOLD_MS;
         for (room, snapshot) in found {
-            let Some(client) = self.clients.get(key) else { return };
-            let Some(subscription) = client.rooms.iter().find(|known| known.is_asked(&room)) else {
+            let Some(client) = self.clients.get_mut(key) else { return };
+            let Some(subscription) = client.rooms.iter_mut().find(|known| known.is_asked(&room)) else {
                 // It has left meanwhile.
                 continue;
             };
             match snapshot {
                 Ok(snapshot) => {
+                    if show {
+                        client.flow.remember(subscription, &snapshot.versions, until);
+                    }
                     if is_by_key(&room) {
                         // Nothing was told since it was joined, unless it was looked up before in vain.
                         let next = client.flow.next_of(subscription, self.applied);
@@ -224,7 +227,6 @@ impl Shard {
                     }
                     if show {
                         self.show(key, &room, &snapshot, from - 1);
-                        told.push(Arc::clone(&snapshot.versions));
                     }
                 }
                 Err(why) if !show && self.looks_again(key, &room) => {
@@ -237,11 +239,6 @@ impl Shard {
                     self.answer(key, &Refusal::room("unavailable", &room.to_string(), reason).message(None));
                 }
             }
-        }
-        let until = self.now_ms + TOLD_MS;
-        let Some(client) = self.clients.get_mut(key) else { return };
-        for versions in told {
-            client.flow.remember(versions, until);
         }
         self.dirty.push(key);
     }

@@ -77,7 +77,7 @@ impl Shard {
         let mut looks: Vec<Key> = Vec::new();
         let mut standing = Standing { told: self.told, ..Standing::default() };
         for (key, client) in &mut self.clients {
-            client.flow.forget(now);
+            client.flow.forget(&mut client.rooms, now);
             standing.clients[client.transport_index()] += 1;
             standing.behind += usize::from(!client.flow.is_live());
             standing.blocked += usize::from(client.blocked_since.is_some());

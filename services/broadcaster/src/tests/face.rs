@@ -239,3 +239,39 @@ async fn events_come_in_protobuf_to_whoever_asks_for_it() {
     assert_eq!((change.key.as_str(), change.version), ("K1", 1));
     assert!(told.position.parse::<crate::position::Position>().is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_snapshot_of_one_room_told_is_still_told_in_another() {
+    let (world, running) = world(|_| ()).await;
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["all"]).await;
+    // The database is ahead of the bus.
+    world.rows.commit(1, 5);
+    client.subscribe(&["item:K1"]).await;
+    world.announce_all(1, 1..=6).await;
+    for version in 1..=6 {
+        assert_eq!(client.hear().await["version"], version);
+    }
+    client.hears_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_client_is_not_lost_when_it_joins_the_room_again() {
+    let (world, running) = world(|_| ()).await;
+    let (mut client, mut other) = (Client::to(&running).await, Client::to(&running).await);
+    client.subscribe(&["all"]).await;
+    other.subscribe(&["all"]).await;
+    let held = world.rows.hold().await;
+    client.say(json!({"type": "subscribe", "rooms": ["item:K1"]})).await;
+    assert_eq!(client.hear().await["rooms"], json!(["item:K1"]));
+    world.announce_all(2, 1..=3).await;
+    while other.hear().await["version"] != 3 {}
+    client.say(json!({"type": "subscribe", "rooms": ["all"], "snapshot": false})).await;
+    assert_eq!(client.hear().await["rooms"], json!(["all"]));
+    drop(held);
+    assert_eq!(client.hear().await["type"], "snapshot");
+    for version in 1..=3 {
+        assert_eq!(client.hear().await["version"], version);
+    }
+    client.hears_nothing().await;
+}

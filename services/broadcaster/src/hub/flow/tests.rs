@@ -97,21 +97,21 @@ fn nothing_is_told_before_the_snapshot_and_nothing_that_it_told() {
         history.tell(vec![draft], Feed::Changes, None);
     };
     change(1);
-    let rooms = [room("all", 2)];
+    let mut rooms = [room("all", 2)];
     let mut flow = Flow::default();
     flow.hold(1);
     (2..=4).for_each(change);
     let round = Round::new(history.from(2, 3).unwrap());
-    assert_eq!(flow.takes(&round, 0b111), 0);
+    assert_eq!(flow.takes(&round, 0b111, &rooms), 0);
     assert_eq!(flow.pull(&history, &rooms, 4, 100, |_| panic!("too early")), Pulled::Held);
-    flow.remember(Arc::new(Versions::from([("i".to_owned(), 3)])), 1_000);
+    flow.remember(&mut rooms[0], &Arc::new(Versions::from([("i".to_owned(), 3)])), 1_000);
     flow.release();
     assert_eq!(all(&mut flow, &history, &rooms, 100), [4]);
-    assert_eq!(flow.takes(&round, 0b110), 0b100, "the second is what the snapshot told");
-    flow.forget(999);
-    assert_eq!(flow.takes(&round, 0b110), 0b100);
-    flow.forget(1_000);
-    assert_eq!(flow.takes(&round, 0b110), 0b110);
+    assert_eq!(flow.takes(&round, 0b110, &rooms), 0b100, "the second is what the snapshot told");
+    flow.forget(&mut rooms, 999);
+    assert_eq!(flow.takes(&round, 0b110, &rooms), 0b100);
+    flow.forget(&mut rooms, 1_000);
+    assert_eq!(flow.takes(&round, 0b110, &rooms), 0b110);
 }
 
 #[test]
@@ -174,4 +174,27 @@ fn what_was_missed_is_told_with_a_position_that_has_all_that_was_known() {
         told.iter().map(|(_, at)| (at.at(Feed::Live).sequence, at.at(Feed::Alerts).sequence)).collect();
     assert_eq!(places, [(2, 1), (3, 1), (3, 2), (4, 2)]);
     assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3, 5, 6]);
+}
+
+#[test]
+fn what_the_snapshot_of_one_room_told_is_news_in_another() {
+    let history = History::new(BOUNDS);
+    let change = |version: u64| {
+        let change = v1::Change { kind: "status_changed".into(), item: "i".into(), version, ..Default::default() };
+        let place = Place { epoch: 1, sequence: version };
+        let draft = Draft { message: Message::Change(change), feed: Feed::Changes, place, trace: None, at_ms: 0 };
+        history.tell(vec![draft], Feed::Changes, None);
+    };
+    (1..=4).for_each(change);
+    let mut rooms = [room("all", 1), room("item:i", 1), room("item:other", 1)];
+    let mut flow = Flow::default();
+    let round = Round::new(history.from(1, 4).unwrap());
+    flow.remember(&mut rooms[1], &Arc::new(Versions::from([("i".to_owned(), 3)])), 1_000);
+    assert_eq!(flow.takes(&round, 0b1111, &rooms), 0b1111);
+    flow.fall_behind(1);
+    assert_eq!(all(&mut flow, &history, &rooms, 100), [1, 2, 3, 4]);
+    flow.remember(&mut rooms[0], &Arc::new(Versions::from([("i".to_owned(), 2)])), 1_000);
+    assert_eq!(flow.takes(&round, 0b1111, &rooms), 0b1100);
+    flow.fall_behind(1);
+    assert_eq!(all(&mut flow, &history, &rooms, 100), [3, 4]);
 }
