@@ -4,6 +4,7 @@ import { guarded } from "./emitter.js";
 import { LockstepError, sentence } from "./errors.js";
 import type { Telemetry } from "./protocol.js";
 import { type Kind, describe } from "./tracker/describe.js";
+import { cut, json } from "./tracker/texts.js";
 import { type Forgotten, type Step, type StepState, type Summary, allowed, summary } from "./tracker/step.js";
 
 /** One thing that happened to a step. */
@@ -11,6 +12,7 @@ export interface StepUpdate {
   readonly operation: string;
   readonly step: string;
   readonly state: "executing" | "completed" | "failed" | "reset";
+  /** Cut, like the error, to the 4 KiB that the server takes. */
   readonly description: string;
   /** Of the whole operation, from 0 to 1; 0 while it is not known how many steps there are. */
   readonly progress: number;
@@ -18,6 +20,7 @@ export interface StepUpdate {
   readonly error: string;
   /** In milliseconds since 1970. */
   readonly at: number;
+  /** Published as JSON; of more than 16 KiB only the size is. */
   readonly data: unknown;
 }
 
@@ -183,7 +186,7 @@ export class StepTracker {
     }
     const at = (this.#options.now ?? Date.now)();
     const progress = this.progress;
-    const step = after(before, to, { description: told.description ?? "", error: told.error ?? "" }, at);
+    const step = after(before, to, { description: cut(told.description ?? ""), error: cut(told.error ?? "") }, at);
     this.#steps.set(name, step);
     this.#completed += Number(to === "completed") - Number(before.state === "completed");
     this.#forget();
@@ -213,7 +216,7 @@ export class StepTracker {
     const own = { executing: onExecuting, completed: onCompleted, failed: onFailed, reset: undefined }[update.state];
     this.#call(() => own?.(update));
     const { data, ...plain } = update;
-    this.#call(() => client?.publish({ type: "operation_step", ...plain, agent, data: data === undefined ? "" : JSON.stringify(data) }));
+    this.#call(() => client?.publish({ type: "operation_step", ...plain, agent, data: json(data) }));
   }
 
   #call(callback: () => unknown): void {

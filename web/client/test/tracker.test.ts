@@ -134,3 +134,16 @@ test("each update is published as a message of the protocol", () => {
   const updates: readonly StepUpdate[] = tracker.history();
   assert.deepEqual(updates.map(({ data }) => data), [{ rows: 3 }, undefined]);
 });
+
+test("a step whose words are longer than the server takes is told of all the same", async () => {
+  const published: { error?: string; description?: string; data?: string }[] = [];
+  const client = { publish: (message: object) => void published.push(message) };
+  const tracker = new StepTracker("import", { client });
+  const bytes = (text: string | undefined) => new TextEncoder().encode(text).length;
+  await assert.rejects(tracker.run("a", "ü".repeat(5_000), () => Promise.reject(new Error("x".repeat(5_000)))));
+  const [begun, failed] = published;
+  assert.ok(bytes(begun?.description) <= 4_096 && begun?.description?.endsWith("ü…"), begun?.description?.slice(-5));
+  assert.ok(bytes(failed?.error) === 4_096 && failed?.error?.endsWith("x…"), failed?.error?.slice(-5));
+  tracker.executing("b", "short", { rows: "r".repeat(20_000) });
+  assert.equal(published.at(-1)?.data, '{"tooLarge":20011}');
+});
