@@ -2,7 +2,8 @@
 //!
 //! Pure. Sets of words are open: a status or an event that is not known here is kept or passed over, never an error.
 
-use model::Native;
+use model::{Key, Native};
+use proto::v1::AgentState;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
@@ -31,6 +32,25 @@ struct Trouble {
     level: String,
     #[serde(default)]
     time: String,
+}
+
+/// An agent's state for whoever watches, in the words of the lifecycle `agent`, by what is shown of it now and was before.
+pub fn state(name: &str, task: Option<&Key>, shown: &Native, before: Option<&Native>, at: i64) -> AgentState {
+    let word = |native: &Native| match native.as_str() {
+        "running" => "working",
+        "stable" => "idle",
+        "offline" => "offline",
+        "error" => "error",
+        _ => "unknown",
+    };
+    AgentState {
+        agent: name.to_owned(),
+        status: word(shown).to_owned(),
+        previous: before.map(word).unwrap_or_default().to_owned(),
+        task: task.map(ToString::to_string).unwrap_or_default(),
+        at,
+        ..AgentState::default()
+    }
 }
 
 /// An event by its name and its data. `Err` says what is wrong with it, for the log.

@@ -34,12 +34,26 @@ pub struct Watched {
     errors_until: Option<i64>,
     /// What was published last, and when.
     shown: Option<(Native, i64)>,
+    /// When whoever watches was told last.
+    told_at: Option<i64>,
 }
+
+/// After how long whoever watches is told the same again: whoever comes later is shown what telemetry is kept, for ten minutes.
+const TELL_MS: i64 = 300_000;
 
 impl Watched {
     /// An agent of which nothing is known.
     pub fn new(patience: Patience) -> Self {
-        Self { patience, said: None, since: 0, lost: None, failed: false, errors_until: None, shown: None }
+        Self {
+            patience,
+            said: None,
+            since: 0,
+            lost: None,
+            failed: false,
+            errors_until: None,
+            shown: None,
+            told_at: None,
+        }
     }
 
     /// Its server said this status, in an event or an answer.
@@ -93,6 +107,20 @@ impl Watched {
         self.shown = Some((native, now));
     }
 
+    /// What was published last.
+    pub fn before(&self) -> Option<&Native> {
+        self.shown.as_ref().map(|(shown, _)| shown)
+    }
+
+    /// Whether whoever watches is to be told of what is published now.
+    pub fn tells(&mut self, native: &Native, now: i64) -> bool {
+        let is_due = self.before() != Some(native) || self.told_at.is_none_or(|at| now >= at + TELL_MS);
+        if is_due {
+            self.told_at = Some(now);
+        }
+        is_due
+    }
+
     /// When, after now, `news` may change though nothing is said.
     pub fn due(&self, now: i64) -> Option<i64> {
         let patience_ends = match self.lost {
@@ -143,8 +171,16 @@ mod tests {
 
     /// What comes out at each moment, given what goes in.
     fn shown(steps: &[(i64, &str)]) -> Vec<(i64, String)> {
+        shown_and_told(steps).0
+    }
+
+    /// When whoever watches is told, and what was shown before.
+    type Told = (i64, Option<String>);
+
+    /// The same, and when whoever watches is told, with what was shown before.
+    fn shown_and_told(steps: &[(i64, &str)]) -> (Vec<(i64, String)>, Vec<Told>) {
         let mut watched = Watched::new(PATIENCE);
-        let mut out = Vec::new();
+        let (mut out, mut told) = (Vec::new(), Vec::new());
         for &(now, step) in steps {
             match step {
                 "lost" => watched.out_of_reach(now),
@@ -157,11 +193,14 @@ mod tests {
                 status => watched.told(native(status), now),
             }
             if let Some(news) = watched.news(now) {
+                if watched.tells(&news, now) {
+                    told.push((now, watched.before().map(ToString::to_string)));
+                }
                 out.push((now, news.to_string()));
                 watched.showed(news, now);
             }
         }
-        out
+        (out, told)
     }
 
     fn expect(steps: &[(i64, &str)], expected: &[(i64, &str)]) {
@@ -252,5 +291,17 @@ mod tests {
             &[(0, "running"), (59_000, "stable"), (60_000, "tick"), (61_000, "tick")],
             &[(0, "running"), (61_000, "stable")],
         );
+    }
+
+    #[test]
+    fn whoever_watches_is_told_what_is_new_and_the_same_only_before_it_is_forgotten() {
+        let steps: Vec<(i64, &str)> =
+            [(0, "running")].into_iter().chain((1..=11).map(|n| (n * 60_000, "tick"))).collect();
+        let (shown, told) = shown_and_told(&steps);
+        assert_eq!(shown.len(), 12);
+        let running = Some("running".to_owned());
+        assert_eq!(told, [(0, None), (300_000, running.clone()), (600_000, running.clone())]);
+        let (_, told) = shown_and_told(&[(0, "running"), (10, "stable"), (2_010, "tick")]);
+        assert_eq!(told, [(0, None), (2_010, running)]);
     }
 }

@@ -10,7 +10,7 @@ use connector::compliance::{Misbehave, World, check};
 use connector::{Registration, Webhook};
 use connector_agentapi::{Agentapi, REGISTRATION};
 use model::{Native, RecordRef};
-use proto::v1::{Change, Observation};
+use proto::v1::{AgentState, Change, Observation};
 use runtime::Process;
 use sandbox::agentapi::{AgentapiOptions, AgentapiSandbox, start};
 use serde_json::{Value, json};
@@ -151,6 +151,24 @@ async fn an_agents_day_is_told_once_each() {
     running.shows("running").await;
     agent.0.stop().await;
     running.shows("offline").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_watches_is_told_of_an_agents_state_whatever_its_item_is() {
+    let agent = Agent::start().await;
+    let running = Running::start(agent.section()).await;
+    let mut live =
+        running.bus.tail(Stream::Live, &["lockstep.live.agent_state.*".into()], Tail::Sequence(1)).await.unwrap();
+    let mut told = async || {
+        let message = timeout(DEADLINE, live.next()).await.expect("a state is told").unwrap();
+        let state: AgentState = proto::decode(None, &message.payload).unwrap();
+        assert_eq!((state.agent.as_str(), state.task.as_str()), (agent.0.name(), "ENG-1"));
+        (state.previous, state.status)
+    };
+    assert_eq!(told().await, (String::new(), "idle".into()));
+    agent.0.run("Mending the roof").unwrap();
+    assert_eq!(told().await, ("idle".into(), "working".into()));
     running.end().await;
 }
 

@@ -2,6 +2,7 @@
 
 use bus::{Bus, Outgoing};
 use model::{Lane, Native, Observation, RecordRef};
+use proto::v1::AgentState;
 
 use crate::Failure;
 
@@ -28,6 +29,14 @@ impl Sink {
         match self.bus.publish_all(messages).await {
             Ok(_) => Ok(()),
             Err(error) => Err(Failure::unavailable(format!("the bus did not store an observation: {error}"))),
+        }
+    }
+
+    /// Tells whoever watches of an agent's state, as telemetry: it is lost where the bus does not take it, and nothing else is.
+    pub async fn tell_state(&self, id: String, state: &AgentState) {
+        let told = Outgoing::live("agent_state", &state.agent, id, proto::encode(state));
+        if let Err(error) = self.bus.publish(told).await {
+            tracing::debug!(agent = state.agent, %error, "nobody is told of an agent's state");
         }
     }
 

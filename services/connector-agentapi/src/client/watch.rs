@@ -122,8 +122,15 @@ impl Client {
 
     async fn publish(&self, reached: &Reached, watched: &mut Watched, sink: &Sink) -> Result<(), Failure> {
         if let Some(native) = watched.news(self.process.now_ms()) {
-            sink.observe(self.observation(reached, native.clone(), Source::Stream)).await?;
-            watched.showed(native, self.process.now_ms());
+            let (seen, now) = (self.observation(reached, native.clone(), Source::Stream), self.process.now_ms());
+            let id = format!("{}:state", seen.id);
+            sink.observe(seen).await?;
+            if watched.tells(&native, now) {
+                let agent = &reached.agent;
+                let state = decode::state(&agent.name, agent.item.as_ref(), &native, watched.before(), now);
+                sink.tell_state(id, &state).await;
+            }
+            watched.showed(native, now);
         }
         Ok(())
     }
