@@ -115,6 +115,11 @@ impl Client {
         self.outbox.answer(bytes.into());
     }
 
+    /// Answers a ping.
+    pub fn pong(&mut self, payload: &[u8]) {
+        self.outbox.pong(wire::frame(opcode::PONG, payload).into());
+    }
+
     /// Sends a frame that only WebSockets have.
     pub fn control(&mut self, code: u8, payload: &[u8]) {
         if matches!(self.transport, Transport::Socket { .. }) {

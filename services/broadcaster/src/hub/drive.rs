@@ -116,7 +116,7 @@ impl Shard {
             Said::Text(text) => self.text(key, &text),
             Said::Binary => self.close(key, Close::NOT_TEXT),
             Said::Ping(payload) => {
-                client.control(opcode::PONG, &payload);
+                client.pong(&payload);
                 self.dirty.push(key);
             }
             Said::Pong => {}

@@ -10,15 +10,21 @@ use crate::event::{Event, Form};
 
 /// From how many bytes on nothing more is joined to a write.
 const JOINED: usize = 16 * 1024;
+/// How many answers to pings wait at most. Anybody may ping as often as they like; the newest answers say that we are here (RFC 6455, 5.5.3).
+const PONGS: usize = 16;
+/// About how much memory an answer takes beside its bytes.
+const ANSWER: usize = 128;
 
 /// What waits for one client.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// What is left of a write that was not taken whole.
     rest: Bytes,
-    /// Answers; they go before events, and never amid one.
-    answers: VecDeque<Bytes>,
+    /// Answers, and whether each is to a ping; they go before events, and never amid one.
+    answers: VecDeque<(Bytes, bool)>,
     answer_bytes: usize,
+    /// How many of them are to pings.
+    pongs: usize,
     events: VecDeque<Arc<Event>>,
 }
 
@@ -34,8 +40,22 @@ pub enum Flushed {
 impl Outbox {
     /// Adds an answer.
     pub fn answer(&mut self, bytes: Bytes) {
-        self.answer_bytes += bytes.len();
-        self.answers.push_back(bytes);
+        self.answer_bytes += bytes.len() + ANSWER;
+        self.answers.push_back((bytes, false));
+    }
+
+    /// Adds an answer to a ping; where many wait, the oldest is left out.
+    pub fn pong(&mut self, bytes: Bytes) {
+        if self.pongs >= PONGS
+            && let Some(oldest) = self.answers.iter().position(|(_, pong)| *pong)
+            && let Some((left_out, _)) = self.answers.remove(oldest)
+        {
+            self.answer_bytes -= left_out.len() + ANSWER;
+            self.pongs -= 1;
+        }
+        self.answer_bytes += bytes.len() + ANSWER;
+        self.pongs += 1;
+        self.answers.push_back((bytes, true));
     }
 
     /// Adds an event.
@@ -52,7 +72,7 @@ impl Outbox {
     /// Throws away all that has not begun to be written.
     pub fn clear(&mut self) {
         self.clear_events();
-        (self.answers, self.answer_bytes) = (VecDeque::new(), 0);
+        (self.answers, self.answer_bytes, self.pongs) = (VecDeque::new(), 0, 0);
     }
 
     /// Throws away the events that have not begun to be written.
@@ -65,7 +85,7 @@ impl Outbox {
         self.rest.is_empty() && self.events.is_empty()
     }
 
-    /// How many bytes of answers wait.
+    /// How many bytes of answers wait, with what keeping them takes.
     pub fn answer_bytes(&self) -> usize {
         self.answer_bytes
     }
@@ -115,8 +135,9 @@ impl Outbox {
         let mut one = std::mem::take(&mut self.rest);
         let mut taken = usize::from(!one.is_empty());
         loop {
-            let bytes = if let Some(bytes) = self.answers.pop_front() {
-                self.answer_bytes -= bytes.len();
+            let bytes = if let Some((bytes, pong)) = self.answers.pop_front() {
+                self.answer_bytes -= bytes.len() + ANSWER;
+                self.pongs -= usize::from(pong);
                 bytes
             } else if let Some(event) = self.events.pop_front() {
                 *told += 1;
@@ -203,6 +224,27 @@ mod tests {
             }
             assert!(pipe == all, "{at_once}");
         }
+    }
+
+    #[test]
+    fn however_often_a_client_pings_only_the_newest_answers_wait() {
+        let (mut outbox, all) = answers(&[10]);
+        for number in 0..100_000_u32 {
+            outbox.pong(number.to_be_bytes().to_vec().into());
+        }
+        let mut pipe = Vec::new();
+        assert_eq!(flush(&mut outbox, &mut pipe, usize::MAX, 1_000_000).0, Flushed::Empty);
+        let newest = (100_000 - 16..100_000_u32).flat_map(u32::to_be_bytes);
+        assert_eq!(pipe, all.into_iter().chain(newest).collect::<Vec<_>>());
+        assert_eq!(outbox.answer_bytes(), 0);
+    }
+
+    #[test]
+    fn small_answers_count_with_what_keeping_them_takes() {
+        let (mut outbox, _) = answers(&[2; 200]);
+        assert!(outbox.answer_bytes() > 200 * 100, "{}", outbox.answer_bytes());
+        flush(&mut outbox, &mut Vec::new(), usize::MAX, 1_000_000);
+        assert_eq!(outbox.answer_bytes(), 0);
     }
 
     #[test]
