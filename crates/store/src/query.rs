@@ -78,6 +78,8 @@ pub struct ItemFilter {
     pub after: Option<ItemId>,
     /// Only those whose key or title contains this.
     pub text: Option<String>,
+    /// Only those whose key is this and a number: `ENG` of `ENG-1`, `acme/web` of `acme/web#7`.
+    pub project: Option<String>,
     /// Only those of this lifecycle.
     pub lifecycle: Option<LifecycleName>,
 }
@@ -90,11 +92,13 @@ impl Store {
              where ended_into is null and ($1::uuid is null or id > $1)
                and ($2::text is null or position(lower($2) in lower(coalesce(key, '') || ' ' || coalesce(title, ''))) > 0)
                and ($3::text is null or lifecycle = $3)
-             order by id limit $4",
+               and ($4::text is null or (key is not null and substring(key from '^(.+)[-#][0-9]+$') = $4))
+             order by id limit $5",
         )
         .bind(filter.after.map(|item| item.0))
         .bind(&filter.text)
         .bind(filter.lifecycle.as_ref().map(LifecycleName::as_str))
+        .bind(&filter.project)
         .bind(i64::from(limit))
         .fetch_all(self.pool()?)
         .await?;

@@ -335,15 +335,12 @@ fn id_of(record: &str) -> Option<&str> {
     record.splitn(3, '/').nth(2)
 }
 
-/// What the records of agents begin with.
-pub const AGENT: &str = "agentapi/agent/";
-
-/// What those begin with of agents that are told of by `POST /v1/agent-events`.
-const SESSION: &str = "agent/session/";
+/// What the records of agents begin with: of those behind an AgentAPI, and of those that are told of by `POST /v1/agent-events`.
+pub const AGENTS: [&str; 2] = ["agentapi/agent/", "agent/session/"];
 
 /// The agent that a record is, where it is one.
 fn agent_of(record: &str) -> Option<&str> {
-    record.strip_prefix(AGENT).or_else(|| record.strip_prefix(SESSION))
+    AGENTS.iter().find_map(|start| record.strip_prefix(start))
 }
 
 /// What an item's key begins with: `ENG` of `ENG-1`, `acme/web` of `acme/web#7`.

@@ -7,7 +7,7 @@ use model::{Group, LifecycleName, Policy};
 use serde_json::{Value, json};
 use store::{ItemFilter, Store};
 
-use crate::message::{AGENT, project_of};
+use crate::message::AGENTS;
 use crate::room::{Kind, Room};
 use crate::snapshot::{Items, Snapshots};
 
@@ -54,15 +54,19 @@ impl FromStore {
             Kind::AgentStates => self.store.items(&of("agent"), one_more).await?,
             Kind::WorkflowExecutions => self.store.items(&of("workflow"), one_more).await?,
             Kind::Project => {
-                let filter = ItemFilter { text: Some(room.name.to_string()), ..ItemFilter::default() };
-                let mut groups = self.store.items(&filter, one_more).await?;
-                groups.retain(|group| {
-                    group.item.key.as_ref().is_some_and(|key| project_of(key.as_str()) == Some(&*room.name))
-                });
-                groups
+                let filter = ItemFilter { project: Some(room.name.to_string()), ..ItemFilter::default() };
+                self.store.items(&filter, one_more).await?
             }
             Kind::Item | Kind::Record => Vec::from_iter(self.store.item(&room.name).await?),
-            Kind::Agent => Vec::from_iter(self.store.item(&format!("{AGENT}{}", room.name)).await?),
+            Kind::Agent => {
+                let mut groups: Vec<Group> = Vec::new();
+                for start in AGENTS {
+                    let found = self.store.item(&format!("{start}{}", room.name)).await?;
+                    // Both records may be of one item.
+                    groups.extend(found.filter(|found| groups.iter().all(|known| known.item.id != found.item.id)));
+                }
+                groups
+            }
             Kind::Conflicts => {
                 let mut groups = Vec::new();
                 for row in self.store.held(one_more).await? {
@@ -102,3 +106,6 @@ fn shown(group: &Group, policy: &Policy) -> Value {
         "records": records.collect::<Vec<_>>(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ async fn items(state: Shared, Query(listing): Query<Listing>) -> Answer {
     let lifecycle = listing.lifecycle.map(LifecycleName::new).transpose();
     let lifecycle = lifecycle.map_err(|error| Problem::bad_request("lifecycle_bad", error.to_string()))?;
     findable(listing.q.as_deref().unwrap_or_default())?;
-    let filter = ItemFilter { after: listing.after.map(ItemId), text: listing.q, lifecycle };
+    let filter = ItemFilter { after: listing.after.map(ItemId), text: listing.q, lifecycle, ..ItemFilter::default() };
     let limit = listing.limit.unwrap_or(100).clamp(1, PAGE_MAX);
     let groups = state.store.items(&filter, limit).await.map_err(unavailable)?;
     let full = groups.len() == limit as usize;
