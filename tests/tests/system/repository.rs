@@ -244,10 +244,10 @@ fn the_stages_of_the_readme_read_and_write_what_the_code_does() -> anyhow::Resul
         (".changes(C::SYSTEM", "CHANGES"),
         ("tail(Stream::Changes", "CHANGES"),
         ("tail(Stream::DeadLetters", "DEAD_LETTERS"),
-        ("(Feed::Changes, Stream::Changes,", "CHANGES"),
-        ("(Feed::Deliveries, Stream::Observations,", "OBSERVATIONS"),
-        ("(Feed::Alerts, Stream::Alerts,", "ALERTS"),
-        ("(Feed::Live, Stream::Live,", "LIVE"),
+        ("(&[Feed::Changes], Stream::Changes,", "CHANGES"),
+        ("(&[Feed::Deliveries], Stream::Observations,", "OBSERVATIONS"),
+        ("(&[Feed::Alerts], Stream::Alerts,", "ALERTS"),
+        ("(&[Feed::Live, Feed::Metrics], Stream::Live,", "LIVE"),
     ];
     const WRITES: [(&str, &str); 8] = [
         ("Outgoing::webhook(", "WEBHOOKS"),
