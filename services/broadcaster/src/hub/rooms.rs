@@ -106,11 +106,6 @@ impl Shard {
             Some((known, Resume::From(next))) => (next, Some(Missed { known, until })),
             _ => (until + 1, None),
         };
-        if let Some(client) = self.clients.get_mut(key)
-            && let Some(missed) = missed
-        {
-            client.flow.come_back(from, missed, &mut client.rooms, &self.position);
-        }
         let reference = wish.reference.as_deref();
         let mut joined = Vec::new();
         for room in wish.rooms {
@@ -128,6 +123,9 @@ impl Shard {
                 let reason = format!("a client can be in {limit} rooms; leave one first");
                 self.answer(key, &Refusal::room("too_many_rooms", &room.to_string(), reason).message(reference));
                 continue;
+            }
+            if let Some(missed) = missed.filter(|_| joined.is_empty()) {
+                client.flow.come_back(from, missed, &mut client.rooms, &self.position);
             }
             let subscription = Subscription::new(room.clone(), filter.clone(), from, missed);
             let before = self.leave(key, &room).filter(|_| missed.is_none());
