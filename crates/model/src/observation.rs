@@ -191,6 +191,8 @@ pub enum Intent {
 macro_rules! codes {
     ($name:ident { $($variant:ident = $code:literal),* $(,)? }) => {
         impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
             /// The code that stands for it on the bus and in the API.
             pub fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }

@@ -11,6 +11,8 @@ use crate::cli::At;
 
 /// The files that `cargo xtask up`, and then `cargo xtask up --real`, keep while everything runs.
 const FILES: [&str; 2] = [".lockstep/up.json", ".lockstep/real/up.json"];
+/// Names the file where it lies elsewhere (`up --data`).
+const FILE_VARIABLE: &str = "LOCKSTEP_UP";
 /// Where a gateway listens when nobody says otherwise.
 const GATEWAY: &str = "http://127.0.0.1:8080";
 
@@ -77,9 +79,12 @@ pub fn sandbox(url: Option<&str>, system: &str, agent: Option<&str>) -> anyhow::
     }
 }
 
-/// What the file says: the nearest one, from this folder upwards.
+/// What the file says: the one that is named, else the nearest one, from this folder upwards.
 fn written() -> Option<Value> {
-    written_above(&env::current_dir().ok()?)
+    match env::var_os(FILE_VARIABLE) {
+        Some(named) => read(Path::new(&named)),
+        None => written_above(&env::current_dir().ok()?),
+    }
 }
 
 fn written_above(here: &Path) -> Option<Value> {

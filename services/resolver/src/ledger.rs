@@ -353,6 +353,12 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), Poison> {
         let left = Group { links: vec![], conflict: None, ..incoming.clone() };
         let into = target.item.id;
+        if let Some(stranger) = self.policy.stranger(&incoming, &target.item.lifecycle) {
+            let detail = format!(
+                "{stranger}: no mapping says what its statuses mean in the lifecycle of that item; add one, or tie it to none"
+            );
+            return Err(Poison { reason: Reason::OtherLifecycle.code(), detail });
+        }
         let adoption = model::adopt(target, incoming, record, observation, receipt, self.policy)
             .map_err(|reason| refused(observation, reason))?;
         self.groups.remove(&adoption.ended);
@@ -427,10 +433,6 @@ fn no_such(record: &RecordRef) -> Poison {
 
 fn refused(observation: &Observation, reason: Reason) -> Poison {
     let detail = match reason {
-        Reason::OtherLifecycle => format!(
-            "{}: no mapping says what its statuses mean in the lifecycle of that item; add one, or tie it to none",
-            observation.record
-        ),
         Reason::UnmappedStatus => format!("no mapping knows {:?} of {}", observation.native, observation.record),
         _ => match (&observation.intent, &observation.lifecycle) {
             (Intent::Status, Some(named)) => format!("{}: there is no lifecycle {named}", observation.record),

@@ -123,8 +123,11 @@ pub async fn say(world: &World, place: usize, intent: Intent) {
 async fn speak(world: &World, place: usize, native: Native, intent: Intent) {
     let record = world.land.look().remotes[place].record.clone();
     note(|| format!("operator on {record}: {intent:?} {native}"));
+    // Of which item somebody speaks who looks at it now.
+    let item = (intent != Intent::Status).then(|| world.database.tables().records.get(&record).map(|(item, _)| *item));
     let observation = Observation {
         intent,
+        item: item.flatten(),
         ..Observation::new(
             runtime::unique().to_string(),
             record,

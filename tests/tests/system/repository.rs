@@ -297,6 +297,17 @@ fn the_reasons_of_dead_letters_in_the_readme_are_those_of_the_code() -> anyhow::
 }
 
 #[test]
+fn the_reasons_of_histories_in_the_readme_are_those_of_the_code() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(root().join("README.md"))?;
+    let told = table(&text, &["reason", "meaning"]);
+    let told: BTreeSet<&str> =
+        told.iter().flat_map(|row| row[0].split(", ")).map(|word| word.trim_matches('`')).collect();
+    let known: BTreeSet<&str> = model::Reason::ALL.iter().map(|reason| reason.code()).collect();
+    ensure!(told == known, "README.md tells {told:#?}, and the code {known:#?}");
+    Ok(())
+}
+
+#[test]
 fn every_reason_that_the_code_gives_is_in_the_one_list() -> anyhow::Result<()> {
     // A letter's reason, a refusal's code, and the resolver's own: all are words in the code.
     let words = Regex::new(

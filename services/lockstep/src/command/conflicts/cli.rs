@@ -41,7 +41,7 @@ pub enum Conflicts {
 pub struct Resolve {
     #[command(flatten)]
     pub at: At,
-    /// The candidate that wins, by its number in `list` and `show`
+    /// The candidate that wins, by its number in `list` and `show`: with the newest edit of its record
     #[arg(long, value_name = "N", group = "choice")]
     pub pick: Option<usize>,
     /// A status that the item takes instead

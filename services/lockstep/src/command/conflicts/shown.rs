@@ -36,7 +36,9 @@ pub fn whole(conflict: &Value, name: &str) -> Vec<String> {
         lines.push(format!("  {number}  {}, shown as {:?}, {at}{winner}", side(candidate), text(candidate, "native")));
     }
     if conflict["resolved_at"].is_null() {
-        lines.push(format!("end it with: lockstep conflicts resolve {name} --pick N, or --status STATUS"));
+        lines.push(format!(
+            "end it with: lockstep conflicts resolve {name} --status STATUS, or --pick N for what N wants by then"
+        ));
     } else {
         lines.push(format!("resolved {}", moment(&conflict["resolved_at"])));
     }
