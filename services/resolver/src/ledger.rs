@@ -130,7 +130,7 @@ impl<'a> Ledger<'a> {
                 self.unless_lost(resolved, &report.record, *receipt)
             }
             Input::Observation(observation, receipt) => {
-                let observation = &*self.addressed(observation);
+                let observation = &*self.addressed(observation, *receipt);
                 match &observation.intent {
                     Intent::Status | Intent::Force(_) | Intent::Pick(..) => self.observe(observation, *receipt),
                     Intent::Rollback(version) => self.roll_back(observation, *receipt, *version),
@@ -143,8 +143,12 @@ impl<'a> Ledger<'a> {
 
     /// An operator's word about an item comes by way of one of its records. If that has left the item since, it is taken as said by way of
     /// one that is there. An item that ended is not among those that were loaded: the record's own is the one that took it over.
-    fn addressed<'o>(&self, observation: &'o Observation) -> Cow<'o, Observation> {
-        let named = observation.item.filter(|item| self.item_of(&observation.record) != Some(*item));
+    fn addressed<'o>(&self, observation: &'o Observation, receipt: Receipt) -> Cow<'o, Observation> {
+        let own = self.item_of(&observation.record);
+        let named = observation.item.filter(|item| own != Some(*item));
+        // What was taken when the record was still there is not taken once more.
+        let link = own.and_then(|own| self.groups.get(&own)?.link(&observation.record));
+        let named = named.filter(|_| link.is_none_or(|link| !link.has_taken(receipt)));
         let group = named.and_then(|item| self.groups.get(&item));
         match group.and_then(|group| group.links.first()) {
             Some(link) if observation.intent != Intent::Unlink => {
@@ -232,12 +236,12 @@ impl<'a> Ledger<'a> {
 
     fn unlink(&mut self, observation: &Observation, receipt: Receipt) -> Result<Verdict, Poison> {
         let mut group = self.group_of(&observation.record).ok_or_else(|| no_such(&observation.record))?;
+        if !group.take(&observation.record, receipt) {
+            return Ok(self.again(group, receipt));
+        }
         if observation.item.is_some_and(|named| named != group.item.id && self.groups.contains_key(&named)) {
             let detail = format!("{} is not tied to that item any more", observation.record);
             return Err(Poison { reason: "no_such_thing", detail });
-        }
-        if !group.take(&observation.record, receipt) {
-            return Ok(self.again(group, receipt));
         }
         let (left, own) =
             model::part(group, observation, receipt, self.policy).map_err(|reason| refused(observation, reason))?;

@@ -59,6 +59,31 @@ fn taken(ledger: &mut Ledger, observations: &[Observation]) -> Vec<Verdict> {
     (100..).zip(observations).map(take).collect()
 }
 
+/// After a crash the bus may bring an operator's words once more, when what they did is done.
+#[test]
+fn words_that_come_again_after_the_record_has_left_do_nothing_more() {
+    let policy = policy_of(MAPPINGS, "");
+    let begin = |name: &str, sequence| {
+        let receipt = model::Receipt::new(Lane::High, sequence, Timestamp(1));
+        model::begin(&seen(name, "todo", 1), receipt, &policy).unwrap().group
+    };
+    let (one, other) = (begin("tracker/issue/1", 1), begin("tracker/issue/2", 2));
+    let item = one.item.id;
+    let mut ledger = Ledger::new(&policy, vec![one, other], vec![], vec![]);
+    let force = |status: &str| Intent::Force(model::Status::new(status).unwrap());
+    let words = [
+        word("tracker/issue/1", item, Intent::Link(record("tracker/issue/2"))),
+        word("tracker/issue/1", item, force("done")),
+        word("tracker/issue/2", item, force("in_review")),
+        word("tracker/issue/1", item, Intent::Unlink),
+    ];
+    taken(&mut ledger, &words);
+    let verdicts = taken(&mut ledger, &words);
+    assert_eq!(verdicts[1..], [Verdict::Redelivered; 3], "{verdicts:?}");
+    let closed = ledger.close();
+    assert_eq!(closed.groups[&item].item.status.as_str(), "in_review");
+}
+
 #[test]
 fn a_record_that_is_retitled_and_what_it_names_are_tied_in_one_batch() {
     let policy = policy_of(MAPPINGS, "");
