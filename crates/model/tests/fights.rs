@@ -70,6 +70,16 @@ fn a_program_that_sets_what_is_refused_again_and_again_is_stopped_and_a_person_i
         assert_eq!(verdicts[2], last[0], "{by:?}");
         assert_eq!(scene.group.item.held.is_some(), ends, "{by:?}");
         assert_eq!(scene.status(), "done");
+
+        // Whoever asks through the API is refused, and nothing is written that could be set once more.
+        let mut scene = Scene::new(scene.policy, &[(ISSUE, "Done"), (TASK, "done")]);
+        for round in 0..4 {
+            let mut ask = seen(ISSUE, "In Progress", 0, Origin::Unknown, 100 + round);
+            (ask.position, ask.source, ask.actor) = (None, model::Source::Api, by.clone());
+            ask.id = format!("ask {round}");
+            assert_eq!(scene.see(&ask), Verdict::Refused, "{by:?}");
+        }
+        assert!(scene.group.item.held.is_none(), "{by:?}");
     }
 }
 

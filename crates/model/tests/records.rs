@@ -343,6 +343,10 @@ fn what_was_asked_before_the_record_was_seen_is_done_when_it_is_replayed_unless_
     };
     let mut scene = Scene::new(policy(), &[(ISSUE, "Todo")]);
     scene.edit(ISSUE, "Todo", 10);
+    let seen_late = Observation { source: Source::Webhook, ..asked(ISSUE, "Done") };
+    let receipt = model::Receipt { first_sequence: Some(0), ..crate::scene::receipt(99, 0) };
+    let sight = model::resolve(scene.group.clone(), &seen_late, receipt, &scene.policy);
+    assert_eq!(sight.verdict, Verdict::Stale, "what was seen is old, whoever has decided what");
     let due = replayed(&scene);
     assert_eq!((due.verdict, due.group.item.status.as_str(), due.commands.len()), (Verdict::Asked, "done", 1));
     scene.edit(ISSUE, "In Progress", 11);

@@ -193,6 +193,7 @@ fn native_for(
 fn nearest<'n>(lifecycle: &Lifecycle, status: &Status, named: &'n BTreeMap<&Status, Native>) -> Option<&'n Native> {
     let rank = lifecycle.rank(status);
     let alike = named.iter().filter(|(other, _)| lifecycle.is_terminal(other) == lifecycle.is_terminal(status));
+    // No two have one rank.
     let apart = |other: &Status| (lifecycle.rank(other) > rank, lifecycle.rank(other).abs_diff(rank));
     alike.min_by_key(|(other, _)| apart(other)).map(|(_, native)| native)
 }
