@@ -34,8 +34,10 @@ pub async fn run<C: Connector>(connector: C, settings: Settings, process: Proces
     let system = System::new(C::SYSTEM).context("the connector's name")?;
     let parts = Loop { connector: Arc::clone(&connector), settings: Arc::new(settings), process, bus, system };
     let process = parts.process.clone();
-    // A system that has never answered must be seen, too.
-    process.works_with(C::SYSTEM);
+    // A system that has never answered must be seen, too; where nothing is swept nobody calls it before there is something to write.
+    if connector.sweeps_something().is_ok() {
+        process.works_with(C::SYSTEM);
+    }
     let stop = || process.shutdown().clone();
     if C::HAS_WEBHOOKS {
         let feed = parts.bus.webhooks(&parts.system).await?;

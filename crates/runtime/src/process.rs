@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
 
+/// For how long it is told that a call failed.
+const FAILING_MS: i64 = 300_000;
+
 /// A process as one of its services sees it. A clone is the same process.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -44,7 +47,7 @@ struct State {
     /// By system; 0 before the first time.
     succeeded: BTreeMap<String, i64>,
     /// By system: why the last call did not succeed.
-    failing: BTreeMap<String, String>,
+    failing: BTreeMap<String, (String, i64)>,
     /// By service: why it has nothing to do.
     idle: BTreeMap<Arc<str>, String>,
     addresses: BTreeMap<String, SocketAddr>,
@@ -173,7 +176,8 @@ impl Process {
 
     /// Says why a call to a system did not succeed: words for a person, without addresses or secrets.
     pub fn failed(&self, system: &str, why: impl Into<String>) {
-        self.state().failing.insert(system.to_owned(), why.into());
+        let now = self.now_ms();
+        self.state().failing.insert(system.to_owned(), (why.into(), now));
     }
 
     /// When a call to each system last succeeded, in milliseconds since 1970; 0 where none has yet.
@@ -181,9 +185,13 @@ impl Process {
         self.state().succeeded.clone()
     }
 
-    /// Why the last call to a system did not succeed, where it did not.
+    /// Why the last call to a system did not succeed, where it did not: of the last five minutes, for a system that nobody calls any
+    /// more may be well.
     pub fn failing(&self) -> BTreeMap<String, String> {
-        self.state().failing.clone()
+        let since = self.now_ms() - FAILING_MS;
+        let state = self.state();
+        let lately = state.failing.iter().filter(|(_, (_, at))| *at >= since);
+        lately.map(|(system, (why, _))| (system.clone(), why.clone())).collect()
     }
 
     /// Where the gateway listens or will listen, where there is one: what is served is open to whoever reaches it.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
-use bus::{Bus, PublishError};
+use bus::{Bus, PublishError, Stream};
 use model::Policy;
 use runtime::{Problem, Process};
 use tokio::sync::Semaphore;
@@ -74,10 +74,19 @@ impl Ingest {
         self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was stored, when JetStream says so in time; else the answer that asks the sender to come again.
-    async fn within<T>(&self, publishing: impl Future<Output = Result<T, PublishError>>) -> Result<T, Problem> {
+    /// What a stream stored, when JetStream says so in time; else the answer that asks the sender to come again. Whether it stores is told
+    /// with the signs of life: a stream whose disk was full takes nothing more though the server is well.
+    async fn within<T>(
+        &self,
+        stream: Stream,
+        publishing: impl Future<Output = Result<T, PublishError>>,
+    ) -> Result<T, Problem> {
+        let name = format!("nats:{}", stream.name());
         let why = match tokio::time::timeout(self.0.config.publish_wait(), publishing).await {
-            Ok(Ok(stored)) => return Ok(stored),
+            Ok(Ok(stored)) => {
+                self.0.process.succeeded(&name);
+                return Ok(stored);
+            }
             Ok(Err(error @ PublishError::TooLarge { .. })) => {
                 tracing::error!(%error, "a message was refused for its size; raise max_payload of the NATS server");
                 let detail = "the bus takes no message of this size; its max_payload must be raised";
@@ -87,6 +96,8 @@ impl Ingest {
             Err(_) => format!("no acknowledgement within {} ms", self.0.config.publish_wait_ms),
         };
         tracing::warn!(why, "JetStream did not store a message; the sender was told to come again");
+        self.0.process.works_with(&name);
+        self.0.process.failed(&name, why);
         Err(Problem::unavailable("not_stored", "JetStream did not store it; send it again").retry_after(RETRY_AFTER))
     }
 }

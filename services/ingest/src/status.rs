@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bus::Outgoing;
+use bus::{Outgoing, Stream};
 use http::StatusCode;
 use intake::Ready;
 use runtime::Problem;
@@ -30,7 +30,7 @@ impl Ingest {
     pub(crate) async fn observed(&self, ready: Vec<Ready>) -> Result<Response, Problem> {
         let messages = ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
         let span = tracing::info_span!("store statuses", count = ready.len(), record = %ready[0].observation.record);
-        let sequences = self.within(self.0.bus.publish_all(messages)).instrument(span).await?;
+        let sequences = self.within(Stream::Observations, self.0.bus.publish_all(messages)).instrument(span).await?;
         let accepted: Vec<Value> = ready
             .iter()
             .zip(sequences)

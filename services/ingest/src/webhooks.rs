@@ -5,7 +5,7 @@ pub(crate) mod linear;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use bus::Outgoing;
+use bus::{Outgoing, Stream};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::System;
@@ -69,7 +69,11 @@ impl Ingest {
     async fn store(&self, system: &'static str, webhook: &Genuine<'_>) -> Result<u64, Problem> {
         let name = System::new(system).map_err(|error| Problem::internal("internal", error.to_string()))?;
         let (id, event, kept) = (&webhook.id, &webhook.event, webhook.headers.clone());
-        self.within(self.0.bus.publish(Outgoing::webhook(&name, id, event, kept, webhook.body.clone()))).await
+        self.within(
+            Stream::Webhooks,
+            self.0.bus.publish(Outgoing::webhook(&name, id, event, kept, webhook.body.clone())),
+        )
+        .await
     }
 
     fn knows(&self, mark: &Mark, age_ms: i64) -> bool {

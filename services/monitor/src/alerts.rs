@@ -6,7 +6,7 @@ use model::{Candidate, Timestamp};
 use serde::Serialize;
 use store::ConflictRow;
 
-use crate::health::{Component, Health, Report};
+use crate::health::{Component, Health, NATS, Report};
 
 /// How urgent an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub enum Severity {
 /// One alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
-    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `reading_stalled` or `system_failing`.
+    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `reading_stalled`, `not_stored` or `system_failing`.
     pub code: &'static str,
     /// How urgent it is.
     pub severity: Severity,
@@ -84,6 +84,11 @@ pub fn open(held: &[ConflictRow], dead_letters: u64, report: &Report) -> Vec<Ale
         alert("reading_stalled", Severity::Critical, name, component, action)
     }));
     alerts.extend(ill("systems").into_iter().map(|(name, component)| {
+        if name.starts_with(NATS) {
+            let action =
+                "see NATS's log; after a disk was full, make room and restart NATS; senders are told to come again";
+            return alert("not_stored", Severity::Critical, name, component, action);
+        }
         let action = "see whether it is up and takes the credential: `lockstep doctor`; what it is owed waits";
         alert("system_failing", Severity::Warning, name, component, action)
     }));
@@ -217,12 +222,14 @@ mod tests {
         let ill =
             |status, reason: &str| Component { status, reason: Some(reason.into()), age_ms: None, instances: None };
         let streams = BTreeMap::from([("OBSERVATIONS".to_owned(), ill(Health::Unhealthy, "nothing is read"))]);
-        let systems = BTreeMap::from([("linear".to_owned(), ill(Health::Degraded, "calls to it fail: 500"))]);
+        let systems = [("linear", "calls to it fail: 500"), ("nats:WEBHOOKS", "calls to it fail: no space left")];
+        let systems = systems.map(|(name, why)| (name.to_owned(), ill(Health::Degraded, why))).into();
         let components = BTreeMap::from([("streams", streams), ("systems", systems)]);
         let alerts = open(&[], 1, &Report { components, ..well() });
         let told: Vec<_> = alerts.iter().map(|alert| (alert.code, alert.severity, alert.message.as_str())).collect();
         let wanted = [
             ("reading_stalled", Severity::Critical, "OBSERVATIONS: nothing is read"),
+            ("not_stored", Severity::Critical, "nats:WEBHOOKS: calls to it fail: no space left"),
             ("system_failing", Severity::Warning, "linear: calls to it fail: 500"),
             ("dead_letters", Severity::Warning, "1 message was given up"),
         ];

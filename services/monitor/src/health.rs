@@ -89,8 +89,8 @@ struct System {
     since: i64,
     /// When a call to it last succeeded; 0 for never.
     succeeded: i64,
-    /// Why one did not, after that.
-    failing: Option<String>,
+    /// Why one did not, after that, and when that was heard last.
+    failing: Option<(String, i64)>,
 }
 
 /// How long a system may take to answer for the first time.
@@ -120,7 +120,7 @@ impl Seen {
                 if at > system.succeeded {
                     (system.succeeded, system.failing) = (at, None);
                 }
-                system.failing = why.or(system.failing.take());
+                system.failing = why.map(|why| (why, now)).or(system.failing.take());
             }
         }
         if self.services.len() >= NAMES_MAX && !self.services.contains_key(&heartbeat.service) {
@@ -176,7 +176,7 @@ impl Seen {
             })
             .collect();
         let systems: BTreeMap<String, Component> =
-            self.systems.iter().map(|(name, seen)| (name.clone(), system(seen, limits.stale_ms, now))).collect();
+            self.systems.iter().map(|(name, seen)| (name.clone(), system(name, seen, limits.stale_ms, now))).collect();
         let streams: BTreeMap<String, Component> =
             READ_ON.iter().map(|(name, worst)| ((*name).to_owned(), self.stream(name, *worst, now))).collect();
         let must =
@@ -235,11 +235,19 @@ fn is_over(since: i64, most_ms: u64, now: i64) -> bool {
     u64::try_from(now - since).unwrap_or(0) > most_ms
 }
 
-fn system(seen: &System, stale_ms: u64, now: i64) -> Component {
-    let because = |what: &str| match &seen.failing {
+/// What is written to NATS is named so. It may be quiet.
+pub(crate) const NATS: &str = "nats:";
+
+fn system(name: &str, seen: &System, stale_ms: u64, now: i64) -> Component {
+    // Who said so last may have nothing more to say.
+    let failing = seen.failing.as_ref().filter(|(_, heard)| !is_over(*heard, FAILING_MS, now)).map(|(why, _)| why);
+    let because = |what: &str| match failing {
         Some(why) => format!("{what}: {why}"),
         None => what.to_owned(),
     };
+    if failing.is_none() && name.starts_with(NATS) {
+        return well((seen.succeeded > 0).then_some(now - seen.succeeded));
+    }
     if seen.succeeded == 0 {
         let status = if is_over(seen.since, stale_ms.min(FIRST_MS), now) { Health::Degraded } else { Health::Healthy };
         return wrong(status, because("no call to it has succeeded yet"), None);
@@ -247,7 +255,7 @@ fn system(seen: &System, stale_ms: u64, now: i64) -> Component {
     let age = Some(now - seen.succeeded);
     if is_over(seen.succeeded, stale_ms, now) {
         wrong(Health::Degraded, because("no call to it succeeded for a while"), age)
-    } else if seen.failing.is_some() && is_over(seen.succeeded, stale_ms.min(FAILING_MS), now) {
+    } else if failing.is_some() && is_over(seen.succeeded, stale_ms.min(FAILING_MS), now) {
         wrong(Health::Degraded, because("calls to it fail"), age)
     } else {
         well(age)

@@ -124,6 +124,7 @@ async fn without_jetstream_the_answer_is_503_and_the_redelivery_is_heard() {
     assert!(refused.headers().contains_key("retry-after"));
     assert_eq!(body(refused).await["code"], "not_stored");
     assert_eq!(world.counted("github", "unavailable"), 1);
+    assert!(world.process.failing().contains_key("nats:WEBHOOKS"), "the monitor hears of it");
 
     world.server.restart().unwrap();
     // The same id: it was tried, and not stored.

@@ -165,3 +165,26 @@ fn a_system_to_which_every_call_fails_is_in_doubt_after_a_minute() {
     assert_eq!(judged(70_000, "", 70_000), (Health::Healthy, None));
     assert_eq!(judged(70_000, "", 500_000), (Health::Healthy, None), "nobody called it");
 }
+
+#[test]
+fn a_stream_that_takes_nothing_is_in_doubt_while_somebody_tries_and_quiet_is_no_fault() {
+    let mut seen = well();
+    let limits = Limits { stale_ms: 900_000, silent_ms: 9_000_000, ..limits() };
+    let name = "nats:WEBHOOKS".to_owned();
+    let mut judged = |at: i64, why: &str, now: i64| {
+        let failing = (!why.is_empty()).then(|| (name.clone(), why.to_owned())).into_iter().collect();
+        let last_success = [(name.clone(), at)].into();
+        seen.sign(v1::Heartbeat { last_success, failing, ..sign("ingest", "a", true) }, now);
+        let stream = seen.judge(&limits, now).components["systems"][&name].clone();
+        (stream.status, stream.reason)
+    };
+    let fails = (Health::Degraded, Some("calls to it fail: no space left".to_owned()));
+    assert_eq!(judged(1_000, "", 2_000_000), (Health::Healthy, None), "nobody sent anything");
+    assert_eq!(
+        judged(1_000, "no space left", 2_000_001),
+        (Health::Degraded, Some("no call to it succeeded for a while: no space left".into()))
+    );
+    assert_eq!(judged(2_000_500, "", 2_001_000), (Health::Healthy, None));
+    assert_eq!(judged(2_000_500, "no space left", 2_070_000), fails);
+    assert_eq!(judged(2_000_500, "", 2_140_000), (Health::Healthy, None), "nobody tries any more");
+}
