@@ -13,6 +13,7 @@ use runtime::Process;
 
 use crate::config::{self, Agent, Config};
 use crate::decode;
+use crate::often::Often;
 
 /// The agents.
 pub(crate) struct Client {
@@ -24,6 +25,8 @@ pub(crate) struct Client {
     point: AtomicU64,
     /// The messages sent last, so that an attempt at the others does not repeat them.
     sent: Mutex<VecDeque<String>>,
+    /// What agents were told of each other.
+    often: Mutex<Often>,
 }
 
 /// One agent with the ways to it.
@@ -46,7 +49,15 @@ impl Client {
         // Milliseconds leave room for a thousand observations in each before two starts could meet.
         let start = u64::try_from(parts.process.now_ms()).unwrap_or_default().saturating_mul(1_000);
         let process = parts.process.clone();
-        Ok(Self { config, process, lifecycle, agents, point: AtomicU64::new(start), sent: Mutex::default() })
+        Ok(Self {
+            config,
+            process,
+            lifecycle,
+            agents,
+            point: AtomicU64::new(start),
+            sent: Mutex::default(),
+            often: Mutex::default(),
+        })
     }
 
     fn agent(&self, record: &RecordRef) -> Result<&Reached, Failure> {

@@ -6,6 +6,7 @@ mod client;
 mod config;
 pub mod decode;
 mod encode;
+mod often;
 mod watched;
 
 use connector::{Connector, Examined, Failure, Parts, Reading, Registration, Sink, Written, registration};

@@ -214,6 +214,26 @@ fn change(id: &str, to: &str, agent: &str, at: i64) -> Change {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn agents_do_not_set_each_other_to_work_without_end() {
+    let agent = Agent::start().await;
+    let mut section = agent.section();
+    section["messages"] = json!([{"on": ["in_review"], "text": "look", "type": "raw"}]);
+    let running = Running::start(section).await;
+    let now = running.process.now_ms();
+    for turn in 0..4 {
+        let moved = change(&format!("i:{turn}"), "in_review", agent.0.name(), now + turn);
+        let moved = Change { record: "agentapi/agent/another".into(), ..moved };
+        running.bus.publish(Outgoing::change(&moved).unwrap()).await.unwrap();
+    }
+    let mut dead = running.bus.tail(Stream::DeadLetters, &[], Tail::Sequence(1)).await.unwrap();
+    let letter = timeout(DEADLINE, dead.next()).await.expect("the fourth is a dead letter").unwrap();
+    assert_eq!(letter.subject, "lockstep.dead.connector-agentapi.told_too_often");
+    let last: Change = proto::decode(None, &letter.payload).unwrap();
+    assert_eq!(last.id, "i:3");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_gone_or_busy_keeps_no_other_from_being_told() {
     let (gone, busy, idle) = (Agent::start().await, Agent::start().await, Agent::start().await);
     busy.0.run("Mending the roof").unwrap();

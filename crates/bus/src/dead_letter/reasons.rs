@@ -103,6 +103,11 @@ pub const REASONS: &[Reason] = &[
     ),
     is("rejected", "the system refuses the call for good", "the detail has its answer: mend the cause, then replay"),
     is(
+        "told_too_often",
+        "agents set each other to work: one was told of what others made of an item three times within ten minutes",
+        "see what they are at, and which of `connector.agentapi.messages` sets them off; replay later, or discard",
+    ),
+    is(
         "too_large",
         "what followed from the message is larger than the bus takes",
         "raise `max_payload` of the NATS server, then replay; a letter that is cut and was never on a stream can only be discarded",

@@ -1,6 +1,6 @@
 //! Tells agents of chosen changes.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use connector::Failure;
@@ -10,6 +10,7 @@ use proto::v1::Change;
 use super::{Client, Reached, address, status};
 use crate::decode::Conversation;
 use crate::encode::{self, Body};
+use crate::often::Often;
 
 /// How many sent messages are remembered.
 const SENT_MAX: usize = 1_000;
@@ -25,6 +26,15 @@ impl Client {
     /// Sends what a change sends to an agent. A failure is for all of it; what was sent is not sent again.
     pub(crate) async fn on_change(&self, change: &Change, record: &RecordRef) -> Result<(), Failure> {
         let reached = self.agent(record)?;
+        let by_an_agent = change.record.starts_with("agentapi/");
+        if by_an_agent && self.often().is_enough(record, &change.item, self.process.now_ms()) {
+            let why = format!(
+                "{record} was told three times within ten minutes of what agents made of {}, and is not told once more that it is {}",
+                if change.key.is_empty() { &change.item } else { &change.key },
+                change.to
+            );
+            return Err(Failure::refused("told_too_often", why));
+        }
         for (number, body) in encode::messages(&self.config.messages, change, record).iter().enumerate() {
             let name = format!("{} {record} {number}", change.id);
             if self.is_sent(&name) {
@@ -33,7 +43,14 @@ impl Client {
             self.tell(reached, body, change).await?;
             self.note(name);
         }
+        if by_an_agent {
+            self.often().note(record, &change.item, self.process.now_ms());
+        }
         Ok(())
+    }
+
+    fn often(&self) -> MutexGuard<'_, Often> {
+        self.often.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn tell(&self, reached: &Reached, body: &Body, change: &Change) -> Result<(), Failure> {
