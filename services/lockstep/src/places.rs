@@ -12,7 +12,7 @@ use crate::cli::At;
 /// The files that `cargo xtask up`, and then `cargo xtask up --real`, keep while everything runs.
 const FILES: [&str; 2] = [".lockstep/up.json", ".lockstep/real/up.json"];
 /// Names the file where it lies elsewhere (`up --data`).
-const FILE_VARIABLE: &str = "LOCKSTEP_UP";
+const FILE_VARIABLE: &str = "LOCKSTEP_UP_FILE";
 /// Where a gateway listens when nobody says otherwise.
 const GATEWAY: &str = "http://127.0.0.1:8080";
 

@@ -66,8 +66,12 @@ pub fn print(folder: &Path, executable: &Path, servers: &Servers, services: &Ser
     say::plain(format_args!("  {:<24} {}", "logs", shortened(&folder.join("logs"))));
     say::plain(format_args!("  {:<24} {}", "all of it, for scripts", shortened(&folder.join(FILE))));
     say::plain("\nThree things to try, in another terminal:");
-    let found = [".lockstep", ".lockstep/real"].iter().any(|usual| folder.ends_with(usual));
-    let named = if found { String::new() } else { format!("LOCKSTEP_UP={} ", shortened(&folder.join(FILE))) };
+    // The other one may run beside it, and would be found first.
+    let named = if folder.ends_with(".lockstep") {
+        String::new()
+    } else {
+        format!("LOCKSTEP_UP_FILE={} ", shortened(&folder.join(FILE)))
+    };
     let lockstep = format!("{named}{}", shortened(executable));
     let tries: [(&str, &str); 3] = if services.sandbox.is_some() {
         [

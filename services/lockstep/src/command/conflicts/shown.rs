@@ -24,10 +24,11 @@ pub fn table(conflicts: &[Value]) -> Vec<String> {
 
 /// A conflict with all its candidates, and how to end it.
 pub fn whole(conflict: &Value, name: &str) -> Vec<String> {
-    let why = if conflict["escalated"] == true {
-        "the same change is taken back again and again; a person must decide"
-    } else {
-        "a person must decide"
+    let is_over = !conflict["resolved_at"].is_null();
+    let why = match (is_over, conflict["escalated"] == true) {
+        (true, _) => "two had changed it without having seen each other's edit",
+        (false, true) => "the same change is taken back again and again; a person must decide",
+        (false, false) => "a person must decide",
     };
     let mut lines = vec![format!("{name}: {why}, since {}", moment(&conflict["opened_at"]))];
     for (number, candidate) in candidates(conflict).iter().enumerate() {
@@ -35,13 +36,11 @@ pub fn whole(conflict: &Value, name: &str) -> Vec<String> {
         let at = moment(&candidate["at"]);
         lines.push(format!("  {number}  {}, shown as {:?}, {at}{winner}", side(candidate), text(candidate, "native")));
     }
-    if conflict["resolved_at"].is_null() {
-        lines.push(format!(
-            "end it with: lockstep conflicts resolve {name} --status STATUS, or --pick N for what N wants by then"
-        ));
+    lines.push(if is_over {
+        format!("resolved {}", moment(&conflict["resolved_at"]))
     } else {
-        lines.push(format!("resolved {}", moment(&conflict["resolved_at"])));
-    }
+        format!("end it with: lockstep conflicts resolve {name} --status STATUS, or --pick N for what N wants by then")
+    });
     lines
 }
 
@@ -88,7 +87,7 @@ mod tests {
             "ENG-1: the same change is taken back",
             "0  in_progress (automation github in linear/issue/a)",
             "1  in_review (postgres/task/1), shown as \"in_review\"",
-            "lockstep conflicts resolve ENG-1 --pick N",
+            "lockstep conflicts resolve ENG-1 --status STATUS, or --pick N",
         ] {
             assert!(lines.contains(part), "{part:?} is not in\n{lines}");
         }
@@ -96,6 +95,7 @@ mod tests {
         conflict["winner"] = json!(1);
         let lines = whole(&conflict, "ENG-1").join("\n");
         assert!(lines.contains("<- won") && lines.contains("resolved 2026"), "{lines}");
+        assert!(!lines.contains("must decide"), "{lines}");
         let mut conflicts = [conflict.clone(), conflict];
         conflicts[1]["key"] = json!("ENG-1");
         let lines = table(&conflicts);
