@@ -16,6 +16,9 @@ use crate::{files, say};
 /// The file for scripts, in the state folder; it is there while everything runs.
 pub const FILE: &str = "up.json";
 
+/// What tells `lockstep` where that is.
+pub const UP_FILE: &str = "LOCKSTEP_UP_FILE";
+
 /// Writes every address, credential and process id, for this user only.
 pub fn write(
     folder: &Path,
@@ -70,7 +73,7 @@ pub fn print(folder: &Path, executable: &Path, servers: &Servers, services: &Ser
     let named = if folder.ends_with(".lockstep") {
         String::new()
     } else {
-        format!("LOCKSTEP_UP_FILE={} ", shortened(&folder.join(FILE)))
+        format!("{UP_FILE}={} ", shortened(&folder.join(FILE)))
     };
     let lockstep = format!("{named}{}", shortened(executable));
     let tries: [(&str, &str); 3] = if services.sandbox.is_some() {

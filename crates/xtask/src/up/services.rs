@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::credentials::Credentials;
 use super::guard::Guard;
 use super::place::{SHELL, Systems};
+use super::report::{self, UP_FILE};
 use super::{address, config};
 use crate::process::{Ending, Process};
 use crate::servers::{self, OWN, Servers};
@@ -90,7 +91,9 @@ impl Services {
         // What a shell is told besides: whose settings these are, and the key for the commands that speak HTTP.
         let own = servers.own_settings().join(",");
         let key = guard.as_ref().map(|guard| format!("export LOCKSTEP_API_KEY='{}'\n", guard.key)).unwrap_or_default();
-        let told = format!("export {OWN}='{own}'\nexport {SHELL}='{}'\n{key}", systems.word());
+        let file = quoted(folder.join(report::FILE).as_os_str());
+        let told =
+            format!("export {OWN}='{own}'\nexport {SHELL}='{}'\nexport {UP_FILE}='{file}'\n{key}", systems.word());
         files::write_private(&folder.join(ENVIRONMENT), &(exports(&command) + &told))?;
         let ready = ready_file(folder, "lockstep")?;
         command.arg("--ready-file").arg(&ready);
@@ -163,11 +166,15 @@ fn own_environment() -> Vec<(String, String)> {
     env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
+/// As it stands between a shell's single quotes.
+fn quoted(value: &OsStr) -> String {
+    value.to_string_lossy().replace('\'', r"'\''")
+}
+
 /// Lines for a shell that give a command the settings of the services.
 fn exports(command: &Command) -> String {
     let line = |(name, value): (&OsStr, Option<&OsStr>)| {
         let name = name.to_string_lossy();
-        let quoted = |value: &OsStr| value.to_string_lossy().replace('\'', r"'\''");
         value.map_or_else(|| format!("unset {name}\n"), |value| format!("export {name}='{}'\n", quoted(value)))
     };
     command.get_envs().map(line).collect()
