@@ -45,10 +45,13 @@ pub fn adopt(
         link.order = order;
         group.links.push(link);
     }
-    group.item.title = group.item.title.take().or(incoming.item.title);
     let known = std::mem::replace(&mut group.item.metadata, incoming.item.metadata);
     group.item.note(&known);
     group.name_after_its_records(policy);
+    // It is called what the record is called that its key is of.
+    let of_key = |link: &Link| group.item.key.is_some() && link.keys.first() == group.item.key.as_ref();
+    let (ours, theirs) = (group.item.title.clone(), incoming.item.title);
+    group.item.title = if group.links[first..].iter().any(of_key) { theirs.or(ours) } else { ours.or(theirs) };
     let about = Observation { record: record.clone(), ..observation.clone() };
     let mut turn = Turn::new(group, &about, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     let native = turn.group.links[turn.index].native.clone();

@@ -219,6 +219,26 @@ fn what_stays_behind_is_not_tied_again_by_what_it_mentions_and_is_not_called_by_
 }
 
 #[test]
+fn an_item_is_called_what_the_record_is_called_whose_key_it_has() {
+    let mut ties = Ties::by(OnLink::Item);
+    let titled = |mut group: Group, title: &str| {
+        group.item.title = Some(title.into());
+        group
+    };
+    let issue = titled(known(&mut ties, &[(ISSUE, &["ENG-1"], &[])]), "Search is slow");
+    let pull = titled(known(&mut ties, &[(PULL, &["w#2"], &["ENG-1"])]), "ENG-1: Search is slow");
+    for (target, incoming) in [(&issue, &pull), (&pull, &issue)] {
+        let item = ties.tied(target, incoming).item;
+        assert_eq!(
+            (item.key.as_ref().map(Key::as_str), item.title.as_deref()),
+            (Some("ENG-1"), Some("Search is slow"))
+        );
+    }
+    let row = known(&mut ties, &[(TASK, &[], &["ENG-1"])]);
+    assert_eq!(ties.tied(&row, &pull).item.title.as_deref(), Some("ENG-1: Search is slow"));
+}
+
+#[test]
 fn a_mention_that_was_taken_out_is_forgotten_where_the_record_itself_was_seen() {
     let mut ties = Ties::by(OnLink::Item);
     let row = known(&mut ties, &[(TASK, &[], &["ENG-99"])]);
