@@ -125,6 +125,18 @@ impl Running {
         seen
     }
 
+    /// Waits until a change is acknowledged: its agents are told, or it is a dead letter.
+    async fn is_done(&self, sequence: u64) {
+        timeout(DEADLINE, async {
+            let done = |lag: &bus::Lag| lag.stream == "CHANGES" && lag.acked >= sequence;
+            while !self.bus.consumer_lag().await.unwrap().iter().any(done) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the change is done with");
+    }
+
     async fn end(self) {
         self.process.shutdown().cancel();
         self.process.finished(DEADLINE).await.unwrap();
@@ -223,7 +235,9 @@ async fn agents_do_not_set_each_other_to_work_without_end() {
     for turn in 0..4 {
         let moved = change(&format!("i:{turn}"), "in_review", agent.0.name(), now + turn);
         let moved = Change { record: "agentapi/agent/another".into(), ..moved };
-        running.bus.publish(Outgoing::change(&moved).unwrap()).await.unwrap();
+        let sequence = running.bus.publish(Outgoing::change(&moved).unwrap()).await.unwrap();
+        // Else the next one would take its place before the agent is told.
+        running.is_done(sequence).await;
     }
     let mut dead = running.bus.tail(Stream::DeadLetters, &[], Tail::Sequence(1)).await.unwrap();
     let letter = timeout(DEADLINE, dead.next()).await.expect("the fourth is a dead letter").unwrap();
