@@ -3,7 +3,7 @@
 use model::Verdict::{FastForward, FlipFlop};
 use model::{Actor, Candidate, Conflict, Intent, Native, Origin, Verdict};
 
-use crate::scene::{Scene, policy, seen, status};
+use crate::scene::{Scene, policy, rejecting, seen, status};
 
 const ISSUE: &str = "linear/issue/a";
 const TASK: &str = "postgres/task/1";
@@ -57,12 +57,7 @@ fn two_automations_that_take_each_other_back_in_turn_hold_the_item_and_both_are_
 #[test]
 fn a_program_that_sets_what_is_refused_again_and_again_is_stopped_and_a_person_is_only_refused() {
     for (by, ends) in [(Some(program("nightly")), true), (None, true), (Some(person("Ada")), false)] {
-        let mut policy = policy();
-        let steps = "[lifecycle.work.transitions]";
-        let rejecting = format!("[lifecycle.work.irregular]\ndefault = \"reject\"\n{steps}");
-        let text = include_str!("../src/lifecycles.toml").replace(steps, &rejecting);
-        policy.lifecycles.add_toml(&text).unwrap();
-        let mut scene = Scene::new(policy, &[(ISSUE, "Done"), (TASK, "done")]);
+        let mut scene = Scene::new(rejecting(), &[(ISSUE, "Done"), (TASK, "done")]);
         let verdicts: Vec<Verdict> =
             (0..4).map(|round| edit(&mut scene, ISSUE, "In Progress", 100 + round * 10, by.as_ref())).collect();
         let last = if ends { [FlipFlop, Verdict::NoNews] } else { [Verdict::Refused; 2] };

@@ -19,6 +19,16 @@ pub fn policy() -> Policy {
     Policy::new(lifecycles, mappings, LifecycleName::new("work").unwrap())
 }
 
+/// The same, where steps that the lifecycle does not have are refused.
+pub fn rejecting() -> Policy {
+    let mut policy = policy();
+    let steps = "[lifecycle.work.transitions]";
+    let rejecting = format!("[lifecycle.work.irregular]\ndefault = \"reject\"\n{steps}");
+    let text = include_str!("../src/lifecycles.toml").replace(steps, &rejecting);
+    policy.lifecycles.add_toml(&text).unwrap();
+    policy
+}
+
 /// One item, and the policy it lives under.
 pub struct Scene {
     pub policy: Policy,

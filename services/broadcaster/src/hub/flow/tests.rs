@@ -87,15 +87,18 @@ fn a_client_that_is_far_behind_gets_the_newest_of_each_level_only() {
     assert_eq!(told, (491..=500).collect::<Vec<_>>());
 }
 
+/// A version of the item `i`.
+fn tell_version(history: &History, version: u64) {
+    let change = v1::Change { kind: "status_changed".into(), item: "i".into(), version, ..Default::default() };
+    let place = Place { epoch: 1, sequence: version };
+    let draft = Draft { message: Message::Change(change), feed: Feed::Changes, place, trace: None, at_ms: 0 };
+    history.tell(vec![draft], Feed::Changes, None);
+}
+
 #[test]
 fn nothing_is_told_before_the_snapshot_and_nothing_that_it_told() {
     let history = History::new(BOUNDS);
-    let change = |version: u64| {
-        let change = v1::Change { kind: "status_changed".into(), item: "i".into(), version, ..Default::default() };
-        let place = Place { epoch: 1, sequence: version };
-        let draft = Draft { message: Message::Change(change), feed: Feed::Changes, place, trace: None, at_ms: 0 };
-        history.tell(vec![draft], Feed::Changes, None);
-    };
+    let change = |version: u64| tell_version(&history, version);
     change(1);
     let mut rooms = [room("all", 2)];
     let mut flow = Flow::default();
@@ -179,12 +182,7 @@ fn what_was_missed_is_told_with_a_position_that_has_all_that_was_known() {
 #[test]
 fn what_the_snapshot_of_one_room_told_is_news_in_another() {
     let history = History::new(BOUNDS);
-    let change = |version: u64| {
-        let change = v1::Change { kind: "status_changed".into(), item: "i".into(), version, ..Default::default() };
-        let place = Place { epoch: 1, sequence: version };
-        let draft = Draft { message: Message::Change(change), feed: Feed::Changes, place, trace: None, at_ms: 0 };
-        history.tell(vec![draft], Feed::Changes, None);
-    };
+    let change = |version: u64| tell_version(&history, version);
     (1..=4).for_each(change);
     let mut rooms = [room("all", 1), room("item:i", 1), room("item:other", 1)];
     let mut flow = Flow::default();
