@@ -165,6 +165,9 @@ pub const STREAMS: &[StreamSpec] = &[
     },
 ];
 
+/// How the names begin that signs of life give to streams.
+pub const AS_SYSTEM: &str = "nats:";
+
 /// The key-value bucket of leases.
 pub(crate) const LEASES: &str = "LEASES";
 /// The key-value bucket of sweep cursors.
@@ -190,6 +193,11 @@ impl Stream {
     /// Its name.
     pub fn name(self) -> &'static str {
         self.spec().name
+    }
+
+    /// What signs of life call it among the systems, where they tell whether it takes what is sent.
+    pub fn as_system(self) -> String {
+        format!("{AS_SYSTEM}{}", self.name())
     }
 
     /// The stream that keeps what is published on a subject.

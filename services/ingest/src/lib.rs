@@ -81,7 +81,7 @@ impl Ingest {
         stream: Stream,
         publishing: impl Future<Output = Result<T, PublishError>>,
     ) -> Result<T, Problem> {
-        let name = format!("nats:{}", stream.name());
+        let name = stream.as_system();
         let why = match tokio::time::timeout(self.0.config.publish_wait(), publishing).await {
             Ok(Ok(stored)) => {
                 self.0.process.succeeded(&name);

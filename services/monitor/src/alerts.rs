@@ -2,11 +2,12 @@
 //!
 //! Pure. An alert follows from what is stored, so it is there exactly as long as its cause.
 
+use bus::topology::AS_SYSTEM;
 use model::{Candidate, Timestamp};
 use serde::Serialize;
 use store::ConflictRow;
 
-use crate::health::{Component, Health, NATS, Report};
+use crate::health::{Component, Health, Report};
 
 /// How urgent an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,7 +85,7 @@ pub fn open(held: &[ConflictRow], dead_letters: u64, report: &Report) -> Vec<Ale
         alert("reading_stalled", Severity::Critical, name, component, action)
     }));
     alerts.extend(ill("systems").into_iter().map(|(name, component)| {
-        if name.starts_with(NATS) {
+        if name.starts_with(AS_SYSTEM) {
             let action =
                 "see NATS's log; after a disk was full, make room and restart NATS; senders are told to come again";
             return alert("not_stored", Severity::Critical, name, component, action);

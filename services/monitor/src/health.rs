@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bus::topology::AS_SYSTEM;
 use bus::{Lag, Stream};
 use proto::v1;
 use serde::Serialize;
@@ -235,9 +236,6 @@ fn is_over(since: i64, most_ms: u64, now: i64) -> bool {
     u64::try_from(now - since).unwrap_or(0) > most_ms
 }
 
-/// What is written to NATS is named so. It may be quiet.
-pub(crate) const NATS: &str = "nats:";
-
 fn system(name: &str, seen: &System, stale_ms: u64, now: i64) -> Component {
     // Who said so last may have nothing more to say.
     let failing = seen.failing.as_ref().filter(|(_, heard)| !is_over(*heard, FAILING_MS, now)).map(|(why, _)| why);
@@ -245,7 +243,8 @@ fn system(name: &str, seen: &System, stale_ms: u64, now: i64) -> Component {
         Some(why) => format!("{what}: {why}"),
         None => what.to_owned(),
     };
-    if failing.is_none() && name.starts_with(NATS) {
+    // A stream may be quiet.
+    if failing.is_none() && name.starts_with(AS_SYSTEM) {
         return well((seen.succeeded > 0).then_some(now - seen.succeeded));
     }
     if seen.succeeded == 0 {
