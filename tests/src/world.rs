@@ -209,12 +209,11 @@ impl World {
         let mut lines = Vec::new();
         for sequence in 1..=last {
             let Some(message) = self.bus.peek(Stream::Observations, sequence).await? else { continue };
-            let kind = message.content_type();
             let told = if message.subject.starts_with("lockstep.delivery.") {
-                let seen: proto::v1::Delivery = proto::decode(kind, &message.payload)?;
+                let seen: proto::v1::Delivery = message.decode()?;
                 (seen.record, format!("{} {} {} v{}", seen.outcome, seen.native, seen.position, seen.version), seen.id)
             } else {
-                let seen: proto::v1::Observation = proto::decode(kind, &message.payload)?;
+                let seen: proto::v1::Observation = message.decode()?;
                 (seen.record, format!("{} {} {} {}", seen.source, seen.native, seen.position, seen.origin), seen.id)
             };
             if records.contains(&told.0) {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use runtime::Process;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ const BELIEVED: Duration = Duration::from_secs(5);
 /// How long one attempt at a renewal waits for its answer: one that is lost must not cost the lease.
 const ATTEMPT: Duration = Duration::from_secs(1);
 /// How often a waiting one looks.
-pub(crate) const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A lease that is held. It is given back when it is dropped.
 #[derive(Debug)]
@@ -52,19 +51,20 @@ impl Drop for Lease {
 }
 
 impl Bus {
-    /// Waits until the lease is held. An error when the process ends first.
-    pub async fn lease(&self, name: &str, process: &Process) -> anyhow::Result<Lease> {
-        let keys = self.leases().await?;
+    /// Waits until the lease is held, through outages of the bus, too. `None` when the process ends first.
+    pub async fn lease(&self, name: &str, process: &Process) -> Option<Lease> {
+        let keys = loop {
+            match self.leases().await {
+                Ok(keys) => break keys,
+                Err(error) => tracing::warn!(lease.name = name, error = format!("{error:#}"), "cannot ask for a lease"),
+            }
+            look_again(process).await?;
+        };
         loop {
             if let Some(lease) = try_lease(&keys, name, process, CancellationToken::new()).await {
-                return Ok(lease);
+                return Some(lease);
             }
-            let pause = LOOK + LOOK.mul_f64(runtime::jitter() / 2.0);
-            tokio::select! {
-                biased;
-                () = process.shutdown().cancelled() => bail!("stopped while waiting for the lease {name}"),
-                () = tokio::time::sleep(pause) => {}
-            }
+            look_again(process).await?;
         }
     }
 
@@ -72,6 +72,12 @@ impl Bus {
     pub(crate) async fn leases(&self) -> anyhow::Result<Keys> {
         self.server.keys(topology::LEASES).await
     }
+}
+
+/// Waits before the next look; `None` when the process ends.
+pub(crate) async fn look_again(process: &Process) -> Option<()> {
+    let pause = LOOK + LOOK.mul_f64(runtime::jitter() / 2.0);
+    process.shutdown().run_until_cancelled(tokio::time::sleep(pause)).await
 }
 
 /// The lease, unless somebody holds it or the bus does not answer. `lost` is cancelled when it is lost.

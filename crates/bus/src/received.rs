@@ -134,8 +134,8 @@ impl Received {
             return Some(record);
         }
         let named = match self.subject.split('.').nth(1)? {
-            "observe" => self.decoded::<v1::Observation>().map(|seen| seen.record),
-            "delivery" => self.decoded::<v1::Delivery>().map(|told| told.record),
+            "observe" => self.decode::<v1::Observation>().ok().map(|seen| seen.record),
+            "delivery" => self.decode::<v1::Delivery>().ok().map(|told| told.record),
             _ => None,
         };
         let spelled = || {
@@ -145,8 +145,9 @@ impl Received {
         named.or_else(spelled)?.parse().ok()
     }
 
-    fn decoded<M: prost::Message + Default + serde::de::DeserializeOwned>(&self) -> Option<M> {
-        proto::decode(self.content_type(), &self.payload).ok()
+    /// What it says, in the form that its content type names.
+    pub fn decode<M: prost::Message + Default + serde::de::DeserializeOwned>(&self) -> Result<M, proto::DecodeError> {
+        proto::decode(self.content_type(), &self.payload)
     }
 
     /// The subject on which it was published; where its record is not known, the one that it is stored under.

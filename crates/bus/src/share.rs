@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::bail;
 use runtime::Process;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Bus;
-use crate::lease::{LOOK, Lease, RENEW, key, try_lease};
+use crate::lease::{Lease, RENEW, key, look_again, try_lease};
 use crate::server::Keys;
 
 /// One process's part in a group that divides partitions among its members.
@@ -55,24 +54,19 @@ impl Bus {
 }
 
 impl Share {
-    /// Waits until the partition is held and within this member's part. An error when the process ends first.
+    /// Waits until the partition is held and within this member's part. `None` when the process ends first.
     ///
     /// [`Lease::lost`] also says that the partition is wanted back: finish what is in hand, then drop the lease.
-    pub async fn lease(&self, partition: u32) -> anyhow::Result<Lease> {
+    pub async fn lease(&self, partition: u32) -> Option<Lease> {
         let name = format!("{}/{partition}", self.group);
         loop {
             let quota = *self.quota.borrow();
             if let Some((place, asked_back)) = self.held.take(partition, quota)
                 && let Some(lease) = try_lease(&self.keys, &name, &self.process, asked_back).await
             {
-                return Ok(lease.within(place));
+                return Some(lease.within(place));
             }
-            let pause = LOOK + LOOK.mul_f64(runtime::jitter() / 2.0);
-            tokio::select! {
-                biased;
-                () = self.process.shutdown().cancelled() => bail!("stopped while waiting for the lease {name}"),
-                () = tokio::time::sleep(pause) => {}
-            }
+            look_again(&self.process).await?;
         }
     }
 }

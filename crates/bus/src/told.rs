@@ -79,6 +79,6 @@ fn version_of(message: &Received) -> Option<Version> {
         return None;
     }
     // Whoever publishes something else there tells of no version.
-    let change: v1::Change = proto::decode(message.content_type(), &message.payload).ok()?;
+    let change: v1::Change = message.decode().ok()?;
     (change.kind == "status_changed").then_some(Version(change.version))
 }

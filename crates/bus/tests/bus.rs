@@ -297,6 +297,19 @@ async fn a_lease_that_cannot_be_renewed_is_lost() {
     assert!(world.process.readiness()["nats"].is_err());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_waited_for_through_an_outage() {
+    let mut world = world(1).await;
+    world.server.kill();
+    let (bus, process) = (world.bus.clone(), world.process.clone());
+    let mut waiting = tokio::spawn(async move { bus.lease("observe.0", &process).await });
+    // Longer than a request waits for its answer.
+    assert!(tokio::time::timeout(Duration::from_secs(12), &mut waiting).await.is_err(), "an outage is waited for");
+    world.server.restart().unwrap();
+    let lease = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap();
+    assert!(lease.is_some_and(|lease| !lease.lost().is_cancelled()));
+}
+
 /// Leases lie in the server's memory: a disk that was full stops no one who reads, and a restart costs nobody a lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_outlives_a_restart_of_the_server_and_one_in_files_is_moved_to_memory() {

@@ -192,7 +192,8 @@ impl Backfill {
         bus: Bus,
     ) -> anyhow::Result<Self> {
         let lease = tokio::time::timeout(LEASE_WAIT, bus.lease(&name(&system), &process)).await;
-        let lease = lease.map_err(|_| anyhow::anyhow!("another sync of {system} runs, or NATS gives no lease"))??;
+        let lease = lease.map_err(|_| anyhow::anyhow!("another sync of {system} runs, or NATS gives no lease"))?;
+        let lease = lease.context("stopped while it waited for its lease")?;
         let left = bus.cursor(&name(&system)).await?.filter(|stored| !stored.is_empty());
         let left = left.and_then(|stored| serde_json::from_slice::<Progress>(&stored).ok());
         let left = left.filter(|left| !order.fresh && left.words == order.words);

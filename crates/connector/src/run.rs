@@ -140,15 +140,18 @@ impl<C: Connector> Loop<C> {
         true
     }
 
+    /// Stores a dead letter of a message, and then has done with that. Where the process ends first it comes again.
+    async fn give_up(&self, message: &bus::Received, letter: bus::DeadLetter) {
+        if self.bury(letter).await {
+            self.done(message).await;
+        }
+    }
+
     /// Does what one process at a time may do, whenever this is the one, until the process ends.
     async fn alone<F: Future<Output = ()>>(&self, name: &str, work: impl Fn(Self) -> F) -> anyhow::Result<()> {
         let shutdown = self.process.shutdown();
         while !shutdown.is_cancelled() {
-            let lease = match self.bus.lease(name, &self.process).await {
-                Ok(lease) => lease,
-                Err(_) if shutdown.is_cancelled() => break,
-                Err(error) => return Err(error),
-            };
+            let Some(lease) = self.bus.lease(name, &self.process).await else { break };
             // In order, so that a simulated world takes the same turns again.
             tokio::select! {
                 biased;

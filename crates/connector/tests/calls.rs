@@ -64,6 +64,15 @@ async fn answers_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_system_that_refuses_the_first_call_is_seen() {
+    let address = server(&[MISSING]).await;
+    let (calls, process) = calls(limits::STANDARD, CallSettings::default());
+    let missing = get(&calls, &address).await.unwrap().success("the thing");
+    assert!(matches!(missing, Err(Failure::Gone { .. })));
+    assert_eq!(process.last_success().get("fake"), Some(&0));
+}
+
+#[tokio::test]
 async fn after_a_limit_nothing_is_sent_until_it_is_over() {
     let address = server(&[TOO_MANY, OK]).await;
     let (calls, _) = calls(limits::STANDARD, CallSettings::default());

@@ -174,10 +174,12 @@ impl Process {
         state.failing.remove(system);
     }
 
-    /// Says why a call to a system did not succeed: words for a person, without addresses or secrets.
+    /// Says why a call to a system did not succeed: words for a person, without addresses or secrets. Who calls a system works with it.
     pub fn failed(&self, system: &str, why: impl Into<String>) {
         let now = self.now_ms();
-        self.state().failing.insert(system.to_owned(), (why.into(), now));
+        let mut state = self.state();
+        state.succeeded.entry(system.to_owned()).or_default();
+        state.failing.insert(system.to_owned(), (why.into(), now));
     }
 
     /// When a call to each system last succeeded, in milliseconds since 1970; 0 where none has yet.

@@ -212,19 +212,14 @@ fn message(shared: &Shared, feed: Feed, received: &Received) -> Option<Message> 
         return None;
     }
     let read = match feed {
-        Feed::Changes => proto::decode::<v1::Change>(received.content_type(), &received.payload)
-            .map(Message::Change)
-            .map_err(|e| e.to_string()),
-        Feed::Deliveries => {
-            let read = proto::decode::<v1::Delivery>(received.content_type(), &received.payload);
-            read.map(Message::Delivery).map_err(|error| error.to_string())
-        }
+        Feed::Changes => received.decode().map(Message::Change).map_err(|error| error.to_string()),
+        Feed::Deliveries => received.decode().map(Message::Delivery).map_err(|error| error.to_string()),
         Feed::Alerts | Feed::Live | Feed::Metrics => telemetry_of(shared, received),
     };
     match read {
         Ok(message) => Some(message),
         Err(error) => {
-            let stream = if feed == Feed::Changes { "CHANGES" } else { "LIVE" };
+            let stream = Stream::of_subject(&received.subject).map_or("unknown", Stream::name);
             shared.counts.unreadable.with_label_values(&[stream]).inc();
             tracing::warn!(
                 subject = received.subject,

@@ -60,7 +60,7 @@ impl Monitor {
 
     fn deliveries(&self, batch: &[Received]) {
         for message in batch {
-            let Ok(delivery) = proto::decode::<v1::Delivery>(message.content_type(), &message.payload) else {
+            let Ok(delivery) = message.decode::<v1::Delivery>() else {
                 continue;
             };
             let Ok(record) = delivery.record.parse::<RecordRef>() else { continue };

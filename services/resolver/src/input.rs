@@ -32,13 +32,12 @@ impl Input {
             first_sequence: received.first_sequence(),
             ..Receipt::new(lane, received.sequence, Timestamp(received.published_at_ms))
         };
-        let content_type = received.content_type();
         if received.subject.starts_with("lockstep.delivery.") {
-            let message: v1::Delivery = decoded(content_type, &received.payload)?;
+            let message: v1::Delivery = decoded(received)?;
             let report = proto::report_from(&message).map_err(|error| malformed(&error))?;
             return Ok(Self::Report(Box::new(report), Receipt { lane: Lane::High, ..receipt }));
         }
-        let message: v1::Observation = decoded(content_type, &received.payload)?;
+        let message: v1::Observation = decoded(received)?;
         let mut observation = proto::observation_from(message).map_err(|error| malformed(&error))?;
         if observation.occurred_at == Timestamp::default() {
             observation.occurred_at = Timestamp(received.first_at_ms());
@@ -81,11 +80,8 @@ impl Input {
     }
 }
 
-fn decoded<M: prost::Message + Default + serde::de::DeserializeOwned>(
-    content_type: Option<&str>,
-    payload: &[u8],
-) -> Result<M, Poison> {
-    proto::decode(content_type, payload).map_err(|error| Poison { reason: "undecodable", detail: error.to_string() })
+fn decoded<M: prost::Message + Default + serde::de::DeserializeOwned>(received: &Received) -> Result<M, Poison> {
+    received.decode().map_err(|error| Poison { reason: "undecodable", detail: error.to_string() })
 }
 
 fn malformed(error: &proto::Malformed) -> Poison {

@@ -63,12 +63,7 @@ impl Reader {
     /// stream's, and the item rows' locks keep it safe whoever reads.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let shutdown = self.process.shutdown();
-        while !shutdown.is_cancelled() {
-            let lease = match self.share.lease(self.partition).await {
-                Ok(lease) => lease,
-                Err(_) if shutdown.is_cancelled() => break,
-                Err(error) => return Err(error),
-            };
+        while let Some(lease) = self.share.lease(self.partition).await {
             let ended = self.hold(lease.lost()).await;
             // Before any wait: somebody else may be waiting for it.
             drop(lease);

@@ -107,9 +107,15 @@ impl Letter {
     }
 
     fn decoded<M: prost::Message + Default + serde::Serialize + serde::de::DeserializeOwned>(&self) -> Option<Value> {
+        serde_json::to_value(self.decode::<M>().ok()?).ok()
+    }
+
+    /// What the message says, in the form that its content type names.
+    pub(super) fn decode<M: prost::Message + Default + serde::de::DeserializeOwned>(
+        &self,
+    ) -> Result<M, proto::DecodeError> {
         let content_type = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(headers::CONTENT_TYPE));
-        let message: M = proto::decode(content_type.map(|(_, value)| value.as_str()), &self.payload).ok()?;
-        serde_json::to_value(message).ok()
+        proto::decode(content_type.map(|(_, value)| value.as_str()), &self.payload)
     }
 
     /// All that is said of the message, without what it says.

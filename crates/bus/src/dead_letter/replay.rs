@@ -134,13 +134,12 @@ impl Bus {
 
     /// Whether the item of a command has got a newer version since. A record that went there by itself was sent no command.
     async fn item_moved_on(&self, letter: &Letter) -> anyhow::Result<bool> {
-        let Ok(command) = proto::decode::<proto::v1::Command>(letter.content_type(), &letter.payload) else {
+        let Ok(command) = letter.decode::<proto::v1::Command>() else {
             return Ok(false);
         };
         let subject = format!("lockstep.change.*.{}", topology::token(&command.item));
         let Some(last) = self.last_message(Stream::Changes, &subject).await? else { return Ok(false) };
-        let change: Option<proto::v1::Change> = proto::decode(last.content_type(), &last.payload).ok();
-        Ok(change.is_some_and(|change| change.version > command.version))
+        Ok(last.decode::<proto::v1::Change>().is_ok_and(|change| change.version > command.version))
     }
 }
 
@@ -169,11 +168,4 @@ fn again(letter: &Letter) -> anyhow::Result<Outgoing> {
         with(headers::ONLY_FOR, letter.service.clone());
     }
     Ok(message)
-}
-
-impl Letter {
-    fn content_type(&self) -> Option<&str> {
-        let found = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(headers::CONTENT_TYPE));
-        found.map(|(_, value)| value.as_str())
-    }
 }

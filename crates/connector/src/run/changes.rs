@@ -18,31 +18,30 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use super::attempt::{End, attempts};
-use super::{FINISH, Loop};
+use super::{BUS_PAUSE, FINISH, Loop};
 use crate::Connector;
 use patience::Patience;
 
 /// Changes in hand say this often that they are not forgotten.
 const PROGRESS: Duration = Duration::from_secs(3);
 
+/// Hears of changes whenever this process is the one. A bus that is away comes back: until then it is tried again.
 pub(super) async fn run<C: Connector>(parts: Loop<C>) -> anyhow::Result<()> {
-    let shutdown = parts.process.shutdown().clone();
     let name = format!("changes/{}", C::SYSTEM);
-    while !shutdown.is_cancelled() {
-        let lease = match parts.bus.lease(&name, &parts.process).await {
-            Ok(lease) => lease,
-            Err(_) if shutdown.is_cancelled() => break,
-            Err(error) => return Err(error),
-        };
-        let feed = parts.bus.changes(C::SYSTEM).await?;
-        hold(&parts, feed, &lease).await?;
+    while let Some(lease) = parts.bus.lease(&name, &parts.process).await {
+        if let Err(error) = hold(&parts, &lease).await {
+            tracing::warn!(error = format!("{error:#}"), "the changes are read anew");
+            drop(lease);
+            parts.pause(BUS_PAUSE).await;
+        }
     }
     Ok(())
 }
 
 /// Hears of changes for as long as the lease is held.
-async fn hold<C: Connector>(parts: &Loop<C>, feed: Feed, lease: &Lease) -> anyhow::Result<()> {
+async fn hold<C: Connector>(parts: &Loop<C>, lease: &Lease) -> anyhow::Result<()> {
     let stop = lease.lost().child_token();
+    let feed = parts.bus.changes(C::SYSTEM).await?;
     let telling = Telling { parts: parts.clone(), stop, held: BTreeMap::new(), records: BTreeMap::new() };
     telling.run(feed).await
 }
@@ -120,11 +119,11 @@ impl<C: Connector> Telling<C> {
             // A copy of what is in hand, which answers for it.
             return;
         }
-        let change: v1::Change = match proto::decode(message.content_type(), &message.payload) {
+        let change: v1::Change = match message.decode() {
             Ok(change) => change,
             Err(error) => {
-                let letter = DeadLetter::of(&message, "malformed", error.to_string());
-                return give_up(&self.parts, &message, letter).await;
+                let letter = DeadLetter::of(&message, "undecodable", error.to_string());
+                return self.parts.give_up(&message, letter).await;
             }
         };
         let of_ours =
@@ -245,11 +244,5 @@ async fn tell<C: Connector>(
             tracing::info!("not told: the item has moved on");
             true
         }
-    }
-}
-
-async fn give_up<C: Connector>(parts: &Loop<C>, message: &Received, letter: DeadLetter) {
-    if parts.bury(letter).await {
-        parts.done(message).await;
     }
 }

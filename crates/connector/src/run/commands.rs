@@ -35,11 +35,7 @@ pub(super) async fn run<C: Connector>(parts: Loop<C>, share: Share, partition: u
 
 /// Waits for the partition, and carries its commands out for as long as it is held.
 async fn hold<C: Connector>(parts: &Loop<C>, share: &Share, partition: u32) -> anyhow::Result<()> {
-    let lease = match share.lease(partition).await {
-        Ok(lease) => lease,
-        Err(_) if parts.process.shutdown().is_cancelled() => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let Some(lease) = share.lease(partition).await else { return Ok(()) };
     let stop = lease.lost().child_token();
     // After the lease: who held it before carries out nothing that was sent since.
     let (_, last) = parts.bus.stream_info(Stream::Observations).await?;
@@ -123,12 +119,7 @@ impl<C: Connector> Partition<C> {
     async fn take(&mut self, message: Received) {
         let command = match decode(&message) {
             Ok(command) => command,
-            Err(why) => {
-                if self.parts.bury(DeadLetter::of(&message, "malformed", why)).await {
-                    self.parts.done(&message).await;
-                }
-                return;
-            }
+            Err(letter) => return self.parts.give_up(&message, *letter).await,
         };
         let (record, lane) = (command.record.clone(), message.urgency());
         let slot = self.records.entry(record.clone()).or_insert(Slot { running: None, waiting: None, lane });
@@ -220,8 +211,8 @@ fn has_place(lane: Lane, at_work: &[Lane], places: usize) -> bool {
     at_work.iter().filter(|one| **one >= lane).count() < most.max(1)
 }
 
-fn decode(message: &Received) -> Result<Command, String> {
-    let command: v1::Command =
-        proto::decode(message.content_type(), &message.payload).map_err(|error| error.to_string())?;
-    proto::command_from(command).map_err(|error| error.to_string())
+fn decode(message: &Received) -> Result<Command, Box<DeadLetter>> {
+    let poison = |reason, why: &dyn std::fmt::Display| Box::new(DeadLetter::of(message, reason, why.to_string()));
+    let command: v1::Command = message.decode().map_err(|error| poison("undecodable", &error))?;
+    proto::command_from(command).map_err(|error| poison("malformed", &error))
 }

@@ -204,10 +204,10 @@ async fn told_since<C: Connector>(parts: &Loop<C>, after: u64) -> anyhow::Result
 /// Where a message tells a record to stand.
 fn place(message: &bus::Received) -> Option<(String, u64)> {
     let (record, native, position) = if message.subject.starts_with("lockstep.delivery.") {
-        let told: v1::Delivery = proto::decode(message.content_type(), &message.payload).ok()?;
+        let told: v1::Delivery = message.decode().ok()?;
         (told.record, told.native, told.position)
     } else {
-        let told: v1::Observation = proto::decode(message.content_type(), &message.payload).ok()?;
+        let told: v1::Observation = message.decode().ok()?;
         // What sweeps saw need not be among what changed since, and what is asked for is nowhere.
         let looked = told.source == Source::Sweep.code() || told.source.is_empty() || told.source == Source::Api.code();
         (told.record, told.native, if looked { 0 } else { told.position })
