@@ -78,6 +78,10 @@ pub fn adopt(
     if let Some(mut conflict) = incoming.conflict {
         // Nobody can pick for an item that has ended; what its records show is known.
         conflict.resolved_at = Some(receipt.received_at);
+        // By its row it is told again where the message comes again.
+        if let Some(row) = turn.rows.first_mut() {
+            row.conflict = Some(conflict.id);
+        }
         turn.conflicts.push(conflict);
     }
     Ok(Adoption { resolved: turn.done(Verdict::Linked), ended })

@@ -72,6 +72,8 @@ pub struct Link {
     pub position_at: Option<Timestamp>,
     /// The newest stream sequence taken, by lane: a lane may overtake another, but within one the order is kept.
     pub sequences: [u64; 4],
+    /// The newest stream sequence, of whatever lane, of a status without a position or an operator's word: of those the later one counts.
+    pub said: u64,
     /// When the bus stored the youngest message taken; `None` where an older release did not say.
     pub taken_at: Option<Timestamp>,
     /// The newest item version that this record is known to show.
@@ -158,6 +160,16 @@ impl Link {
         receipt.sequence <= self.sequences[receipt.lane as usize] && !self.follows_all(receipt)
     }
 
+    /// Whether somebody said something of the record, without a position, after this message, which a more urgent lane brought first.
+    pub(crate) fn has_heard_later(&self, receipt: Receipt) -> bool {
+        receipt.first() < self.said && !self.follows_all(receipt)
+    }
+
+    /// Notes that something was said of the record without a position.
+    pub(crate) fn hear(&mut self, receipt: Receipt) {
+        self.said = self.said.max(receipt.first());
+    }
+
     /// Whether the bus stored a message after all that were taken, as its time alone says. If any of those has its sequence or a higher
     /// one, that one is lost.
     fn follows_all(&self, receipt: Receipt) -> bool {
@@ -168,7 +180,9 @@ impl Link {
     pub(crate) fn take(&mut self, receipt: Receipt) -> bool {
         let fresh = !self.has_taken(receipt);
         if self.follows_all(receipt) {
-            self.sequences = self.sequences.map(|last| last.min(receipt.sequence.saturating_sub(1)));
+            let before = receipt.sequence.saturating_sub(1);
+            self.sequences = self.sequences.map(|last| last.min(before));
+            self.said = self.said.min(before);
         }
         let last = &mut self.sequences[receipt.lane as usize];
         *last = receipt.sequence.max(*last);

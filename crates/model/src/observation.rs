@@ -90,6 +90,11 @@ impl Receipt {
     pub fn new(lane: Lane, sequence: u64, received_at: Timestamp) -> Self {
         Self { lane, sequence, received_at, first_sequence: None }
     }
+
+    /// Its sequence when it came for the first time.
+    pub(crate) fn first(self) -> u64 {
+        self.first_sequence.unwrap_or(self.sequence)
+    }
 }
 
 /// How urgent a message is. A higher lane is served first, and none starves.

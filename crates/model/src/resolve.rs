@@ -136,6 +136,7 @@ fn new_link(observation: &Observation, receipt: Receipt) -> Link {
         agreed: Version(1),
         sent: vec![],
         shown: None,
+        said: if observation.position.is_none() { receipt.first() } else { 0 },
         resent: 0,
         vocabulary: observation.vocabulary.clone(),
         unmapped: false,
@@ -159,7 +160,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) lifecycle: &'a Lifecycle,
     pub(crate) lens: std::sync::Arc<Lens>,
-    /// The record has been heard of since this came for the first time, and no position says which is newer.
+    /// The record has been heard of since this came for the first time, or somebody said later what overtook this in a more urgent lane;
+    /// and no position says which is newer.
     pub(crate) late: bool,
     pub(crate) rows: Vec<HistoryRow>,
     pub(crate) commands: Vec<Command>,
@@ -190,8 +192,10 @@ impl<'a> Turn<'a> {
             Some((index, lifecycle, policy.lens(&link.record, vocabulary, lifecycle)?))
         };
         let Some((index, lifecycle, lens)) = found() else { return Err(group) };
-        let heard = group.links[index].sequences.into_iter().max();
-        let late = observation.position.is_none() && receipt.first_sequence.is_some_and(|first| heard > Some(first));
+        let link = &group.links[index];
+        let heard = link.sequences.into_iter().max();
+        let is_replayed_late = receipt.first_sequence.is_some_and(|first| heard > Some(first));
+        let late = observation.position.is_none() && (is_replayed_late || link.has_heard_later(receipt));
         Ok(Self {
             group,
             index,
@@ -323,7 +327,7 @@ impl<'a> Turn<'a> {
             return Some(Reason::Folded);
         }
         let can = self.lens.shows_status(&link.native, meant) || self.lens.can_tell(&link.native, self.lens.get(meant));
-        (!can).then_some(Reason::CannotBeTold)
+        (!can || link.native.is_deleted()).then_some(Reason::CannotBeTold)
     }
 
     /// Notes what the record showed, and where on its time line. What is asked for was not seen.

@@ -316,6 +316,35 @@ fn a_replayed_status_without_a_position_keeps_its_first_place() {
     assert_eq!(late.rows[0].kind, RowKind::Stale, "it is in the history");
 }
 
+/// A batch hands out the urgent first; of what has no position the later counts all the same.
+#[test]
+fn what_was_said_before_does_not_count_when_a_more_urgent_lane_brought_what_was_said_later() {
+    let without = |native: &str| model::Observation { position: None, ..seen(TASK, native, 1, Origin::Other, 0) };
+    let normal = |sequence| model::Receipt::new(model::Lane::Normal, sequence, model::Timestamp(0));
+    let policy = policy();
+    let start = || model::begin(&without("todo"), crate::scene::receipt(1, 0), &policy).unwrap().group;
+    let done = model::resolve(start(), &without("done"), crate::scene::receipt(7, 0), &policy).group;
+    let overtaken = model::resolve(done.clone(), &without("in_progress"), normal(6), &policy);
+    assert_eq!((overtaken.verdict, overtaken.group.item.status.as_str()), (Verdict::Stale, "done"));
+    assert_eq!(overtaken.rows[0].kind, RowKind::Stale, "it is in the history");
+    let later = model::resolve(overtaken.group, &without("in_progress"), normal(8), &policy);
+    assert_eq!(later.verdict, Verdict::FastForward);
+    let given_again = model::Receipt { received_at: model::Timestamp(3_000), ..normal(6) };
+    let again = model::resolve(done, &without("in_progress"), given_again, &policy);
+    assert_eq!(again.verdict, Verdict::FastForward, "a stream that lost its end gives sequences once more");
+
+    let mut scene = Scene::new(policy, &[(ISSUE, "Todo"), (TASK, "todo")]);
+    scene.say(ISSUE, model::Intent::Force(model::Status::new("canceled").unwrap()));
+    scene.carry_out_all(20);
+    let last = scene.group.links.iter().map(|link| link.said).max().unwrap();
+    let before = model::resolve(scene.group.clone(), &without("in_review"), normal(last - 1), &scene.policy);
+    assert_eq!(
+        (before.verdict, before.group.item.status.as_str()),
+        (Verdict::Stale, "canceled"),
+        "an operator's word, too"
+    );
+}
+
 #[test]
 fn a_sequence_that_a_stream_gives_once_more_is_news_and_not_a_redelivery() {
     let mut scene = three();

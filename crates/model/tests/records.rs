@@ -333,6 +333,9 @@ fn what_is_asked_for_is_told_to_the_record_itself_too() {
     assert_eq!(scene.see(&asked(ISSUE, "Done")), Verdict::Ignored, "it is there");
     let row = &scene.last.as_ref().unwrap().rows[0];
     assert_eq!((row.kind, row.reason), (RowKind::Ignored, Reason::AlreadyThere));
+    scene.edit(ISSUE, "(deleted)", 20);
+    assert_eq!(scene.see(&asked(ISSUE, "Todo")), Verdict::Refused, "who is gone can be told nothing");
+    assert_eq!((scene.status(), scene.commands()), ("done", vec![]));
 }
 
 #[test]

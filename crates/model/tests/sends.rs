@@ -6,7 +6,7 @@ use model::{
     Command, Intent, Link, Native, OLDER_COMMAND, Observation, Origin, Reason, RowKind, Source, Step, Verdict, Version,
 };
 
-use crate::scene::{Scene, policy, rejecting, seen, status};
+use crate::scene::{Scene, policy, rejecting, reported, seen, status};
 
 const ISSUE: &str = "linear/issue/a";
 const PULL: &str = "github/pull_request/acme/web#2";
@@ -156,6 +156,11 @@ fn an_older_command_that_came_last_is_answered_with_the_newest_once_more() {
     let again = scene.only();
     assert_eq!((again.version, again.native.as_str()), (newest.version, "done"));
     assert!(again.cause > newest.cause, "or it would vanish as a copy");
+    // The answer may have been lost with the process, before it was published.
+    let told = model::Report { reason: Some(OLDER_COMMAND.to_owned()), ..reported(&older, 0, Overtaken) };
+    let receipt = crate::scene::receipt(again.cause, 0);
+    let redelivered = model::report(scene.group.clone(), &told, receipt, &scene.policy);
+    assert_eq!((redelivered.verdict, &redelivered.commands), (Verdict::Redelivered, &vec![again]));
     scene.fail(&newest, Overtaken, "newer_command");
     assert!(scene.commands().is_empty());
 }

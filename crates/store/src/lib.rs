@@ -236,7 +236,7 @@ impl Store {
                 .bind(epoch)
                 .execute(&mut *tx)
                 .await?;
-            let reset = "update records set seq_critical = 0, seq_high = 0, seq_normal = 0, seq_low = 0";
+            let reset = "update records set seq_critical = 0, seq_high = 0, seq_normal = 0, seq_low = 0, seq_said = 0";
             let records = sqlx::query(reset).execute(&mut *tx).await?.rows_affected();
             tracing::warn!(stream, epoch, records, "a new stream: sequences begin anew");
         }

@@ -99,6 +99,7 @@ impl FromRow<'_, PgRow> for LinkColumns {
             position: row.try_get::<Option<i64>, _>("position")?.map(|position| Position(unsigned(position))),
             position_at: row.try_get::<Option<OffsetDateTime>, _>("position_at")?.map(timestamp),
             sequences,
+            said: unsigned(row.try_get("seq_said")?),
             taken_at: row.try_get::<Option<OffsetDateTime>, _>("taken_at")?.map(timestamp),
             agreed: Version(unsigned(row.try_get("agreed")?)),
             sent: json(row, "sent")?,

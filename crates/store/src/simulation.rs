@@ -132,7 +132,7 @@ impl Client {
         let mut tables = self.database.lock();
         let known = tables.epochs.insert(stream.to_owned(), epoch.to_owned());
         if known.as_deref() != Some(epoch) {
-            tables.records.values_mut().for_each(|(_, link)| link.sequences = [0; 4]);
+            tables.records.values_mut().for_each(|(_, link)| (link.sequences, link.said) = ([0; 4], 0));
             tables.record_stamps.clear();
         }
         Ok(())

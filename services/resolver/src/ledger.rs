@@ -33,6 +33,8 @@ pub struct Ledger<'a> {
     mentioning: BTreeSet<RecordRef>,
     ended: BTreeMap<ItemId, ItemId>,
     parted: BTreeMap<ItemId, ItemId>,
+    /// Which items those that were there parted from.
+    parted_before: BTreeMap<ItemId, ItemId>,
     /// Items that ended in this batch, as they were then.
     left: HashMap<ItemId, Group>,
     /// Those of them that were new: they still need a row, for their history.
@@ -85,6 +87,7 @@ impl<'a> Ledger<'a> {
             mentioning: BTreeSet::new(),
             ended: BTreeMap::new(),
             parted: BTreeMap::new(),
+            parted_before: BTreeMap::new(),
             left: HashMap::new(),
             stillborn: vec![],
             rows: vec![],
@@ -112,6 +115,17 @@ impl<'a> Ledger<'a> {
     /// Says of which systems and kinds a connector sees the records: one that it has not seen is not there.
     pub(crate) fn watch(&mut self, kinds: BTreeSet<(System, Kind)>) {
         self.watched = kinds;
+    }
+
+    /// Says from which items those of this batch parted.
+    pub fn have_parted(&mut self, from: impl IntoIterator<Item = (ItemId, ItemId)>) {
+        self.parted_before.extend(from);
+    }
+
+    /// The item that an observation is about.
+    pub(crate) fn item_meant(&self, observation: &Observation) -> Option<ItemId> {
+        let named = observation.item.filter(|item| self.groups.contains_key(item));
+        named.or_else(|| self.item_of(&observation.record))
     }
 
     /// Says what an item's status was at a version, for the rollbacks of this batch.
@@ -330,9 +344,11 @@ impl<'a> Ledger<'a> {
     }
 
     fn tie_two(&mut self, mentioning: &RecordRef, owner: &RecordRef, observation: &Observation, receipt: Receipt) {
+        if self.item_of(mentioning) == self.item_of(owner) {
+            return;
+        }
         let (Some(one), Some(other)) = (self.group_of(mentioning), self.group_of(owner)) else { return };
-        let pinned = one.link(mentioning).is_some_and(|link| link.pinned);
-        if pinned || one.item.id == other.item.id {
+        if one.link(mentioning).is_some_and(|link| link.pinned) {
             return;
         }
         let tied = if model::may_adopt(&other, &one) {
@@ -376,8 +392,22 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
+    /// What a message led to that was taken before was led to in the item that its record has left since: that one owes what it owed.
+    fn look_where_they_parted(&mut self) {
+        for (item, cause) in self.redelivered.clone() {
+            let from = self.parted.get(&item).or_else(|| self.parted_before.get(&item)).copied();
+            let Some(from) = from else { continue };
+            self.redelivered.push((from, cause));
+            let due = self.groups.get(&from).map(|group| model::commands_due(group, self.policy));
+            for command in due.into_iter().flatten() {
+                self.commands.entry(command.record.clone()).or_insert(command);
+            }
+        }
+    }
+
     /// What to write, and what to publish.
-    pub fn close(self) -> Closed {
+    pub fn close(mut self) -> Closed {
+        self.look_where_they_parted();
         let groups = self.groups;
         let of =
             |items: Vec<&ItemId>| items.into_iter().filter_map(|item| groups.get(item).cloned()).collect::<Vec<_>>();

@@ -249,19 +249,16 @@ impl Worker {
         for input in understood() {
             if let Input::Observation(observation, _) = input
                 && let Intent::Rollback(version) = observation.intent
-                && let Some(item) = ledger.item_of(&observation.record)
+                && let Some(item) = ledger.item_meant(observation)
                 && let Some(status) = batch.status_at(item, version).await?
             {
                 ledger.remember(item, version, status);
             }
         }
+        ledger.have_parted(batch.parted_from().iter().map(|(item, from)| (*item, *from)));
         let dead = self.resolve(&mut ledger, inputs);
         let Closed { save, commands, groups, left, redelivered, drift } = ledger.close();
-        // Its record may have parted from the item of which it told.
-        let parted: BTreeMap<_, _> =
-            batch.parted_from().iter().map(|(item, from)| (*item, *from)).chain(save.parted.iter().copied()).collect();
-        let before = redelivered.iter().filter_map(|(item, cause)| Some((*parted.get(item)?, *cause)));
-        let (again, causes): (Vec<_>, Vec<_>) = redelivered.iter().copied().chain(before).unzip();
+        let (again, causes): (Vec<_>, Vec<_>) = redelivered.into_iter().unzip();
         // Of inputs that came again nobody knows whether what they led to was published: the answer to a commit may have been lost.
         let (mut rows, mut conflicts) = (Vec::new(), Vec::new());
         if !again.is_empty() {

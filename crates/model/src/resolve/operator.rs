@@ -45,6 +45,9 @@ impl Turn<'_> {
     }
 
     fn carry_out(&mut self, status: &Status, reason: Reason) {
+        // What was said before of any of the item's records is older, whichever lane brings it.
+        let receipt = self.receipt;
+        self.group.links.iter_mut().for_each(|link| link.hear(receipt));
         if *status == self.group.item.status {
             self.row(RowKind::Ignored, None, status, Reason::AlreadyThere);
             self.settle_all(None);

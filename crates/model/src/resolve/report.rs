@@ -3,7 +3,7 @@
 use super::{Resolved, Turn, resolve, rules};
 use crate::{
     CommandMode, DeliveryOutcome, Group, Link, Native, Observation, Origin, Policy, Position, Receipt, RecordRef, Sent,
-    Source, Status, Timestamp, Verdict, Version,
+    Source, Status, Timestamp, Verdict, Version, commands_due,
 };
 
 /// What a connector says became of a command.
@@ -46,10 +46,14 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
         }
         // Answering it with a command would overtake the one that overtook it, and so on without end. Not so where the older one came
         // last: it took the newer one's place on the bus, which nobody would bring back.
-        let took_its_place = news && report.reason.as_deref() == Some(OLDER_COMMAND);
-        let again = took_its_place.then(|| group.again(place, policy, receipt)).flatten();
+        let took_its_place = report.reason.as_deref() == Some(OLDER_COMMAND);
+        let commands = match (took_its_place, news) {
+            (true, true) => group.again(place, policy, receipt).into_iter().collect(),
+            (true, false) => commands_due(&group, policy),
+            (false, _) => vec![],
+        };
         let verdict = if news { Verdict::Reported } else { Verdict::Redelivered };
-        return Resolved { group, verdict, rows: vec![], commands: again.into_iter().collect(), conflicts: vec![] };
+        return Resolved { group, verdict, rows: vec![], commands, conflicts: vec![] };
     }
     // A version that the item has not reached is another item's, to which the record was tied before.
     // One that failed may have been written all the same: an answer that came too late is no refusal.

@@ -71,6 +71,10 @@ pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
     let is_undecided = turn.is_asked() && turn.group.item.version == Version(1);
     if !turn.is_older() && (!turn.late || is_undecided) {
         turn.note();
+        if turn.observation.position.is_none() && turn.observation.source != Source::Delivery {
+            let receipt = turn.receipt;
+            turn.link().hear(receipt);
+        }
         return None;
     }
     if matches!(turn.observation.origin, Origin::Own(_)) {

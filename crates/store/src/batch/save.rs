@@ -265,6 +265,7 @@ fn bind_links(statement: Statement, links: &[(ItemId, &Link)]) -> Statement {
         .bind(unusual(each().map(|link| link.watched)))
         .bind(sparse(each().map(|link| link.taken_at.map(instant))))
         .bind(sparse(each().map(|link| link.position_at.map(instant))))
+        .bind(unusual(each().map(|link| signed(link.said))))
 }
 
 /// The same statement with its parameters numbered from `first + 1`.
@@ -293,7 +294,7 @@ static UPDATE_ALL: LazyLock<String> = LazyLock::new(|| {
     )
 });
 const ITEM_COLUMNS: usize = 16;
-const RECORD_COLUMNS: usize = 25;
+const RECORD_COLUMNS: usize = 26;
 
 /// The items first: whoever waits for a row waits for its item.
 const LOOK_BACK: &str = "
@@ -344,16 +345,17 @@ from unnest($1::uuid[], $2::uuid[]) as parted (id, from_item) where items.id = p
 const INSERT_RECORDS: &str = "
 insert into records (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent,
                      shown, resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at,
-                     position_at)
+                     position_at, seq_said)
 select system, kind, id, item, native, position, coalesce(seq_critical, 0), coalesce(seq_high, 0), coalesce(seq_normal, 0),
        coalesce(seq_low, 0), agreed, sent, shown, coalesce(resent, 0), vocabulary, coalesce(unmapped, false), last_error, keys,
-       mentions, coalesce(place, 0), coalesce(pinned, false), url, coalesce(watched, false), taken_at, position_at
+       mentions, coalesce(place, 0), coalesce(pinned, false), url, coalesce(watched, false), taken_at, position_at,
+       coalesce(seq_said, 0)
 from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
                      $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
                      $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
-                     $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[])
+                     $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[], $26::bigint[])
     as new (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent, shown,
-            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at)";
+            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at, seq_said)";
 
 const UPDATE_RECORDS: &str = "
 update records set
@@ -362,13 +364,14 @@ update records set
     agreed = new.agreed, sent = new.sent, shown = new.shown, resent = coalesce(new.resent, 0), vocabulary = new.vocabulary,
     unmapped = coalesce(new.unmapped, false), last_error = new.last_error, keys = new.keys, mentions = new.mentions,
     place = coalesce(new.place, 0), pinned = coalesce(new.pinned, false), url = new.url, watched = coalesce(new.watched, false),
-    taken_at = new.taken_at, position_at = new.position_at
+    taken_at = new.taken_at, position_at = new.position_at, seq_said = coalesce(new.seq_said, 0)
 from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
             $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[], $14::int[],
             $15::jsonb[], $16::boolean[], $17::text[], $18::jsonb[], $19::jsonb[], $20::int[], $21::boolean[],
-            $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[], $26::int4[])
+            $22::text[], $23::boolean[], $24::timestamptz[], $25::timestamptz[], $26::bigint[], $27::int4[])
     as new (system, kind, id, item, native, position, seq_critical, seq_high, seq_normal, seq_low, agreed, sent, shown,
-            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at, stamp)
+            resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched, taken_at, position_at, seq_said,
+            stamp)
 where records.system = new.system and records.kind = new.kind and records.id = new.id
   and (new.stamp is null or records.xmin = new.stamp)";
 

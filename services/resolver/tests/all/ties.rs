@@ -84,6 +84,35 @@ fn words_that_come_again_after_the_record_has_left_do_nothing_more() {
     assert_eq!(closed.groups[&item].item.status.as_str(), "in_review");
 }
 
+/// An edit moves its item, and before its command is out the process dies; its record has left the item by then.
+#[test]
+fn an_edit_that_comes_again_after_its_record_has_left_brings_out_what_the_item_owes() {
+    let policy = policy_of(MAPPINGS, "");
+    let begin = |name: &str, native: &str, sequence| {
+        let receipt = model::Receipt::new(Lane::High, sequence, Timestamp(1));
+        model::begin(&seen(name, native, 1), receipt, &policy).unwrap().group
+    };
+    let (one, other) = (begin("tracker/issue/1", "todo", 1), begin("forge/issue/a/b#2", "open", 2));
+    let item = one.item.id;
+    let mut ledger = Ledger::new(&policy, vec![one, other], vec![], vec![]);
+    let said = [
+        word("tracker/issue/1", item, Intent::Link(record("forge/issue/a/b#2"))),
+        seen("forge/issue/a/b#2", "closed", 2),
+        word("forge/issue/a/b#2", item, Intent::Unlink),
+    ];
+    taken(&mut ledger, &said);
+    let closed = ledger.close();
+    let owed =
+        |commands: &[model::Command]| commands.iter().map(|one| (one.item, one.record.to_string())).collect::<Vec<_>>();
+    assert_eq!(owed(&closed.commands), [(item, "tracker/issue/1".to_owned())]);
+    let groups = closed.groups.into_values().collect();
+    let mut again = Ledger::new(&policy, groups, vec![], vec![]);
+    again.have_parted(closed.save.parted);
+    let edit = Input::Observation(Box::new(said[1].clone()), model::Receipt::new(Lane::High, 101, Timestamp(1)));
+    assert_eq!(again.take(&edit).unwrap(), Verdict::Redelivered);
+    assert_eq!(owed(&again.close().commands), [(item, "tracker/issue/1".to_owned())]);
+}
+
 #[test]
 fn a_record_that_is_retitled_and_what_it_names_are_tied_in_one_batch() {
     let policy = policy_of(MAPPINGS, "");
