@@ -60,7 +60,8 @@ pub fn adopt(
         let link = &mut turn.group.links[index];
         // Another lifecycle's mapping may know other words.
         link.unmapped = lens.is_some_and(|lens| !lens.knows(&link.native));
-        turn.link_row(index, RowKind::Linked, Reason::Adopted);
+        turn.row_of_item(RowKind::Linked, Reason::Adopted);
+        turn.about_link(index);
     }
     let theirs = match policy.on_link {
         OnLink::Item => false,
@@ -73,7 +74,7 @@ pub fn adopt(
         turn.change(&meant, Reason::Adopted);
     } else {
         // Those that came first: what is shown by others of their kind may wait for what they are told.
-        turn.settle_all_over((first..turn.group.links.len()).chain(0..first));
+        turn.overrule_all((first..turn.group.links.len()).chain(0..first));
     }
     if let Some(mut conflict) = incoming.conflict {
         // Nobody can pick for an item that has ended; what its records show is known.
@@ -99,7 +100,8 @@ pub fn part(
     let record = &observation.record;
     let place = group.index_of(record).filter(|_| group.links.len() > 1).ok_or(Reason::NoSuchThing)?;
     let mut turn = Turn::new(group, observation, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
-    turn.link_row(place, RowKind::Unlinked, Reason::Parted);
+    turn.row_of_item(RowKind::Unlinked, Reason::Parted);
+    turn.about_link(place);
     let mut link = turn.group.links.remove(place);
     // Else the next sight of what is left would tie it to the same record again.
     for left in &mut turn.group.links {
@@ -112,7 +114,7 @@ pub fn part(
     turn.group.name_after_its_records(policy);
     turn.index = 0;
     // A fold may speak differently without it.
-    turn.settle_all_over(0..turn.group.links.len());
+    turn.overrule_all(0..turn.group.links.len());
 
     let id = ItemId(Uuid::new_v5(&record.own_item().0, &receipt.sequence.to_be_bytes()));
     let name = policy.lifecycle_after(&turn.group.item, record);
@@ -133,20 +135,6 @@ pub fn part(
     alone.row(RowKind::Changed, None, &to, Reason::Parted);
     turn.rows.append(&mut alone.rows);
     Ok((turn.done(Verdict::Linked), alone.group))
-}
-
-impl Turn<'_> {
-    /// A history row about a link, with what that link shows.
-    fn link_row(&mut self, index: usize, kind: RowKind, reason: Reason) {
-        let status = self.group.item.status.clone();
-        self.row(kind, None, &status, reason);
-        let link: &Link = &self.group.links[index];
-        if let Some(row) = self.rows.last_mut() {
-            row.record = link.record.clone();
-            row.native = link.native.clone();
-            row.position = link.position;
-        }
-    }
 }
 
 /// Whether identifiers may tie `incoming` to `target`: only a lone record moves by itself, and only to an item that has

@@ -83,7 +83,8 @@ pub struct Link {
     pub sent: Vec<Sent>,
     /// The item's status last shown beside a record that cannot be told it.
     pub shown: Option<Status>,
-    /// How often the current version's command was sent again because a write of ours did not take.
+    /// How often the current version's command was sent again because a write of ours did not take; from 1 up also where an edit that
+    /// waited for others of its kind was written over, and the history says so.
     pub resent: u32,
     /// What the record can show, where it said so itself.
     pub vocabulary: Option<Vocabulary>,

@@ -1,7 +1,7 @@
 //! Decides what a status is: items, records, links, lifecycles, mapping lenses and [`resolve`].
 //!
 //! Pure. No clock, no network, no database: time and randomness are arguments, and the same values always give the
-//! same answer. Whoever calls carries the outcome out; see `resolver::batch`.
+//! same answer. Whoever calls carries the outcome out; see `resolver::worker`.
 
 mod adopt;
 mod conflict;

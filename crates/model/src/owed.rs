@@ -143,9 +143,10 @@ impl Group {
         if mode == CommandMode::Show {
             link.shown = Some(self.item.status.clone());
         }
-        let expected = expects(link, &target, &lens);
-        link.send(Sent { version, native: target.clone(), mode, cause, since: cause, at });
-        Some(command(&self.item, link, target, mode, expected, previous, cause))
+        let sent = Sent { version, native: target, mode, cause, since: cause, at };
+        let command = command(&self.item, link, &sent, &lens, previous);
+        link.send(sent);
+        Some(command)
     }
 
     /// Sends a link's current command once more, because a write of ours did not take or took late. While it is on its
@@ -176,8 +177,7 @@ impl Group {
         let newest = link.sent.last_mut().filter(|sent| sent.version == version)?;
         (newest.cause, newest.at) = (receipt.sequence, receipt.received_at);
         let sent = newest.clone();
-        let expected = expects(link, &sent.native, &lens);
-        Some(command(&self.item, link, sent.native, sent.mode, expected, None, receipt.sequence))
+        Some(command(&self.item, link, &sent, &lens, None))
     }
 }
 
@@ -227,41 +227,31 @@ impl Expected {
     }
 }
 
-fn command(
-    item: &Item,
-    link: &Link,
-    native: Native,
-    mode: CommandMode,
-    expected: Expected,
-    previous: Option<&Status>,
-    cause: u64,
-) -> Command {
+fn command(item: &Item, link: &Link, sent: &Sent, lens: &Lens, previous: Option<&Status>) -> Command {
+    let expected = expects(link, &sent.native, lens);
     Command {
         record: link.record.clone(),
         item: item.id,
         version: item.version,
         status: item.status.clone(),
         previous: previous.cloned(),
-        native,
-        mode,
+        native: sent.native.clone(),
+        mode: sent.mode,
         expects: expected.expects,
         earlier: expected.earlier,
         position: link.position,
         key: item.key.as_ref().map(ToString::to_string),
-        cause,
+        cause: sent.cause,
     }
 }
 
 /// The commands of the item's current version that may not have gone out: what a redelivered input publishes again,
 /// each the same message as the first time.
 pub fn commands_due(group: &Group, policy: &Policy) -> Vec<Command> {
-    let newest = |link: &Link| link.sent.last().filter(|sent| sent.version == group.item.version).cloned();
     let again = |link: &Link| {
-        newest(link).and_then(|sent| {
-            let lens = policy.lens_of(link, policy.lifecycle_of_item(&group.item)?)?;
-            let expected = expects(link, &sent.native, &lens);
-            Some(command(&group.item, link, sent.native, sent.mode, expected, None, sent.cause))
-        })
+        let sent = link.sent.last().filter(|sent| sent.version == group.item.version)?;
+        let lens = policy.lens_of(link, policy.lifecycle_of_item(&group.item)?)?;
+        Some(command(&group.item, link, sent, &lens, None))
     };
     group.links.iter().filter_map(again).collect()
 }

@@ -25,10 +25,9 @@ impl Turn<'_> {
 
     /// The item follows the record.
     pub(super) fn follow(&mut self, meant: &Status, reason: Reason) {
-        let (native, position) = (&self.observation.native, self.observation.position);
         let next = self.group.item.version.next();
-        let link = self.link();
-        link.show(native, position);
+        self.show();
+        let link = self.link_mut();
         link.last_error = None;
         link.agree(next);
         self.change(meant, reason);
@@ -50,8 +49,7 @@ impl Turn<'_> {
             Winner::Ours => {
                 self.open(&meant, Some(0), false);
                 self.see();
-                let status = self.group.item.status.clone();
-                self.row(RowKind::Lost, Some(status), &meant, Reason::LostConflict);
+                self.row_of_edit(RowKind::Lost, &meant, Reason::LostConflict);
                 self.settle_own();
             }
         }
@@ -134,8 +132,7 @@ impl Turn<'_> {
         self.group.item.held = Some(id);
         self.group.conflict = self.conflicts.last().cloned();
         self.see();
-        let status = self.group.item.status.clone();
-        self.row(RowKind::Candidate, Some(status), meant, reason);
+        self.row_of_edit(RowKind::Candidate, meant, reason);
     }
 
     /// Whether the record has its say in the conflict that holds the item.
@@ -152,8 +149,7 @@ impl Turn<'_> {
             conflict.join(candidate);
             self.conflicts.push(conflict.clone());
         }
-        let status = self.group.item.status.clone();
-        self.row(RowKind::Candidate, Some(status), meant, Reason::ConflictHeld);
+        self.row_of_edit(RowKind::Candidate, meant, Reason::ConflictHeld);
     }
 
     fn theirs(&self, meant: &Status) -> Candidate {
@@ -170,7 +166,7 @@ impl Turn<'_> {
     fn open(&mut self, meant: &Status, winner: Option<usize>, escalated: bool) -> ConflictId {
         let item = &self.group.item;
         let changed_by = self.group.link(&item.changed_by);
-        let link = &self.group.links[self.index];
+        let link = self.link();
         let ours = Candidate {
             record: item.changed_by.clone(),
             native: changed_by.unwrap_or(link).native.clone(),

@@ -49,7 +49,7 @@ impl Turn<'_> {
         let receipt = self.receipt;
         self.group.links.iter_mut().for_each(|link| link.hear(receipt));
         if *status == self.group.item.status {
-            self.row(RowKind::Ignored, None, status, Reason::AlreadyThere);
+            self.row_of_item(RowKind::Ignored, Reason::AlreadyThere);
             self.settle_all(None);
         } else {
             self.change(status, reason);
@@ -69,8 +69,7 @@ impl Turn<'_> {
 
     /// What was asked for is not there.
     pub(super) fn invalid(&mut self) -> Verdict {
-        let status = self.group.item.status.clone();
-        self.row(RowKind::Invalid, None, &status, Reason::NoSuchThing);
+        self.row_of_item(RowKind::Invalid, Reason::NoSuchThing);
         Verdict::Invalid
     }
 }

@@ -105,14 +105,16 @@ impl Turn<'_> {
         match report.outcome {
             // A newer command is on its way, and may fare better.
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed if newer => {}
-            DeliveryOutcome::Rejected | DeliveryOutcome::Failed => self.link().last_error.clone_from(&report.reason),
-            DeliveryOutcome::Applied | DeliveryOutcome::Unchanged => self.link().last_error = None,
+            DeliveryOutcome::Rejected | DeliveryOutcome::Failed => {
+                self.link_mut().last_error.clone_from(&report.reason);
+            }
+            DeliveryOutcome::Applied | DeliveryOutcome::Unchanged => self.link_mut().last_error = None,
             // In strict mode what it shows is a dead letter, and the shadow tells nothing of it. Commands that meet it would be sent again
             // and again.
             DeliveryOutcome::Superseded if self.policy.strict => {
                 let unknown = report.native.as_ref().filter(|native| !self.lens.knows(native));
                 if let Some(native) = unknown {
-                    self.link().last_error = Some(format!("it shows {native:?}, which no mapping knows"));
+                    self.link_mut().last_error = Some(format!("it shows {native:?}, which no mapping knows"));
                 }
             }
             DeliveryOutcome::Superseded | DeliveryOutcome::Overtaken => {}
@@ -120,12 +122,12 @@ impl Turn<'_> {
         let other = report.version != self.group.item.version;
         if other && report.mode == CommandMode::Show && self.link().sent.is_empty() {
             // An older status, or another item's, was shown over the current one.
-            self.link().shown = Some(Status::none());
+            self.link_mut().shown = Some(Status::none());
             self.settle_own();
         }
         self.mend();
         if matches!(report.outcome, DeliveryOutcome::Rejected | DeliveryOutcome::Failed) {
-            self.settle_those_that_waited();
+            self.overrule_those_that_waited();
         }
         Verdict::Reported
     }

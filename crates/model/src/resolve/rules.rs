@@ -53,11 +53,10 @@ pub(super) fn went_back(turn: &mut Turn) -> Option<Verdict> {
         return None;
     }
     turn.note();
-    if turn.group.links[turn.index].native != turn.observation.native {
-        let status = turn.group.item.status.clone();
-        turn.row(RowKind::Ignored, None, &status, Reason::WentBack);
+    if turn.link().native != turn.observation.native {
+        turn.row_of_item(RowKind::Ignored, Reason::WentBack);
     }
-    let link = turn.link();
+    let link = turn.link_mut();
     link.position = None;
     link.resent = 0;
     turn.see_nobodys(None);
@@ -73,13 +72,13 @@ pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
         turn.note();
         if turn.observation.position.is_none() && turn.observation.source != Source::Delivery {
             let receipt = turn.receipt;
-            turn.link().hear(receipt);
+            turn.link_mut().hear(receipt);
         }
         return None;
     }
     if matches!(turn.observation.origin, Origin::Own(_)) {
         // Our own write, and the record has changed since: what was given up meanwhile may take now.
-        turn.link().last_error = None;
+        turn.link_mut().last_error = None;
     } else {
         let status = turn.group.item.status.clone();
         let meant = turn.lens.put(turn.lifecycle, &status, &turn.observation.native, None);
@@ -99,11 +98,11 @@ pub(super) fn asked(turn: &mut Turn) -> Option<Verdict> {
     let native = &turn.observation.native;
     let status = turn.group.item.status.clone();
     if turn.lens.is_silent(native) {
-        turn.row(RowKind::Ignored, None, &status, Reason::SilentStatus);
+        turn.row_of_item(RowKind::Ignored, Reason::SilentStatus);
         return Some(Verdict::Ignored);
     }
     if turn.lens.normal(native).is_none() {
-        turn.row(RowKind::Unmapped, None, &status, Reason::UnmappedStatus);
+        turn.row_of_item(RowKind::Unmapped, Reason::UnmappedStatus);
         return Some(Verdict::Unmapped);
     }
     let there = turn.lens.shows_status(native, &status);
@@ -111,9 +110,9 @@ pub(super) fn asked(turn: &mut Turn) -> Option<Verdict> {
         return Some(verdict);
     }
     if there {
-        turn.row(RowKind::Ignored, None, &status, Reason::AlreadyThere);
+        turn.row_of_item(RowKind::Ignored, Reason::AlreadyThere);
         // Whoever asks again wants another attempt.
-        let link = turn.link();
+        let link = turn.link_mut();
         link.last_error = None;
         link.resent = 0;
         turn.mend();
@@ -121,7 +120,7 @@ pub(super) fn asked(turn: &mut Turn) -> Option<Verdict> {
     }
     let meant = turn.meant();
     if let Some(reason) = turn.keeps_from_telling(&meant) {
-        turn.row(RowKind::Refused, Some(status), &meant, reason);
+        turn.row_of_edit(RowKind::Refused, &meant, reason);
         return Some(Verdict::Refused);
     }
     if let Some(verdict) = irregular(turn) {
@@ -151,37 +150,33 @@ pub(super) fn own_write(turn: &mut Turn) -> Option<Verdict> {
 
 /// A status that no mapping knows is kept and shown, and changes nothing.
 pub(super) fn unmapped(turn: &mut Turn) -> Option<Verdict> {
-    let (native, position) = (&turn.observation.native, turn.observation.position);
-    let known = turn.lens.knows(native);
-    let link = &mut turn.group.links[turn.index];
-    if known {
-        link.unmapped = false;
+    let native = &turn.observation.native;
+    if turn.lens.knows(native) {
+        turn.link_mut().unmapped = false;
         // Where the item is as it was when the record was deleted, what it shows now is what somebody made of it.
-        let moved_on = link.agreed != turn.group.item.version;
-        return (link.native.is_deleted() && moved_on).then(|| turn.bring_back());
+        let moved_on = turn.link().agreed != turn.group.item.version;
+        return (turn.link().native.is_deleted() && moved_on).then(|| turn.bring_back());
     }
-    let news = link.native != *native;
-    link.show(native, position);
-    link.unmapped = true;
+    let news = turn.link().native != *native;
+    turn.show();
+    turn.link_mut().unmapped = true;
     if news {
-        let status = turn.group.item.status.clone();
         let reason = if native.is_deleted() { Reason::Deleted } else { Reason::UnmappedStatus };
-        turn.row(RowKind::Unmapped, None, &status, reason);
+        turn.row_of_item(RowKind::Unmapped, reason);
     }
     Some(Verdict::Unmapped)
 }
 
 /// A status that the mapping knows and lets change nothing.
 pub(super) fn silent(turn: &mut Turn) -> Option<Verdict> {
-    let (native, position) = (&turn.observation.native, turn.observation.position);
+    let native = &turn.observation.native;
     if !turn.lens.is_silent(native) {
         return None;
     }
     let news = turn.link().native != *native;
-    turn.link().show(native, position);
+    turn.show();
     if news {
-        let status = turn.group.item.status.clone();
-        turn.row(RowKind::Ignored, None, &status, Reason::SilentStatus);
+        turn.row_of_item(RowKind::Ignored, Reason::SilentStatus);
     }
     Some(Verdict::Ignored)
 }
@@ -190,7 +185,7 @@ pub(super) fn silent(turn: &mut Turn) -> Option<Verdict> {
 /// together with others of its kind that cannot be told the item's status either: who closes one of two drafts that are left over does
 /// not reopen what is done.
 pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
-    let (native, position) = (&turn.observation.native, turn.observation.position);
+    let native = &turn.observation.native;
     if !turn.group.shows(turn.index, native, &turn.lens, turn.scope()) && !turn.keeps_the_fold() {
         return None;
     }
@@ -201,14 +196,14 @@ pub(super) fn agreement(turn: &mut Turn) -> Option<Verdict> {
         turn.join(&status);
         return Some(Verdict::JoinedHold);
     }
-    let link = &mut turn.group.links[turn.index];
-    let folded = link.native != *native && !turn.lens.shows_status(native, &status);
-    link.show(native, position);
+    let folded = news && !turn.lens.shows_status(native, &status);
+    turn.show();
+    let link = turn.link_mut();
     link.last_error = None;
     link.agree(version);
     if folded {
         // The others of its kind still speak for the item; the edit is not lost, it waits for them.
-        turn.row(RowKind::Folded, None, &status, Reason::Folded);
+        turn.row_of_item(RowKind::Folded, Reason::Folded);
     }
     turn.settle_shown();
     Some(Verdict::Agreed)
@@ -245,18 +240,19 @@ pub(super) fn late_echo(turn: &mut Turn) -> Option<Verdict> {
 
 /// Rule 6. The record still shows what it showed before: a command is, or will be, on its way.
 pub(super) fn no_news(turn: &mut Turn) -> Option<Verdict> {
-    let (native, position) = (&turn.observation.native, turn.observation.position);
+    let native = &turn.observation.native;
     let reworded = turn.link().native != *native;
-    if reworded && !turn.lens.same(native, &turn.group.links[turn.index].native) {
+    if reworded && !turn.lens.same(native, &turn.link().native) {
         return None;
     }
-    turn.link().show(native, position);
+    turn.show();
     if reworded && turn.link().is_told() {
         // The command that is on its way expects the other word, and would be taken for overtaken.
         turn.settle_own();
     }
-    let link = &mut turn.group.links[turn.index];
-    if turn.observation.source == Source::Sweep && link.resent >= Link::RESENT_MAX {
+    let is_swept = turn.observation.source == Source::Sweep;
+    let link = turn.link_mut();
+    if is_swept && link.resent >= Link::RESENT_MAX {
         // What did not take in a crowd of edits may take now; a sweep comes seldom enough to try once more.
         link.resent = Link::RESENT_MAX - 1;
         link.last_error = None;
@@ -283,7 +279,7 @@ pub(super) fn read_only_reopen(turn: &mut Turn) -> Option<Verdict> {
         return None;
     }
     turn.see();
-    turn.row(RowKind::Ignored, Some(status), &meant, Reason::ReadOnlyReopen);
+    turn.row_of_edit(RowKind::Ignored, &meant, Reason::ReadOnlyReopen);
     Some(Verdict::Ignored)
 }
 
@@ -303,7 +299,7 @@ pub(super) fn irregular(turn: &mut Turn) -> Option<Verdict> {
         }
         Irregular::Reject => {
             turn.see();
-            turn.row(RowKind::Refused, Some(status), &meant, Reason::IrregularTransition);
+            turn.row_of_edit(RowKind::Refused, &meant, Reason::IrregularTransition);
             if !turn.is_asked() {
                 turn.settle_own();
             }
@@ -318,7 +314,7 @@ pub(super) fn irregular(turn: &mut Turn) -> Option<Verdict> {
 
 /// Rule 7. The record changed, and the item has not changed since they last agreed.
 pub(super) fn fast_forward(turn: &mut Turn) -> Option<Verdict> {
-    if turn.group.links[turn.index].agreed != turn.group.item.version {
+    if turn.link().agreed != turn.group.item.version {
         return None;
     }
     let meant = turn.meant();

@@ -5,30 +5,61 @@ use super::Turn;
 use crate::{Command, CommandMode, Reason, RowKind, Status};
 
 impl Turn<'_> {
+    /// Whether the item has other records that are read together with this one.
+    pub(crate) fn has_kin(&self) -> bool {
+        let record = &self.observation.record;
+        self.group.links.iter().any(|link| link.record != *record && link.record.is_kin_of(record))
+    }
+
+    /// Whether the record, which is as close to its item as it can be, says the same as before together with others of its kind.
+    pub(crate) fn keeps_the_fold(&self) -> bool {
+        let link = self.link();
+        let together = |native| {
+            let folded = self.group.folded(self.index, native, &self.lens, self.scope());
+            folded.and_then(|folded| self.lens.normal(folded))
+        };
+        let before = together(&link.native);
+        self.has_kin()
+            && link.agreed == self.group.item.version
+            && before.is_some()
+            && before == together(&self.observation.native)
+    }
+
+    /// What the others of its kind owe may have changed with this record, because they are read together.
+    pub(super) fn overrule_kin(&mut self) {
+        let record = self.observation.record.clone();
+        for index in 0..self.group.links.len() {
+            let link = &self.group.links[index];
+            if link.record.is_kin_of(&record) && index != self.index && link.sent.is_empty() {
+                self.overrule(index);
+            }
+        }
+    }
+
     /// Brings a record in step that said nothing new. The item does not follow what it shows: whoever deletes or renames another of its
     /// kind, or changes a mapping, does not say that the work is done.
-    pub(crate) fn settle_over(&mut self, index: usize) {
+    pub(crate) fn overrule(&mut self, index: usize) {
         let waited = self.waits(index);
         let command = self.group.settle(index, self.policy, self.receipt, None);
         self.tell(index, command, waited);
     }
 
     /// The same with all of them, in an order.
-    pub(crate) fn settle_all_over(&mut self, order: impl Iterator<Item = usize>) {
+    pub(crate) fn overrule_all(&mut self, order: impl Iterator<Item = usize>) {
         for index in order {
             self.group.links[index].resent = 0;
-            self.settle_over(index);
+            self.overrule(index);
         }
     }
 
     /// The record cannot be told what it should show: those of its kind that waited for that wait in vain.
-    pub(crate) fn settle_those_that_waited(&mut self) {
+    pub(crate) fn overrule_those_that_waited(&mut self) {
         let record = self.observation.record.clone();
         for index in 0..self.group.links.len() {
             let (link, version) = (&self.group.links[index], self.group.item.version);
             let waits = link.agreed == version && link.sent.is_empty() && link.last_error.is_none();
             if index != self.index && waits && link.record.is_kin_of(&record) {
-                self.settle_over(index);
+                self.overrule(index);
             }
         }
     }
@@ -54,11 +85,8 @@ impl Turn<'_> {
         if let Some(waited) = waited.filter(|_| told) {
             let link = &mut self.group.links[index];
             link.resent = link.resent.max(1);
-            let (status, link) = (self.group.item.status.clone(), link.clone());
-            self.row(RowKind::Ignored, Some(status), &waited, Reason::Overruled);
-            if let Some(row) = self.rows.last_mut() {
-                (row.record, row.native, row.position) = (link.record, link.native, link.position);
-            }
+            self.row_of_edit(RowKind::Ignored, &waited, Reason::Overruled);
+            self.about_link(index);
         }
         self.commands.extend(command);
     }
