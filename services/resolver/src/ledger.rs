@@ -31,14 +31,10 @@ pub struct Ledger<'a> {
     new_records: BTreeSet<RecordRef>,
     /// Records that were seen to mention identifiers in this batch.
     mentioning: BTreeSet<RecordRef>,
-    ended: BTreeMap<ItemId, ItemId>,
+    ended: BTreeMap<ItemId, Ended>,
     parted: BTreeMap<ItemId, ItemId>,
     /// Which items those that were there parted from.
     parted_before: BTreeMap<ItemId, ItemId>,
-    /// Items that ended in this batch, as they were then.
-    left: HashMap<ItemId, Group>,
-    /// Those of them that were new: they still need a row, for their history.
-    stillborn: Vec<ItemId>,
     rows: Vec<HistoryRow>,
     commands: BTreeMap<RecordRef, Command>,
     conflicts: BTreeMap<ConflictId, model::Conflict>,
@@ -48,6 +44,17 @@ pub struct Ledger<'a> {
     drift: BTreeMap<System, u64>,
     /// The systems and kinds whose records a connector sees.
     watched: BTreeSet<(System, Kind)>,
+}
+
+/// An item that ended in the batch.
+#[derive(Debug)]
+struct Ended {
+    /// Which one took its records over.
+    into: ItemId,
+    /// What it was then, without its records.
+    was: Group,
+    /// It began in the batch, too: it still needs a row, for its history.
+    is_new: bool,
 }
 
 /// What a batch came to.
@@ -60,7 +67,7 @@ pub struct Closed {
     /// Every item of the batch as it is now.
     pub groups: HashMap<ItemId, Group>,
     /// Items that ended in the batch, as they were then.
-    pub left: HashMap<ItemId, Group>,
+    pub ended: HashMap<ItemId, Group>,
     /// Inputs that were taken before, by item and sequence.
     pub redelivered: Vec<(ItemId, u64)>,
     /// How many records of each system had drifted, as only a sweep found.
@@ -88,8 +95,6 @@ impl<'a> Ledger<'a> {
             ended: BTreeMap::new(),
             parted: BTreeMap::new(),
             parted_before: BTreeMap::new(),
-            left: HashMap::new(),
-            stillborn: vec![],
             rows: vec![],
             commands: BTreeMap::new(),
             conflicts: BTreeMap::new(),
@@ -371,7 +376,7 @@ impl<'a> Ledger<'a> {
         observation: &Observation,
         receipt: Receipt,
     ) -> Result<(), Poison> {
-        let left = Group { links: vec![], conflict: None, ..incoming.clone() };
+        let was = Group { links: vec![], conflict: None, ..incoming.clone() };
         let into = target.item.id;
         if let Some(stranger) = self.policy.stranger(&incoming, &target.item.lifecycle) {
             let detail = format!(
@@ -383,11 +388,8 @@ impl<'a> Ledger<'a> {
             .map_err(|reason| refused(observation, reason))?;
         self.groups.remove(&adoption.ended);
         self.touched.remove(&adoption.ended);
-        self.ended.insert(adoption.ended, into);
-        if self.new_items.remove(&adoption.ended) {
-            self.stillborn.push(adoption.ended);
-        }
-        self.left.insert(adoption.ended, left);
+        let is_new = self.new_items.remove(&adoption.ended);
+        self.ended.insert(adoption.ended, Ended { into, was, is_new });
         self.settle(adoption.resolved, receipt);
         Ok(())
     }
@@ -413,19 +415,20 @@ impl<'a> Ledger<'a> {
             |items: Vec<&ItemId>| items.into_iter().filter_map(|item| groups.get(item).cloned()).collect::<Vec<_>>();
         let (new, old): (Vec<_>, Vec<_>) = self.touched.iter().partition(|item| self.new_items.contains(item));
         let mut new_items = of(new);
-        new_items.extend(self.stillborn.iter().filter_map(|item| self.left.get(item).cloned()));
+        new_items.extend(self.ended.values().filter(|ended| ended.is_new).map(|ended| ended.was.clone()));
         let save = Save {
             new_items,
             new_records: self.new_records,
             items: of(old),
-            ended: self.ended.into_iter().collect(),
+            ended: self.ended.iter().map(|(item, ended)| (*item, ended.into)).collect(),
             parted: self.parted.into_iter().collect(),
             rows: self.rows,
             conflicts: self.conflicts.into_values().collect(),
             keys: self.keys.into_iter().collect(),
         };
         let (commands, redelivered) = (self.commands.into_values().collect(), self.redelivered);
-        Closed { save, commands, groups, left: self.left, redelivered, drift: self.drift }
+        let ended = self.ended.into_iter().map(|(item, ended)| (item, ended.was)).collect();
+        Closed { save, commands, groups, ended, redelivered, drift: self.drift }
     }
 }
 

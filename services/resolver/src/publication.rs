@@ -98,9 +98,12 @@ fn changes(rows: Vec<&HistoryRow>, groups: &HashMap<ItemId, Group>, traces: &Tra
 }
 
 /// Conflicts that opened or were resolved: also those of items that ended, which nobody would take for resolved else.
-pub(crate) fn conflicts<'g>(conflicts: &[Conflict], group_of: impl Fn(ItemId) -> Option<&'g Group>) -> Vec<Outgoing> {
+pub(crate) fn conflicts<'g>(
+    conflicts: &[Conflict],
+    group_of: impl Fn(&Conflict) -> Option<&'g Group>,
+) -> Vec<Outgoing> {
     let change = |conflict: &Conflict| {
-        let group = group_of(conflict.item)?;
+        let group = group_of(conflict)?;
         let theirs = conflict.candidates.last()?;
         let kind = if conflict.resolved_at.is_some() { "conflict_resolved" } else { "conflict_opened" };
         Some(v1::Change {
@@ -116,6 +119,7 @@ pub(crate) fn conflicts<'g>(conflicts: &[Conflict], group_of: impl Fn(ItemId) ->
             conflict: conflict.id.to_string(),
             at: theirs.at.0,
             recorded_at: conflict.resolved_at.unwrap_or(conflict.opened_at).0,
+            item: conflict.item.to_string(),
             ..about(group)
         })
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
-use model::{Backoff, Command, ConflictId, Intent, Lane, Policy};
+use model::{Backoff, Command, Conflict, ConflictId, Intent, Lane, Policy};
 use runtime::Process;
 use store::{Known, Maker, Store};
 use tokio::sync::mpsc;
@@ -257,7 +257,7 @@ impl Worker {
         }
         ledger.have_parted(batch.parted_from().iter().map(|(item, from)| (*item, *from)));
         let dead = self.resolve(&mut ledger, inputs);
-        let Closed { save, commands, groups, left, redelivered, drift } = ledger.close();
+        let Closed { save, commands, groups, ended, redelivered, drift } = ledger.close();
         let (again, causes): (Vec<_>, Vec<_>) = redelivered.into_iter().unzip();
         // Of inputs that came again nobody knows whether what they led to was published: the answer to a commit may have been lost.
         let (mut rows, mut conflicts) = (Vec::new(), Vec::new());
@@ -267,7 +267,13 @@ impl Worker {
             conflicts = batch.conflicts_of(&ids.into_iter().collect::<Vec<_>>()).await?;
         }
         conflicts.extend(save.conflicts.iter().cloned());
-        let mut beside = publication::conflicts(&conflicts, |item| groups.get(&item).or_else(|| left.get(&item)));
+        // Of an item that ended before, the one that took it over tells.
+        let told_by = |id: ConflictId| rows.iter().find(|row| row.conflict == Some(id)).map(|row| row.item);
+        let group_of = |conflict: &Conflict| {
+            let own = groups.get(&conflict.item).or_else(|| ended.get(&conflict.item));
+            own.or_else(|| groups.get(&told_by(conflict.id)?))
+        };
+        let mut beside = publication::conflicts(&conflicts, group_of);
         let lanes: HashMap<u64, Lane> = received.iter().map(|message| (message.sequence, message.lane)).collect();
         let told = |command: &Command| {
             // A person's edit is as urgent all the way to the other systems; so is a sweep's repair.

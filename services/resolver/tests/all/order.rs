@@ -63,13 +63,13 @@ async fn lose_the_last(world: &mut World, count: u64) {
 }
 
 /// None of the changes is on the bus any more.
-async fn lose_all(world: &mut World) {
+pub(crate) async fn lose_all(world: &mut World) {
     stream(world, Stream::Changes).await.purge().await.unwrap();
     forget_ids(world).await;
 }
 
 /// All inputs of the lane `high` come again.
-async fn forget_acknowledgements(world: &World) {
+pub(crate) async fn forget_acknowledgements(world: &World) {
     let observations = stream(world, Stream::Observations).await;
     let readers: Vec<String> = observations.consumer_names().try_collect().await.unwrap();
     for reader in readers.iter().filter(|reader| reader.contains("-high-")) {

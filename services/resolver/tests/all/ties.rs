@@ -3,6 +3,7 @@
 use model::{Intent, ItemId, Verdict};
 use resolver::ledger::{Input, Ledger};
 
+use super::order::{forget_acknowledgements, lose_all};
 use super::*;
 
 fn word(record: &str, item: ItemId, intent: Intent) -> Observation {
@@ -128,9 +129,12 @@ fn a_record_that_is_retitled_and_what_it_names_are_tied_in_one_batch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_ends_because_its_item_does_is_told() {
-    let mut policy = policy_of(MAPPINGS, "");
-    policy.strategy = model::Strategy::Manual;
-    let mut world = World::with(Arc::new(policy)).await;
+    let manual = || {
+        let mut policy = policy_of(MAPPINGS, "");
+        policy.strategy = model::Strategy::Manual;
+        policy
+    };
+    let mut world = World::with(Arc::new(manual())).await;
     world.see(&seen("tracker/issue/1", "todo", 1)).await;
     let item = world.eventually("tracker/issue/1", |_| true).await.item.id;
     // Two that have not seen each other.
@@ -142,10 +146,21 @@ async fn a_hold_that_ends_because_its_item_does_is_told() {
     world.eventually("T-2", |_| true).await;
     world.see(&mentioning(seen("tracker/issue/1", "in_review", 3), "T-2")).await;
     world.eventually("T-2", |group| group.links.len() == 2).await;
-    let mut told = world.change().await;
-    while told.kind != "conflict_resolved" {
-        told = world.change().await;
-    }
-    assert_eq!((told.item, told.conflict), (item.to_string(), held.held.unwrap().to_string()));
+    let resolved = async |world: &mut World| {
+        loop {
+            let told = world.change().await;
+            if told.kind == "conflict_resolved" {
+                break (told.item, told.conflict);
+            }
+        }
+    };
+    let wanted = (item.to_string(), held.held.unwrap().to_string());
+    assert_eq!(resolved(&mut world).await, wanted);
     world.stop().await;
+
+    // It died before it told of it, and all inputs come again.
+    forget_acknowledgements(&world).await;
+    lose_all(&mut world).await;
+    world.restart(manual()).await;
+    assert_eq!(resolved(&mut world).await, wanted);
 }
