@@ -13,7 +13,7 @@ use proto::v1;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
-use super::deliver::{NEWER_COMMAND, deliver, report_overtaken};
+use super::deliver::{Job, NEWER_COMMAND, report_overtaken};
 use super::writes::{Sent, Writes};
 use super::{BUS_PAUSE, FINISH, Loop};
 use crate::Connector;
@@ -161,20 +161,19 @@ impl<C: Connector> Partition<C> {
             let superseded = CancellationToken::new();
             let (sequence, sent, lane) = (message.sequence, Sent::of(&command), slot.lane);
             slot.running = Some(Running { sequence, sent, lane, superseded: superseded.clone() });
-            self.at_work.push(slot.lane);
-            let (parts, stop, writes) = (self.parts.clone(), self.stop.clone(), self.writes.clone());
+            self.at_work.push(lane);
             let span = info_span!(
                 "command",
                 record = %command.record, item = %command.item, version = command.version.0, message.id = message.id()
             );
             message.continue_trace(&span);
-            work.push(Box::pin(
-                async move {
-                    deliver(&parts, lane, &message, &command, &writes, &superseded, &stop).await;
-                    record
-                }
-                .instrument(span),
-            ));
+            let (parts, stop, writes) = (self.parts.clone(), self.stop.clone(), self.writes.clone());
+            let job = Job { parts, lane, message, command, writes, superseded, stop };
+            let work_on_it = async move {
+                job.deliver().await;
+                record
+            };
+            work.push(Box::pin(work_on_it.instrument(span)));
         }
     }
 

@@ -28,67 +28,186 @@ enum Carried {
     Overtaken(&'static str),
 }
 
-/// A report without what every report of this command has.
-#[derive(Default)]
-struct Report {
+/// What became of a command, for its report.
+struct Became {
+    outcome: DeliveryOutcome,
     shows: Option<(Native, Option<Position>)>,
     reason: String,
+    /// What nobody may have seen yet.
+    seen: Option<Observation>,
+    /// It was given up.
+    letter: Option<DeadLetter>,
 }
 
-/// Carries a command out and acknowledges its message. `superseded` is cancelled when a newer command for the record arrives.
-/// What is not reported when `stop` is cancelled comes again to the next holder.
-pub(super) async fn deliver<C: Connector>(
-    parts: &Loop<C>,
-    lane: Lane,
-    message: &Received,
-    command: &Command,
-    writes: &Writes,
-    superseded: &CancellationToken,
-    stop: &CancellationToken,
-) {
-    // Both end the waits; which of them it was is asked afterwards.
-    let drop_it = superseded.child_token();
-    let watched = stop.clone();
-    let (carried, tries) = {
-        // The waits for a place among the calls are ended by it as well.
-        let act = || asking(lane, drop_it.clone(), in_turn(parts, command, writes, superseded, stop));
-        let tried = attempts(&parts.settings.backoff, message, &drop_it, act);
+impl Became {
+    fn shown(outcome: DeliveryOutcome, native: Native, position: Option<Position>) -> Self {
+        Self { outcome, shows: Some((native, position)), reason: String::new(), seen: None, letter: None }
+    }
+
+    fn seen(outcome: DeliveryOutcome, seen: Observation, reason: &str) -> Self {
+        let shown = Self::shown(outcome, seen.native.clone(), seen.position);
+        Self { reason: reason.into(), seen: Some(seen), ..shown }
+    }
+
+    fn overtaken(reason: &str) -> Self {
+        Self { outcome: DeliveryOutcome::Overtaken, shows: None, reason: reason.into(), seen: None, letter: None }
+    }
+}
+
+/// A command in hand, and what ends the work on it.
+pub(super) struct Job<C> {
+    pub(super) parts: Loop<C>,
+    pub(super) lane: Lane,
+    pub(super) message: Received,
+    pub(super) command: Command,
+    pub(super) writes: Writes,
+    /// Cancelled when a newer command for the record arrives.
+    pub(super) superseded: CancellationToken,
+    /// Cancelled when somebody else may hold the partition: what is not reported then comes again to the next holder.
+    pub(super) stop: CancellationToken,
+}
+
+impl<C: Connector> Job<C> {
+    /// Carries the command out, and reports and acknowledges it.
+    pub(super) async fn deliver(self) {
+        let (carried, tries) = self.attempt().await;
+        let became = match carried {
+            Ok(Carried::Shows { outcome, native, position }) => Became::shown(outcome, native, position),
+            Ok(Carried::ShowsElse(seen)) => Became::seen(DeliveryOutcome::Applied, self.anew(*seen), ""),
+            Ok(Carried::Edited(seen)) => {
+                Became::seen(DeliveryOutcome::Superseded, self.anew(*seen), "edited_meanwhile")
+            }
+            Ok(Carried::Overtaken(reason)) => Became::overtaken(reason),
+            Err(End::Dropped) if self.superseded.is_cancelled() => Became::overtaken(NEWER_COMMAND),
+            Err(End::Dropped) => return,
+            Err(End::GivenUp { outcome, reason, failure }) => {
+                let letter = DeadLetter::of(&self.message, reason, failure.advice()).after(tries.into());
+                Became { outcome, shows: None, reason: failure.to_string(), seen: None, letter: Some(letter) }
+            }
+        };
+        report(&self.parts, &self.message, &self.command, became, tries).await;
+    }
+
+    /// Tries until it is carried out, given up, or dropped.
+    async fn attempt(&self) -> (Result<Carried, End>, u32) {
+        // Both end the waits, also those for a place among the calls; which of them it was is asked afterwards.
+        let drop_it = self.superseded.child_token();
+        let act = || asking(self.lane, drop_it.clone(), self.in_turn());
+        let tried = attempts(&self.parts.settings.backoff, &self.message, &drop_it, act);
         let mut tried = std::pin::pin!(tried);
         tokio::select! {
             biased;
             done = &mut tried => done,
-            () = watched.cancelled() => {
+            () = self.stop.cancelled() => {
                 drop_it.cancel();
                 tried.await
             }
         }
-    };
-    let mut messages = Vec::new();
-    let mut letter = None;
-    let (outcome, report) = match carried {
-        Ok(Carried::Shows { outcome, native, position }) => {
-            (outcome, Report { shows: Some((native, position)), ..Report::default() })
+    }
+
+    /// Carries the command out when it is its turn to write, where writes go by turns.
+    async fn in_turn(&self) -> Result<Carried, Failure> {
+        match self.parts.connector.calls() {
+            Some(calls) => calls.in_turn(self.carry_out()).await,
+            None => self.carry_out().await,
         }
-        Ok(Carried::ShowsElse(seen)) => {
-            let seen = anew(*seen, command);
-            messages.push(Outgoing::observation(Lane::High, &seen));
-            (DeliveryOutcome::Applied, Report { shows: Some((seen.native, seen.position)), ..Report::default() })
+    }
+
+    async fn carry_out(&self) -> Result<Carried, Failure> {
+        let Self { parts, command, writes, .. } = self;
+        if writes.is_behind(command) {
+            return Ok(Carried::Overtaken(OLDER_COMMAND));
         }
-        Ok(Carried::Edited(seen)) => {
-            let seen = anew(*seen, command);
-            messages.push(Outgoing::observation(Lane::High, &seen));
-            let report = Report { shows: Some((seen.native, seen.position)), reason: "edited_meanwhile".into() };
-            (DeliveryOutcome::Superseded, report)
+        let reading = parts.connector.read(&command.record).await?;
+        if self.superseded.is_cancelled() {
+            return Ok(Carried::Overtaken(NEWER_COMMAND));
         }
-        Ok(Carried::Overtaken(reason)) => (DeliveryOutcome::Overtaken, undone(reason)),
-        Err(End::Dropped) if superseded.is_cancelled() => (DeliveryOutcome::Overtaken, undone(NEWER_COMMAND)),
-        Err(End::Dropped) => return,
-        Err(End::GivenUp { outcome, reason, failure }) => {
-            letter = Some(DeadLetter::of(message, reason, failure.advice()).after(tries.into()));
-            (outcome, Report { reason: failure.to_string(), ..Report::default() })
+        if self.stop.is_cancelled() {
+            // Somebody else may hold the partition now: from here on only they write.
+            return Err(Failure::Limited { why: "the partition was given up".into(), retry_after: Duration::ZERO });
         }
-    };
-    let delivery = delivery(parts.process.now_ms(), command, outcome, tries, report);
+        if reading.observation.native.is_deleted() {
+            // Nothing can be told or shown there, and nobody else may have seen it.
+            return Ok(Carried::Edited(Box::new(reading.observation)));
+        }
+        match command.mode {
+            CommandMode::Tell => self.tell(reading).await,
+            CommandMode::Show => {
+                writes.begin(command);
+                parts.connector.show(command, &reading).await?;
+                let shown = reading.observation;
+                if shown.native == command.native || command.expects.contains(&shown.native) {
+                    let Observation { native, position, .. } = shown;
+                    return Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native, position });
+                }
+                // It was left to a command to say whose it is, and this one took that one's place.
+                Ok(Carried::ShowsElse(Box::new(self.attributed(shown))))
+            }
+        }
+    }
+
+    async fn tell(&self, reading: Reading) -> Result<Carried, Failure> {
+        let Self { parts, command, writes, .. } = self;
+        let shown = &reading.observation;
+        if shown.native == command.native {
+            writes.begin(command);
+            let (native, position) = (shown.native.clone(), shown.position);
+            writes.made(command, position, false);
+            return Ok(Carried::Shows { outcome: DeliveryOutcome::Unchanged, native, position });
+        }
+        if writes.is_edited_since(command, shown) {
+            // Though it expects what is there: that is what the record showed before it was carried out.
+            return Ok(Carried::Edited(Box::new(Observation { origin: Origin::Other, ..reading.observation })));
+        }
+        if !command.expects.contains(&shown.native) && !self.is_ours(&shown.native) {
+            return Ok(Carried::Edited(Box::new(self.attributed(reading.observation))));
+        }
+        writes.begin(command);
+        let is_sure = writes.begin_write(&command.record);
+        let written = parts.connector.write(command, &reading).await?;
+        writes.made(command, written.position, is_sure);
+        Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native: written.native, position: written.position })
+    }
+
+    /// Whether an earlier command that asked for this may have been carried out.
+    fn is_ours(&self, native: &Native) -> bool {
+        let earlier = self.command.earlier.iter().filter(|earlier| earlier.native == *native);
+        earlier.into_iter().any(|earlier| self.writes.may_have_been(&self.command.record, earlier))
+    }
+
+    /// What the record shows, with what is known of who made it.
+    fn attributed(&self, shown: Observation) -> Observation {
+        let asked = self.command.earlier.iter().any(|earlier| earlier.native == shown.native);
+        if asked && !self.is_ours(&shown.native) {
+            // Without this it would be taken for the echo of a command that nobody carried out.
+            return Observation { origin: Origin::Other, ..shown };
+        }
+        shown
+    }
+
+    /// Seen anew, whatever was seen at this position before: as a copy of that it would vanish on the bus, and the next command would
+    /// meet the same again.
+    fn anew(&self, seen: Observation) -> Observation {
+        let Command { version, cause, .. } = &self.command;
+        Observation { id: format!("{}~{version}:{cause}", seen.id), ..seen }
+    }
+}
+
+/// Reports a command that was never begun: a newer one came, or was there.
+pub(super) async fn report_overtaken<C: Connector>(
+    parts: &Loop<C>,
+    message: &Received,
+    command: &Command,
+    reason: &'static str,
+) {
+    report(parts, message, command, Became::overtaken(reason), 0).await;
+}
+
+/// Tells what became of a command, and acknowledges it. If the process ends first it comes again.
+async fn report<C: Connector>(parts: &Loop<C>, message: &Received, command: &Command, became: Became, tries: u32) {
+    let Became { outcome, shows, reason, seen, letter } = became;
+    let delivery = delivery(parts.process.now_ms(), command, outcome, tries, shows, reason);
+    let mut messages: Vec<Outgoing> = seen.iter().map(|seen| Outgoing::observation(Lane::High, seen)).collect();
     match Outgoing::delivery(&delivery) {
         Ok(delivery) => messages.push(delivery),
         Err(error) => tracing::error!(%error, "a delivery has no record"),
@@ -102,135 +221,20 @@ pub(super) async fn deliver<C: Connector>(
     });
     if reported.await {
         parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
-        tracing::info!(outcome = outcome.code(), attempts = tries, "command carried out");
+        tracing::info!(outcome = outcome.code(), attempts = tries, "command done with");
         parts.done(message).await;
     }
 }
 
-/// Seen anew, whatever was seen at this position before: as a copy of that it would vanish on the bus, and the next command would meet
-/// the same again.
-fn anew(seen: Observation, command: &Command) -> Observation {
-    Observation { id: format!("{}~{}:{}", seen.id, command.version, command.cause), ..seen }
-}
-
-fn undone(reason: &str) -> Report {
-    Report { reason: reason.into(), ..Report::default() }
-}
-
-/// Reports a command that was never begun: a newer one came, or was there.
-pub(super) async fn report_overtaken<C: Connector>(
-    parts: &Loop<C>,
-    message: &Received,
+fn delivery(
+    now_ms: i64,
     command: &Command,
-    reason: &'static str,
-) {
-    let outcome = DeliveryOutcome::Overtaken;
-    let delivery = delivery(parts.process.now_ms(), command, outcome, 0, undone(reason));
-    let Ok(delivery) = Outgoing::delivery(&delivery) else { return };
-    if parts.follow_up(message, vec![delivery]).await {
-        parts.process.metrics().deliveries_total.with_label_values(&[C::SYSTEM, outcome.code()]).inc();
-        parts.done(message).await;
-    }
-}
-
-/// Carries a command out when it is its turn to write, where writes go by turns.
-async fn in_turn<C: Connector>(
-    parts: &Loop<C>,
-    command: &Command,
-    writes: &Writes,
-    superseded: &CancellationToken,
-    stop: &CancellationToken,
-) -> Result<Carried, Failure> {
-    let work = carry_out(parts, command, writes, superseded, stop);
-    match parts.connector.calls() {
-        Some(calls) => calls.in_turn(work).await,
-        None => work.await,
-    }
-}
-
-async fn carry_out<C: Connector>(
-    parts: &Loop<C>,
-    command: &Command,
-    writes: &Writes,
-    superseded: &CancellationToken,
-    stop: &CancellationToken,
-) -> Result<Carried, Failure> {
-    if writes.is_behind(command) {
-        return Ok(Carried::Overtaken(OLDER_COMMAND));
-    }
-    let reading = parts.connector.read(&command.record).await?;
-    if superseded.is_cancelled() {
-        return Ok(Carried::Overtaken(NEWER_COMMAND));
-    }
-    if stop.is_cancelled() {
-        // Somebody else may hold the partition now: from here on only they write.
-        return Err(Failure::Limited { why: "the partition was given up".into(), retry_after: Duration::ZERO });
-    }
-    if reading.observation.native.is_deleted() {
-        // Nothing can be told or shown there, and nobody else may have seen it.
-        return Ok(Carried::Edited(Box::new(reading.observation)));
-    }
-    match command.mode {
-        CommandMode::Tell => tell(parts, command, writes, reading).await,
-        CommandMode::Show => {
-            writes.begin(command);
-            parts.connector.show(command, &reading).await?;
-            let shown = reading.observation;
-            if shown.native == command.native || command.expects.contains(&shown.native) {
-                let Observation { native, position, .. } = shown;
-                return Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native, position });
-            }
-            // It was left to a command to say whose it is, and this one took that one's place.
-            Ok(Carried::ShowsElse(Box::new(attributed(command, writes, shown))))
-        }
-    }
-}
-
-async fn tell<C: Connector>(
-    parts: &Loop<C>,
-    command: &Command,
-    writes: &Writes,
-    reading: Reading,
-) -> Result<Carried, Failure> {
-    let shown = &reading.observation;
-    if shown.native == command.native {
-        writes.begin(command);
-        let (native, position) = (shown.native.clone(), shown.position);
-        writes.made(command, position, false);
-        return Ok(Carried::Shows { outcome: DeliveryOutcome::Unchanged, native, position });
-    }
-    if writes.is_edited_since(command, shown) {
-        // Though it expects what is there: that is what the record showed before it was carried out.
-        return Ok(Carried::Edited(Box::new(Observation { origin: Origin::Other, ..reading.observation })));
-    }
-    if !command.expects.contains(&shown.native) && !is_ours(command, writes, &shown.native) {
-        return Ok(Carried::Edited(Box::new(attributed(command, writes, reading.observation))));
-    }
-    writes.begin(command);
-    let is_sure = writes.begin_write(&command.record);
-    let written = parts.connector.write(command, &reading).await?;
-    writes.made(command, written.position, is_sure);
-    Ok(Carried::Shows { outcome: DeliveryOutcome::Applied, native: written.native, position: written.position })
-}
-
-/// Whether an earlier command that asked for this may have been carried out.
-fn is_ours(command: &Command, writes: &Writes, native: &Native) -> bool {
-    let earlier = command.earlier.iter().filter(|earlier| earlier.native == *native);
-    earlier.into_iter().any(|earlier| writes.may_have_been(&command.record, earlier))
-}
-
-/// What the record shows, with what is known of who made it.
-fn attributed(command: &Command, writes: &Writes, shown: Observation) -> Observation {
-    let asked = command.earlier.iter().any(|earlier| earlier.native == shown.native);
-    if asked && !is_ours(command, writes, &shown.native) {
-        // Without this it would be taken for the echo of a command that nobody carried out.
-        return Observation { origin: Origin::Other, ..shown };
-    }
-    shown
-}
-
-fn delivery(now_ms: i64, command: &Command, outcome: DeliveryOutcome, tries: u32, report: Report) -> v1::Delivery {
-    let (native, position) = report.shows.map_or_else(Default::default, |(native, position)| {
+    outcome: DeliveryOutcome,
+    tries: u32,
+    shows: Option<(Native, Option<Position>)>,
+    reason: String,
+) -> v1::Delivery {
+    let (native, position) = shows.map_or_else(Default::default, |(native, position)| {
         (native.to_string(), position.map_or(0, |position| position.0))
     });
     v1::Delivery {
@@ -245,7 +249,7 @@ fn delivery(now_ms: i64, command: &Command, outcome: DeliveryOutcome, tries: u32
         native,
         position,
         at: now_ms,
-        reason: report.reason,
+        reason,
         attempts: tries,
         status: command.status.to_string(),
         cause: command.cause,
