@@ -1,8 +1,10 @@
 //! What each record is owed: the command that would bring it in step, if there is one.
 
+use std::cell::OnceCell;
+
 use crate::{
-    Command, CommandMode, Earlier, Group, Item, Lens, Lifecycle, Link, Native, Policy, Receipt, Sent, Status, Step,
-    Version,
+    Command, CommandMode, Earlier, Group, Item, Kind, Lens, Lifecycle, Link, Native, Policy, Receipt, RecordRef, Sent,
+    Status, Step, System, Version, Vocabulary,
 };
 
 /// By what statuses are understood: what configuration says, and of it the item's lifecycle.
@@ -12,12 +14,59 @@ pub(crate) struct Scope<'a> {
     pub(crate) lifecycle: &'a Lifecycle,
 }
 
+/// What the records of each kind say together, asked once for all of a pass over an item's links instead of once for each: an item may have
+/// a thousand.
+#[derive(Debug, Default)]
+pub(crate) struct Folds(Vec<Together>);
+
+/// What those say together that are read by one lens, where that was asked; `None` where they say nothing.
+#[derive(Debug)]
+struct Together {
+    system: System,
+    kind: Kind,
+    vocabulary: Option<Vocabulary>,
+    /// As they are.
+    shown: OnceCell<Option<Native>>,
+    /// Once those that are behind show what they are being told.
+    told: OnceCell<Option<Native>>,
+}
+
+impl Folds {
+    fn of(&mut self, link: &Link) -> &Together {
+        let is_it = |one: &Together| {
+            one.system == link.record.system && one.kind == link.record.kind && one.vocabulary == link.vocabulary
+        };
+        let place = self.0.iter().position(is_it).unwrap_or_else(|| {
+            let (RecordRef { system, kind, .. }, vocabulary) = (link.record.clone(), link.vocabulary.clone());
+            self.0.push(Together { system, kind, vocabulary, shown: OnceCell::new(), told: OnceCell::new() });
+            self.0.len() - 1
+        });
+        &self.0[place]
+    }
+
+    fn forget_told(&mut self) {
+        self.0.iter_mut().for_each(|one| one.told = OnceCell::new());
+    }
+}
+
 impl Group {
     /// Whether a link shows what it should: by itself, or folded with the others of its system and kind.
     pub(crate) fn shows(&self, index: usize, native: &Native, lens: &Lens, scope: Scope) -> bool {
         let status = &self.item.status;
         lens.shows_status(native, status)
             || self.folded(index, native, lens, scope).is_some_and(|folded| lens.shows_status(folded, status))
+    }
+
+    /// The same of what it shows now.
+    fn shows_now(&self, index: usize, lens: &Lens, scope: Scope, folds: &mut Folds) -> bool {
+        let (status, link) = (&self.item.status, &self.links[index]);
+        if lens.shows_status(&link.native, status) {
+            return true;
+        }
+        let together = || self.folded(index, &link.native, lens, scope);
+        let shown = folds.of(link).shown.get_or_init(|| together().cloned());
+        debug_assert_eq!(shown.as_ref(), together(), "nobody shows anything else since it was asked");
+        shown.as_ref().is_some_and(|folded| lens.shows_status(folded, status))
     }
 
     /// What the link's system and kind say together, if this link shows `native`; in this link's words.
@@ -33,11 +82,17 @@ impl Group {
 
     /// Whether a link that is as close to its item as it was says with the others what the item is, once those that are behind show what
     /// they are being told. What it shows waits for them, and is not written over because of them.
-    fn will_show(&self, index: usize, lens: &Lens, scope: Scope) -> bool {
+    fn will_show(&self, index: usize, lens: &Lens, scope: Scope, folds: &mut Folds) -> bool {
         let (item, link) = (&self.item, &self.links[index]);
-        let folded =
-            self.folded_by(index, &link.native, lens, scope, |other| other.told(item.version).unwrap_or(&other.native));
-        link.agreed == item.version && folded.is_some_and(|folded| lens.shows_status(folded, &item.status))
+        if link.agreed != item.version {
+            return false;
+        }
+        // It agrees, so that it is being told nothing itself.
+        let theirs = |other| Link::told(other, item.version).unwrap_or(&other.native);
+        let together = || self.folded_by(index, &link.native, lens, scope, theirs);
+        let told = folds.of(link).told.get_or_init(|| together().cloned());
+        debug_assert_eq!(told.as_ref(), together(), "nobody is told anything else since it was asked");
+        told.as_ref().is_some_and(|folded| lens.shows_status(folded, &item.status))
     }
 
     fn folded_by<'a>(
@@ -68,11 +123,16 @@ impl Group {
     /// agree with it wait for a person like the others.
     pub fn in_step(&self, policy: &Policy) -> bool {
         let settled = |step| matches!(step, Step::InStep | Step::AsClose | Step::ReadOnly | Step::Deleted);
-        self.item.held.is_none() && (0..self.links.len()).all(|index| settled(self.step(index, policy)))
+        let folds = &mut Folds::default();
+        self.item.held.is_none() && (0..self.links.len()).all(|index| settled(self.step_of(index, policy, folds)))
     }
 
     /// Whether a link is in step with its item, and if not, why.
     pub fn step(&self, index: usize, policy: &Policy) -> Step {
+        self.step_of(index, policy, &mut Folds::default())
+    }
+
+    fn step_of(&self, index: usize, policy: &Policy, folds: &mut Folds) -> Step {
         let link = &self.links[index];
         let Some(lifecycle) = policy.lifecycle_of_item(&self.item) else { return Step::Unmapped };
         let Some(lens) = policy.lens_of(link, lifecycle) else { return Step::Unmapped };
@@ -80,7 +140,7 @@ impl Group {
             Step::Deleted
         } else if link.unmapped || !lens.knows(&link.native) {
             Step::Unmapped
-        } else if self.shows(index, &link.native, &lens, Scope { policy, lifecycle }) {
+        } else if self.shows_now(index, &lens, Scope { policy, lifecycle }, folds) {
             Step::InStep
         } else if lens.is_silent(&link.native) && link.agreed == self.item.version {
             // It shows what changes nothing, since the item's last change: nothing is owed until the next.
@@ -112,6 +172,7 @@ impl Group {
         policy: &Policy,
         receipt: Receipt,
         previous: Option<&Status>,
+        folds: &mut Folds,
     ) -> Option<Command> {
         let (cause, at) = (receipt.sequence, receipt.received_at);
         let lifecycle = policy.lifecycle_of_item(&self.item)?;
@@ -126,7 +187,10 @@ impl Group {
         let target = lens.get(&self.item.status).clone();
         let version = self.item.version;
         let scope = Scope { policy, lifecycle };
-        let shows = self.shows(index, &self.links[index].native, &lens, scope) || self.will_show(index, &lens, scope);
+        let shows = self.shows_now(index, &lens, scope, folds) || self.will_show(index, &lens, scope, folds);
+        if self.links[index].told(version).is_some() {
+            folds.forget_told();
+        }
         let link = &mut self.links[index];
         // While a command may still be on its way, what the record shows now is not what it will show.
         let mode = if lens.is_read_only() || (shows && !link.is_told()) {
@@ -146,6 +210,9 @@ impl Group {
         let sent = Sent { version, native: target, mode, cause, since: cause, at };
         let command = command(&self.item, link, &sent, &lens, previous);
         link.send(sent);
+        if link.told(version).is_some() {
+            folds.forget_told();
+        }
         Some(command)
     }
 
@@ -162,7 +229,7 @@ impl Group {
             return None;
         }
         let resent = link.resent + 1;
-        let command = self.settle(index, policy, receipt, None);
+        let command = self.settle(index, policy, receipt, None, &mut Folds::default());
         self.links[index].resent = resent;
         command
     }

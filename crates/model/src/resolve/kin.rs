@@ -2,7 +2,8 @@
 //! history says so where it is written over and the item has not changed.
 
 use super::Turn;
-use crate::{Command, CommandMode, Reason, RowKind, Status};
+use crate::owed::Folds;
+use crate::{Command, CommandMode, Link, Reason, RowKind, Status};
 
 impl Turn<'_> {
     /// Whether the item has other records that are read together with this one.
@@ -27,40 +28,37 @@ impl Turn<'_> {
 
     /// What the others of its kind owe may have changed with this record, because they are read together.
     pub(super) fn overrule_kin(&mut self) {
-        let record = self.observation.record.clone();
-        for index in 0..self.group.links.len() {
-            let link = &self.group.links[index];
-            if link.record.is_kin_of(&record) && index != self.index && link.sent.is_empty() {
-                self.overrule(index);
-            }
-        }
-    }
-
-    /// Brings a record in step that said nothing new. The item does not follow what it shows: whoever deletes or renames another of its
-    /// kind, or changes a mapping, does not say that the work is done.
-    pub(crate) fn overrule(&mut self, index: usize) {
-        let waited = self.waits(index);
-        let command = self.group.settle(index, self.policy, self.receipt, None);
-        self.tell(index, command, waited);
-    }
-
-    /// The same with all of them, in an order.
-    pub(crate) fn overrule_all(&mut self, order: impl Iterator<Item = usize>) {
-        for index in order {
-            self.group.links[index].resent = 0;
-            self.overrule(index);
-        }
+        self.overrule_kin_that(|link| link.sent.is_empty());
     }
 
     /// The record cannot be told what it should show: those of its kind that waited for that wait in vain.
     pub(crate) fn overrule_those_that_waited(&mut self) {
-        let record = self.observation.record.clone();
-        for index in 0..self.group.links.len() {
-            let (link, version) = (&self.group.links[index], self.group.item.version);
-            let waits = link.agreed == version && link.sent.is_empty() && link.last_error.is_none();
-            if index != self.index && waits && link.record.is_kin_of(&record) {
-                self.overrule(index);
-            }
+        let version = self.group.item.version;
+        self.overrule_kin_that(|link| link.agreed == version && link.sent.is_empty() && link.last_error.is_none());
+    }
+
+    fn overrule_kin_that(&mut self, fits: impl Fn(&Link) -> bool) {
+        let record = &self.observation.record;
+        let fits = |link: &Link| link.record != *record && link.record.is_kin_of(record) && fits(link);
+        let links = self.group.links.iter().enumerate();
+        let kin: Vec<usize> = links.filter(|(_, link)| fits(link)).map(|(index, _)| index).collect();
+        self.overrule(kin);
+    }
+
+    /// Brings all records in step, in an order, as if none had been told anything before.
+    pub(crate) fn overrule_all(&mut self, order: impl IntoIterator<Item = usize>) {
+        self.group.links.iter_mut().for_each(|link| link.resent = 0);
+        self.overrule(order);
+    }
+
+    /// Brings records in step that said nothing new. The item does not follow what they show: whoever deletes or renames another of their
+    /// kind, or changes a mapping, does not say that the work is done.
+    pub(crate) fn overrule(&mut self, indices: impl IntoIterator<Item = usize>) {
+        let mut folds = Folds::default();
+        for index in indices {
+            let waited = self.waits(index);
+            let command = self.group.settle(index, self.policy, self.receipt, None, &mut folds);
+            self.tell(index, command, waited);
         }
     }
 

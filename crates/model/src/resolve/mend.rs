@@ -2,28 +2,30 @@
 //! send what did not take, to publish *again* is to send the same where it may have been lost, and to *mend* is whichever is needed.
 
 use super::Turn;
+use crate::owed::Folds;
 use crate::{CommandMode, Link, Origin, Reason, RowKind, Source, Status, Step, Timestamp, Verdict, Version};
 
 impl Turn<'_> {
     /// Brings every link in step, or says what it is owed.
     pub(crate) fn settle_all(&mut self, previous: Option<&Status>) {
+        let mut folds = Folds::default();
         for index in 0..self.group.links.len() {
             self.group.links[index].resent = 0;
-            let command = self.group.settle(index, self.policy, self.receipt, previous);
+            let command = self.group.settle(index, self.policy, self.receipt, previous, &mut folds);
             self.commands.extend(command);
         }
     }
 
     /// Sends this record what it owes.
     pub(crate) fn settle_own(&mut self) {
-        let command = self.group.settle(self.index, self.policy, self.receipt, None);
+        let command = self.group.settle(self.index, self.policy, self.receipt, None, &mut Folds::default());
         self.commands.extend(command);
     }
 
     /// The record shows what it should: what is shown beside it may have been overtaken. A command on its way needs no other.
     pub(crate) fn settle_shown(&mut self) {
         if !self.link().is_told() {
-            self.overrule(self.index);
+            self.overrule([self.index]);
         }
     }
 
