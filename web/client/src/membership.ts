@@ -95,6 +95,8 @@ export class Membership {
     this.#waiting.delete(member);
     const rooms = [...new Set(member.rooms)].filter((room) => !this.#wanted().has(room));
     const known = rooms.filter((room) => this.#entered.has(room) || this.#askedRooms().has(room));
+    // What is asked and not answered puts nobody in a room that is left behind it: who joins it again asks again.
+    for (const [ref, asked] of this.#asked) this.#asked.set(ref, asked.filter((room) => !rooms.includes(room)));
     for (const room of rooms) {
       this.#entered.delete(room);
       this.#followed.delete(room);

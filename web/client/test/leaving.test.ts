@@ -1,0 +1,40 @@
+/** Leaving rooms, and joining them again: on one connection, and with filters on one of their own. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Lockstep, Message } from "../src/index.js";
+import { type Peer, Queue, positions, together } from "./server.js";
+
+/** Waits until the client has heard all that the server has said. */
+async function listened(lockstep: Lockstep, peer: Peer): Promise<void> {
+  const acknowledged = lockstep.acknowledge("x");
+  const { ref } = await peer.hears("acknowledge");
+  peer.says({ type: "acknowledged", alert: "x", ref });
+  await acknowledged;
+}
+
+test("a room that is left and joined again before the server has answered is asked for again", () => together(async (server, client) => {
+  const { lockstep } = client;
+  client.connects();
+  const peer = await server.connection();
+  peer.welcomes();
+  await client.becomes("open");
+  const heard = new Queue<Message>();
+  const join = () => lockstep.subscribe("deliveries", { snapshot: false }, (message) => heard.push(message));
+  join().unsubscribe();
+  const again = join();
+  let ready = false;
+  void again.ready.then(() => (ready = true));
+  await peer.admits("p0");
+  const left = await peer.hears("unsubscribe");
+  peer.says({ type: "unsubscribed", rooms: left["rooms"] });
+  const { rooms, snapshot, ref } = await peer.hears("subscribe");
+  assert.deepEqual([rooms, snapshot], [["deliveries"], false]);
+  // The first answer was to a question that is void: it does not say that the room is in effect.
+  await listened(lockstep, peer);
+  assert.equal(ready, false);
+  peer.says({ type: "subscribed", rooms, position: "p1", resumed: false, ref });
+  await again.ready;
+  peer.says({ type: "delivery", position: "p2", item: "i1", record: "r/r/1" });
+  assert.deepEqual(positions([await heard.next("p2")]), ["p2"]);
+}));
