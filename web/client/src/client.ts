@@ -262,7 +262,8 @@ export class Lockstep {
   #left(subscription: Subscription, key: string, link: Link): void {
     this.#subscriptions.delete(subscription);
     link.remove(subscription.member);
-    if (link === this.#main || !link.empty) return;
+    // Another of the same filter has a link of its own by now, if this one was stopped.
+    if (this.#others.get(key) !== link || !link.empty) return;
     this.#others.delete(key);
     link.stop(new LockstepError("closed", "nobody follows its rooms any more"));
   }

@@ -72,6 +72,7 @@ export class Subscription implements AsyncIterable<Message> {
 
   /** Leaves the rooms. Loops end after what they have still to read. */
   unsubscribe(): void {
+    if (this.#over) return;
     this.end();
     this.#host.leave(this.#member);
   }

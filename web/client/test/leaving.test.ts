@@ -38,3 +38,24 @@ test("a room that is left and joined again before the server has answered is ask
   peer.says({ type: "delivery", position: "p2", item: "i1", record: "r/r/1" });
   assert.deepEqual(positions([await heard.next("p2")]), ["p2"]);
 }));
+
+test("to leave twice does nothing to who follows the same filter since", () => together(async (server, client) => {
+  const { lockstep } = client;
+  client.connects();
+  const main = await server.connection();
+  main.welcomes();
+  await client.becomes("open");
+  const follow = () => lockstep.subscribe("agent_states", { filter: { on: ["error_state"] } }, () => {});
+  const gone = follow();
+  gone.unsubscribe();
+  const stays = follow();
+  gone.unsubscribe();
+  const own = await server.connection();
+  own.welcomes();
+  await own.admits();
+  await stays.ready;
+  const closed = new Queue<number>();
+  void own.closed.then((code) => closed.push(code));
+  lockstep.close();
+  assert.equal(await closed.next("the end of its connection"), 1000);
+}));
