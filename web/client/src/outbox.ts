@@ -6,7 +6,7 @@
  * answer was lost is sent again and stored once.
  */
 
-import { LockstepError, type RefusedStatus } from "./errors.js";
+import { LockstepError, asError, type RefusedStatus } from "./errors.js";
 import type { Accepted, Status } from "./answers.js";
 
 /** How many statuses a server takes in one message. */
@@ -73,11 +73,11 @@ export class Outbox {
       const detail = `${this.size} statuses wait to be sent and ${this.#max} may; ${updates.length} more were not taken`;
       throw new LockstepError("queue_full", `${detail}. Wait until the connection is back, or raise queueMax`);
     }
+    const sizes = updates.map(size);
     const call = ++this.#calls;
     this.#waiting = this.#waiting.filter((entry) => !replaced.includes(entry));
     updates.forEach((update, index) => {
-      const bytes = new TextEncoder().encode(JSON.stringify(update)).length;
-      this.#waiting.push({ update, bytes, call, end: (ended) => end(index, ended), attempts: 0 });
+      this.#waiting.push({ update, bytes: sizes[index]!, call, end: (ended) => end(index, ended), attempts: 0 });
     });
     replaced.forEach((entry) => entry.end({ as: "replaced" }));
   }
@@ -186,6 +186,17 @@ export class Outbox {
     const records = new Set(updates.map((update) => update.record));
     return this.#waiting.filter((entry) => records.has(entry.update.record)).slice(0, over);
   }
+}
+
+/** How many bytes a status has as JSON. What JSON cannot hold throws. */
+function size(update: Update): number {
+  let text: string;
+  try {
+    text = JSON.stringify(update);
+  } catch (thrown) {
+    throw asError(thrown, "bad_argument", `${update.record}: the status is no JSON`);
+  }
+  return new TextEncoder().encode(text).length;
 }
 
 function about(update: Update, error: LockstepError, named: RefusedStatus | undefined): LockstepError {

@@ -110,3 +110,14 @@ test("a status that alone is too large for the server ends, and the others go", 
   add({ ...update("d"), title: "x".repeat(65_000) });
   assert.deepEqual(ids(box), ["d"]);
 });
+
+test("a call with a status that is no JSON is refused, and changes nothing", () => {
+  const { box, add, ended } = outbox(2);
+  add(update("a1", "r/r/a"));
+  add(update("b1", "r/r/b"));
+  const wrong = { ...update("a3", "r/r/a"), position: 1n } as unknown as Update;
+  assert.throws(() => add(wrong), (thrown) => thrown instanceof LockstepError && thrown.code === "bad_argument");
+  assert.throws(() => add(update("a2", "r/r/a"), wrong), LockstepError);
+  assert.equal(ended.size, 0);
+  assert.deepEqual(ids(box), ["a1", "b1"]);
+});
