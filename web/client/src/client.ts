@@ -179,7 +179,8 @@ export class Lockstep {
 
   /**
    * Publishes statuses. Resolves when they are stored; some may have been refused (`refused`), and when all were, it fails. Without
-   * a connection they wait, `queueMax` of them. Each has an id, so one whose answer was lost is sent again and counts once.
+   * a connection they wait, `queueMax` of them. Each has an id, so one whose answer was lost is sent again and counts once; no more
+   * when it was first sent 100 s ago: then it fails with `answer_lost`, and may be stored.
    */
   async updateStatus(statuses: Status | readonly Status[]): Promise<Propagation> {
     this.#start();

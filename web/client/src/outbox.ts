@@ -3,7 +3,7 @@
  * again. No I/O, no clock.
  *
  * One message is on its way at a time, so a record's statuses keep their order. Each status has an id from the start, so one whose
- * answer was lost is sent again and stored once.
+ * answer was lost is sent again and stored once, as long as servers remember the id.
  */
 
 import { LockstepError, asError, type RefusedStatus } from "./errors.js";
@@ -17,6 +17,8 @@ const BESIDE = 128;
 const FILLED = 0.75;
 /** How often a status is sent at most while the server answers that it cannot store it now. */
 const ATTEMPTS_MAX = 8;
+/** For how long after it was first sent a status may be sent again, in milliseconds. Servers know an id again for 120 s. */
+const AGAIN_MS = 100_000;
 
 /** A status with its id. */
 export type Update = Status & { id: string };
@@ -34,6 +36,8 @@ interface Entry {
   readonly call: number;
   readonly end: (ended: Ended) => void;
   attempts: number;
+  /** When it was first sent. */
+  sentAt?: number;
 }
 
 /** A message that goes now. */
@@ -83,12 +87,13 @@ export class Outbox {
   }
 
   /**
-   * The message to send now: none while one is on its way. A status that alone is too large for a server that takes `bytesMax` ends here:
-   * the server would end the connection.
+   * The message to send at `now`: none while one is on its way. A status that alone is too large for a server that takes `bytesMax` ends
+   * here: the server would end the connection. So does one whose id servers may have forgotten: it would count a second time.
    */
-  next(bytesMax: number): Outgoing | undefined {
+  next(bytesMax: number, now: number): Outgoing | undefined {
     if (this.#sent !== undefined) return undefined;
     this.#refuseLarger(bytesMax);
+    this.#giveUpOld(now);
     const first = this.#waiting[0];
     if (first === undefined) return undefined;
     let bytes = 0;
@@ -98,7 +103,10 @@ export class Outbox {
     };
     const end = this.#waiting.findIndex((entry, index) => !fits(entry, index));
     const entries = this.#waiting.splice(0, end === -1 ? this.#waiting.length : end);
-    entries.forEach((entry) => void entry.attempts++);
+    for (const entry of entries) {
+      entry.attempts += 1;
+      entry.sentAt ??= now;
+    }
     const ref = `status-${++this.#refs}`;
     this.#sent = { ref, entries };
     return { ref, statuses: entries.map((entry) => entry.update) };
@@ -167,6 +175,16 @@ export class Outbox {
     for (const { update, bytes, end } of large) {
       const detail = `${update.record}: the status has ${bytes} bytes as JSON; the server takes ${bytesMax - BESIDE} (message_max_bytes)`;
       end({ as: "refused", error: new LockstepError("too_large", detail) });
+    }
+  }
+
+  #giveUpOld(now: number): void {
+    const old = this.#waiting.filter(({ sentAt }) => sentAt !== undefined && now - sentAt > AGAIN_MS);
+    if (old.length === 0) return;
+    this.#waiting = this.#waiting.filter((entry) => !old.includes(entry));
+    for (const { update, end } of old) {
+      const detail = `${update.record}: it was sent, and the answer did not come. It may be stored; sent again so late it might count twice`;
+      end({ as: "refused", error: new LockstepError("answer_lost", detail) });
     }
   }
 

@@ -4,7 +4,7 @@ import { type Cancel, type Clock } from "./clock.js";
 import { LockstepError, sentence } from "./errors.js";
 import type { HistoryLine, Item } from "./answers.js";
 import { type Message, isChange, isEvent } from "./protocol.js";
-import { Spread, type StatusOutcome } from "./spread.js";
+import { type Outcome, Spread, type StatusOutcome } from "./spread.js";
 import type { NotStored, Stored } from "./updates.js";
 
 /** How far the statuses of one call have spread. */
@@ -35,7 +35,7 @@ const AT_ONCE = 8;
 export class Propagation {
   /** Stored: they count from now on, whatever happens to this client. */
   readonly accepted: readonly Stored[];
-  /** Not stored, each with the reason. */
+  /** Not stored, or not known to be (`answer_lost`), each with the reason. */
   readonly refused: readonly NotStored[];
   readonly #setting: PropagationSetting;
 
@@ -151,8 +151,11 @@ function isComplete({ outcome, records }: StatusOutcome): boolean {
   return good(outcome) && records.every((record) => good(record.outcome));
 }
 
+/** What a status is that was not refused, by the code of its error. */
+const NOT_REJECTED: Readonly<Record<string, Outcome>> = { replaced: "superseded", answer_lost: "pending" };
+
 function notStored({ record, id, error }: NotStored): StatusOutcome {
-  const outcome = error.code === "replaced" ? "superseded" : "rejected";
+  const outcome = NOT_REJECTED[error.code] ?? "rejected";
   return { record, id, outcome, reason: sentence(error), item: undefined, version: undefined, records: [] };
 }
 
@@ -160,7 +163,8 @@ function notStored({ record, id, error }: NotStored): StatusOutcome {
 export function nothingStored(refused: readonly NotStored[]): LockstepError {
   const first = refused[0]?.error ?? new LockstepError("bad_argument", "there must be at least one status");
   if (refused.length <= 1) return first;
-  return new LockstepError(first.code, `none of ${refused.length} statuses was stored; the first: ${first.message}`, {
+  const known = refused.some(({ error }) => error.code === "answer_lost") ? "is known to be stored" : "was stored";
+  return new LockstepError(first.code, `none of ${refused.length} statuses ${known}; the first: ${first.message}`, {
     errors: refused.flatMap(({ error }) => error.errors),
   });
 }

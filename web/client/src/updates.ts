@@ -23,11 +23,14 @@ export interface Stored {
   readonly from: string | undefined;
 }
 
-/** A status that was not stored. */
+/** A status that was not stored, or is not known to be. */
 export interface NotStored {
   readonly record: string;
   readonly id: string;
-  /** `replaced` when a newer one of its record took its place while there was no connection. */
+  /**
+   * `replaced` when a newer one of its record took its place while there was no connection; `answer_lost` when it was sent and may
+   * be stored.
+   */
   readonly error: LockstepError;
 }
 
@@ -128,9 +131,9 @@ export class Updates implements Rider {
 
   #next(): void {
     if (this.#link.state.state !== "open" || this.#pause !== undefined) return;
-    const next = this.#outbox.next(this.#link.messageMaxBytes);
-    if (next === undefined) return;
     const { clock, answerMs } = this.#setting;
+    const next = this.#outbox.next(this.#link.messageMaxBytes, clock.now());
+    if (next === undefined) return;
     this.#from = this.#link.position;
     this.#link.say({ type: "status_update", ...next });
     // Without an answer nobody knows whether they are stored: on a new connection they are sent again, with their ids.

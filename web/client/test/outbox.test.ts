@@ -17,7 +17,7 @@ function outbox(max = 10): { box: Outbox; add: (...updates: Update[]) => void; e
   return { box, ended, add: (...updates) => box.add(updates, (index, end) => void ended.set(updates[index]!.id, said(end))) };
 }
 
-const ids = (box: Outbox): string[] | undefined => box.next(65_536)?.statuses.map(({ id }) => id);
+const ids = (box: Outbox): string[] | undefined => box.next(65_536, 0)?.statuses.map(({ id }) => id);
 const accepted = (...list: string[]) => list.map((id, index) => ({ id, record: `ci/build/${id}`, sequence: index + 1 }));
 const error = (code: string, ...indices: number[]): LockstepError =>
   new LockstepError(code, "no", { errors: indices.map((index) => ({ index, field: "status", detail: "no" })) });
@@ -25,10 +25,10 @@ const error = (code: string, ...indices: number[]): LockstepError =>
 test("what waits goes together, one message at a time", () => {
   const { box, add, ended } = outbox();
   add(update("a"));
-  const first = box.next(65_536);
+  const first = box.next(65_536, 0);
   add(update("b"));
   add(update("c"));
-  assert.equal(box.next(65_536), undefined);
+  assert.equal(box.next(65_536, 0), undefined);
   assert.equal(box.stored("status-99", []), false);
   assert.equal(box.stored(first?.ref, accepted("a")), true);
   assert.deepEqual(ids(box), ["b", "c"]);
@@ -38,7 +38,7 @@ test("what waits goes together, one message at a time", () => {
 test("what had no answer when the connection broke goes again first, with its ids", () => {
   const { box, add } = outbox();
   add(update("a"), update("b"));
-  box.next(65_536);
+  box.next(65_536, 0);
   add(update("c"));
   box.lost();
   assert.deepEqual(ids(box), ["a", "b", "c"]);
@@ -62,7 +62,7 @@ test("a message that the server finds wrong in places ends there, and goes again
   add(update("a"));
   add(update("b"));
   add(update("c"));
-  assert.equal(box.refused(box.next(65_536)?.ref, error("bad_statuses", 1), false), "now");
+  assert.equal(box.refused(box.next(65_536, 0)?.ref, error("bad_statuses", 1), false), "now");
   assert.deepEqual([...ended], [["b", "bad_statuses"]]);
   assert.deepEqual(ids(box), ["a", "c"]);
 });
@@ -71,44 +71,57 @@ test("a refusal that names nobody is found out call by call", () => {
   const { box, add, ended } = outbox();
   add(update("a"));
   add(update("b"));
-  box.refused(box.next(65_536)?.ref, error("forbidden"), false);
-  const alone = box.next(65_536);
+  box.refused(box.next(65_536, 0)?.ref, error("forbidden"), false);
+  const alone = box.next(65_536, 0);
   assert.deepEqual(alone?.statuses.map(({ id }) => id), ["a"]);
   box.refused(alone?.ref, error("forbidden"), false);
-  box.stored(box.next(65_536)?.ref, accepted("b"));
+  box.stored(box.next(65_536, 0)?.ref, accepted("b"));
   assert.deepEqual([...ended], [["a", "forbidden"], ["b", "stored 1"]]);
 });
 
 test("a refusal that passes is tried again, and not for ever", () => {
   const { box, add, ended } = outbox();
   add(update("a"));
-  for (let attempt = 1; attempt < 8; attempt++) assert.equal(box.refused(box.next(65_536)?.ref, error("not_stored"), true), "later");
+  for (let attempt = 1; attempt < 8; attempt++) assert.equal(box.refused(box.next(65_536, 0)?.ref, error("not_stored"), true), "later");
   assert.equal(ended.size, 0);
-  box.refused(box.next(65_536)?.ref, error("not_stored"), true);
+  box.refused(box.next(65_536, 0)?.ref, error("not_stored"), true);
   assert.deepEqual([...ended], [["a", "not_stored"]]);
-  assert.equal(box.next(65_536), undefined);
+  assert.equal(box.next(65_536, 0), undefined);
 });
 
 test("a message keeps within what a server takes", () => {
   const { box, add } = outbox(2_000);
   add(...Array.from({ length: 1_200 }, (_, index) => update(`${index}`)));
-  const first = box.next(65_536);
+  const first = box.next(65_536, 0);
   assert.equal(first?.statuses.length, 500);
   box.stored(first?.ref, accepted(...Array.from({ length: 500 }, (_, index) => `${index}`)));
-  assert.equal(box.next(65_536)?.statuses.length, 500);
+  assert.equal(box.next(65_536, 0)?.statuses.length, 500);
   const large = outbox();
   large.add(...["a", "b", "c"].map((id) => ({ ...update(id), title: "x".repeat(20_000) })));
-  assert.equal(large.box.next(65_536)?.statuses.length, 2);
+  assert.equal(large.box.next(65_536, 0)?.statuses.length, 2);
 });
 
 test("a status that alone is too large for the server ends, and the others go", () => {
   const { box, add, ended } = outbox();
   add(update("a"), { ...update("b"), title: "é".repeat(32_768) }, update("c"));
-  assert.deepEqual(box.next(65_536)?.statuses.map(({ id }) => id), ["a", "c"]);
+  assert.deepEqual(box.next(65_536, 0)?.statuses.map(({ id }) => id), ["a", "c"]);
   assert.deepEqual([...ended], [["b", "too_large"]]);
   box.stored("status-1", accepted("a", "c"));
   add({ ...update("d"), title: "x".repeat(65_000) });
   assert.deepEqual(ids(box), ["d"]);
+});
+
+test("a status whose answer was lost is not sent again once servers may have forgotten its id", () => {
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  assert.equal(box.next(65_536, 0)?.statuses.length, 1);
+  box.lost();
+  add(update("b"));
+  assert.deepEqual(box.next(65_536, 100_000)?.statuses.map(({ id }) => id), ["a", "b"]);
+  box.lost();
+  // From when it was sent first: that may be what was stored. The other was sent not long ago.
+  assert.deepEqual(box.next(65_536, 100_001)?.statuses.map(({ id }) => id), ["b"]);
+  assert.deepEqual([...ended], [["a", "answer_lost"]]);
 });
 
 test("a call with a status that is no JSON is refused, and changes nothing", () => {

@@ -42,6 +42,23 @@ test("a status whose answer was lost is sent again with its id", () => together(
   await update;
 }));
 
+test("a status whose answer was lost long ago is not sent again: it might count twice", async () => {
+  let now = 1_000_000;
+  await together(async (server, client) => {
+    const lost = assert.rejects(client.lockstep.updateStatus([build(1), build(2)]), code("answer_lost"));
+    const first = await server.connection();
+    first.welcomes();
+    await first.hears("status_update");
+    now += 120_000;
+    first.cuts();
+    const newer = client.lockstep.updateStatus(build(3));
+    const second = await server.connection();
+    second.welcomes();
+    assert.deepEqual((await stores(second)).statuses.map(({ record }) => record), ["ci/build/3"]);
+    await Promise.all([lost, newer]);
+  }, { now: () => now });
+});
+
 test("an answer that never comes breaks the connection, and the status goes over the next", () => together(async (server, client) => {
   const update = client.lockstep.updateStatus(build(1));
   const first = await server.connection();
