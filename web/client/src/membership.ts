@@ -24,6 +24,9 @@ export interface Member {
   refused(room: string, error: LockstepError): void;
 }
 
+/** How many rooms are asked for at once: servers take as many in one message (`rooms_max`) and refuse all of more. */
+const ASKED_MAX = 100;
+
 /** Refusals that pass: the same is asked again after a wait. */
 export const PASSING: ReadonlySet<string> = new Set([
   "unavailable", "store_unavailable", "bus_unavailable", "auth_unavailable", "overloaded", "not_stored", "internal", "timeout", "busy",
@@ -183,6 +186,10 @@ export class Membership {
 
   #subscribe(rooms: readonly string[], snapshot: boolean, position?: string): Said[] {
     if (rooms.length === 0) return [];
+    if (rooms.length > ASKED_MAX) {
+      const [part, rest] = [rooms.slice(0, ASKED_MAX), rooms.slice(ASKED_MAX)];
+      return [...this.#subscribe(part, snapshot, position), ...this.#subscribe(rest, snapshot, position)];
+    }
     const ref = `rooms-${++this.#refs}`;
     this.#asked.set(ref, rooms);
     if (position !== undefined) this.#told = false;

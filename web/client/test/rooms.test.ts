@@ -295,6 +295,21 @@ test("rooms that cannot be gone on with for a moment go on from where they were,
   assert.deepEqual([whole["rooms"], whole["position"]], [["item:ENG-1", "agent:a"], "p6"]);
 }));
 
+test("of many rooms as many are asked for at once as a server takes", () => together(async (server, { lockstep }) => {
+  const rooms = Array.from({ length: 201 }, (_, index) => `agent:${index}`);
+  rooms.forEach((room) => lockstep.subscribe(room, { snapshot: false }, () => {}));
+  for (const position of [undefined, "p0"]) {
+    const peer = await server.connection();
+    peer.welcomes();
+    const asked = [await peer.admits("p0", true), await peer.admits("p0", true), await peer.admits("p0", true)];
+    assert.deepEqual(asked.map((one) => one["position"]), [position, position, position]);
+    assert.deepEqual(asked.map((one) => (one["rooms"] as string[]).length), [100, 100, 1]);
+    assert.deepEqual(asked.flatMap((one) => one["rooms"]), rooms);
+    peer.says(agent("0", "p0"));
+    peer.cuts();
+  }
+}));
+
 test("a question about rooms that nobody answers is asked again on another connection", () => together(async (server, { lockstep }) => {
   const followed = lockstep.subscribe("all", {}, () => {});
   const first = await server.connection();
