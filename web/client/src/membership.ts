@@ -6,7 +6,7 @@
 import { LockstepError } from "./errors.js";
 import type { ErrorTold, Filter, Pong, Snapshot, Subscribed } from "./answers.js";
 import { type Change, type Event, type Message, type Said, type Told, isChange, isEvent } from "./protocol.js";
-import { Known, byKey, roomsOf } from "./rooms.js";
+import { type Hears, Known, byKey, roomsOf } from "./rooms.js";
 
 /** Somebody who wants to hear of rooms. */
 export interface Member {
@@ -31,6 +31,8 @@ const ASKED_MAX = 100;
 export const PASSING: ReadonlySet<string> = new Set([
   "unavailable", "store_unavailable", "bus_unavailable", "auth_unavailable", "overloaded", "not_stored", "internal", "timeout", "busy",
 ]);
+
+const LIKELIEST: readonly Hears[] = ["yes", "maybe", "unlikely"];
 
 /** The rooms of one connection. */
 export class Membership {
@@ -327,19 +329,23 @@ export class Membership {
   #event(event: Event, text: string): void {
     this.#position = event.position;
     if (isChange(event)) this.#changed(event);
-    const members = [...this.#members];
-    // The server sends what somebody asked for: with one member there is nothing to tell apart.
-    if (members.length <= 1) return members.forEach((member) => member.tell(event, text));
     const heardIn = roomsOf(event, this.#known);
-    const sure = new Set<Member>();
-    const likely = new Set<Member>();
-    for (const member of members) {
-      const heard = member.rooms.map((room) => this.#known.hears(room, event, heardIn));
-      if (heard.includes("yes")) sure.add(member);
-      if (heard.some((one) => one !== "no")) likely.add(member);
+    const members = new Map([...this.#members].map((member) => [member, this.#hears(member, event, heardIn)]));
+    const sure = [...members.values()].includes("yes");
+    // To be told too much is better than too little: what its likely rooms do not explain goes to the unlikely ones, too.
+    for (const [member, hears] of members) {
+      if (hears === "yes" || hears === "maybe" || (hears === "unlikely" && !sure)) member.tell(event, text);
     }
-    // To be told too much is better than too little: one whose rooms cannot be told from what is known goes to everyone.
-    for (const member of sure.size > 0 ? likely : members) member.tell(event, text);
+  }
+
+  /** Whether a member hears of an event, by the likeliest of its rooms. */
+  #hears(member: Member, event: Event, heardIn: readonly string[]): Hears {
+    // What a room hears comes after the word that it is in effect; what comes before was for others, who have left since.
+    const rooms = member.rooms.filter((room) => this.#entered.has(room));
+    // A newer server's type goes to everyone.
+    if (heardIn.length === 0) return rooms.length > 0 ? "maybe" : "no";
+    const heard = rooms.map((room) => this.#known.hears(room, event, heardIn));
+    return LIKELIEST.find((one) => heard.includes(one)) ?? "no";
   }
 
   #changed(change: Change): void {

@@ -16,6 +16,17 @@ interface Names {
   readonly records: readonly string[];
 }
 
+/** Whether an event is heard in a room. */
+export type Hears = "yes" | "maybe" | "unlikely" | "no";
+
+/** The rooms of which it is known who is heard there. */
+const KNOWN = new RegExp(
+  "^(?:all|agent_states|workflow_executions|performance_metrics|memory_timeline|operations|health|system_alerts|conflicts|deliveries" +
+    "|(?:item|record|lifecycle|project|agent|workflow|operation):.*)$",
+);
+/** Rooms of items by names that a delivery does not have. */
+const OF_ITEMS = /^record:|^item:.*\*$/;
+
 /** What was told of items: their names, newest last, and which item a room is that was asked for by one of its keys. */
 export class Known {
   readonly #items = new Map<string, Names>();
@@ -55,14 +66,18 @@ export class Known {
 
   /**
    * Whether an event is heard in a room. In that of an item's key the server tells of the item by its id, whatever key an event
-   * names, or none: `maybe` where the item of the key is not known.
+   * names, or none: `maybe` where the item of the key is not known. `unlikely` where it follows from what may be known too late, and in
+   * a newer server's room.
    */
-  hears(room: string, event: Event, heardIn: readonly string[]): "yes" | "maybe" | "no" {
+  hears(room: string, event: Event, heardIn: readonly string[]): Hears {
     const item = isChange(event) || event.type === "delivery" ? event.item : undefined;
     if (within(room, heardIn)) return "yes";
-    if (item === undefined || !byKey(room)) return "no";
+    if (!KNOWN.test(room)) return "unlikely";
+    if (item === undefined) return "no";
+    if (!byKey(room)) return event.type === "delivery" && OF_ITEMS.test(room) ? "unlikely" : "no";
     if (!this.tells(room)) return "maybe";
-    return this.#ids.get(room) === item ? "yes" : "no";
+    const id = this.#ids.get(room);
+    return id === item ? "yes" : id === undefined ? "unlikely" : "no";
   }
 
   #item(item: Item): void {
@@ -101,7 +116,7 @@ export function within(room: string, heardIn: readonly string[]): boolean {
   return heardIn.some((name) => name.startsWith(start));
 }
 
-/** The rooms in which an event is heard, as far as they follow from what is known. */
+/** The rooms in which an event is heard, as far as they follow from what is known; none for a type that is not known. */
 export function roomsOf(event: Event, known: Known): string[] {
   if (isChange(event)) return roomsOfChange(event);
   switch (event.type) {

@@ -127,15 +127,53 @@ test("subscriptions of one connection hear what is theirs, and each a snapshot o
   peer.says(change("p1"));
   peer.says({ type: "delivery", position: "p2", item: "i1", record: "github/issue/acme/web#7" });
   peer.says(agent("a", "p3"));
-  peer.says(agent("of nobody that is known", "p4"));
+  peer.says({ type: "a_newer_type", position: "p4" });
   for (let hearer = 0; hearer < 3; hearer++) await unknown.next("p4");
   assert.deepEqual(heard, {
-    a: ["snapshot", "agent_state", "agent_state"],
-    item: ["snapshot", "status_changed", "delivery", "agent_state"],
-    late: ["snapshot", "agent_state", "agent_state"],
+    a: ["snapshot", "agent_state", "a_newer_type"],
+    item: ["snapshot", "status_changed", "delivery", "a_newer_type"],
+    late: ["snapshot", "agent_state", "a_newer_type"],
   });
   late.unsubscribe();
   assert.equal(peer.heard.size, 0);
+}));
+
+test("what was on its way to who has left is told to nobody else", () => together(async (server, { lockstep }) => {
+  const [left, stays, comes] = [new Queue<Message>(), new Queue<Message>(), new Queue<Message>()];
+  const gone = [lockstep.agent("agent-1", (message) => left.push(message)), lockstep.item("ENG-1", (message) => left.push(message))];
+  lockstep.subscribe(["agent:agent-3", "item:ENG-3"], {}, (message) => stays.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  const { rooms } = await peer.admits();
+  for (const room of rooms as string[]) {
+    peer.says(snapshot(room, { items: room.startsWith("item:") ? [{ id: `id of ${room}`, key: room.slice(5), records: [] }] : [] }));
+  }
+  for (let page = 0; page < 4; page++) await (page < 2 ? left : stays).next("a snapshot");
+  gone.forEach((subscription) => subscription.unsubscribe());
+  lockstep.subscribe(["agent:agent-2", "item:ENG-2"], {}, (message) => comes.push(message));
+  peer.says(agent("agent-1", "p1"));
+  peer.says(change("p2", { item: "id of item:ENG-1" }));
+  peer.says({ type: "delivery", position: "p3", item: "id of item:ENG-1", record: "linear/issue/a" });
+  await peer.hears("unsubscribe");
+  await peer.hears("unsubscribe");
+  await peer.admits();
+  peer.says(agent("agent-2", "p4"));
+  peer.says(agent("agent-3", "p5"));
+  assert.deepEqual(positions([await comes.next("p4"), await stays.next("p5")]), ["p4", "p5"]);
+  assert.equal(left.size, 0);
+}));
+
+test("a room of a kind that only the server knows hears what no other room explains", () => together(async (server, { lockstep }) => {
+  const [newer, all] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("boards", { snapshot: false }, (message) => newer.push(message));
+  lockstep.subscribe("all", { snapshot: false }, (message) => all.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says(agent("a", "p1"));
+  peer.says({ type: "memory_timeline", position: "p2", agent: "a" });
+  peer.says(agent("a", "p3"));
+  assert.deepEqual(positions([await newer.next("p2"), await all.next("p1"), await all.next("p3")]), ["p2", "p1", "p3"]);
 }));
 
 test("an item that is followed by a key is told of by its id, whatever key it has", () => together(async (server, { lockstep }) => {
