@@ -7,6 +7,7 @@ import { LockstepError } from "./errors.js";
 import type { ErrorTold, Filter, Pong, Snapshot, Subscribed } from "./answers.js";
 import { type Change, type Event, type Message, type Said, type Told, isChange, isEvent } from "./protocol.js";
 import { type Hears, Known, byKey, roomsOf } from "./rooms.js";
+import { Shown } from "./shown.js";
 
 /** Somebody who wants to hear of rooms. */
 export interface Member {
@@ -51,6 +52,8 @@ export class Membership {
   readonly #waiting = new Map<Member, Set<string>>();
   /** By room whose snapshot has come in part, who was told the pages before: who joins amid them waits for one from its beginning. */
   readonly #amid = new Map<string, readonly Member[]>();
+  /** What snapshots have told to whom: who joins a room that others are in is told of changes again that its own contained. */
+  readonly #shown = new Shown<Member>();
   /** Rooms that go on for some, while others wait for a snapshot: it is asked for when all that was missed is told. */
   readonly #owed = new Set<string>();
   /** Whether all that was missed in the rooms in effect is told, as far as is known. */
@@ -98,6 +101,7 @@ export class Membership {
   remove(member: Member): Said[] {
     if (!this.#members.delete(member)) return [];
     this.#waiting.delete(member);
+    this.#shown.left(member);
     const rooms = [...new Set(member.rooms)].filter((room) => !this.#wanted().has(room));
     const known = rooms.filter((room) => this.#entered.has(room) || this.#askedRooms().has(room));
     // What is asked and not answered puts nobody in a room that is left behind it: who joins it again asks again.
@@ -293,6 +297,7 @@ export class Membership {
     this.#known.snapshot(snapshot);
     if (!this.#entered.has(snapshot.room)) this.#known.forget(snapshot.room);
     const { room, more } = snapshot;
+    const first = !this.#amid.has(room);
     const shown = this.#amid.get(room) ?? [...this.#waiting.keys()].filter((member) => this.#waits(member, room));
     if (more) this.#amid.set(room, shown);
     else this.#amid.delete(room);
@@ -301,6 +306,7 @@ export class Membership {
       if (rooms === undefined) continue;
       if (!more) rooms.delete(room);
       if (rooms.size === 0) this.#waiting.delete(member);
+      this.#shown.page(member, snapshot, first);
       member.tell(snapshot, text);
     }
   }
@@ -341,7 +347,7 @@ export class Membership {
   /** Whether a member hears of an event, by the likeliest of its rooms. */
   #hears(member: Member, event: Event, heardIn: readonly string[]): Hears {
     // What a room hears comes after the word that it is in effect; what comes before was for others, who have left since.
-    const rooms = member.rooms.filter((room) => this.#entered.has(room));
+    const rooms = member.rooms.filter((room) => this.#entered.has(room) && !this.#shown.has(member, room, event));
     // A newer server's type goes to everyone.
     if (heardIn.length === 0) return rooms.length > 0 ? "maybe" : "no";
     const heard = rooms.map((room) => this.#known.hears(room, event, heardIn));

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Message } from "../src/index.js";
-import { Queue, agent, positions, snapshot, together } from "./server.js";
+import { Queue, agent, change, positions, snapshot, together } from "./server.js";
 
 test("a reset is told, and the snapshot that takes its place goes to who wanted one", () => together(async (server, { lockstep }) => {
   const [shown, plain] = [new Queue<Message>(), new Queue<Message>()];
@@ -129,4 +129,50 @@ test("who joins a room amid the pages of another's snapshot is shown it from the
   assert.deepEqual(positions([await late.next("page"), await late.next("page")]), ["p2", "p2"]);
   assert.deepEqual(positions([await first.next("the last page")]), ["p1"]);
   assert.equal(first.size, 0);
+}));
+
+test("who joins a room that others follow is not told again what its own snapshot told, and they are told", () => together(async (server, { lockstep }) => {
+  const [first, late, both] = [new Queue<Message>(), new Queue<Message>(), new Queue<Message>()];
+  const item = (version: number) => ({ items: [{ id: "i1", key: "ENG-1", version, records: [] }] });
+  lockstep.subscribe("all", {}, (message) => first.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits("p1");
+  peer.says(snapshot("all", { position: "p1", ...item(4) }));
+  assert.deepEqual(positions([await first.next("the snapshot")]), ["p1"]);
+  lockstep.subscribe("all", {}, (message) => late.push(message));
+  lockstep.subscribe(["all", "project:ENG"], {}, (message) => both.push(message));
+  await peer.admits("p1");
+  await peer.admits("p1");
+  peer.says(snapshot("all", { position: "p2", more: true, ...item(5) }));
+  peer.says(snapshot("all", { position: "p2" }));
+  peer.says(snapshot("all", { position: "p2", more: true, ...item(5) }));
+  peer.says(snapshot("all", { position: "p2" }));
+  peer.says(snapshot("project:ENG", { position: "p2", ...item(4) }));
+  // The server read version 5 before the bus told of it.
+  peer.says(change("p3", { version: 5 }));
+  peer.says(change("p4", { version: 5, type: "linked" }));
+  peer.says(change("p5", { version: 6 }));
+  const heard = async (queue: Queue<Message>, count: number): Promise<string[]> => {
+    const messages: Message[] = [];
+    while (messages.length < count) messages.push(await queue.next(`message ${messages.length + 1} of ${count}`));
+    return positions(messages);
+  };
+  assert.deepEqual(await heard(first, 3), ["p3", "p4", "p5"]);
+  assert.deepEqual(await heard(late, 4), ["p2", "p2", "p4", "p5"]);
+  // Another of its rooms did not have it.
+  assert.deepEqual(await heard(both, 6), ["p2", "p2", "p2", "p3", "p4", "p5"]);
+}));
+
+test("after a reset a room is told of anew, from versions that may be lower", () => together(async (server, { lockstep }) => {
+  const heard = new Queue<Message>();
+  lockstep.subscribe("all", {}, (message) => heard.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits("p1");
+  peer.says(snapshot("all", { position: "p1", items: [{ id: "i1", key: "ENG-1", version: 9, records: [] }] }));
+  peer.says({ type: "reset", rooms: ["all"], reason: "other_epoch" });
+  peer.says(snapshot("all", { position: "q1" }));
+  peer.says(change("q2", { version: 2 }));
+  for (const position of ["p1", "reset", "q1", "q2"]) assert.deepEqual(positions([await heard.next(position)]), [position]);
 }));
