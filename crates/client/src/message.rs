@@ -104,7 +104,7 @@ pub struct Snapshot {
 pub struct Reset {
     /// The rooms.
     pub rooms: Vec<String>,
-    /// `too_old` or `other_epoch`.
+    /// `too_old`, `other_epoch` or `ahead`.
     pub reason: String,
 }
 

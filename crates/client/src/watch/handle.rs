@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::calls::{Command, Waiter};
 use super::links::{Link, Links};
@@ -137,15 +138,12 @@ pub(super) fn names<R: Into<String>>(rooms: impl IntoIterator<Item = R>) -> BTre
     rooms.into_iter().map(|room| written(room.into())).collect()
 }
 
-/// A room's name as servers write it: by that they tell of it.
+/// A room's name as servers write it: by that they tell of it. They take the id of an item in every form of a UUID.
 fn written(room: String) -> String {
-    let is_id = |name: &str| {
-        let digit = |(place, byte): (usize, u8)| {
-            if matches!(place, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() }
-        };
-        name.len() == 36 && name.bytes().enumerate().all(digit)
-    };
-    if room.strip_prefix("item:").is_some_and(is_id) { room.to_ascii_lowercase() } else { room }
+    match room.strip_prefix("item:").and_then(|name| Uuid::try_parse(name).ok()) {
+        Some(id) => format!("item:{id}"),
+        None => room,
+    }
 }
 
 fn refused(code: &str, detail: &str) -> Error {

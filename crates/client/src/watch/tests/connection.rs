@@ -72,21 +72,27 @@ async fn a_snapshot_that_broke_off_is_begun_again() {
 
 #[tokio::test]
 async fn an_items_id_is_known_however_it_is_written() {
-    let url = server(|mut peer| async move {
-        let room = "item:6c6f636b-7374-6570-8000-6974656d7300";
-        if peer.number == 0 {
-            peer.joins("p0", &[snapshot(room, "p0"), snapshot("item:ENG-1", "p0")]).await;
-        } else {
-            let subscribe = peer.joins("p1", &[]).await;
-            assert_eq!((&subscribe["rooms"], &subscribe["position"]), (&json!([room, "item:ENG-1"]), &json!("p0")));
-            peer.says(&changed(1, "p1")).await;
-            peer.stays().await;
-        }
-    })
-    .await;
-    let watch = watching(&url, &["item:6C6F636B-7374-6570-8000-6974656D7300", "item:ENG-1"]);
-    let mut watch = watch.open().await.unwrap();
-    assert_eq!(told(&mut watch, 3).await, ["snapshot p0", "snapshot p0", "version 1"]);
+    for id in [
+        "6C6F636B-7374-6570-8000-6974656D7300",
+        "6c6f636b7374657080006974656d7300",
+        "{6c6f636b-7374-6570-8000-6974656d7300}",
+        "urn:uuid:6c6f636b-7374-6570-8000-6974656d7300",
+    ] {
+        let url = server(|mut peer| async move {
+            let room = "item:6c6f636b-7374-6570-8000-6974656d7300";
+            if peer.number == 0 {
+                peer.joins("p0", &[snapshot(room, "p0"), snapshot("item:ENG-1", "p0")]).await;
+            } else {
+                let subscribe = peer.joins("p1", &[]).await;
+                assert_eq!((&subscribe["rooms"], &subscribe["position"]), (&json!([room, "item:ENG-1"]), &json!("p0")));
+                peer.says(&changed(1, "p1")).await;
+                peer.stays().await;
+            }
+        })
+        .await;
+        let mut watch = watching(&url, &[&format!("item:{id}"), "item:ENG-1"]).open().await.unwrap();
+        assert_eq!(told(&mut watch, 3).await, ["snapshot p0", "snapshot p0", "version 1"], "{id}");
+    }
 }
 
 #[tokio::test]
