@@ -14,7 +14,8 @@ const parts = new Set();
 events.forEach((name) => findParts(definitions[name]));
 const written = [
   "/** What watchers hear. Generated from docs/schemas/lockstep.v1.json by `npm run generate`; do not edit. */",
-  ...[...events, ...parts].map((name) => declaration(typeName(name), definitions[name])),
+  ...alike(events).flatMap((names) => (names.length === 1 ? declared(names[0]) : shared(names))),
+  ...[...parts].map(declared),
 ].join("\n\n");
 
 if (process.argv.includes("--check")) {
@@ -24,6 +25,36 @@ if (process.argv.includes("--check")) {
   }
 } else {
   await writeFile(PLACE, `${written}\n`);
+}
+
+/** The events in groups: of those that differ in their `type` only, and all others alone. */
+function alike(names) {
+  const groups = new Map();
+  for (const name of names) {
+    const fields = JSON.stringify(untyped(definitions[name]));
+    groups.set(fields, [...(groups.get(fields) ?? []), name]);
+  }
+  return [...groups.values()];
+}
+
+/** An event without its `type`. */
+function untyped({ properties: { type: _, ...properties }, ...definition }) {
+  return { ...definition, properties };
+}
+
+/** The events of a group, with their fields in one place, which goes by the name of the message that is published. */
+function shared(names) {
+  const fields = untyped(definitions[names[0]]);
+  const message = Object.keys(definitions).find((name) => !names.includes(name) && definitions[name].description === fields.description);
+  const types = names.map((name) => {
+    const { type: own } = definitions[name].properties;
+    return `export interface ${typeName(name)} extends ${message}Fields {\n  type: ${type(own, "  ")};\n}`;
+  });
+  return [declaration(`${message}Fields`, fields), ...types];
+}
+
+function declared(name) {
+  return declaration(typeName(name), definitions[name]);
 }
 
 function declaration(name, definition) {

@@ -1,7 +1,7 @@
 /** What watchers hear. Generated from docs/schemas/lockstep.v1.json by `npm run generate`; do not edit. */
 
 /** An item went from one version to the next, or something else worth telling happened to it. On lockstep.change.<lifecycle>.<item>. */
-export interface StatusChanged {
+export interface ChangeFields {
   actor: Actor | null;
   at: number;
   cause: number;
@@ -29,140 +29,27 @@ export interface StatusChanged {
   to: string;
   /** The W3C trace context; empty where there is none. */
   traceparent?: string;
+  version: number;
+}
+
+export interface StatusChanged extends ChangeFields {
   type: "status_changed";
-  version: number;
 }
 
-/** An item went from one version to the next, or something else worth telling happened to it. On lockstep.change.<lifecycle>.<item>. */
-export interface Linked {
-  actor: Actor | null;
-  at: number;
-  cause: number;
-  conflict: string;
-  /** Empty for a new item. */
-  from: string;
-  id: string;
-  irregular: boolean;
-  item: string;
-  key: string;
-  /** "status_changed", "linked", "unlinked", "conflict_opened", "conflict_resolved". */
-  kind: string;
-  lifecycle: string;
-  native: string;
-  /** Where the watcher is when it has read this: what it sends to go on from here. */
-  position: string;
-  /** One word that the documentation explains. */
-  reason: string;
-  /** The record whose edit it was, and what it showed. */
-  record: string;
-  recorded_at: number;
-  /** All records of the item. */
-  records: string[];
-  title: string;
-  to: string;
-  /** The W3C trace context; empty where there is none. */
-  traceparent?: string;
+export interface Linked extends ChangeFields {
   type: "linked";
-  version: number;
 }
 
-/** An item went from one version to the next, or something else worth telling happened to it. On lockstep.change.<lifecycle>.<item>. */
-export interface Unlinked {
-  actor: Actor | null;
-  at: number;
-  cause: number;
-  conflict: string;
-  /** Empty for a new item. */
-  from: string;
-  id: string;
-  irregular: boolean;
-  item: string;
-  key: string;
-  /** "status_changed", "linked", "unlinked", "conflict_opened", "conflict_resolved". */
-  kind: string;
-  lifecycle: string;
-  native: string;
-  /** Where the watcher is when it has read this: what it sends to go on from here. */
-  position: string;
-  /** One word that the documentation explains. */
-  reason: string;
-  /** The record whose edit it was, and what it showed. */
-  record: string;
-  recorded_at: number;
-  /** All records of the item. */
-  records: string[];
-  title: string;
-  to: string;
-  /** The W3C trace context; empty where there is none. */
-  traceparent?: string;
+export interface Unlinked extends ChangeFields {
   type: "unlinked";
-  version: number;
 }
 
-/** An item went from one version to the next, or something else worth telling happened to it. On lockstep.change.<lifecycle>.<item>. */
-export interface ConflictOpened {
-  actor: Actor | null;
-  at: number;
-  cause: number;
-  conflict: string;
-  /** Empty for a new item. */
-  from: string;
-  id: string;
-  irregular: boolean;
-  item: string;
-  key: string;
-  /** "status_changed", "linked", "unlinked", "conflict_opened", "conflict_resolved". */
-  kind: string;
-  lifecycle: string;
-  native: string;
-  /** Where the watcher is when it has read this: what it sends to go on from here. */
-  position: string;
-  /** One word that the documentation explains. */
-  reason: string;
-  /** The record whose edit it was, and what it showed. */
-  record: string;
-  recorded_at: number;
-  /** All records of the item. */
-  records: string[];
-  title: string;
-  to: string;
-  /** The W3C trace context; empty where there is none. */
-  traceparent?: string;
+export interface ConflictOpened extends ChangeFields {
   type: "conflict_opened";
-  version: number;
 }
 
-/** An item went from one version to the next, or something else worth telling happened to it. On lockstep.change.<lifecycle>.<item>. */
-export interface ConflictResolved {
-  actor: Actor | null;
-  at: number;
-  cause: number;
-  conflict: string;
-  /** Empty for a new item. */
-  from: string;
-  id: string;
-  irregular: boolean;
-  item: string;
-  key: string;
-  /** "status_changed", "linked", "unlinked", "conflict_opened", "conflict_resolved". */
-  kind: string;
-  lifecycle: string;
-  native: string;
-  /** Where the watcher is when it has read this: what it sends to go on from here. */
-  position: string;
-  /** One word that the documentation explains. */
-  reason: string;
-  /** The record whose edit it was, and what it showed. */
-  record: string;
-  recorded_at: number;
-  /** All records of the item. */
-  records: string[];
-  title: string;
-  to: string;
-  /** The W3C trace context; empty where there is none. */
-  traceparent?: string;
+export interface ConflictResolved extends ChangeFields {
   type: "conflict_resolved";
-  version: number;
 }
 
 /** What became of a command. On lockstep.delivery.<system>.<kind>.<id>. */
