@@ -46,7 +46,12 @@ export class Lockstep {
   readonly #http: HttpSetting;
   readonly #credentials: Credentials;
   readonly #host: Host;
-  readonly #events = new Emitter<ClientEvents>((thrown) => this.report(asError(thrown, "handler_failed", "a listener failed")));
+  readonly #events = new Emitter<ClientEvents>((thrown, name) => {
+    const error = asError(thrown, "handler_failed", "a listener failed");
+    // Who fails to hear of errors would fail to hear of this one, and so on.
+    if (name === "error") console.error(error);
+    else this.report(error);
+  });
   readonly #main: Link;
   readonly #updates: Updates;
   readonly #requests: Requests;

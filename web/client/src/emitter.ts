@@ -6,10 +6,10 @@ export type Off = () => void;
 /** Events by name, each with one value. */
 export class Emitter<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<(value: never) => void>>();
-  readonly #failed: (thrown: unknown) => void;
+  readonly #failed: (thrown: unknown, name: keyof Events) => void;
 
-  /** `failed` hears what listeners throw. */
-  constructor(failed: (thrown: unknown) => void) {
+  /** `failed` hears what listeners throw, and which event they listened to. */
+  constructor(failed: (thrown: unknown, name: keyof Events) => void) {
     this.#failed = failed;
   }
 
@@ -28,7 +28,7 @@ export class Emitter<Events extends object> {
     const listeners = this.#listeners.get(name);
     if (listeners === undefined || listeners.size === 0) return false;
     for (const listener of [...listeners]) {
-      guarded(() => (listener as (value: Events[Name]) => unknown)(value), this.#failed);
+      guarded(() => (listener as (value: Events[Name]) => unknown)(value), (thrown) => this.#failed(thrown, name));
     }
     return true;
   }

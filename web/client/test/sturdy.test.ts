@@ -1,0 +1,34 @@
+/** What must not break a program: its own listeners, a server's nonsense, calls that are wrong or come too late. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LockstepError } from "../src/index.js";
+import { Queue, agent, together } from "./server.js";
+
+test("a listener to errors that fails, at once or later, is told to the console, and to nobody again", () => together(async (server, { lockstep }) => {
+  const said = new Queue<unknown>();
+  const { error } = console;
+  console.error = (one: unknown) => said.push(one);
+  let calls = 0;
+  lockstep.on("error", () => {
+    if (++calls > 2) return;
+    if (calls === 1) throw new Error("at once");
+    return Promise.reject(new Error("later")) as never;
+  });
+  try {
+    const subscription = lockstep.subscribe("all", {}, () => {
+      throw new Error("of a handler");
+    });
+    const peer = await server.connection();
+    peer.welcomes();
+    await peer.admits();
+    await subscription.ready;
+    for (const text of ["at once", "later"]) {
+      peer.says(agent("a", text));
+      assert.equal(((await said.next(text)) as LockstepError).message, `a listener failed: ${text}`);
+    }
+    assert.equal(calls, 2);
+  } finally {
+    console.error = error;
+  }
+}));
