@@ -59,6 +59,8 @@ export class Lockstep {
   /** Further links by what is theirs alone: a filter, or the watching of what was published. */
   readonly #others = new Map<string, Link>();
   readonly #subscriptions = new Map<Subscription, string>();
+  /** Who waits for the main link; `state` tells of the link that stands worst. */
+  readonly #connecting = new Set<() => void>();
   #state: State = { state: "idle" };
   #closed = false;
 
@@ -119,23 +121,21 @@ export class Lockstep {
     this.#start();
     await new Promise<void>((resolve, reject) => {
       let why = "";
-      const look = (): boolean => {
-        const { state } = this.#main;
-        if (state.state === "waiting") why = `: ${state.code}: ${state.reason}`;
-        if (state.state === "open") resolve();
-        if (state.state === "closed") reject(new LockstepError(state.code, state.reason));
-        return state.state === "open" || state.state === "closed";
-      };
-      if (look()) return;
-      const end = (): void => {
-        off();
-        cancel();
-      };
-      const off = this.on("state", () => void (look() && end()));
       const cancel = this.#clock.after(timeoutMs, () => {
-        end();
+        this.#connecting.delete(look);
         reject(new LockstepError("timeout", `no connection after ${timeoutMs} ms${why}`));
       });
+      const look = (): void => {
+        const { state } = this.#main;
+        if (state.state === "waiting") why = `: ${state.code}: ${state.reason}`;
+        if (state.state !== "open" && state.state !== "closed") return;
+        this.#connecting.delete(look);
+        cancel();
+        if (state.state === "open") resolve();
+        else reject(new LockstepError(state.code, state.reason));
+      };
+      this.#connecting.add(look);
+      look();
     });
   }
 
@@ -291,6 +291,7 @@ export class Lockstep {
   #changed(link: Link): void {
     const { state } = link;
     if (state.state === "closed" && state.code !== "closed") this.#ended(link, new LockstepError(state.code, state.reason));
+    this.#connecting.forEach((look) => look());
     const worst = worstOf([this.#main.state, ...[...this.#others.values()].map((one) => one.state)]);
     if (JSON.stringify(worst) === JSON.stringify(this.#state)) return;
     this.#state = worst;

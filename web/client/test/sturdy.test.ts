@@ -32,3 +32,14 @@ test("a listener to errors that fails, at once or later, is told to the console,
     console.error = error;
   }
 }));
+
+test("to connect is done when the connection is open, however a filter's stands", () => together(async (server, client) => {
+  client.lockstep.on("error", () => {});
+  // The ticket is good for one connection: that of the filter ends for good.
+  const connected = client.lockstep.connect({ timeoutMs: 4_000 });
+  client.lockstep.subscribe("all", { filter: { on: ["error_state"] } }, () => {});
+  const peer = await server.connection();
+  await client.becomes("closed");
+  peer.welcomes();
+  await connected;
+}, { ticket: "t" }));
