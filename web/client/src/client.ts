@@ -250,17 +250,16 @@ export class Lockstep {
     handler: Handler | undefined,
   ): Subscription {
     this.#start();
-    let link = key === "" ? this.#main : this.#others.get(key);
-    if (link === undefined) this.#others.set(key, (link = new Link(this.#host, filter)));
-    const own = link;
     const host = {
       bufferMax: this.#limits.bufferMax,
       failed: (error: LockstepError) => this.report(error),
-      leave: () => this.#left(subscription, key, own),
+      leave: () => this.#left(subscription, key, link),
     };
     const subscription = new Subscription(host, typeof rooms === "string" ? [rooms] : rooms, start, handler);
+    const link = key === "" ? this.#main : (this.#others.get(key) ?? new Link(this.#host, filter));
+    if (link !== this.#main) this.#others.set(key, link);
     this.#subscriptions.set(subscription, key);
-    own.add(subscription.member);
+    link.add(subscription.member);
     this.#start();
     return subscription;
   }

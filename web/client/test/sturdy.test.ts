@@ -43,3 +43,14 @@ test("to connect is done when the connection is open, however a filter's stands"
   peer.welcomes();
   await connected;
 }, { ticket: "t" }));
+
+test("a call with no rooms is refused and opens nothing", () => together(async (server, { lockstep }) => {
+  assert.throws(() => lockstep.subscribe([], { filter: { on: ["recovery"] } }), LockstepError);
+  const subscription = lockstep.subscribe("all", {}, () => {});
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  await subscription.ready;
+  assert.equal(lockstep.state.state, "open");
+  assert.equal(server.peers.size, 0);
+}));
