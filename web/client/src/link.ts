@@ -173,12 +173,14 @@ export class Link {
   #received(data: unknown): void {
     this.#heardAt = this.#host.clock.now();
     this.#asked = false;
-    let message: Told;
     try {
-      message = told(data);
+      this.#heard(told(data), data as string);
     } catch (thrown) {
-      return this.#host.failed(asError(thrown, "not_understood", "a message cannot be read"));
+      this.#host.failed(asError(thrown, "not_understood", "a message cannot be read"));
     }
+  }
+
+  #heard(message: Told, text: string): void {
     if (message.type === "welcome") {
       this.#messageMaxBytes = message.message_max_bytes ?? MESSAGE_MAX_BYTES;
       this.#greeted(message.ping_ms);
@@ -186,7 +188,7 @@ export class Link {
     if (message.type === "auth_success") this.#admitted = true;
     if (message.type === "going_away") this.#leave(message.in_ms);
     if (message.type === "token_expiring") void this.#renew(this.#host.clock.now() + message.in_ms, 0);
-    const heard = this.#rooms.heard(message, data as string);
+    const heard = this.#rooms.heard(message, text);
     if (heard === "again") this.#after(this.#wait(this.#repeats++), () => this.#send(this.#rooms.missing()));
     if (this.#state.state === "connecting" && this.#welcome && this.#admitted) this.#ready();
     if (heard !== "other" || this.#riders.some((rider) => rider.heard(message))) return;

@@ -54,3 +54,15 @@ test("a call with no rooms is refused and opens nothing", () => together(async (
   assert.equal(lockstep.state.state, "open");
   assert.equal(server.peers.size, 0);
 }));
+
+test("what the server says wrong is told, and what it says next is heard", () => together(async (server, client) => {
+  const heard = new Queue<string>();
+  client.lockstep.subscribe("agent:a", {}, ({ type }) => heard.push(type));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  peer.says({ type: "snapshot", room: "agent:a" });
+  assert.equal((await client.errors.next("the error")).code, "not_understood");
+  peer.says(agent("a", "p1"));
+  assert.equal(await heard.next("the next message"), "agent_state");
+}));
