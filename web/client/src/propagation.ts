@@ -60,8 +60,12 @@ export class Propagation {
     const follow = (rooms: readonly string[]): void => {
       const fresh = rooms.filter((room) => !following.has(room));
       if (fresh.length === 0) return;
-      const end = this.#setting.follow(fresh, this.accepted[0]?.from, hear);
-      fresh.forEach((room) => following.set(room, end));
+      try {
+        const end = this.#setting.follow(fresh, this.accepted[0]?.from, hear);
+        fresh.forEach((room) => following.set(room, end));
+      } catch {
+        // The client was closed: what it can still ask tells.
+      }
     };
     const hear = (message: Message): void => {
       if (!isEvent(message)) return;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LockstepError } from "../src/index.js";
-import { Queue, agent, together } from "./server.js";
+import { Client, Queue, Scripted, agent, together } from "./server.js";
 
 test("a listener to errors that fails, at once or later, is told to the console, and to nobody again", () => together(async (server, { lockstep }) => {
   const said = new Queue<unknown>();
@@ -66,3 +66,25 @@ test("what the server says wrong is told, and what it says next is heard", () =>
   peer.says(agent("a", "p1"));
   assert.equal(await heard.next("the next message"), "agent_state");
 }));
+
+test("to wait for what is propagated does not fail when the client is closed amid it", async () => {
+  const server = await Scripted.start();
+  const { lockstep } = new Client(server.url);
+  try {
+    const update = lockstep.updateStatus({ record: "linear/issue/a", status: "Done" });
+    const peer = await server.connection();
+    peer.welcomes();
+    const { ref, statuses } = (await peer.hears("status_update")) as unknown as { ref: string; statuses: { id: string; record: string }[] };
+    peer.says({ type: "status_accepted", accepted: [{ ...statuses[0], sequence: 7 }], ref });
+    const item = { id: "i1", version: 2, records: [{ record: "linear/issue/a", native: "Done", step: "pending", taken: { normal: 7 } }] };
+    server.answers = (_, path) => [200, path.includes("history") ? { history: [] } : { ...item, records: [...item.records, { record: "github/issue/x", native: "", step: "pending" }] }];
+    const stored = await update;
+    const waiting = stored.propagated({ timeoutMs: 300 });
+    lockstep.close();
+    assert.equal((await waiting).complete, false);
+    assert.equal((await stored.propagated({ timeoutMs: 1 })).complete, false);
+  } finally {
+    lockstep.close();
+    server.stop();
+  }
+});
