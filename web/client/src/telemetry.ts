@@ -59,7 +59,7 @@ export class Telemetry {
   async flush(): Promise<void> {
     this.#timer?.();
     this.#timer = undefined;
-    this.#sending ??= this.#send().finally(() => (this.#sending = undefined));
+    if (this.#waiting.length > 0) this.#sending ??= this.#send();
     await this.#sending;
   }
 
@@ -71,21 +71,26 @@ export class Telemetry {
     this.#waiting = [];
   }
 
+  /** Publishes until nothing waits. From that very moment on it is not being sent: what comes then waits for a timer of its own. */
   async #send(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, BATCH_MAX);
-      const key = randomId();
-      for (let attempt = 1; ; attempt++) {
-        const error = await this.#posted(batch, key);
-        if (error === undefined) break;
-        if (this.#withoutWrong(batch, error)) break;
-        if (attempt >= ATTEMPTS_MAX || FINAL.test(error.code) || this.#closed) {
-          this.#lost += batch.length;
-          this.#setting.failed(error);
-          break;
-        }
-        await this.#pause(attempt);
+    try {
+      while (this.#waiting.length > 0) await this.#sendBatch();
+    } finally {
+      this.#sending = undefined;
+    }
+  }
+
+  async #sendBatch(): Promise<void> {
+    const batch = this.#waiting.splice(0, BATCH_MAX);
+    const key = randomId();
+    for (let attempt = 1; ; attempt++) {
+      const error = await this.#posted(batch, key);
+      if (error === undefined || this.#withoutWrong(batch, error)) return;
+      if (attempt >= ATTEMPTS_MAX || FINAL.test(error.code) || this.#closed) {
+        this.#lost += batch.length;
+        return this.#setting.failed(error);
       }
+      await this.#pause(attempt);
     }
   }
 

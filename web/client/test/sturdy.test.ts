@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LockstepError } from "../src/index.js";
+import { Lockstep, LockstepError } from "../src/index.js";
 import { Client, Queue, Scripted, agent, together } from "./server.js";
 
 test("a listener to errors that fails, at once or later, is told to the console, and to nobody again", () => together(async (server, { lockstep }) => {
@@ -44,17 +44,6 @@ test("to connect is done when the connection is open, however a filter's stands"
   await connected;
 }, { ticket: "t" }));
 
-test("a call with no rooms is refused and opens nothing", () => together(async (server, { lockstep }) => {
-  assert.throws(() => lockstep.subscribe([], { filter: { on: ["recovery"] } }), LockstepError);
-  const subscription = lockstep.subscribe("all", {}, () => {});
-  const peer = await server.connection();
-  peer.welcomes();
-  await peer.admits();
-  await subscription.ready;
-  assert.equal(lockstep.state.state, "open");
-  assert.equal(server.peers.size, 0);
-}));
-
 test("what the server says wrong is told, and what it says next is heard", () => together(async (server, client) => {
   const heard = new Queue<string>();
   client.lockstep.subscribe("agent:a", {}, ({ type }) => heard.push(type));
@@ -65,6 +54,17 @@ test("what the server says wrong is told, and what it says next is heard", () =>
   assert.equal((await client.errors.next("the error")).code, "not_understood");
   peer.says(agent("a", "p1"));
   assert.equal(await heard.next("the next message"), "agent_state");
+}));
+
+test("a call with no rooms is refused and opens nothing", () => together(async (server, { lockstep }) => {
+  assert.throws(() => lockstep.subscribe([], { filter: { on: ["recovery"] } }), LockstepError);
+  const subscription = lockstep.subscribe("all", {}, () => {});
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits();
+  await subscription.ready;
+  assert.equal(lockstep.state.state, "open");
+  assert.equal(server.peers.size, 0);
 }));
 
 test("to wait for what is propagated does not fail when the client is closed amid it", async () => {
@@ -87,4 +87,27 @@ test("to wait for what is propagated does not fail when the client is closed ami
     lockstep.close();
     server.stop();
   }
+});
+
+test("telemetry that is published while the last batch is being taken goes, too", async () => {
+  const taken = new Queue<void>();
+  let done = (): void => {};
+  const answered: typeof fetch = () => {
+    const answer = new Promise<Response>((resolve) => (done = () => resolve(new Response("{}"))));
+    taken.push();
+    return answer;
+  };
+  const lockstep = new Lockstep({ url: "http://127.0.0.1:1", webSocket: class {} as never, fetch: answered });
+  for (let hops = 0; hops < 20; hops++) {
+    lockstep.publish({ type: "agent_state", agent: "a", status: "working" });
+    const flushed = lockstep.flush();
+    await taken.next("a batch");
+    done();
+    for (let hop = 0; hop < hops; hop++) await undefined;
+    lockstep.publish({ type: "agent_state", agent: "b", status: "working" });
+    await taken.next(`the second batch, after ${hops} hops`);
+    done();
+    await flushed;
+  }
+  lockstep.close();
 });
