@@ -75,7 +75,7 @@ impl Handle {
     }
 
     /// Stores statuses. Answered once they are durable. A status without an id gets one, so that saying it again after a broken
-    /// connection changes nothing.
+    /// connection changes nothing. After an error that says that no answer came they may be stored.
     ///
     /// Those that fit into one message, 500 at most, are stored all or none. More go in several, one after another: after an
     /// error those before may be stored, and with ids of their own all can be stored again. When one alone is larger than

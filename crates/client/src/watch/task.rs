@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Url;
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ impl Task {
     }
 
     async fn serve(&mut self, connection: &mut Connection) -> Result<Infallible, Stop> {
-        for what in self.rooms.connected().into_iter().chain(self.calls.unanswered()) {
+        for what in self.rooms.connected().into_iter().chain(self.calls.unanswered(SystemTime::now())) {
             connection.socket.say(&what).await?;
         }
         loop {
@@ -169,6 +169,7 @@ impl Task {
 
     /// Does what a caller asks; what to say for it.
     fn obey(&mut self, command: Command) -> Vec<Value> {
+        let now = SystemTime::now();
         match command {
             // Rooms are joined and left whether or not somebody still waits: which are whose is noted already.
             Command::Say { answer, .. } if answer.is_closed() => Vec::new(),
@@ -179,9 +180,9 @@ impl Task {
             }
             Command::Leave { rooms, answer } => {
                 self.rooms.leave(&rooms);
-                vec![self.calls.says(json!({"type": "unsubscribe", "rooms": rooms}), answer)]
+                vec![self.calls.says(json!({"type": "unsubscribe", "rooms": rooms}), answer, now)]
             }
-            Command::Say { what, answer } => vec![self.calls.says(what, answer)],
+            Command::Say { what, answer } => vec![self.calls.says(what, answer, now)],
         }
     }
 
