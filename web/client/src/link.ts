@@ -165,6 +165,8 @@ export class Link {
       if (dial !== this.#dial) return;
       const error = asError(thrown, "unreachable", "the connection cannot be made");
       this.#host.failed(error);
+      // Whoever heard of it may have closed the client.
+      if (dial !== this.#dial) return;
       this.#drop(1000);
       this.#ended({ code: error.code, reason: error.message, again: error.code === "bad_option" ? "never" : "growing" });
     }

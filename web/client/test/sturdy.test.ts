@@ -111,3 +111,27 @@ test("telemetry that is published while the last batch is being taken goes, too"
   }
   lockstep.close();
 });
+
+test("a client that is closed by who hears why it cannot connect does not try again", async () => {
+  const server = await Scripted.start();
+  let asked = 0;
+  const closed = new Queue<void>();
+  const { lockstep } = new Client(server.url, {
+    getToken: () => {
+      asked += 1;
+      throw new Error("no token");
+    },
+  });
+  lockstep.on("error", () => {
+    lockstep.close();
+    closed.push();
+  });
+  try {
+    lockstep.subscribe("all", {}, () => {});
+    await closed.next("the error");
+    assert.equal(lockstep.state.state, "closed");
+    assert.equal(asked, 1);
+  } finally {
+    server.stop();
+  }
+});
