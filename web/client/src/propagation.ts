@@ -1,6 +1,6 @@
 /** Waits until stored statuses have spread, by events and by asking; `spread` judges. */
 
-import { type Cancel, type Clock } from "./clock.js";
+import { type Cancel, type Clock, within } from "./clock.js";
 import { LockstepError, sentence } from "./errors.js";
 import type { HistoryLine, Item } from "./answers.js";
 import { type Message, isChange, isEvent } from "./protocol.js";
@@ -28,6 +28,8 @@ export interface PropagationSetting {
 
 /** The waits between two questions about one item, in milliseconds: events make most of them needless. */
 const ASK_MS = { first: 100, max: 2_000 };
+/** How long questions may take that are asked when the time is nearly over, in milliseconds. */
+const LOOK_MS = 1_000;
 /** How many questions go at once. */
 const AT_ONCE = 8;
 
@@ -47,8 +49,8 @@ export class Propagation {
   }
 
   /**
-   * Waits until the system of each record concerned has confirmed what it shows, or `timeoutMs` are over (default 30,000). Never fails:
-   * what is not confirmed by then is `pending`.
+   * Waits until the system of each record concerned has confirmed what it shows, or `timeoutMs` are over (default 30,000) and a last
+   * look, which takes a second at most. Never fails: what is not confirmed by then is `pending`.
    */
   async propagated({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<Propagated> {
     const spreads = this.accepted.map((stored) => new Spread(stored));
@@ -90,13 +92,17 @@ export class Propagation {
     for (let waitMs = ASK_MS.first; ; waitMs = Math.min(waitMs * 2, ASK_MS.max)) {
       const open = spreads.filter((spread) => !spread.settled);
       if (open.length === 0) return;
-      for (let at = 0; at < open.length; at += AT_ONCE) {
-        await Promise.all(open.slice(at, at + AT_ONCE).map((spread) => this.#look(spread)));
-      }
+      await within(clock, Math.max(LOOK_MS, deadline - clock.now()), this.#looks(open), late).catch(() => {});
       looked();
       const leftMs = deadline - clock.now();
       if (leftMs <= 0 || spreads.every((spread) => spread.settled)) return;
       await wake.within(Math.min(waitMs, leftMs));
+    }
+  }
+
+  async #looks(spreads: readonly Spread[]): Promise<void> {
+    for (let at = 0; at < spreads.length; at += AT_ONCE) {
+      await Promise.all(spreads.slice(at, at + AT_ONCE).map((spread) => this.#look(spread)));
     }
   }
 
@@ -109,6 +115,10 @@ export class Propagation {
       // Where the face for items cannot be reached, events alone tell.
     }
   }
+}
+
+function late(): LockstepError {
+  return new LockstepError("timeout", "how the items stand was not told in time");
 }
 
 /** A wait that can be ended early. */

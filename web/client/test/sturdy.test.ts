@@ -135,3 +135,15 @@ test("a client that is closed by who hears why it cannot connect does not try ag
     server.stop();
   }
 });
+
+test("to wait for what is propagated ends in time when a question is not answered", () => together(async (server, { lockstep }) => {
+  const update = lockstep.updateStatus({ record: "linear/issue/a", status: "Done" });
+  const peer = await server.connection();
+  peer.welcomes();
+  const { ref, statuses } = await peer.hears("status_update");
+  peer.says({ type: "status_accepted", accepted: [{ ...(statuses as object[])[0], sequence: 7 }], ref });
+  const stored = await update;
+  const began = Date.now();
+  assert.equal((await stored.propagated({ timeoutMs: 100 })).complete, false);
+  assert.ok(Date.now() - began < 5_000);
+}, { fetch: (_, options) => new Promise((_, reject) => options?.signal?.addEventListener("abort", () => reject(new Error("late")))) }));
