@@ -30,6 +30,8 @@ export class Telemetry {
   readonly #setting: TelemetrySetting;
   #waiting: object[] = [];
   #timer: Cancel | undefined;
+  /** Ends the wait before another attempt. */
+  #wake = (): void => {};
   #sending: Promise<void> | undefined;
   #lost = 0;
   #closed = false;
@@ -69,6 +71,7 @@ export class Telemetry {
     this.#timer?.();
     this.#lost += this.#waiting.length;
     this.#waiting = [];
+    this.#wake();
   }
 
   /** Publishes until nothing waits. From that very moment on it is not being sent: what comes then waits for a timer of its own. */
@@ -86,11 +89,12 @@ export class Telemetry {
     for (let attempt = 1; ; attempt++) {
       const error = await this.#posted(batch, key);
       if (error === undefined || this.#withoutWrong(batch, error)) return;
-      if (attempt >= ATTEMPTS_MAX || FINAL.test(error.code) || this.#closed) {
-        this.#lost += batch.length;
-        return this.#setting.failed(error);
-      }
-      await this.#pause(attempt);
+      const again = attempt < ATTEMPTS_MAX && !FINAL.test(error.code);
+      if (again && !this.#closed) await this.#pause(attempt);
+      // It may have been closed meanwhile.
+      if (again && !this.#closed) continue;
+      this.#lost += batch.length;
+      return this.#setting.failed(error);
     }
   }
 
@@ -116,6 +120,12 @@ export class Telemetry {
 
   #pause(attempt: number): Promise<void> {
     const { clock, backoff } = this.#setting;
-    return new Promise((resolve) => void clock.after(wait(backoff, attempt, clock.random()), resolve));
+    return new Promise((resolve) => {
+      const cancel = clock.after(wait(backoff, attempt, clock.random()), resolve);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 }

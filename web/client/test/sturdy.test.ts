@@ -147,3 +147,22 @@ test("to wait for what is propagated ends in time when a question is not answere
   assert.equal((await stored.propagated({ timeoutMs: 100 })).complete, false);
   assert.ok(Date.now() - began < 5_000);
 }, { fetch: (_, options) => new Promise((_, reject) => options?.signal?.addEventListener("abort", () => reject(new Error("late")))) }));
+
+test("telemetry is not tried again after the client is closed", async () => {
+  const tried = new Queue<void>();
+  const lost = new Queue<void>();
+  const refused: typeof fetch = async () => {
+    tried.push();
+    return new Response("{}", { status: 503 });
+  };
+  const lockstep = new Lockstep({ url: "http://127.0.0.1:1", webSocket: class {} as never, fetch: refused, firstMs: 60_000, maxMs: 60_000, random: () => 0.9 });
+  lockstep.on("error", () => lost.push());
+  lockstep.publish({ type: "agent_state", agent: "a", status: "working" });
+  const flushed = lockstep.flush();
+  await tried.next("the first attempt");
+  // Until it waits for the next.
+  for (let hop = 0; hop < 100; hop++) await undefined;
+  lockstep.close();
+  await lost.next("the word that it is lost");
+  assert.deepEqual([await flushed, tried.size], [{ lost: 1 }, 0]);
+});
