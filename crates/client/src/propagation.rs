@@ -252,9 +252,10 @@ struct Cause {
 /// Stores a status and follows it until nothing more is to come, or until the deadline.
 pub(crate) async fn propagate(client: &Client, status: &Status, deadline: Duration) -> Result<Report, Error> {
     let until = Instant::now() + deadline;
-    let mut watch = client.watch().rooms([format!("record:{}", status.record)]).open().await?;
     let late =
         |_| Error::unavailable("how the record stands was not told before the deadline; the status was not sent");
+    let open = client.watch().rooms([format!("record:{}", status.record)]).open();
+    let mut watch = timeout_at(until, open).await.map_err(late)??;
     let (before, position) = timeout_at(until, stands(&mut watch)).await.map_err(late)??;
     let accepted = watch.update_status(std::slice::from_ref(status)).await?;
     let none = || Error::Unexpected { why: "no status was accepted, and none refused".into() };
@@ -277,7 +278,9 @@ pub(crate) async fn propagate(client: &Client, status: &Status, deadline: Durati
         }
         if let (None, Some(_), Some(item)) = (known, propagation.report().version, &propagation.report().item) {
             // Deliveries to the other records are told in the room of the item; some may have come by now.
-            watch.join_from([format!("item:{item}")], &position).await?;
+            let joining = watch.join_from([format!("item:{item}")], &position);
+            let Ok(joined) = timeout_at(until, joining).await else { break };
+            joined?;
         }
         if heard.is_none() || propagation.report().version != known {
             // Without an answer what is heard says enough, only later.

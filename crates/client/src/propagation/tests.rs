@@ -179,3 +179,14 @@ fn a_first_status_that_no_mapping_knows_is_not_propagated() {
         assert_eq!((propagation.report().is_propagated(), propagation.report().is_done()), (is_known, true));
     }
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_waited_for_until_the_deadline() {
+    // Connections are taken by the system, and nobody answers on them.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let (status, deadline) = (Status::new("ci/build/1", "done"), Duration::from_millis(100));
+    let told = tokio::time::timeout(Duration::from_secs(5), client.propagate(&status, deadline)).await;
+    let error = told.expect("it went on after its deadline").unwrap_err();
+    assert!(error.to_string().contains("the status was not sent"), "{error}");
+}
