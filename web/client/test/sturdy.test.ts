@@ -76,8 +76,9 @@ test("to wait for what is propagated does not fail when the client is closed ami
     peer.welcomes();
     const { ref, statuses } = (await peer.hears("status_update")) as unknown as { ref: string; statuses: { id: string; record: string }[] };
     peer.says({ type: "status_accepted", accepted: [{ ...statuses[0], sequence: 7 }], ref });
-    const item = { id: "i1", version: 2, records: [{ record: "linear/issue/a", native: "Done", step: "pending", taken: { normal: 7 } }] };
-    server.answers = (_, path) => [200, path.includes("history") ? { history: [] } : { ...item, records: [...item.records, { record: "github/issue/x", native: "", step: "pending" }] }];
+    const shown = (record: string) => ({ record, native: "Done", step: "pending", taken: { normal: 7 } });
+    const item = { id: "i1", version: 2, records: [shown("linear/issue/a"), shown("github/issue/x")] };
+    server.answers = (_, path) => [200, path.includes("history") ? { history: [] } : item];
     const stored = await update;
     const waiting = stored.propagated({ timeoutMs: 300 });
     lockstep.close();
@@ -155,7 +156,8 @@ test("telemetry is not tried again after the client is closed", async () => {
     tried.push();
     return new Response("{}", { status: 503 });
   };
-  const lockstep = new Lockstep({ url: "http://127.0.0.1:1", webSocket: class {} as never, fetch: refused, firstMs: 60_000, maxMs: 60_000, random: () => 0.9 });
+  const slow = { firstMs: 60_000, maxMs: 60_000, random: () => 0.9 };
+  const lockstep = new Lockstep({ url: "http://127.0.0.1:1", webSocket: class {} as never, fetch: refused, ...slow });
   lockstep.on("error", () => lost.push());
   lockstep.publish({ type: "agent_state", agent: "a", status: "working" });
   const flushed = lockstep.flush();
