@@ -1,13 +1,17 @@
 //! Where a running Lockstep and its sandboxes are: as told, else as `cargo xtask up` wrote it down.
 
 use std::env;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Once;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::cli::At;
+use crate::output;
 
 /// The files that `cargo xtask up`, and then `cargo xtask up --real`, keep while everything runs.
 const FILES: [&str; 2] = [".lockstep/up.json", ".lockstep/real/up.json"];
@@ -81,37 +85,96 @@ pub fn sandbox(url: Option<&str>, system: &str, agent: Option<&str>) -> anyhow::
 
 /// What the file says: the one that is named, else the nearest one, from this folder upwards.
 fn written() -> Option<Value> {
+    // Several ask for it in one command, and one complaint is enough.
+    static COMPLAINT: Once = Once::new();
     match env::var_os(FILE_VARIABLE) {
-        Some(named) => read(Path::new(&named)),
-        None => written_above(&env::current_dir().ok()?),
+        Some(named) => read(&mut File::open(named).ok()?),
+        None => written_above(&env::current_dir().ok()?, rustix::process::geteuid().as_raw(), &|passed_over| {
+            COMPLAINT.call_once(|| output::complain(passed_over));
+        }),
     }
 }
 
-fn written_above(here: &Path) -> Option<Value> {
-    here.ancestors().flat_map(|folder| FILES.map(|file| folder.join(file))).find_map(|file| read(&file))
+/// A folder above may be anybody's, as `/tmp` is: a file that another than `user` may have written would be told the user's key, so it is
+/// passed over.
+fn written_above(here: &Path, user: u32, complain: &dyn Fn(&str)) -> Option<Value> {
+    here.ancestors().flat_map(|folder| FILES.map(|file| folder.join(file))).find_map(|file| {
+        let mut opened = File::open(&file).ok()?;
+        let found = opened.metadata().ok()?;
+        if is_trusted(found.uid(), found.mode(), user) {
+            return read(&mut opened);
+        }
+        complain(&format!(
+            "{} is passed over: it belongs to another user, or others may write to it; {FILE_VARIABLE} names it where it is meant",
+            file.display()
+        ));
+        None
+    })
 }
 
-fn read(file: &Path) -> Option<Value> {
-    serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
+/// Whether nobody but the user and root can have written a file.
+fn is_trusted(owner: u32, mode: u32, user: u32) -> bool {
+    const OTHERS_WRITE: u32 = 0o022;
+    [user, 0].contains(&owner) && mode & OTHERS_WRITE == 0
+}
+
+fn read(file: &mut File) -> Option<Value> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
     use serde_json::json;
 
     use super::*;
+
+    fn write(file: &Path, url: &str) {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, json!({"url": url}).to_string()).unwrap();
+        fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+    }
 
     #[test]
     fn what_runs_is_found_from_below_the_sandboxes_first() {
         let top = tempfile::tempdir().unwrap();
         let below = top.path().join("a/b");
         fs::create_dir_all(&below).unwrap();
-        assert_eq!(written_above(&below), None);
+        let user = rustix::process::geteuid().as_raw();
+        let found = || written_above(&below, user, &|passed_over| panic!("{passed_over}"));
+        assert_eq!(found(), None);
         for (file, url) in FILES.into_iter().zip(["demo", "real"]).rev() {
-            let file = top.path().join(file);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, json!({"url": url}).to_string()).unwrap();
-            assert_eq!(written_above(&below).unwrap()["url"], url);
+            write(&top.path().join(file), url);
+            assert_eq!(found().unwrap()["url"], url);
+        }
+    }
+
+    #[test]
+    fn a_file_that_another_may_have_written_is_passed_over_and_named() {
+        let top = tempfile::tempdir().unwrap();
+        let below = top.path().join("a");
+        let (own, near) = (top.path().join(FILES[0]), below.join(FILES[0]));
+        write(&own, "own");
+        write(&near, "near");
+        fs::set_permissions(&near, Permissions::from_mode(0o666)).unwrap();
+        let said = RefCell::new(Vec::new());
+        let user = fs::metadata(&own).unwrap().uid();
+        let found = written_above(&below, user, &|passed_over| said.borrow_mut().push(passed_over.to_owned()));
+        assert_eq!(found.unwrap()["url"], "own");
+        assert!(matches!(&said.borrow()[..], [one] if one.contains(near.to_str().unwrap())), "{said:?}");
+        for (owner, mode, trusted) in [
+            (1000, 0o100_600, true),
+            (0, 0o100_644, true),
+            (1000, 0o100_664, false),
+            (1000, 0o100_602, false),
+            (1001, 0o100_600, false),
+        ] {
+            assert_eq!(is_trusted(owner, mode, 1000), trusted, "{owner} {mode:o}");
         }
     }
 
