@@ -1,7 +1,9 @@
 //! What the bus wants to know: where NATS is, and how to speak to it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use runtime::Secret;
 use serde::Deserialize;
 
@@ -9,7 +11,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// One address or several, with commas between them.
+    /// One address or several, with commas between them. Who we are may stand in it: `nats://user:password@host`, or `nats://token@host`.
     pub url: String,
     /// A user, with `password`.
     pub user: Option<String>,
@@ -80,6 +82,21 @@ impl Config {
         Ok(())
     }
 
+    /// The user and the password, or the token alone, that stand in the first address that has any. The client library passes them over.
+    pub(crate) fn in_url(&self) -> Option<(String, Option<String>)> {
+        let told = |url: &str| {
+            let (_, rest) = url.trim().split_once("://")?;
+            let authority = rest.split(['/', '?', '#']).next()?;
+            let (user, password) = match authority.rsplit_once('@')?.0 {
+                both if both.contains(':') => both.split_once(':').map(|(user, password)| (user, Some(password)))?,
+                token => (token, None),
+            };
+            let plain = |part: &str| percent_decode_str(part).decode_utf8().ok().map(Cow::into_owned);
+            Some((plain(user)?, password.map(plain).map_or(Some(None), |password| password.map(Some))?))
+        };
+        self.url.split(',').find_map(told)
+    }
+
     /// The addresses without user and password, for people.
     pub(crate) fn shown_url(&self) -> String {
         let shown = |url: &str| match url.rsplit_once('@') {
@@ -87,5 +104,21 @@ impl Config {
             None => url.to_owned(),
         };
         self.url.split(',').map(|url| shown(url.trim())).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    #[test]
+    fn who_we_are_may_stand_in_the_address() {
+        let said = |url: &str| Config { url: url.into(), ..Config::default() }.in_url();
+        let told = |user: &str, password: Option<&str>| Some((user.to_owned(), password.map(str::to_owned)));
+        assert_eq!(said("nats://127.0.0.1:4222"), None);
+        assert_eq!(said("127.0.0.1"), None);
+        assert_eq!(said("nats://a, tls://me:p%40ss:w@b:1/"), told("me", Some("p@ss:w")));
+        assert_eq!(said("nats://s3cret@a:1"), told("s3cret", None));
+        assert_eq!(said("nats://a/?x=me@b"), None);
     }
 }

@@ -212,6 +212,11 @@ async fn options(config: &Config, process: &Process, epoch: Arc<Counter>) -> any
             heard(&event, &watched, &epoch);
             std::future::ready(())
         });
+    options = match config.in_url() {
+        Some((user, Some(password))) => options.user_and_password(user, password),
+        Some((token, None)) => options.token(token),
+        None => options,
+    };
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.expose().to_owned());
     }

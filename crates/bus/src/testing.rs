@@ -20,6 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Server {
     address: SocketAddr,
     data: PathBuf,
+    arguments: Vec<String>,
     /// Where the data is, unless a test says where; removed at the end.
     _folder: Option<TempDir>,
     child: Option<Child>,
@@ -29,17 +30,24 @@ impl Server {
     /// Starts one, and waits until it answers.
     pub fn start() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        Self::with_data(folder.path().to_owned(), Some(folder))
+        Self::with_data(folder.path().to_owned(), Some(folder), &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        Self::with_data(folder.path().to_owned(), Some(folder), arguments)
     }
 
     /// The same with its data in this folder, whose disk may be full.
     pub fn start_in(data: PathBuf) -> anyhow::Result<Self> {
-        Self::with_data(data, None)
+        Self::with_data(data, None, &[])
     }
 
-    fn with_data(data: PathBuf, folder: Option<TempDir>) -> anyhow::Result<Self> {
+    fn with_data(data: PathBuf, folder: Option<TempDir>, arguments: &[&str]) -> anyhow::Result<Self> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut server = Self { address: free, data, _folder: folder, child: None };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Self { address: free, data, arguments, _folder: folder, child: None };
         server.spawn()?;
         Ok(server)
     }
@@ -84,6 +92,7 @@ impl Server {
         let child = Command::new(&program)
             .args(["-a", &self.address.ip().to_string(), "-p", &self.address.port().to_string(), "-js", "-sd"])
             .arg(&self.data)
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+#[path = "bus/credentials.rs"]
+mod credentials;
 #[path = "bus/dead_letters.rs"]
 mod dead_letters;
 #[path = "bus/lost_end.rs"]
