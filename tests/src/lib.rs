@@ -18,7 +18,9 @@ pub mod table;
 pub mod watcher;
 pub mod world;
 
+pub use database::Database;
 pub use eventually::{DEADLINE, eventually};
+pub use lockstep::Lockstep;
 pub use oracle::Piece;
 pub use settings::Settings;
 pub use world::{World, with_world};

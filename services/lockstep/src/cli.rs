@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use connector_postgres::Name;
 
+pub use crate::command::claim::Claim;
 pub use crate::command::conflicts::cli::Conflicts;
 pub use crate::command::dead::cli::Dead;
 pub use crate::command::doctor::cli::Doctor;
@@ -57,6 +58,9 @@ pub enum Task {
     Postgres(Postgres),
     /// Read the configuration, the lifecycles and the mappings, and say what is wrong
     Check,
+    /// Note on the servers of which systems their data is, and refuse those with the data of others; for `cargo xtask up`
+    #[command(hide = true)]
+    Claim(Claim),
 }
 
 /// One service.

@@ -1,6 +1,7 @@
 //! The operator's commands.
 
 pub mod check;
+pub mod claim;
 pub mod conflicts;
 pub mod dead;
 pub mod doctor;

@@ -44,6 +44,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Task::Serve(serve) => services::serve(config.as_deref(), &serve),
         Task::Up(up) => services::up(config.as_deref(), &up),
         Task::Check => command::check::run(config.as_deref()),
+        Task::Claim(claim) => asynchronously(command::claim::run(config.as_deref(), claim)),
         Task::Sandbox(task) => asynchronously(sandbox::run(task)),
         Task::Status(status) => asynchronously(command::status::run(status)),
         Task::Watch(watch) => asynchronously(command::watch::run(watch)),

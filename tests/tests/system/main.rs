@@ -1,6 +1,7 @@
 //! The whole system: edits that go round, faults, crashes, contracts with the real products, and the repository's own rules.
 
 mod agent_events;
+mod claim;
 mod clients;
 mod crash;
 mod dead;

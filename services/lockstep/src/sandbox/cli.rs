@@ -68,7 +68,7 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
     /// Make the table public.tasks in this database where it is missing
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "LOCKSTEP_SANDBOX_DATABASE", hide_env_values = true, value_name = "URL")]
     pub database: Option<String>,
 }
 
