@@ -1,9 +1,12 @@
 //! Local credentials: enough randomness that no other user of the machine guesses them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
+
+use crate::files;
 
 /// 32 hexadecimal digits from the system's generator.
 pub fn secret() -> Result<String> {
@@ -16,6 +19,21 @@ pub fn secret() -> Result<String> {
         .flat_map(|byte| [byte >> 4, byte & 15])
         .filter_map(|digit| char::from_digit(digit.into(), 16))
         .collect())
+}
+
+/// The secret in a file that only its owner may read; made if there is none.
+pub fn kept(file: &Path) -> Result<String> {
+    if let Ok(found) = fs::read_to_string(file)
+        && !found.trim().is_empty()
+    {
+        return Ok(found.trim().to_owned());
+    }
+    let made = secret()?;
+    if let Some(folder) = file.parent() {
+        files::folder(folder)?;
+    }
+    files::write_private(file, &format!("{made}\n"))?;
+    Ok(made)
 }
 
 #[cfg(test)]

@@ -7,15 +7,17 @@ mod nats;
 mod ports;
 mod postgres;
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 
+use crate::files;
 use crate::process;
 use crate::tools::{self, Tools, Wanted};
 
-pub use external::{External, OWN};
-pub use nats::Nats;
+pub use external::{External, Named, OWN};
+pub use nats::{Nats, STORAGE_MB, Setup};
 pub use ports::{free, is_free};
 pub use postgres::Postgres;
 
@@ -59,7 +61,8 @@ impl Servers {
 
     /// Starts both on free ports with their state in `folder`, whatever the environment names.
     pub fn start(folder: &Path, durability: Durability) -> Result<Self> {
-        Self::start_missing(External { nats: None, postgres: None }, folder, durability, Preferred::default())
+        let external = External { nats: None, postgres: None };
+        Self::start_missing(external, folder, durability, Preferred::default(), &Setup::default())
     }
 
     /// Starts those that are not there already, with their state in `folder`.
@@ -68,11 +71,12 @@ impl Servers {
         folder: &Path,
         durability: Durability,
         preferred: Preferred,
+        setup: &Setup,
     ) -> Result<Self> {
         let tools = tools::servers(Wanted { nats: external.nats.is_none(), postgres: external.postgres.is_none() })?;
         let nats = match external.nats {
             Some(nats) => nats,
-            None => nats::start(&tools.nats_server, folder, durability, preferred)?,
+            None => nats::start(&tools.nats_server, folder, durability, preferred, setup)?,
         };
         let postgres = match external.postgres {
             Some(postgres) => postgres,
@@ -104,8 +108,34 @@ pub fn stop_leftovers(folder: &Path) -> Result<()> {
     process::stop_leftovers(folder, &["nats", "postgres"])
 }
 
-/// Removes everything that servers of this folder have stored.
+/// Removes everything that servers of this folder have stored, and the secrets that were made for them.
 pub fn wipe(folder: &Path) -> Result<()> {
-    home::wipe(&folder.join("data/postgres"))?;
-    crate::files::remove(&folder.join("data"))
+    let data = folder.join("data");
+    home::wipe(&data.join("postgres"))?;
+    for name in ["nats", "credentials.json", "api.key", "nats.password"] {
+        files::remove(&data.join(name))?;
+    }
+    // It stays where something else lies in it.
+    let _ = fs::remove_dir(&data);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wipe_takes_what_was_made_here_and_leaves_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        for name in ["nats/jetstream", "postgres/cluster"] {
+            fs::create_dir_all(data.join(name)).unwrap();
+        }
+        fs::write(data.join("thesis"), "").unwrap();
+        wipe(folder.path()).unwrap();
+        assert!(data.join("thesis").exists() && !data.join("nats").exists() && !data.join("postgres").exists());
+        fs::remove_file(data.join("thesis")).unwrap();
+        wipe(folder.path()).unwrap();
+        assert!(!data.exists());
+    }
 }

@@ -1,25 +1,28 @@
 //! cargo xtask up: everything on this machine, from the servers to every service, until Ctrl-C.
 
 mod address;
+mod claim;
 mod config;
 mod credentials;
 mod guard;
 mod place;
 mod real;
 mod report;
+mod said;
 mod services;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::servers::{self, Durability, External, Preferred, Servers};
+use crate::servers::{self, Durability, External, Preferred, Servers, Setup};
 use crate::state::{self, State};
-use crate::{files, process, say, setting, signals};
+use crate::{files, process, random, say, setting, signals};
 
 use credentials::Credentials;
 use place::Systems;
+use said::Said;
 use services::Services;
 
 /// What `up` can be told.
@@ -50,26 +53,21 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let systems = if options.real { Systems::Real } else { Systems::Sandboxes };
     systems.check_shell(&setting::given)?;
+    let said = Said::of(systems)?;
     if options.real {
-        real::check(&setting::given)?;
+        real::check(&said)?;
     }
     let folder = options.data.clone().unwrap_or_else(|| systems.folder());
     let state = State::take(&folder)?;
     let folder = state.folder();
+    systems.check(folder, options.fresh)?;
     process::stop_leftovers(folder, &["lockstep", "sandbox", "nats", "postgres"])?;
     files::remove(&folder.join(report::FILE))?;
-    if options.fresh {
-        say::step(format_args!("starting over: what was stored in {} is removed", folder.display()));
-        servers::wipe(folder)?;
-        files::remove(&folder.join("sandbox"))?;
-        Systems::forget(folder)?;
-    }
-    systems.claim(folder)?;
     if !servers::is_free(options.port) {
         return Err(setting::wrong(format!("port {} is taken; choose another with --port", options.port)));
     }
     // Before the build: a wrong setting is told at once, not after minutes.
-    let external = External::from_environment()?;
+    let external = External::ask(said.server("nats.url", "NATS_URL"), said.server("database.url", "DATABASE_URL"))?;
     if !options.no_build {
         build(options.release)?;
     }
@@ -77,10 +75,19 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if !executable.is_file() {
         bail!("{} is not there; leave --no-build out", executable.display());
     }
+    claim::run(systems, &executable, &said, &external)?;
+    // After all that may be refused.
+    if options.fresh {
+        say::step(format_args!("starting over: what was stored in {} is removed", folder.display()));
+        servers::wipe(folder)?;
+        files::remove(&folder.join("sandbox"))?;
+    }
+    systems.note(folder)?;
     let preferred = Preferred { nats: Some(4222), nats_monitor: Some(8222), postgres: Some(5432) };
-    let mut servers = Servers::start_missing(external, folder, Durability::Lasting, preferred)?;
+    let mut servers =
+        Servers::start_missing(external, folder, Durability::Lasting, preferred, &setup(systems, folder, &said)?)?;
     let credentials = Credentials::of(folder)?;
-    let mut services = Services::start(systems, options.port, &executable, folder, &servers, &credentials)?;
+    let mut services = Services::start(systems, options.port, &executable, folder, &servers, &credentials, &said)?;
     report::write(folder, &executable, &servers, &services, &credentials)?;
     report::print(folder, &executable, &servers, &services);
     let outcome = watch(&mut servers, &mut services);
@@ -91,6 +98,16 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     outcome?;
     say::done("everything is stopped; what was stored is kept");
     Ok(ExitCode::SUCCESS)
+}
+
+/// How NATS is set up where it is ours. Beside real systems it is closed: who tells it something would need no key of the APIs.
+fn setup(systems: Systems, folder: &Path, said: &Said) -> Result<Setup> {
+    let password = match systems {
+        Systems::Sandboxes => None,
+        Systems::Real => Some(random::kept(&folder.join("data/nats.password"))?),
+    };
+    let storage_mb = said.find("nats.storage_mb", None).and_then(|(_, said)| said.trim().parse().ok());
+    Ok(Setup { password, storage_mb: storage_mb.unwrap_or(servers::STORAGE_MB) })
 }
 
 /// Waits until the person asks for the end; fails if a part ends before.

@@ -1,4 +1,4 @@
-//! Servers that the environment names: reachable and new enough, or one sentence that says which is not.
+//! Servers that a person names: reachable and new enough, or one sentence that says which is not.
 
 mod address;
 
@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::nats::{self, Nats};
 use super::postgres::{self, Postgres};
-use crate::setting::{given, wrong};
+use crate::setting::wrong;
 use crate::tools::{Version, on_path};
 use crate::{process, say};
 
@@ -23,54 +23,59 @@ pub(super) const DATABASE: &str = "DATABASE_URL";
 const OLDEST_NATS: Version = Version(2, 12, 0);
 const OLDEST_POSTGRES: Version = Version(15, 0, 0);
 
-/// The servers that the environment names.
+/// The address of a server, and the setting that says it.
+pub struct Named {
+    /// The setting: a variable, or a key and its file.
+    pub place: String,
+    /// The address.
+    pub url: String,
+}
+
+/// The servers that are named.
 pub struct External {
-    /// The one of `NATS_URL`.
+    /// NATS.
     pub nats: Option<Nats>,
-    /// The one of `DATABASE_URL`.
+    /// PostgreSQL.
     pub postgres: Option<Postgres>,
 }
 
 impl External {
-    /// Reads the environment and asks the servers who they are. Those that an earlier start brought up itself, and wrote down for a
-    /// shell, are none of them.
-    pub fn from_environment() -> Result<Self> {
-        let own = given(OWN).unwrap_or_default();
-        let theirs = |name: &str| given(name).filter(|_| !own.split(',').any(|own| own == name));
-        let nats = theirs(NATS).map(|url| nats(&url)).transpose()?;
-        let postgres = theirs(DATABASE).map(|url| postgres(&url)).transpose()?;
+    /// Asks the servers who they are.
+    pub fn ask(named_nats: Option<Named>, database: Option<Named>) -> Result<Self> {
+        let nats = named_nats.map(|named| nats(&named)).transpose()?;
+        let postgres = database.map(|named| postgres(&named)).transpose()?;
         Ok(Self { nats, postgres })
     }
 }
 
-/// The NATS server of `NATS_URL`, checked.
-fn nats(url: &str) -> Result<Nats> {
+/// The NATS server that is named, checked.
+fn nats(Named { place: said, url }: &Named) -> Result<Nats> {
     let used = Nats { url: url.to_owned(), monitor_url: None, process: None };
     let first = url.split(',').next().unwrap_or(url);
-    let address = Address::parse(first, &["nats", "tls"], 4222).map_err(|why| wrong(format!("NATS_URL {why}")))?;
+    let address = Address::parse(first, &["nats", "tls"], 4222).map_err(|why| wrong(format!("{said} {why}")))?;
     let place = address.place();
-    let greeting = reach("NATS_URL", &address, |socket| nats::greeting(socket).map_err(|error| format!("{error:#}")))?;
+    let greeting = reach(said, &address, |socket| nats::greeting(socket).map_err(|error| format!("{error:#}")))?;
     let version = Version::in_text(&greeting.version);
     if version.is_none_or(|version| version < OLDEST_NATS) {
         return Err(wrong(format!(
-            "NATS_URL: the server at {place} is {}, and at least {OLDEST_NATS} is needed",
+            "{said}: the server at {place} is {}, and at least {OLDEST_NATS} is needed",
             greeting.version
         )));
     }
     if !greeting.jetstream {
-        return Err(wrong(format!("NATS_URL: the server at {place} runs without JetStream; start it with -js")));
+        return Err(wrong(format!("{said}: the server at {place} runs without JetStream; start it with -js")));
     }
-    say::done(format_args!("NATS {} at {place} (NATS_URL)", greeting.version));
+    say::done(format_args!("NATS {} at {place} ({said})", greeting.version));
     Ok(used)
 }
 
-/// The PostgreSQL server of `DATABASE_URL`, checked.
-fn postgres(url: &str) -> Result<Postgres> {
+/// The PostgreSQL server that is named, checked.
+fn postgres(Named { place: said, url }: &Named) -> Result<Postgres> {
     let used = Postgres { url: url.to_owned(), process: None };
     let address =
-        Address::parse(url, &["postgres", "postgresql"], 5432).map_err(|why| wrong(format!("DATABASE_URL {why}")))?;
+        Address::parse(url, &["postgres", "postgresql"], 5432).map_err(|why| wrong(format!("{said} {why}")))?;
     let place = address.place();
-    reach("DATABASE_URL", &address, |socket| match postgres::speaks(socket) {
+    reach(said, &address, |socket| match postgres::speaks(socket) {
         Ok(true) => Ok(()),
         Ok(false) => Err("it does not speak PostgreSQL's protocol".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -78,24 +83,29 @@ fn postgres(url: &str) -> Result<Postgres> {
     // Only a client that can sign in can ask for the version; the services check it again.
     if let Some(psql) = on_path("psql") {
         let mut command = Command::new(psql);
+        // Everybody on this machine sees the arguments of a process, and nobody else its environment.
+        let (url, password) = address::apart(url);
         command
             .env("PGCONNECT_TIMEOUT", "5")
             .args(["--no-password", "-AtXc", "SHOW server_version", "--dbname"])
             .arg(url);
+        if let Some(password) = password {
+            command.env("PGPASSWORD", password);
+        }
         let Some(answer) = process::captured(&mut command) else {
             return Err(wrong(format!(
-                "DATABASE_URL: the server at {place} does not let this user in; `psql` with it tells why"
+                "{said}: the server at {place} does not let this user in; `psql` with it tells why"
             )));
         };
         if Version::in_text(&answer).is_none_or(|version| version < OLDEST_POSTGRES) {
             let needed = OLDEST_POSTGRES.0;
             return Err(wrong(format!(
-                "DATABASE_URL: the server at {place} is {}, and at least {needed} is needed",
+                "{said}: the server at {place} is {}, and at least {needed} is needed",
                 answer.trim()
             )));
         }
     }
-    say::done(format_args!("PostgreSQL at {place} (DATABASE_URL)"));
+    say::done(format_args!("PostgreSQL at {place} ({said})"));
     Ok(used)
 }
 

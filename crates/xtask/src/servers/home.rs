@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::account::Account;
+use super::postgres::cluster;
 use crate::{files, say};
 
 /// Survives a restart of the machine, unlike `/tmp`.
@@ -46,10 +47,14 @@ pub fn open(place: &Path, account: &Account) -> Result<PathBuf> {
     Ok(target)
 }
 
-/// Removes the folder that stands for `place`, wherever it lies.
+/// Removes the folder that stands for `place`. Behind a link, which anybody may have made to a folder of their own, only what was made here.
 pub fn wipe(place: &Path) -> Result<()> {
     if let Ok(target) = fs::read_link(place) {
-        files::remove(&target)?;
+        for name in cluster::NAMES {
+            files::remove(&target.join(name))?;
+        }
+        // It stays where something else lies in it.
+        let _ = fs::remove_dir(&target);
     }
     files::remove(place)
 }
@@ -90,5 +95,22 @@ mod tests {
         assert!(second.join("kept").exists());
         wipe(&place).unwrap();
         assert!(!second.exists() && fs::symlink_metadata(&place).is_err());
+    }
+
+    #[test]
+    fn behind_a_link_nothing_is_removed_that_was_not_made_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, target) = (folder.path().join("postgres"), folder.path().join("elsewhere"));
+        for kept in [false, true] {
+            fs::create_dir_all(target.join("cluster/base")).unwrap();
+            fs::write(target.join("password"), "").unwrap();
+            if kept {
+                fs::write(target.join("thesis"), "").unwrap();
+            }
+            std::os::unix::fs::symlink(&target, &place).unwrap();
+            wipe(&place).unwrap();
+            assert!(fs::symlink_metadata(&place).is_err() && !target.join("cluster").exists());
+            assert_eq!((target.exists(), target.join("thesis").exists()), (kept, kept));
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! A NATS server with JetStream, on the loopback address.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -31,42 +30,74 @@ pub struct Nats {
     pub process: Option<Process>,
 }
 
+/// How a server of ours is set up.
+#[derive(Clone)]
+pub struct Setup {
+    /// What who connects must know; without it everybody on this machine may.
+    pub password: Option<String>,
+    /// How many megabytes of the disk the streams may take.
+    pub storage_mb: u64,
+}
+
+/// A laptop's disk: NATS sets aside what the streams may take.
+pub const STORAGE_MB: u64 = 1024;
+/// What the buckets may take besides.
+const BUCKETS_MB: u64 = 256;
+/// Who connects, where a password is asked for.
+const USER: &str = "lockstep";
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { password: None, storage_mb: STORAGE_MB }
+    }
+}
+
 /// Starts a server with its streams in `<folder>/data/nats`.
-pub fn start(executable: &Path, folder: &Path, durability: Durability, preferred: Preferred) -> Result<Nats> {
+pub fn start(
+    executable: &Path,
+    folder: &Path,
+    durability: Durability,
+    preferred: Preferred,
+    setup: &Setup,
+) -> Result<Nats> {
     let port = ports::free(preferred.nats)?;
     let monitor = ports::free(preferred.nats_monitor.filter(|monitor| *monitor != port))?;
     say::step(format_args!("NATS: starting on port {port}…"));
     let store = folder.join("data/nats");
     files::folder(&store)?;
     let configuration = folder.join("nats.conf");
-    fs::write(&configuration, text(port, monitor, &store, durability))
-        .with_context(|| format!("{} cannot be written", configuration.display()))?;
+    files::write_private(&configuration, &text(port, monitor, &store, durability, setup))?;
     let mut command = Command::new(executable);
     command.arg("--config").arg(&configuration);
     let mut process = Process::start("nats", command, folder, Ending::orderly(Signal::TERM, 15))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let greeting = process.wait_until(START_WAIT, || greeting(address).ok())?;
     say::done(format_args!("NATS {} on port {port}", greeting.version));
+    let who = setup.password.as_ref().map(|password| format!("{USER}:{password}@")).unwrap_or_default();
     Ok(Nats {
-        url: format!("nats://127.0.0.1:{port}"),
+        url: format!("nats://{who}127.0.0.1:{port}"),
         monitor_url: Some(format!("http://127.0.0.1:{monitor}")),
         process: Some(process),
     })
 }
 
-fn text(port: u16, monitor: u16, store: &Path, durability: Durability) -> String {
+fn text(port: u16, monitor: u16, store: &Path, durability: Durability, setup: &Setup) -> String {
     // Else it may use a share of what the disk has free at that moment, and a start with less than at the one before would not find room
     // for the streams that it has. What `up` lets them take, and the buckets.
     let (interval, limit) = match durability {
-        Durability::Disposable => ("2m", ""),
-        Durability::Lasting => ("1s", "\n  max_file_store: 1280MB"),
+        Durability::Disposable => ("2m", String::new()),
+        Durability::Lasting => ("1s", format!("\n  max_file_store: {}MB", setup.storage_mb.saturating_add(BUCKETS_MB))),
     };
+    // Else whoever is on this machine tells and orders what the APIs want a key for.
+    let closed = setup.password.as_ref().map_or_else(String::new, |password| {
+        format!("authorization {{ user: \"{USER}\", password: \"{password}\" }}\n")
+    });
     format!(
         r#"# Written by cargo xtask at each start.
 server_name: "lockstep"
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
-# A webhook is stored as it came, and may be larger than the default of 1 MB.
+{closed}# A webhook is stored as it came, and may be larger than the default of 1 MB.
 max_payload: 32MB
 jetstream {{
   store_dir: {store}{limit}
@@ -118,8 +149,17 @@ mod tests {
 
     #[test]
     fn a_store_folder_with_quotes_stays_one_value() {
-        let text = text(1, 2, Path::new("/a \"b\"/c"), Durability::Lasting);
+        let text = text(1, 2, Path::new("/a \"b\"/c"), Durability::Lasting, &Setup::default());
         assert!(text.contains(r#"store_dir: "/a \"b\"/c""#), "{text}");
         assert!(text.contains("sync_interval: \"1s\""), "{text}");
+        assert!(text.contains("max_file_store: 1280MB") && !text.contains("authorization"), "{text}");
+    }
+
+    #[test]
+    fn who_connects_must_know_the_password_and_the_streams_get_what_is_said() {
+        let setup = Setup { password: Some("s3cret".to_owned()), storage_mb: 4_096 };
+        let text = text(1, 2, Path::new("/a"), Durability::Lasting, &setup);
+        assert!(text.contains("authorization { user: \"lockstep\", password: \"s3cret\" }"), "{text}");
+        assert!(text.contains("max_file_store: 4352MB"), "{text}");
     }
 }

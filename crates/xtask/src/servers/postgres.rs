@@ -1,6 +1,6 @@
 //! A PostgreSQL server on the loopback address, with a password of its own.
 
-mod cluster;
+pub(super) mod cluster;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -60,8 +60,7 @@ pub fn write(folder: &Path, addresses: &Value) -> Result<PathBuf> {
 /// Where the services listen: all of them on `port`, and each on its usual one where that is free.
 pub fn environment(command: &mut Command, port: u16) -> Result<()> {
     let gateway = format!("127.0.0.1:{port}");
-    // A laptop's disk: NATS sets aside what the streams may take.
-    command.env("LOCKSTEP__NATS__STORAGE_MB", "1024").env("NO_COLOR", "1");
+    command.env("NO_COLOR", "1");
     command.env("LOCKSTEP__GATEWAY__LISTEN", &gateway).env("LOCKSTEP__INGEST__LISTEN", &gateway);
     for (key, usual) in [
         ("LOCKSTEP__RESOLVER__LISTEN", 8081),

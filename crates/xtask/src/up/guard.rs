@@ -1,14 +1,15 @@
 //! The key of a run with real systems. Their webhooks come from outside, and whoever forwards more than those would hand everybody what
 //! an operator may do.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::json;
 use toml::Table;
 
-use crate::{files, random};
+use super::said::Said;
+use crate::random;
 
 /// The sections that serve an API, with their keys in the environment before the last word.
 const SECTIONS: [(&[&str], &str); 3] = [
@@ -30,16 +31,14 @@ pub struct Guard {
 impl Guard {
     /// The key of the folder, made if there is none, for those of the APIs of which neither the configuration file nor the environment
     /// says who may use them.
-    pub fn of(folder: &Path, config: Option<&Path>, environment: &[(String, String)]) -> Result<Self> {
-        let key = key(folder)?;
-        // What is no TOML the services say themselves.
-        let config = config.and_then(|file| fs::read_to_string(file).ok()?.parse().ok()).unwrap_or_default();
-        let settings = settings(&config, environment, &json!([key]).to_string());
+    pub fn of(folder: &Path, said: &Said) -> Result<Self> {
+        let key = random::kept(&folder.join("data/api.key"))?;
+        let settings = settings(said.table(), said.environment(), &json!([key]).to_string());
         Ok(Self { key, settings })
     }
 }
 
-fn settings(config: &Table, environment: &[(String, String)], keys: &str) -> Vec<(String, String)> {
+fn settings(config: &Table, environment: &BTreeMap<String, String>, keys: &str) -> Vec<(String, String)> {
     let is_said = |path: &[&str], prefix: &str| {
         let section = path.iter().try_fold(config, |section, name| section.get(*name)?.as_table());
         let in_file = section.is_some_and(|section| SAYS.iter().any(|key| section.contains_key(*key)));
@@ -56,19 +55,6 @@ fn settings(config: &Table, environment: &[(String, String)], keys: &str) -> Vec
     open.map(|(_, prefix)| (format!("{prefix}API_KEYS"), keys.to_owned())).collect()
 }
 
-fn key(folder: &Path) -> Result<String> {
-    let file = folder.join("data/api.key");
-    if let Ok(found) = fs::read_to_string(&file)
-        && !found.trim().is_empty()
-    {
-        return Ok(found.trim().to_owned());
-    }
-    let made = random::secret()?;
-    files::folder(&folder.join("data"))?;
-    files::write_private(&file, &format!("{made}\n"))?;
-    Ok(made)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,9 +62,8 @@ mod tests {
     const KEYS: &str = r#"["k"]"#;
 
     fn set(config: &str, environment: &[(&str, &str)]) -> Vec<String> {
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let settings = settings(&config.parse().unwrap(), &environment, KEYS);
+        let said = Said::new(config, environment);
+        let settings = settings(said.table(), said.environment(), KEYS);
         assert!(settings.iter().all(|(_, value)| value == KEYS));
         settings.into_iter().map(|(name, _)| name).collect()
     }
@@ -100,8 +85,8 @@ mod tests {
     #[test]
     fn the_key_is_made_once() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Guard::of(folder.path(), None, &[]).unwrap();
-        let second = Guard::of(folder.path(), None, &[]).unwrap();
+        let first = Guard::of(folder.path(), &Said::default()).unwrap();
+        let second = Guard::of(folder.path(), &Said::default()).unwrap();
         assert!(first.key == second.key && first.key.len() == 32 && first.settings.len() == 3);
     }
 }

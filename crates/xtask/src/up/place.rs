@@ -21,6 +21,8 @@ pub enum Systems {
 pub const SHELL: &str = "LOCKSTEP_UP";
 /// The file in the folder that says of which systems its data is.
 const FILE: &str = "systems";
+/// The folders in it that starting over removes.
+const DATA: [&str; 2] = ["data", "sandbox"];
 
 impl Systems {
     /// The word for them.
@@ -63,25 +65,31 @@ impl Systems {
         }
     }
 
-    /// Refuses a folder with the data of the others, and notes whose this one's is.
-    pub fn claim(self, folder: &Path) -> Result<()> {
-        let file = folder.join(FILE);
-        let noted = fs::read_to_string(&file).ok().and_then(|word| Self::of_word(&word));
-        // Older ones noted nothing.
+    /// Refuses a folder with the data of the others, unless it is to be thrown away, and one whose `data` or `sandbox` is not Lockstep's.
+    pub fn check(self, folder: &Path, fresh: bool) -> Result<()> {
+        let noted = fs::read_to_string(folder.join(FILE)).ok().and_then(|word| Self::of_word(&word));
+        let has = |names: [&str; 2]| names.map(|name| folder.join(name).exists());
+        // Older ones noted nothing, and had the folders that every run makes.
+        if noted.is_none() && has(["run", "logs"]) != [true, true] && has(DATA) != [false, false] {
+            return Err(wrong(format!(
+                "{} has a folder `data` or `sandbox` that is not Lockstep's; name another with --data",
+                folder.display()
+            )));
+        }
         let found = noted.or_else(|| folder.join("sandbox").is_dir().then_some(Self::Sandboxes));
-        if let Some(other) = found.filter(|other| *other != self) {
+        if let Some(other) = found.filter(|other| *other != self && !fresh) {
             return Err(wrong(format!(
                 "{} has the data of {}; name another folder with --data, or start over with --fresh",
                 folder.display(),
                 other.in_words()
             )));
         }
-        files::write_private(&file, &format!("{}\n", self.word()))
+        Ok(())
     }
 
-    /// Forgets whose data it was, when all of it is thrown away.
-    pub fn forget(folder: &Path) -> Result<()> {
-        files::remove(&folder.join(FILE))
+    /// Notes whose data the folder has.
+    pub fn note(self, folder: &Path) -> Result<()> {
+        files::write_private(&folder.join(FILE), &format!("{}\n", self.word()))
     }
 }
 
@@ -93,21 +101,37 @@ mod tests {
     fn a_folder_has_the_data_of_one_kind_of_systems_until_it_is_started_over() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        Systems::Sandboxes.claim(folder).unwrap();
-        Systems::Sandboxes.claim(folder).unwrap();
-        let refused = Systems::Real.claim(folder).unwrap_err().to_string();
+        Systems::Sandboxes.check(folder, false).unwrap();
+        Systems::Sandboxes.note(folder).unwrap();
+        fs::create_dir(folder.join("data")).unwrap();
+        Systems::Sandboxes.check(folder, false).unwrap();
+        let refused = Systems::Real.check(folder, false).unwrap_err().to_string();
         assert!(refused.contains("has the data of the sandboxes") && refused.contains("--fresh"), "{refused}");
-        Systems::forget(folder).unwrap();
-        Systems::Real.claim(folder).unwrap();
-        assert!(Systems::Sandboxes.claim(folder).is_err());
+        Systems::Real.check(folder, true).unwrap();
+        Systems::Real.note(folder).unwrap();
+        assert!(Systems::Sandboxes.check(folder, false).is_err());
+    }
+
+    #[test]
+    fn a_folder_with_somebodys_own_data_is_refused_and_never_started_over() {
+        for name in DATA {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join(name)).unwrap();
+            for (systems, fresh) in [(Systems::Sandboxes, true), (Systems::Real, true), (Systems::Sandboxes, false)] {
+                let refused = systems.check(folder.path(), fresh).unwrap_err().to_string();
+                assert!(refused.contains("not Lockstep's"), "{refused}");
+            }
+        }
     }
 
     #[test]
     fn a_folder_of_before_is_known_by_the_sandboxes_own() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("sandbox")).unwrap();
-        assert!(Systems::Real.claim(folder.path()).is_err());
-        Systems::Sandboxes.claim(folder.path()).unwrap();
+        for name in ["sandbox", "run", "logs"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert!(Systems::Real.check(folder.path(), false).is_err());
+        Systems::Sandboxes.check(folder.path(), false).unwrap();
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The sandboxes and the services: two processes of the one executable.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +14,10 @@ use super::credentials::Credentials;
 use super::guard::Guard;
 use super::place::{SHELL, Systems};
 use super::report::{self, UP_FILE};
+use super::said::Said;
 use super::{address, config};
 use crate::process::{Ending, Process};
 use crate::servers::{self, OWN, Servers};
-use crate::setting::given;
 use crate::{files, say, state};
 
 const SANDBOX_WAIT: Duration = Duration::from_secs(30);
@@ -60,17 +59,18 @@ impl Services {
         folder: &Path,
         servers: &Servers,
         credentials: &Credentials,
+        said: &Said,
     ) -> Result<Self> {
         let sandbox = match systems {
             Systems::Real => None,
-            Systems::Sandboxes => Some(Sandbox::start(executable, folder, port, servers, credentials)?),
+            Systems::Sandboxes => Some(Sandbox::start(executable, folder, port, servers, credentials, said)?),
         };
         let config = match &sandbox {
             Some(sandbox) => Some(config::write(folder, &sandbox.addresses)?),
-            None => own_config()?,
+            None => said.file().map(Path::to_path_buf),
         };
         let guard = match systems {
-            Systems::Real => Some(Guard::of(folder, config.as_deref(), &own_environment())?),
+            Systems::Real => Some(Guard::of(folder, said)?),
             Systems::Sandboxes => None,
         };
         let guard = guard.filter(|guard| !guard.settings.is_empty());
@@ -78,9 +78,12 @@ impl Services {
         let mut command = Command::new(executable);
         command.arg("up").current_dir(state::root());
         if let Some(sandbox) = &sandbox {
-            sandbox_environment(&mut command, &sandbox.addresses, credentials);
+            sandbox_environment(&mut command, &sandbox.addresses, credentials, said);
         }
-        command.env("NATS_URL", &servers.nats.url).env("DATABASE_URL", &servers.postgres.url);
+        servers_environment(&mut command, servers);
+        if servers.nats.process.is_some() && said.find("nats.storage_mb", None).is_none() {
+            command.env("LOCKSTEP__NATS__STORAGE_MB", servers::STORAGE_MB.to_string());
+        }
         config::environment(&mut command, port)?;
         if let Some(config) = &config {
             command.env("LOCKSTEP_CONFIG", config);
@@ -131,6 +134,7 @@ impl Sandbox {
         port: u16,
         servers: &Servers,
         credentials: &Credentials,
+        said: &Said,
     ) -> Result<Self> {
         say::step("sandboxes of Linear, GitHub and agentapi: starting…");
         let data = folder.join("sandbox");
@@ -142,8 +146,9 @@ impl Sandbox {
             command.args([option, &format!("127.0.0.1:{}", servers::free(Some(preferred))?)]);
         }
         command.args(["--webhooks-to", &format!("http://127.0.0.1:{port}"), "--ready-file"]).arg(&ready);
-        command.args(["--database", &servers.postgres.url]);
-        without_real_credentials(&mut command);
+        // Everybody on this machine sees the arguments of a process, and nobody else its environment.
+        command.env("LOCKSTEP_SANDBOX_DATABASE", &servers.postgres.url);
+        without_real_systems(&mut command, said);
         credentials_environment(&mut command, credentials);
         let mut process = Process::start("sandbox", command, folder, Ending::orderly(Signal::INT, 10))?;
         let addresses = process.wait_until(SANDBOX_WAIT, || read(&ready))?;
@@ -152,18 +157,10 @@ impl Sandbox {
     }
 }
 
-/// The configuration file of a person's own.
-fn own_config() -> Result<Option<PathBuf>> {
-    match given("LOCKSTEP_CONFIG") {
-        // The services start in the checkout.
-        Some(named) => Ok(Some(std::path::absolute(named)?)),
-        None => Ok(Some(state::root().join("lockstep.toml")).filter(|file| file.is_file())),
-    }
-}
-
-/// The environment, as far as it is text.
-fn own_environment() -> Vec<(String, String)> {
-    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+/// Names both servers, and takes away what would win over the names.
+fn servers_environment(command: &mut Command, servers: &Servers) {
+    command.env_remove("LOCKSTEP__NATS__URL").env("NATS_URL", &servers.nats.url);
+    command.env_remove("LOCKSTEP__DATABASE__URL").env("DATABASE_URL", &servers.postgres.url);
 }
 
 /// As it stands between a shell's single quotes.
@@ -181,8 +178,11 @@ fn exports(command: &Command) -> String {
 }
 
 /// Points the connectors at the sandboxes, with the sandboxes' credentials and no others.
-fn sandbox_environment(command: &mut Command, addresses: &Value, credentials: &Credentials) {
-    without_real_credentials(command);
+fn sandbox_environment(command: &mut Command, addresses: &Value, credentials: &Credentials, said: &Said) {
+    let left_out = without_real_systems(command, said);
+    if !left_out.is_empty() {
+        say::step(format_args!("the sandboxes have settings of their own; left out: {}", left_out.join(", ")));
+    }
     credentials_environment(command, credentials);
     for (variable, system) in [("LINEAR_API_URL", "linear"), ("GITHUB_API_URL", "github")] {
         if let Some(url) = address::of(addresses, system) {
@@ -198,14 +198,18 @@ fn credentials_environment(command: &mut Command, credentials: &Credentials) {
     command.env("GITHUB_WEBHOOK_SECRET", &credentials.github_webhook_secret);
 }
 
-/// A person's own tokens never reach a process that talks to stand-ins.
-fn without_real_credentials(command: &mut Command) {
-    for (name, _) in env::vars_os() {
-        let own = ["LINEAR_", "GITHUB_", "AGENT_API_"];
-        if name.to_str().is_some_and(|name| own.iter().any(|prefix| name.starts_with(prefix))) {
-            command.env_remove(name);
-        }
+/// A person's own tokens, tables and addresses never reach a process that talks to stand-ins. Returns the settings of Lockstep's that were
+/// taken away.
+fn without_real_systems<'a>(command: &mut Command, said: &'a Said) -> Vec<&'a str> {
+    const EXPECTED: [&str; 3] = ["LINEAR_", "GITHUB_", "AGENT_API_"];
+    const OWN: [&str; 3] = ["LOCKSTEP__CONNECTOR", "LOCKSTEP__INGEST__LINEAR", "LOCKSTEP__INGEST__GITHUB"];
+    let begins = |name: &str, with: [&str; 3]| with.iter().any(|prefix| name.starts_with(prefix));
+    let names = said.environment().keys().map(String::as_str);
+    let taken: Vec<&str> = names.filter(|name| begins(name, EXPECTED) || begins(name, OWN)).collect();
+    for name in &taken {
+        command.env_remove(name);
     }
+    taken.into_iter().filter(|name| begins(name, OWN)).collect()
 }
 
 /// Where a process writes its addresses; what an earlier one wrote is removed.
@@ -224,6 +228,25 @@ fn read(file: &Path) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_meant_for_real_systems_does_not_reach_the_sandboxes() {
+        let said = Said::new(
+            "",
+            &[
+                ("LINEAR_API_KEY", "x"),
+                ("LOCKSTEP__CONNECTOR__GITHUB__TOKEN", "x"),
+                ("LOCKSTEP__INGEST__LINEAR__SECRETS", "x"),
+                ("LOCKSTEP__POLICY__STRATEGY", "manual"),
+            ],
+        );
+        let mut command = Command::new("true");
+        let own = ["LOCKSTEP__CONNECTOR__GITHUB__TOKEN", "LOCKSTEP__INGEST__LINEAR__SECRETS"];
+        assert_eq!(without_real_systems(&mut command, &said), own);
+        let unset =
+            "unset LINEAR_API_KEY\nunset LOCKSTEP__CONNECTOR__GITHUB__TOKEN\nunset LOCKSTEP__INGEST__LINEAR__SECRETS\n";
+        assert_eq!(exports(&command), unset);
+    }
 
     #[test]
     fn a_shell_reads_the_settings_as_they_are() {

@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
+use percent_encoding::percent_decode_str;
+
 /// Host and port.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Address {
@@ -44,6 +46,18 @@ impl Address {
     }
 }
 
+/// A URL without its password, and the password.
+pub fn apart(url: &str) -> (String, Option<String>) {
+    let whole = || (url.to_owned(), None);
+    let Some((scheme, rest)) = url.split_once("://") else { return whole() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let Some((who, place)) = authority.rsplit_once('@') else { return whole() };
+    let Some((user, password)) = who.split_once(':') else { return whole() };
+    let password = percent_decode_str(password).decode_utf8_lossy().into_owned();
+    (format!("{scheme}://{user}@{place}{path}"), Some(password))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +72,15 @@ mod tests {
         ];
         for (url, place) in cases {
             assert_eq!(Address::parse(url, &["nats", "tls"], 4222).unwrap().place(), place, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_taken_out_and_nothing_else() {
+        let told = |url: &str, password: Option<&str>| (url.to_owned(), password.map(str::to_owned));
+        assert_eq!(apart("postgres://me:p%40ss@h:1/db?a=b:c@d"), told("postgres://me@h:1/db?a=b:c@d", Some("p@ss")));
+        for url in ["postgres://me@h/db", "postgres://h:5432/db", "postgres:///db?user=a:b@c"] {
+            assert_eq!(apart(url), told(url, None));
         }
     }
 

@@ -13,6 +13,11 @@ use super::NAME;
 use crate::servers::account::Account;
 use crate::{files, process, random, say, signals};
 
+/// All that is made in a home.
+pub const NAMES: [&str; 3] = [FOLDER, UNFINISHED, PASSWORD];
+const FOLDER: &str = "cluster";
+const UNFINISHED: &str = "cluster.unfinished";
+const PASSWORD: &str = "password";
 /// Where a running server writes its process id.
 const PID_FILE: &str = "postmaster.pid";
 /// How long a server that was left running may take to shut down.
@@ -28,8 +33,8 @@ pub struct Cluster {
 
 /// Finds the data folder in `home`, or makes it.
 pub fn open(bin: &Path, home: &Path, account: &Account) -> Result<Cluster> {
-    let folder = home.join("cluster");
-    let password_file = home.join("password");
+    let folder = home.join(FOLDER);
+    let password_file = home.join(PASSWORD);
     if !folder.exists() {
         make(bin, home, account)?;
     }
@@ -47,9 +52,9 @@ pub fn open(bin: &Path, home: &Path, account: &Account) -> Result<Cluster> {
 /// Under another name until it is complete, so that a killed initialization is simply done again.
 fn make(bin: &Path, home: &Path, account: &Account) -> Result<()> {
     say::step("PostgreSQL: making a new database…");
-    let unfinished = home.join("cluster.unfinished");
+    let unfinished = home.join(UNFINISHED);
     files::remove(&unfinished)?;
-    let password_file = home.join("password");
+    let password_file = home.join(PASSWORD);
     files::write_private(&password_file, &random::secret()?)?;
     account.own(&password_file)?;
     let mut initdb = account.command(&bin.join("initdb"));
@@ -61,7 +66,7 @@ fn make(bin: &Path, home: &Path, account: &Account) -> Result<()> {
     // Lockstep's own schema has the role's name: a table that somebody makes by `psql` would be put there, and hide the tracked one.
     let word = format!("CREATE DATABASE {NAME};\n\nALTER ROLE {NAME} SET search_path = public;\n\n");
     succeed("postgres --single", &mut single, &word)?;
-    fs::rename(&unfinished, home.join("cluster"))?;
+    fs::rename(&unfinished, home.join(FOLDER))?;
     Ok(())
 }
 
