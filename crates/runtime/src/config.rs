@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 pub use secret::Secret;
 use tree::Tree;
+pub use tree::UNKNOWN;
 
 /// The exit code of a process that was not configured right (`EX_USAGE` of sysexits.h).
 pub const EXIT_CONFIG: i32 = 64;
@@ -34,7 +35,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// A setting that reads well and makes no sense: for checks that come after loading.
     pub fn new(key: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { origin: "configuration".into(), key: key.into(), why: why.into() }
+        Self { origin: nowhere(), key: key.into(), why: why.into() }
     }
 }
 
@@ -54,42 +55,97 @@ impl std::error::Error for ConfigError {}
 /// `LOCKSTEP__INGEST__LISTEN` sets `ingest.listen`. A value is read as the type of its key; one that starts with `[` or
 /// `{` is a list or table of TOML or JSON. `well_known` maps names that people expect (`DATABASE_URL`) to keys (`store.url`); they
 /// win over the file and lose to `LOCKSTEP__…`, and an empty one counts as not set.
-pub fn load<T: DeserializeOwned>(path: Option<&Path>, well_known: &[(&str, &str)]) -> Result<T, ConfigError> {
+pub fn load<T: DeserializeOwned>(
+    path: Option<&Path>,
+    well_known: &[(&str, &str)],
+) -> Result<(T, Origins), ConfigError> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    load_from(path, well_known, environment)
+    load_with_origins(path, well_known, environment)
 }
 
-/// As [`load`], with the environment as an argument.
+/// As [`load`], with the environment as an argument, and the settings alone.
 pub fn load_from<T: DeserializeOwned>(
     path: Option<&Path>,
     well_known: &[(&str, &str)],
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
+    load_with_origins(path, well_known, environment).map(|(settings, _)| settings)
+}
+
+/// As [`load`], with the environment as an argument.
+pub fn load_with_origins<T: DeserializeOwned>(
+    path: Option<&Path>,
+    well_known: &[(&str, &str)],
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(T, Origins), ConfigError> {
     let said = path.map_or_else(|| Ok(Tree::empty()), read)?;
     let mut tree = said.clone();
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
-    let mut origins = BTreeMap::new();
+    let mut set_by = BTreeMap::new();
     for (name, key) in well_known {
         if let Some(value) = environment.get(*name).filter(|value| !value.is_empty()) {
-            set(&mut tree, &mut origins, name, key, value)?;
+            set(&mut tree, &mut set_by, name, key, value)?;
         }
     }
     for (name, value) in &environment {
         if let Some(rest) = name.strip_prefix(PREFIX) {
             let key = rest.to_lowercase().replace("__", ".");
-            set(&mut tree, &mut origins, name, &key, value)?;
+            set(&mut tree, &mut set_by, name, &key, value)?;
         }
     }
-    let file = path.map_or_else(|| "configuration".to_owned(), |path| path.display().to_string());
-    fill(tree).map_err(|(key, why)| {
+    let file = path.map(|path| path.display().to_string());
+    let origins = Origins { file, said, set_by };
+    match fill(tree) {
+        Ok(settings) => Ok((settings, origins)),
+        Err((key, why)) => {
+            let file = || origins.file.clone().unwrap_or_else(nowhere);
+            Err(ConfigError { origin: origins.variable(&key).unwrap_or_else(file), key, why })
+        }
+    }
+}
+
+/// Where each setting was said.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    file: Option<String>,
+    /// What the file says.
+    said: Tree,
+    /// The environment variables, by the keys they set.
+    set_by: BTreeMap<String, String>,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self { file: None, said: Tree::empty(), set_by: BTreeMap::new() }
+    }
+}
+
+impl Origins {
+    /// The same error with the place where its key was said, where a check that came after loading did not know it.
+    #[must_use]
+    pub fn name(&self, error: ConfigError) -> ConfigError {
+        // `agents[0].url` is a part of what was said as `agents`.
+        let key = error.key.split('[').next().unwrap_or_default();
+        if error.origin != nowhere() || key.is_empty() {
+            return error;
+        }
+        let file = || self.file.clone().filter(|_| self.said.has(key));
+        let origin = self.variable(key).or_else(file).unwrap_or_else(nowhere);
+        ConfigError { origin, ..error }
+    }
+
+    fn variable(&self, key: &str) -> Option<String> {
         let under = |set: &str, above: &str| set == above || set.starts_with(&format!("{above}."));
         // A whole section may be there only because the environment names a key in it.
-        let set_here = |set: &str| under(&key, set) || (under(set, &key) && !said.has(&key));
-        let origin = origins.iter().find(|(set, _)| set_here(set));
-        let origin = origin.map_or(file, |(_, name)| format!("environment variable {name}"));
-        ConfigError { origin, key, why }
-    })
+        let set_here = |set: &str| under(key, set) || (under(set, key) && !self.said.has(key));
+        let (_, name) = self.set_by.iter().find(|(set, _)| set_here(set))?;
+        Some(format!("environment variable {name}"))
+    }
+}
+
+fn nowhere() -> String {
+    "configuration".to_owned()
 }
 
 /// One section that reached its owner unparsed, as the owner's type. Texts become numbers or truth values where the
@@ -113,7 +169,7 @@ fn read(path: &Path) -> Result<Tree, ConfigError> {
 
 fn set(
     tree: &mut Tree,
-    origins: &mut BTreeMap<String, String>,
+    set_by: &mut BTreeMap<String, String>,
     name: &str,
     key: &str,
     value: &str,
@@ -123,7 +179,7 @@ fn set(
         key: key.to_owned(),
         why,
     })?;
-    origins.insert(key.to_owned(), name.to_owned());
+    set_by.insert(key.to_owned(), name.to_owned());
     Ok(())
 }
 

@@ -54,6 +54,29 @@ impl Default for TelemetryConfig {
     }
 }
 
+impl TelemetryConfig {
+    /// Refuses what cannot be started with.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.filter()?;
+        if !(0.0..=1.0).contains(&self.trace_ratio) {
+            return Err(ConfigError::new("telemetry.trace_ratio", "must be from 0.0 to 1.0"));
+        }
+        match self.otlp_endpoint.trim() {
+            "" => Ok(()),
+            endpoint if endpoint.starts_with("http://") || endpoint.starts_with("https://") => Ok(()),
+            _ => Err(ConfigError::new("telemetry.otlp_endpoint", "must start with http:// or https://")),
+        }
+    }
+
+    fn filter(&self) -> Result<EnvFilter, ConfigError> {
+        let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
+        EnvFilter::try_new(wanted.as_deref().unwrap_or(&self.level)).map_err(|error| {
+            let key = if wanted.is_some() { "RUST_LOG" } else { "telemetry.level" };
+            ConfigError::new(key, format!("is not a log filter: {error}"))
+        })
+    }
+}
+
 /// Sends what is still held when it is dropped. Keep it until the process ends.
 #[must_use = "dropping it at once ends tracing"]
 pub struct Guard(Option<SdkTracerProvider>);
@@ -70,11 +93,8 @@ const EXPORT: Duration = Duration::from_secs(5);
 /// Starts logging, to stderr, and tracing. Later calls in the same process change nothing.
 pub fn init(config: &TelemetryConfig, service: &str) -> Result<Guard, ConfigError> {
     crate::install_crypto();
-    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(&config.level)).map_err(|error| {
-        let key = if wanted.is_some() { "RUST_LOG" } else { "telemetry.level" };
-        ConfigError::new(key, format!("is not a log filter: {error}"))
-    })?;
+    config.check()?;
+    let filter = config.filter()?;
     let provider = match config.otlp_endpoint.trim() {
         "" => None,
         endpoint => Some(provider(endpoint, config.trace_ratio, service)?),
@@ -105,12 +125,6 @@ fn provider(endpoint: &str, ratio: f64, service: &str) -> Result<SdkTracerProvid
         whole if whole.ends_with("/v1/traces") => whole.to_owned(),
         base => format!("{base}/v1/traces"),
     };
-    if !(address.starts_with("http://") || address.starts_with("https://")) {
-        return Err(wrong("must start with http:// or https://".into()));
-    }
-    if !(0.0..=1.0).contains(&ratio) {
-        return Err(ConfigError::new("telemetry.trace_ratio", "must be from 0.0 to 1.0"));
-    }
     // The exporter's client is a blocking one, which must not be made on a thread of the asynchronous runtime.
     let exporter = std::thread::spawn(move || {
         SpanExporter::builder()

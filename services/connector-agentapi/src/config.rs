@@ -116,7 +116,7 @@ impl Config {
         ];
         for (key, value, least, most) in numbers {
             if !(least..=most).contains(&value) {
-                return Err(format!("{key} is {value}; it must be from {least} to {most}"));
+                return Err(format!("{key}: is {value}; it must be from {least} to {most}"));
             }
         }
         let mut names = BTreeSet::new();

@@ -115,11 +115,11 @@ impl Config {
         ];
         for (key, value, least, most) in numbers {
             if !(least..=most).contains(&value) {
-                return Err(format!("{key} is {value}; it must be from {least} to {most}"));
+                return Err(format!("{key}: is {value}; it must be from {least} to {most}"));
             }
         }
         if !self.tables.is_empty() && self.url.is_empty() {
-            return Err("url is missing: the database of the tracked tables, or DATABASE_URL in the environment".into());
+            return Err("url: is missing: the database of the tracked tables, or DATABASE_URL in the environment".into());
         }
         let mut kinds = BTreeSet::new();
         for table in &self.tables {

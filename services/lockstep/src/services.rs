@@ -44,6 +44,7 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
             _ => &mut settings.admin.listen,
         } = listen;
     }
+    settings.check_service(service, None)?;
     let _telemetry = runtime::telemetry::init(&settings.telemetry, service.name())?;
     asynchronously(async {
         let process = Process::new(service.name(), None);
@@ -72,17 +73,18 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
 pub fn up(file: Option<&Path>, up: &Up) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(file)?;
     let policy = settings.policy()?;
-    settings.need_database()?;
+    let mut wrong = settings.wrong();
+    if let Some(last) = wrong.pop() {
+        wrong.iter().for_each(|error| output::complain(&error.to_string()));
+        return Err(last.into());
+    }
     let gateway = settings.gateway.listen;
     // Here the gateway is ingest's address too.
     settings.ingest.listen = gateway;
     let mut wanted = Vec::new();
     for listed in &connectors::ALL {
         match listed.missing(&settings.connector(listed)) {
-            None => {
-                settings.check_connector(listed)?;
-                wanted.push(listed);
-            }
+            None => wanted.push(listed),
             Some(missing) => output::complain(&format!("{} is left out: {missing}", listed.service())),
         }
     }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{Kind, LifecycleName, Policy};
-use runtime::config::ConfigError;
+use runtime::config::{ConfigError, Origins};
 use runtime::telemetry::TelemetryConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::cli::Service;
 use crate::connectors::{self, Listed};
 use policy::PolicySettings;
 
@@ -66,6 +67,8 @@ pub struct Settings {
     connector: BTreeMap<String, Value>,
     mapping: Vec<Value>,
     lifecycle: BTreeMap<String, Value>,
+    #[serde(skip)]
+    origins: Origins,
 }
 
 /// The section `[gateway]`.
@@ -101,9 +104,47 @@ impl Settings {
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let found = PathBuf::from(FILE);
         let file = file.or_else(|| found.is_file().then_some(found.as_path()));
-        let settings: Self = runtime::config::load(file, WELL_KNOWN)?;
-        settings.check()?;
-        Ok(settings)
+        let (settings, origins) = runtime::config::load(file, WELL_KNOWN)?;
+        Self { origins, ..settings }.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        self.check().map_err(|error| self.named(error))?;
+        Ok(self)
+    }
+
+    /// The same error with the file or the variable that says what is wrong.
+    pub fn named(&self, error: ConfigError) -> ConfigError {
+        self.origins.name(error)
+    }
+
+    /// Everything that keeps `lockstep up` from running with it.
+    pub fn wrong(&self) -> Vec<ConfigError> {
+        let gateway = Some(self.gateway.listen);
+        let services = [Service::Ingest, Service::Resolver, Service::Broadcaster, Service::Monitor];
+        let services = services.into_iter().filter_map(|service| self.check_service(service, gateway).err());
+        let wanted = connectors::ALL.iter().filter(|listed| listed.missing(&self.connector(listed)).is_none());
+        let connectors = wanted.filter_map(|listed| self.check_connector(listed).err());
+        let others = [self.telemetry.check().map_err(|error| self.named(error)).err(), self.need_database().err()];
+        others.into_iter().flatten().chain(services).chain(connectors).collect()
+    }
+
+    /// Nothing, when a service can run with its section, where `gateway` serves it too; else what is wrong.
+    pub fn check_service(&self, service: Service, gateway: Option<SocketAddr>) -> Result<(), ConfigError> {
+        let checked = match service {
+            Service::Ingest => self.ingest.check(gateway),
+            Service::Resolver => self.resolver.check(gateway),
+            Service::Broadcaster => {
+                let addresses = std::iter::once(self.broadcaster.listen).chain(gateway);
+                self.broadcaster.check().and_then(|()| self.broadcaster.auth.check(addresses))
+            }
+            Service::Monitor => self.monitor.check(),
+            Service::ConnectorLinear
+            | Service::ConnectorGithub
+            | Service::ConnectorPostgres
+            | Service::ConnectorAgentapi => Ok(()),
+        };
+        checked.map_err(|error| self.named(error))
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -132,7 +173,7 @@ impl Settings {
             toml("lifecycle", self.lifecycle.clone().into_iter().collect::<Map<_, _>>().into())?
         };
         let mappings = toml("mapping", Value::Array(self.mapping.clone()))?;
-        self.policy.build(&lifecycles, &mappings, &self.tables()).map(Arc::new)
+        self.policy.build(&lifecycles, &mappings, &self.tables()).map(Arc::new).map_err(|error| self.named(error))
     }
 
     /// The kinds of tracked tables, and the lifecycles of their items. What is wrong in the section its connector says.
@@ -159,16 +200,16 @@ impl Settings {
 
     /// Nothing, when a connector can run with its section; else the sentence that says why not.
     pub fn check_connector(&self, listed: &Listed) -> Result<(), ConfigError> {
-        let wrong = |why: String| ConfigError::new(format!("connector.{}", listed.registration.name), why);
-        (listed.registration.check)(&self.connector(listed)).map_err(wrong)
+        (listed.registration.check)(&self.connector(listed)).map_err(|error| self.named(error))
     }
 
     /// Refuses a configuration without a database, for those that need one.
     pub fn need_database(&self) -> Result<(), ConfigError> {
+        let wrong = |why: String| self.named(ConfigError::new("database.url", why));
         if self.database.url.is_empty() {
-            return Err(ConfigError::new("database.url", "is missing; DATABASE_URL in the environment sets it too"));
+            return Err(wrong("is missing; DATABASE_URL in the environment sets it too".into()));
         }
-        self.database.check().map_err(|why| ConfigError::new("database.url", format!("(DATABASE_URL) {why}")))
+        self.database.check().map_err(wrong)
     }
 }
 

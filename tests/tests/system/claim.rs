@@ -31,7 +31,10 @@ async fn a_database_has_the_data_of_one_kind_of_systems_and_a_demo_takes_over_no
             for _ in 0..2 {
                 let (code, said) = claim(("DATABASE_URL", &url), &[systems, "--database"]).await?;
                 ensure!(code == if refused.is_some() { 64 } else { 0 }, "{made}: {systems}: {code} {said}");
-                ensure!(refused.is_none_or(|part| said.contains(part) && said.contains("unset DATABASE_URL")), "{said}");
+                ensure!(
+                    refused.is_none_or(|part| said.contains(part) && said.contains("unset DATABASE_URL")),
+                    "{said}"
+                );
             }
         }
         if real.is_none() {

@@ -120,6 +120,27 @@ fn an_unparsed_section_is_read_as_its_owners_type() {
 }
 
 #[test]
+fn a_check_that_comes_later_is_told_where_its_key_was_said() {
+    let mut at = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    at.write_all(b"[ingest]\nbody_max = 1\n[linear]\nsweep_s = 0\n").unwrap();
+    let environment = [("KEY".to_owned(), "x".to_owned()), ("LOCKSTEP__LINEAR__AGENTS".to_owned(), "[1]".to_owned())];
+    let (_, origins): (Settings, Origins) =
+        load_with_origins(Some(at.path()), &[("KEY", "ingest.keys")], environment).unwrap();
+    let file = at.path().display().to_string();
+    for (key, origin) in [
+        ("ingest.body_max", file.as_str()),
+        ("linear.sweep_s", &file),
+        ("ingest.keys", "environment variable KEY"),
+        ("linear.agents[0].url", "environment variable LOCKSTEP__LINEAR__AGENTS"),
+        ("database.url", "configuration"),
+        ("", "configuration"),
+    ] {
+        let named = origins.name(ConfigError::new(key, "is wrong"));
+        assert_eq!((named.origin.as_str(), named.key.as_str()), (origin, key));
+    }
+}
+
+#[test]
 fn a_secret_never_prints() {
     let secret = Secret::new("hunter2");
     assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");

@@ -6,6 +6,9 @@ use std::fmt;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, Unexpected, Visitor};
 
+/// What is said of a key that nobody knows; the known ones follow.
+pub const UNKNOWN: &str = "unknown key; known here are";
+
 /// One setting, or a table of them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Tree {
@@ -143,7 +146,7 @@ impl de::Error for Wrong {
     }
 
     fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
-        Self(format!("unknown key; known here are {}", expected.join(", ")))
+        Self(format!("{UNKNOWN} {}", expected.join(", ")))
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -49,4 +49,6 @@ fn a_wrong_setting_is_named() {
     assert!(init(&config, "ingest").unwrap_err().to_string().contains("telemetry.otlp_endpoint: must start with"));
     let config = TelemetryConfig { level: "a=b=c".into(), ..TelemetryConfig::default() };
     assert!(init(&config, "ingest").unwrap_err().to_string().contains("telemetry.level: is not a log filter"));
+    let config = TelemetryConfig { trace_ratio: 7.0, ..TelemetryConfig::default() };
+    assert!(config.check().unwrap_err().to_string().contains("telemetry.trace_ratio: must be from"));
 }

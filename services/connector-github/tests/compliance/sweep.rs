@@ -176,7 +176,7 @@ fn without_repositories_there_is_nothing_to_read_whole() {
     let process = runtime::Process::new(connector_github::SYSTEM, None);
     let sweeper = |section| (connector_github::REGISTRATION.sweeper)(section, &process).map(drop);
     let refused = sweeper(serde_json::json!({"token": TOKEN})).unwrap_err();
-    assert!(refused.starts_with("repositories: "), "{refused}");
+    assert_eq!(refused.key, "connector.github.repositories", "{refused}");
     assert_eq!(sweeper(serde_json::json!({"token": TOKEN, "repositories": [REPO]})), Ok(()));
 }
 

@@ -57,8 +57,9 @@ pub async fn run(file: Option<&Path>, doctor: Doctor) -> anyhow::Result<ExitCode
 }
 
 fn configuration(settings: &Settings) -> Vec<Finding> {
-    let gateway = Some(settings.gateway.listen);
-    let wrong = [settings.ingest.check(gateway).err(), settings.resolver.check(gateway).err()];
+    // What is said of the database and of the systems below, is said there.
+    let is_elsewhere = |key: &str| key.starts_with("database.") || key.starts_with("connector.");
+    let wrong = settings.wrong().into_iter().filter(|error| !is_elsewhere(&error.key));
     let finding = |error: runtime::config::ConfigError| {
         Finding::new(
             Severity::Error,
@@ -68,7 +69,7 @@ fn configuration(settings: &Settings) -> Vec<Finding> {
             "mend it; `lockstep check` reads it again",
         )
     };
-    wrong.into_iter().flatten().map(finding).collect()
+    wrong.map(finding).collect()
 }
 
 async fn nats(settings: &Settings, process: &Process) -> Vec<Finding> {
@@ -113,8 +114,8 @@ async fn system(listed: &Listed, settings: &Settings, policy: &Policy, process: 
     let Examined { mut findings, words } =
         match timeout(PATIENCE, (listed.registration.examine)(section, process)).await {
             Ok(Ok(examined)) => examined,
-            Ok(Err(why)) => {
-                let message = format!("connector.{name}.{why}");
+            Ok(Err(error)) => {
+                let message = settings.named(error).to_string();
                 return vec![Finding::new(Severity::Error, "configuration", name, message, "mend the section")];
             }
             Err(_) => {

@@ -52,7 +52,7 @@ pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode>
     let process = Process::new("sync", None);
     process.watch_signals()?;
     let sweeper = (listed.registration.sweeper)(section, &process.of(&listed.service()));
-    let sweeper = sweeper.map_err(|why| ConfigError::new(format!("connector.{}", order.system), why))?;
+    let sweeper = sweeper.map_err(|error| settings.named(error))?;
     let work = Box::pin(async {
         if order.dry_run {
             dry_run(&settings, &process, sweeper, &order).await

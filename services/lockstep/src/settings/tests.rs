@@ -7,9 +7,8 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigErro
     let file = folder.path().join("lockstep.toml");
     std::fs::write(&file, text).unwrap();
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let settings: Settings = runtime::config::load_from(Some(&file), WELL_KNOWN, environment)?;
-    settings.check()?;
-    Ok(settings)
+    let (settings, origins) = runtime::config::load_with_origins(Some(&file), WELL_KNOWN, environment)?;
+    Settings { origins, ..settings }.checked()
 }
 
 /// The example with every key that it shows as a comment set to what the comment says.
@@ -73,6 +72,64 @@ fn what_is_wrong_is_named_by_its_key() {
         let error = load(text, &[]).err().unwrap().to_string();
         assert!(error.contains(key), "{error}");
     }
+}
+
+#[test]
+fn what_a_connector_refuses_is_named_by_its_key_and_by_where_it_was_said() {
+    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+        (
+            "",
+            &[("GITHUB_APP_ID", "abc")],
+            "environment variable GITHUB_APP_ID: connector.github.app_id: must be a whole number from 0 up, not this text",
+        ),
+        (
+            "[connector.github]\ntoken = \"x\"\nrepositories = [\"acme\"]",
+            &[],
+            "lockstep.toml: connector.github.repositories: \"acme\" is not",
+        ),
+        (
+            "[connector.linear]\napi_key = \"x\"\nsweep = 1",
+            &[],
+            "lockstep.toml: connector.linear.sweep: unknown key; known here are api_url",
+        ),
+        ("[connector.linear]\napi_key = \"x\"\nrun = { held = 1 }", &[], "connector.linear.run.held: unknown key"),
+        (
+            "[connector.linear]\napi_key = \"x\"",
+            &[("LOCKSTEP__CONNECTOR__LINEAR__RUN__CALLS__AT_ONCE", "0")],
+            "environment variable LOCKSTEP__CONNECTOR__LINEAR__RUN__CALLS__AT_ONCE: connector.linear.run.calls: at_once",
+        ),
+    ];
+    for (text, environment, sentence) in cases {
+        let wrong = load(text, environment).unwrap().wrong();
+        let all: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        assert!(all.iter().any(|said| said.contains(sentence)), "{sentence}: {all:?}");
+        assert!(all.iter().all(|said| !said.contains("sweep: unknown") || said.ends_with(", run")), "{all:?}");
+    }
+}
+
+#[test]
+fn one_check_finds_all_that_up_would_end_with() {
+    let text = "
+[gateway]
+listen = \"0.0.0.0:8080\"
+[ingest]
+api_keys = [\"k\"]
+[resolver]
+api_keys = [\"k\"]
+[telemetry]
+level = \"a=b=c\"
+[database]
+url = \"postgres://a/b\"
+";
+    let wrong = load(text, &[]).unwrap().wrong();
+    let keys: Vec<&str> = wrong.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(keys, ["telemetry.level", "broadcaster.auth.api_keys"]);
+    for (key, value) in [("otlp_endpoint", "\"nonsense\""), ("trace_ratio", "7.0")] {
+        let wrong = load(&format!("[telemetry]\n{key} = {value}"), &[]).unwrap().wrong();
+        assert_eq!(wrong[0].key, format!("telemetry.{key}"));
+    }
+    let whole = text.replace("a=b=c", "info") + "[broadcaster.auth]\napi_keys = [\"k\"]";
+    assert_eq!(load(&whole, &[]).unwrap().wrong(), []);
 }
 
 #[test]
