@@ -80,7 +80,7 @@ pub use propagation::{Outcome, Propagation, RecordReport, Report};
 pub use publisher::Publisher;
 pub use status::{Accepted, Status};
 pub use telemetry::Telemetry;
-pub use watch::{Handle, Watch, WatchBuilder};
+pub use watch::{ConnectionState, Handle, Watch, WatchBuilder};
 
 use std::fmt;
 use std::future::Future;

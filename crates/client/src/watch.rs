@@ -12,10 +12,12 @@ mod links;
 mod rooms;
 mod said;
 mod socket;
+mod state;
 mod task;
 
 pub use builder::WatchBuilder;
 pub use handle::Handle;
+pub use state::ConnectionState;
 
 use std::collections::VecDeque;
 use std::future::Future;

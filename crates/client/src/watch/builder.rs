@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use super::handle::{Handle, names};
 use super::links::Links;
 use super::rooms::Begin;
-use super::{WAITING, Watch, socket};
+use super::state::OnState;
+use super::{ConnectionState, WAITING, Watch, socket};
 use crate::credential::Credential;
 use crate::{Backoff, Error, Filter};
 
@@ -23,6 +24,7 @@ pub struct WatchBuilder {
     position: Option<String>,
     snapshot: bool,
     backoff: Backoff,
+    on_state: OnState,
 }
 
 impl WatchBuilder {
@@ -35,6 +37,7 @@ impl WatchBuilder {
             position: None,
             snapshot: true,
             backoff: Backoff::default(),
+            on_state: OnState::default(),
         }
     }
 
@@ -83,6 +86,12 @@ impl WatchBuilder {
         self
     }
 
+    /// Calls this when a connection of the open watch breaks, and when it stands again. It must not take long.
+    pub fn on_state(mut self, told: impl Fn(ConnectionState) + Send + Sync + 'static) -> Self {
+        self.on_state = OnState::new(told);
+        self
+    }
+
     /// Connects and joins the rooms. When this returns nothing that happens later is missed: it is in a room's snapshot, or told
     /// after that. It fails when Lockstep cannot be
     /// reached, or refuses.
@@ -95,7 +104,7 @@ impl WatchBuilder {
             None if self.snapshot => Begin::Snapshot,
             None => Begin::Now,
         };
-        let handle = Handle::new(Links::new(url, self.credential, self.backoff, out));
+        let handle = Handle::new(Links::new(url, self.credential, self.backoff, self.on_state, out));
         let mut watch = Watch { messages, ahead: VecDeque::new(), handle: handle.clone(), position: None, ended: None };
         watch.opened(handle.join_from(names(self.rooms), self.filter, begin)).await?;
         Ok(watch)

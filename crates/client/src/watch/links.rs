@@ -11,6 +11,7 @@ use super::Heard;
 use super::calls::{Calls, Command};
 use super::handle::ended;
 use super::rooms::Rooms;
+use super::state::OnState;
 use super::task::Task;
 use crate::credential::Credential;
 use crate::{Backoff, Error, Filter};
@@ -29,6 +30,7 @@ pub(super) struct Links {
     url: Url,
     credential: Credential,
     backoff: Backoff,
+    on_state: OnState,
     out: mpsc::Sender<Heard>,
     /// How large a message to the server may be, as it said last.
     message_max_bytes: Arc<AtomicUsize>,
@@ -44,9 +46,15 @@ struct Open {
 }
 
 impl Links {
-    pub(super) fn new(url: Url, credential: Credential, backoff: Backoff, out: mpsc::Sender<Heard>) -> Self {
+    pub(super) fn new(
+        url: Url,
+        credential: Credential,
+        backoff: Backoff,
+        on_state: OnState,
+        out: mpsc::Sender<Heard>,
+    ) -> Self {
         let message_max_bytes = Arc::new(AtomicUsize::new(MESSAGE_MAX_BYTES));
-        Self { url, credential, backoff, out, message_max_bytes, open: Mutex::default() }
+        Self { url, credential, backoff, on_state, out, message_max_bytes, open: Mutex::default() }
     }
 
     /// How large a message to the server may be.
@@ -99,6 +107,8 @@ impl Links {
             url: self.url.clone(),
             credential: self.credential.clone(),
             backoff: self.backoff,
+            on_state: self.on_state.clone(),
+            lost: false,
             commands,
             out: self.out.clone(),
             first,

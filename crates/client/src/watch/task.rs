@@ -18,6 +18,7 @@ use super::ending::{End, Life, Next, Patience};
 use super::rooms::{Answered, Blame, Rooms};
 use super::said::{Pong, Refusal, Said};
 use super::socket::Socket;
+use super::state::{ConnectionState, OnState};
 use crate::credential::Credential;
 use crate::{Backoff, Error, Message};
 
@@ -34,6 +35,9 @@ pub(super) struct Task {
     pub(super) url: Url,
     pub(super) credential: Credential,
     pub(super) backoff: Backoff,
+    pub(super) on_state: OnState,
+    /// It was told that the connection is broken.
+    pub(super) lost: bool,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) out: mpsc::Sender<Heard>,
     /// It is the connection that the watch was opened with.
@@ -91,15 +95,19 @@ impl Task {
             };
             let Stop::End(end) = stop else { return };
             tracing::debug!(?end, "the connection to Lockstep ended");
-            let (why, renewable) = (end.error(), self.credential.is_renewable());
+            let (error, renewable) = (end.error(), self.credential.is_renewable());
+            let why = error.to_string();
             let next = patience.next(end, life, &self.backoff, renewable, rand::random());
             let (wait, renew) = match next {
                 // Who cannot be reached at all is told to whoever opens the watch, and not waited for.
-                Next::Again(_) if !self.opened => return self.tell_last(why).await,
+                Next::Again(_) if !self.opened => return self.tell_last(error).await,
                 Next::Again(wait) => (wait, false),
                 Next::Renewed(wait) => (wait, true),
                 Next::GiveUp(error) => return self.tell_last(error).await,
             };
+            if !std::mem::replace(&mut self.lost, true) {
+                self.on_state.tell(ConnectionState::Disconnected { why });
+            }
             tokio::select! {
                 () = self.out.closed() => return,
                 () = sleep(wait) => {}
@@ -251,6 +259,9 @@ impl Task {
             None => self.calls.answer(Some(reference), Ok(Vec::new())),
         };
         self.opened = true;
+        if std::mem::take(&mut self.lost) {
+            self.on_state.tell(ConnectionState::Connected);
+        }
         Ok(())
     }
 

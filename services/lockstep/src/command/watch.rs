@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use client::{Change, Delivery, Message, Snapshot};
+use client::{Change, ConnectionState, Delivery, Message, Snapshot};
 use time::OffsetDateTime;
 
 use crate::cli::Watch;
@@ -11,7 +11,7 @@ use crate::{output, places};
 /// Prints until it is interrupted, or nobody reads any more.
 pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
     let (client, at) = places::client(&watch.at)?;
-    let opened = client.watch().rooms(watch.rooms).open().await;
+    let opened = client.watch().rooms(watch.rooms).on_state(tell).open().await;
     let mut messages = opened.map_err(|error| places::hint(&at, error))?;
     loop {
         let message = messages.next().await.map_err(|error| places::hint(&at, error))?;
@@ -20,6 +20,14 @@ pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+/// Apart from the lines: a script that reads them is told the same by what comes, each once.
+fn tell(state: ConnectionState) {
+    output::complain(&match state {
+        ConnectionState::Disconnected { why } => format!("the connection is lost ({why}); trying again…"),
+        ConnectionState::Connected => "connected again; what was missed follows".to_owned(),
+    });
 }
 
 fn lines(message: &Message) -> Vec<String> {

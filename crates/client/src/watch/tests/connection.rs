@@ -29,6 +29,37 @@ async fn a_broken_connection_is_made_again_and_goes_on_from_the_last_event() {
 }
 
 #[tokio::test]
+async fn who_shows_it_is_told_once_that_a_connection_broke_and_that_it_stands_again() {
+    // The third is the first that stands again: what breaks on the way is the same break.
+    let url = server(|mut peer| async move {
+        match peer.number {
+            0 => drop(peer.joins("p0", &[changed(2, "p2")]).await),
+            1 => {}
+            _ => {
+                peer.joins("p3", &[changed(3, "p3")]).await;
+                peer.stays().await;
+            }
+        }
+    })
+    .await;
+    let states = Arc::new(Mutex::new(Vec::new()));
+    let told_states = Arc::clone(&states);
+    let watch = watching(&url, &["all"]).on_state(move |state| told_states.lock().unwrap().push(state));
+    let mut watch = watch.open().await.unwrap();
+    assert_eq!(told(&mut watch, 2).await, ["version 2", "version 3"]);
+    // It stands before what follows is told, or with the answer right behind it.
+    let (mut watch, began) = (watch, Instant::now());
+    while states.lock().unwrap().len() < 2 && began.elapsed().as_secs() < 10 {
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(10), watch.next()).await;
+    }
+    let states = states.lock().unwrap();
+    assert!(
+        matches!(&states[..], [crate::ConnectionState::Disconnected { .. }, crate::ConnectionState::Connected]),
+        "{states:?}"
+    );
+}
+
+#[tokio::test]
 async fn without_an_event_it_goes_on_from_where_it_was_subscribed() {
     for wanted in [true, false] {
         let url = server(move |mut peer| async move {
