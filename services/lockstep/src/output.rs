@@ -6,6 +6,9 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// Writes one line. Whoever reads it may have gone, as `head` does: that is no error, and false.
 pub fn line(text: &str) -> bool {
     let mut out = io::stdout().lock();
@@ -16,6 +19,36 @@ pub fn line(text: &str) -> bool {
 pub fn complain(text: &str) {
     // There is nobody left to tell.
     let _ = writeln!(io::stderr().lock(), "lockstep: {}", harmless(text));
+}
+
+/// The lines of a table, whose first row is its heading; none where there is nothing else.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    if rows.len() < 2 {
+        return Vec::new();
+    }
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A text as it stands in a table: on one line, for two would make two rows, and so long at most.
+pub fn cut(text: &str, chars_max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= chars_max {
+        return line;
+    }
+    line.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A moment in UTC, to the second, as `--since` takes it.
+pub fn moment(at_ms: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(at_ms.div_euclid(1_000)).ok();
+    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| "?".to_owned())
 }
 
 fn harmless(text: &str) -> Cow<'_, str> {
@@ -35,6 +68,27 @@ fn steers(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_columns_as_wide_as_what_stands_in_them() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["ITEM", "WHY"]), row(["Größe-1", "a"]), row(["i", ""])];
+        assert_eq!(table(&rows), ["ITEM     WHY", "Größe-1  a", "i"]);
+        assert!(table(&rows[..1]).is_empty());
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_stays_on_its_line() {
+        assert_eq!(cut("one\n  two", 7), "one two");
+        assert_eq!(cut("one two three", 7), "one tw…");
+    }
+
+    #[test]
+    fn a_moment_is_told_to_the_second() {
+        assert_eq!(moment(61_999), "1970-01-01T00:01:01Z");
+        assert_eq!(moment(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(moment(i64::MAX), "?");
+    }
 
     #[test]
     fn other_peoples_words_do_not_steer_the_terminal_and_json_stays_what_it_is() {

@@ -1,25 +1,22 @@
 //! How conflicts read on a terminal.
 
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use crate::output;
 
 /// One line for each conflict, under a heading.
 pub fn table(conflicts: &[Value]) -> Vec<String> {
-    if conflicts.is_empty() {
-        return Vec::new();
-    }
-    let heading = format!("{:<36}  {:<20}  WHO WANTS WHAT (the numbers are those of --pick)", "ITEM", "SINCE");
-    let line = |conflict: &Value| {
+    let heading = ["ITEM", "SINCE", "WHO WANTS WHAT (the numbers are those of --pick)"].map(str::to_owned);
+    let row = |conflict: &Value| {
         let item = conflict["key"].as_str().unwrap_or_else(|| text(conflict, "item"));
         let sides = candidates(conflict).iter().enumerate();
         let sides: Vec<String> = sides.map(|(number, candidate)| format!("{number}: {}", side(candidate))).collect();
         let end = if conflict["resolved_at"].is_null() { "" } else { ", resolved" };
         let why = if conflict["escalated"] == true { " (taken back again and again)" } else { "" };
-        let since = moment(&conflict["opened_at"]);
-        format!("{item:<36}  {since:<20}  {}{why}{end}", sides.join(" | "))
+        vec![item.to_owned(), moment(&conflict["opened_at"]), format!("{}{why}{end}", sides.join(" | "))]
     };
-    std::iter::once(heading).chain(conflicts.iter().map(line)).collect()
+    let rows: Vec<Vec<String>> = std::iter::once(heading.to_vec()).chain(conflicts.iter().map(row)).collect();
+    output::table(&rows)
 }
 
 /// A conflict with all its candidates, and how to end it.
@@ -62,9 +59,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 fn moment(ms: &Value) -> String {
-    let nanos = ms.as_i64().map(|ms| i128::from(ms.div_euclid(1_000)) * 1_000_000_000);
-    let moment = nanos.and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok());
-    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "?".to_owned())
+    ms.as_i64().map_or_else(|| "?".to_owned(), output::moment)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use bus::{Content, Letter};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
+
+use crate::output;
 
 /// How wide the last column may be.
 const DETAIL_MAX: usize = 80;
@@ -11,29 +12,20 @@ const BYTES_MAX: usize = 512;
 
 /// The lines of a table, its heading first; none when there are no letters.
 pub fn table(letters: &[Letter]) -> Vec<String> {
-    if letters.is_empty() {
-        return Vec::new();
-    }
     let heading = ["NUMBER", "GIVEN UP", "REASON", "SERVICE", "TRIES", "ABOUT", "DETAIL"].map(str::to_owned);
-    let rows: Vec<[String; 7]> = std::iter::once(heading).chain(letters.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 7] = std::array::from_fn(width);
-    let line = |row: &[String; 7]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+    let rows: Vec<Vec<String>> = std::iter::once(heading.to_vec()).chain(letters.iter().map(row)).collect();
+    output::table(&rows)
 }
 
-fn row(letter: &Letter) -> [String; 7] {
-    [
+fn row(letter: &Letter) -> Vec<String> {
+    vec![
         letter.sequence.to_string(),
-        moment(letter.last_at_ms),
+        output::moment(letter.last_at_ms),
         letter.reason.clone(),
         letter.service.clone(),
         letter.attempts.to_string(),
         about(letter),
-        cut(&letter.detail),
+        output::cut(&letter.detail, DETAIL_MAX),
     ]
 }
 
@@ -63,8 +55,8 @@ pub fn whole(letter: &Letter) -> String {
             letter.attempts,
             if letter.attempts == 1 { "try" } else { "tries" }
         ),
-        format!("  first seen  {}", moment(letter.first_at_ms)),
-        format!("  given up    {}", moment(letter.last_at_ms)),
+        format!("  first seen  {}", output::moment(letter.first_at_ms)),
+        format!("  given up    {}", output::moment(letter.last_at_ms)),
         format!("  subject     {} at {}", letter.subject, letter.original_sequence),
         format!("  id          {}", letter.original_id),
     ];
@@ -107,21 +99,6 @@ fn advice(letter: &Letter) -> (&'static str, &'static str) {
     bus::reason(&letter.reason).map_or(unknown, |reason| (reason.means, reason.to_do))
 }
 
-fn cut(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= DETAIL_MAX {
-        return line;
-    }
-    line.chars().take(DETAIL_MAX - 1).chain(['…']).collect()
-}
-
-/// A moment in UTC, to the second.
-fn moment(at_ms: i64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp(at_ms / 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (date, time) = (at.date(), at.time());
-    format!("{date} {:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +126,7 @@ mod tests {
         let letter = letter("lockstep.observe.3.high.github.issue.acme/web#7", b"{}");
         let lines = table(&[letter]);
         assert_eq!(lines.len(), 2);
-        for part in ["7 ", "1970-01-01 00:01:01Z", "malformed", "github/issue/acme/web#7", "native: must not be empty"]
+        for part in ["7 ", "1970-01-01T00:01:01Z", "malformed", "github/issue/acme/web#7", "native: must not be empty"]
         {
             assert!(lines[1].contains(part), "{part} is not in {}", lines[1]);
         }

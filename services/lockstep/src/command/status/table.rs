@@ -4,23 +4,19 @@ use std::collections::BTreeSet;
 
 use client::{Item, Record};
 
+use crate::output;
+
 /// How wide a title may be.
 const TITLE_MAX: usize = 36;
 
 /// The lines of the table, its heading first; none when there are no items.
 pub fn lines(items: &[Item]) -> Vec<String> {
-    if items.is_empty() {
-        return Vec::new();
-    }
     let systems: BTreeSet<&str> = items.iter().flat_map(|item| &item.records).map(system).collect();
     let heading = ["ITEM", "TITLE", "STATUS"].map(str::to_owned).into_iter();
     let heading = heading.chain(systems.iter().map(|system| system.to_uppercase())).chain(["IN STEP".to_owned()]);
     let mut rows: Vec<Vec<String>> = vec![heading.collect()];
     rows.extend(items.iter().map(|item| row(item, &systems)));
-    let columns = systems.len() + 4;
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    rows.iter().map(|row| joined(row, &widths)).collect()
+    output::table(&rows)
 }
 
 /// Where an item stands among the others: by its name, and by number where names end in one.
@@ -42,7 +38,7 @@ fn row(item: &Item, systems: &BTreeSet<&str>) -> Vec<String> {
             .collect();
         if natives.is_empty() { "-".to_owned() } else { natives.join(", ") }
     };
-    [name(item), cut(title), item.status.clone()]
+    [name(item), output::cut(title, TITLE_MAX), item.status.clone()]
         .into_iter()
         .chain(systems.iter().map(shown))
         .chain([step(item)])
@@ -87,25 +83,6 @@ fn step(item: &Item) -> String {
     let verdict = if item.in_step && item.held.is_none() { "yes" } else { "no" };
     let reasons: Vec<String> = held.into_iter().chain(reasons).collect();
     if reasons.is_empty() { verdict.to_owned() } else { format!("{verdict} ({})", reasons.join("; ")) }
-}
-
-fn cut(title: &str) -> String {
-    // A title of two lines would make two rows.
-    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
-    if title.chars().count() <= TITLE_MAX {
-        return title;
-    }
-    title.chars().take(TITLE_MAX - 1).chain(['…']).collect()
-}
-
-fn joined(row: &[String], widths: &[usize]) -> String {
-    let mut line = String::new();
-    for (cell, width) in row.iter().zip(widths) {
-        line.push_str(cell);
-        let missing = width.saturating_sub(cell.chars().count());
-        line.extend(std::iter::repeat_n(' ', missing + 2));
-    }
-    line.trim_end().to_owned()
 }
 
 #[cfg(test)]
