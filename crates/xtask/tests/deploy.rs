@@ -153,6 +153,32 @@ mod deploy {
     }
 
     #[test]
+    fn a_password_may_have_any_signs_and_who_sets_keys_may_close_the_apis() {
+        let compose = compose();
+        for (name, _) in SERVICES {
+            let environment = &compose["services"][name]["environment"];
+            assert_eq!(environment["PGPASSWORD"].as_str(), Some("${POSTGRES_PASSWORD:-lockstep}"), "{name}");
+            let url = environment["DATABASE_URL"].as_str().unwrap();
+            assert!(!url.contains('$'), "{name}: {url}");
+            for (setting, value) in environment.as_mapping().unwrap() {
+                let (setting, value) = (setting.as_str().unwrap(), value.as_str().unwrap());
+                let is_open = setting.ends_with("ALLOW_ANONYMOUS");
+                assert!(!is_open || value == format!("${{{setting}:-true}}"), "{name}: {setting}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_hold_credentials_is_neither_committed_nor_sent_to_a_build() {
+        for (file, prefix) in [(".gitignore", "/"), ("deploy/Dockerfile.dockerignore", "")] {
+            let text = read(file);
+            for name in ["lockstep.toml", ".env"] {
+                assert!(text.lines().any(|line| line == format!("{prefix}{name}")), "{file}: {name}");
+            }
+        }
+    }
+
+    #[test]
     fn every_service_reads_the_configuration_beside_the_compose_file() {
         let compose = compose();
         for (name, _) in SERVICES {
