@@ -6,7 +6,7 @@ mod identity;
 mod record;
 mod step;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -54,11 +54,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its output in `<folder>/logs/<name>.log` and its id recorded in `<folder>/run/<name>.json`.
+    /// Starts `command` with its output in `<folder>/logs/<name>.log`, what an earlier start left there in `<name>.old.log`, and its id
+    /// recorded in `<folder>/run/<name>.json`.
     pub fn start(name: &str, mut command: Command, folder: &Path, ending: Ending) -> Result<Self> {
         files::folder(&folder.join("logs"))?;
         files::folder(&folder.join("run"))?;
         let log = folder.join("logs").join(format!("{name}.log"));
+        if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            let old = log.with_extension("old.log");
+            fs::rename(&log, &old).with_context(|| format!("{} cannot be written", old.display()))?;
+        }
         let output = File::options()
             .create(true)
             .append(true)
@@ -190,4 +195,26 @@ pub fn end_all_now() {
 
 fn running() -> std::sync::MutexGuard<'static, Vec<(Pid, Ending)>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_of_this_start_and_one_older_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().join("logs");
+        for word in ["first", "second", "third"] {
+            let mut command = Command::new("echo");
+            command.arg(word);
+            let mut process = Process::start("it", command, folder.path(), Ending::orderly(Signal::TERM, 5)).unwrap();
+            let log = logs.join("it.log");
+            let said = process
+                .wait_until(Duration::from_secs(5), || fs::read_to_string(&log).ok().filter(|said| !said.is_empty()));
+            assert_eq!(said.unwrap(), format!("{word}\n"));
+        }
+        assert_eq!(fs::read_to_string(logs.join("it.old.log")).unwrap(), "second\n");
+        assert_eq!(fs::read_dir(&logs).unwrap().count(), 2);
+    }
 }

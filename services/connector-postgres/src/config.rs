@@ -119,7 +119,9 @@ impl Config {
             }
         }
         if !self.tables.is_empty() && self.url.is_empty() {
-            return Err("url: is missing: the database of the tracked tables, or DATABASE_URL in the environment".into());
+            return Err(
+                "url: is missing: the database of the tracked tables, or DATABASE_URL in the environment".into()
+            );
         }
         let mut kinds = BTreeSet::new();
         for table in &self.tables {

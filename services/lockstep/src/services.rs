@@ -52,7 +52,9 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
             let running = Running::connect(&settings, &process, policy).await?;
             match connector {
                 Some(listed) => {
-                    process.serve(settings.admin.listen, Router::new())?;
+                    process.serve(settings.admin.listen, Router::new()).map_err(|error| {
+                        anyhow::anyhow!("{error:#}; where another connector runs, name another address with --listen")
+                    })?;
                     match missing {
                         None => running.connector(listed).await,
                         Some(missing) => {
@@ -75,7 +77,9 @@ pub fn up(file: Option<&Path>, up: &Up) -> anyhow::Result<ExitCode> {
     let policy = settings.policy()?;
     let mut wrong = settings.wrong();
     if let Some(last) = wrong.pop() {
-        wrong.iter().for_each(|error| output::complain(&error.to_string()));
+        for error in &wrong {
+            output::complain(&error.to_string());
+        }
         return Err(last.into());
     }
     let gateway = settings.gateway.listen;

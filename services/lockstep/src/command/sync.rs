@@ -65,7 +65,11 @@ pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode>
     // The lease is given back.
     let ended = process.finished(FINISH).await;
     let Some(done) = done else {
-        output::complain("stopped; the same command goes on where it stopped");
+        output::complain(if order.dry_run {
+            "stopped; nothing was changed, and the same command begins anew"
+        } else {
+            "stopped; the same command goes on where it stopped"
+        });
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let code = done?;

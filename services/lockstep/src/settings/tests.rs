@@ -76,7 +76,8 @@ fn what_is_wrong_is_named_by_its_key() {
 
 #[test]
 fn what_a_connector_refuses_is_named_by_its_key_and_by_where_it_was_said() {
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 5] = [
         (
             "",
             &[("GITHUB_APP_ID", "abc")],
