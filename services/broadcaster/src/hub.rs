@@ -102,6 +102,8 @@ pub enum Order {
         show: bool,
         /// From which event on the rooms were joined.
         from: u64,
+        /// For which asking.
+        asking: u64,
         /// By room.
         found: Vec<(Room, Result<Arc<Snapshot>, String>)>,
     },
@@ -109,8 +111,8 @@ pub enum Order {
     Resume {
         /// Which client.
         serial: u64,
-        /// What it wants.
-        wish: Box<rooms::Wish>,
+        /// Whether it was told here.
+        reached: bool,
     },
     /// Answer something that was waited for.
     Answer(u64, Value),

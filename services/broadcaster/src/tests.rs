@@ -1,5 +1,6 @@
 //! The service from outside, over real sockets and a real nats-server.
 
+mod again;
 mod alerts;
 mod by_key;
 mod cut;

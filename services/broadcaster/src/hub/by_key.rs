@@ -100,7 +100,7 @@ impl Shard {
         client.looks = Looks { at_ms: None, count: client.looks.count + 1 };
         let rooms: Vec<Room> =
             client.rooms.iter().filter(|known| known.sought.is_some()).map(|known| known.room.clone()).collect();
-        self.look_up(key, rooms, false, false);
+        self.look_up(key, rooms, false, false, self.askings);
     }
 
     /// Takes a client out of the rooms beside one that it asked for.

@@ -1,5 +1,6 @@
 //! One client, as the hub's thread knows it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
@@ -15,6 +16,7 @@ use super::close::Close;
 use super::flow::{Flow, Subscription};
 use super::mailbox::Mailbox;
 use super::outbox::{Flushed, Outbox};
+use super::rooms::Wanted;
 use super::round::{Chunk, Mask};
 use crate::auth::Rights;
 use crate::event::Form;
@@ -72,6 +74,8 @@ pub struct Client {
     pub bucket: Bucket,
     /// How many of its messages are being worked on elsewhere.
     pub asked: u32,
+    /// What it wants of rooms, in its order, where the first waits for what it has read elsewhere to be told here, too.
+    pub wanted: VecDeque<Wanted>,
     /// When items that it follows by their keys are looked up again, and how often they were.
     pub looks: Looks,
     /// It is being closed: when it is left at the latest.

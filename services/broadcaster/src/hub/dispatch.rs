@@ -113,7 +113,10 @@ impl Shard {
                     }
                 }
                 Pulled::More => {}
-                Pulled::Lost(rooms) => self.begin_anew(key, rooms, "too_old"),
+                Pulled::Lost(rooms) => {
+                    self.askings += 1;
+                    self.begin_anew(key, rooms, "too_old", self.askings);
+                }
                 Pulled::TooSlow => return self.close(key, Close::TOO_SLOW),
             }
         }
@@ -159,6 +162,7 @@ impl Shard {
 
     fn leave_rooms(&mut self, key: Key) {
         let Some(client) = self.clients.get_mut(key) else { return };
+        client.wanted.clear();
         for subscription in std::mem::take(&mut client.rooms) {
             self.index.leave(&subscription.room, subscription.filter.as_ref(), key);
             if subscription.beside.is_none() && is_by_key(&subscription.room) {

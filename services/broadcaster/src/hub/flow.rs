@@ -28,6 +28,10 @@ pub struct Subscription {
     pub filter: Option<Arc<Filter>>,
     /// From which event on.
     pub from: u64,
+    /// With which asking of its client's it was joined: what was read for an earlier one is not shown here.
+    pub joined: u64,
+    /// For which asking a snapshot is read that tells all who follow the room; what another tells only some of them may have seen.
+    pub told_by: u64,
     /// What it missed, where it has come back.
     pub missed: Option<Missed>,
     /// Events before this one it was handed already, though the client goes through them again for other rooms.
@@ -52,7 +56,7 @@ pub struct Missed {
 impl Subscription {
     /// What is heard of a room from an event on.
     pub fn new(room: Room, filter: Option<Arc<Filter>>, from: u64, missed: Option<Missed>) -> Self {
-        Self { room, filter, from, missed, handed: 0, shown: None, sought: None, beside: None }
+        Self { room, filter, from, joined: 0, told_by: 0, missed, handed: 0, shown: None, sought: None, beside: None }
     }
 
     /// Whether it is the one that the client asked for by the name of this room.

@@ -35,6 +35,30 @@ pub struct Wish {
     pub(super) reference: Option<String>,
 }
 
+/// What a client wants of rooms.
+#[derive(Debug)]
+pub enum Wanted {
+    /// To be let in.
+    In(Wish),
+    /// To leave those of these names.
+    Out(Vec<String>, Option<String>),
+}
+
+impl Wanted {
+    fn reference(&self) -> Option<&str> {
+        match self {
+            Self::In(Wish { reference, .. }) | Self::Out(_, reference) => reference.as_deref(),
+        }
+    }
+
+    fn position(&self) -> Option<Position> {
+        match self {
+            Self::In(wish) => wish.position,
+            Self::Out(..) => None,
+        }
+    }
+}
+
 impl Shard {
     pub(super) fn asked_for(
         &mut self,
@@ -68,26 +92,69 @@ impl Shard {
         }
         if !rooms.is_empty() {
             let snapshot = snapshot.unwrap_or(true);
-            self.wishes(key, Wish { rooms, filter, position, snapshot, reference });
+            self.wants(key, Wanted::In(Wish { rooms, filter, position, snapshot, reference }));
         }
     }
 
-    /// Lets a client into rooms: at once, or when all that it has read elsewhere was told here, too. Else it would be told that again.
-    pub(super) fn wishes(&mut self, key: Key, wish: Wish) {
-        let Some(known) = wish.position.filter(|known| self.shared.history.is_behind(known)) else {
-            return self.subscribe(key, wish);
-        };
-        let Some(serial) = self.asks(key, wish.reference.as_deref()) else { return };
-        let shared = Arc::clone(&self.shared);
+    /// Does what a client wants of rooms: at once, or when all that it has read elsewhere was told here, too. Else it would be told
+    /// that again. What it says after that waits with it: its order counts.
+    pub(super) fn wants(&mut self, key: Key, wanted: Wanted) {
+        let Some(client) = self.clients.get(key) else { return };
+        let ahead = self.is_ahead(&wanted);
+        if client.wanted.is_empty() && ahead.is_none() {
+            return self.grant(key, wanted);
+        }
+        if self.asks(key, wanted.reference()).is_none() {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.wanted.push_back(wanted);
+        if let [_] = client.wanted.make_contiguous() {
+            self.await_reached(key, ahead);
+        }
+    }
+
+    /// Where the client has been, when that is further than what was told here.
+    fn is_ahead(&self, wanted: &Wanted) -> Option<Position> {
+        wanted.position().filter(|known| self.shared.history.is_behind(known))
+    }
+
+    fn await_reached(&self, key: Key, ahead: Option<Position>) {
+        let (Some(client), Some(known)) = (self.clients.get(key), ahead) else { return };
+        let (serial, shared) = (client.serial, Arc::clone(&self.shared));
         self.main.spawn(async move {
             // What does not come in time is told apart by `subscribe`.
-            let _ = tokio::time::timeout(REACHED, shared.history.reached(&known)).await;
-            let _ = shared.hub.orders(serial).send(Order::Resume { serial, wish: Box::new(wish) });
+            let reached = tokio::time::timeout(REACHED, shared.history.reached(&known)).await.is_ok();
+            let _ = shared.hub.orders(serial).send(Order::Resume { serial, reached });
         });
     }
 
+    /// Does what a client wanted while it waited; of what it waited for in vain nothing more is waited for.
+    pub(super) fn resume(&mut self, key: Key, reached: bool) {
+        let mut waits = false;
+        while let Some(next) = self.clients.get(key).and_then(|client| client.wanted.front()) {
+            let ahead = self.is_ahead(next).filter(|_| waits);
+            if ahead.is_some() {
+                return self.await_reached(key, ahead);
+            }
+            let next = self.clients.get_mut(key).and_then(|client| client.wanted.pop_front());
+            self.answered(key);
+            if let Some(next) = next {
+                self.grant(key, next);
+            }
+            waits = reached;
+        }
+    }
+
+    fn grant(&mut self, key: Key, wanted: Wanted) {
+        match wanted {
+            Wanted::In(wish) => self.subscribe(key, wish),
+            Wanted::Out(names, reference) => self.unsubscribe(key, &names, reference.as_deref()),
+        }
+    }
+
     /// Lets a client into those of the rooms that it may be in, and has them read where that is needed.
-    pub(super) fn subscribe(&mut self, key: Key, wish: Wish) {
+    fn subscribe(&mut self, key: Key, wish: Wish) {
         if wish.position.is_some() {
             // What was told already is not new to it; only what comes later is.
             let newest = self.shared.history.last();
@@ -102,6 +169,8 @@ impl Shard {
             (known, if ahead { Resume::Reset("ahead") } else { self.shared.history.resume(&known) })
         });
         let until = self.applied;
+        self.askings += 1;
+        let asking = self.askings;
         let (from, missed) = match resume {
             Some((known, Resume::From(next))) => (next, Some(Missed { known, until })),
             _ => (until + 1, None),
@@ -127,10 +196,13 @@ impl Shard {
             if let Some(missed) = missed.filter(|_| joined.is_empty()) {
                 client.flow.come_back(from, missed, &mut client.rooms, &self.position);
             }
-            let subscription = Subscription::new(room.clone(), filter.clone(), from, missed);
-            let before = self.leave(key, &room).filter(|_| missed.is_none());
-            // A client that is behind has not been handed all of a room that it was in before.
-            let subscription = before.map_or(subscription, |before| Subscription { filter: filter.clone(), ..before });
+            let fresh = Subscription::new(room.clone(), filter.clone(), from, missed);
+            let subscription = match self.leave(key, &room) {
+                None => Subscription { joined: asking, told_by: asking, ..fresh },
+                Some(before) if missed.is_some() => Subscription { joined: before.joined, ..fresh },
+                // A client that is behind has not been handed all of a room that it was in before.
+                Some(before) => Subscription { filter: filter.clone(), ..before },
+            };
             self.join(key, subscription);
             joined.push(room);
         }
@@ -147,18 +219,18 @@ impl Shard {
         });
         self.answer(key, &with_reference(done, reference));
         match resume {
-            Some((_, Resume::Reset(why))) => self.begin_anew(key, joined, why),
-            None if wish.snapshot => self.have_read(key, joined, true),
+            Some((_, Resume::Reset(why))) => self.begin_anew(key, joined, why, asking),
+            None if wish.snapshot => self.have_read(key, joined, true, asking),
             Some((_, Resume::From(_))) | None => {
                 // An item that was asked for by a key is followed by its id, too: its changes may carry another key.
                 let by_key = joined.into_iter().filter(is_by_key).collect();
-                self.have_read(key, by_key, false);
+                self.have_read(key, by_key, false, asking);
             }
         }
     }
 
     /// What was missed in these rooms cannot be told: their clients are shown again how they stand.
-    pub(super) fn begin_anew(&mut self, key: Key, rooms: Vec<Room>, why: &str) {
+    pub(super) fn begin_anew(&mut self, key: Key, rooms: Vec<Room>, why: &str, asking: u64) {
         if rooms.is_empty() {
             return;
         }
@@ -167,7 +239,7 @@ impl Shard {
             for lost in client.rooms.iter_mut().filter(|known| rooms.contains(&known.room)) {
                 lost.sought = None;
                 if lost.missed.take().is_some() {
-                    lost.from = from;
+                    (lost.from, lost.told_by) = (from, asking);
                 }
             }
         }
@@ -176,22 +248,22 @@ impl Shard {
         }
         let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
         self.answer(key, &json!({"type": "reset", "rooms": names, "reason": why}));
-        self.have_read(key, rooms, true);
+        self.have_read(key, rooms, true, asking);
     }
 
     /// Has rooms read from the database; until that is done the client is told nothing more.
-    fn have_read(&mut self, key: Key, rooms: Vec<Room>, show: bool) {
+    fn have_read(&mut self, key: Key, rooms: Vec<Room>, show: bool, asking: u64) {
         let applied = self.applied;
         let Some(client) = self.clients.get_mut(key) else { return };
         if rooms.is_empty() {
             return;
         }
         client.flow.hold(applied);
-        self.look_up(key, rooms, true, show);
+        self.look_up(key, rooms, true, show, asking);
     }
 
     /// Has rooms read from the database, all at once: how many reads go on at the same time the desk bounds.
-    pub(super) fn look_up(&mut self, key: Key, rooms: Vec<Room>, held: bool, show: bool) {
+    pub(super) fn look_up(&mut self, key: Key, rooms: Vec<Room>, held: bool, show: bool, asking: u64) {
         let Some(client) = self.clients.get(key) else { return };
         let (serial, from, shared) = (client.serial, self.applied + 1, Arc::clone(&self.shared));
         self.main.spawn(async move {
@@ -201,21 +273,29 @@ impl Shard {
             });
             let found = join_all(read).await;
             // A thread that has ended has no clients to show it to.
-            let _ = shared.hub.orders(serial).send(Order::Read { serial, held, show, from, found });
+            let _ = shared.hub.orders(serial).send(Order::Read { serial, held, show, from, asking, found });
         });
     }
 
-    pub(super) fn read(&mut self, key: Key, show: bool, from: u64, found: Vec<(Room, Result<Arc<Snapshot>, String>)>) {
+    pub(super) fn read(
+        &mut self,
+        key: Key,
+        show: bool,
+        from: u64,
+        asking: u64,
+        found: Vec<(Room, Result<Arc<Snapshot>, String>)>,
+    ) {
         let until = self.now_ms + TOLD_MS;
         for (room, snapshot) in found {
             let Some(client) = self.clients.get_mut(key) else { return };
-            let Some(subscription) = client.rooms.iter_mut().find(|known| known.is_asked(&room)) else {
-                // It has left meanwhile.
+            let is_for = |known: &&mut Subscription| known.is_asked(&room) && known.joined <= asking;
+            let Some(subscription) = client.rooms.iter_mut().find(is_for) else {
+                // It has left meanwhile; if it has come again, that is read for itself.
                 continue;
             };
             match snapshot {
                 Ok(snapshot) => {
-                    if show {
+                    if show && subscription.told_by == asking {
                         client.flow.remember(subscription, &snapshot.versions, until);
                     }
                     if is_by_key(&room) {
@@ -291,7 +371,7 @@ impl Shard {
         Some(left)
     }
 
-    pub(super) fn unsubscribe(&mut self, key: Key, names: &[String], reference: Option<&str>) {
+    fn unsubscribe(&mut self, key: Key, names: &[String], reference: Option<&str>) {
         let mut left = Vec::new();
         for name in names {
             let refusal = match Room::named(name) {

@@ -1,5 +1,6 @@
 //! What clients ask for, and what becomes of it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::close::Close;
 use super::flow::Flow;
 use super::index::Key;
 use super::outbox::Outbox;
-use super::rooms::Wish;
+use super::rooms::{Wanted, Wish};
 use super::shard::Shard;
 use super::{Carrier, Newcomer, Order};
 use crate::auth::{Credential, Denied, Rights};
@@ -33,16 +34,13 @@ impl Shard {
                 shard.answered(key);
                 shard.known(key, rights, reference.as_deref());
             }),
-            Order::Read { serial, held, show, from, found } => self.with(serial, |shard, key| {
-                shard.read(key, show, from, found);
+            Order::Read { serial, held, show, from, asking, found } => self.with(serial, |shard, key| {
+                shard.read(key, show, from, asking, found);
                 if held {
                     shard.release(key);
                 }
             }),
-            Order::Resume { serial, wish } => self.with(serial, |shard, key| {
-                shard.answered(key);
-                shard.subscribe(key, *wish);
-            }),
+            Order::Resume { serial, reached } => self.with(serial, |shard, key| shard.resume(key, reached)),
             Order::Answer(serial, answer) => self.with(serial, |shard, key| {
                 shard.answered(key);
                 shard.answer(key, &answer);
@@ -85,6 +83,7 @@ impl Shard {
             warned: false,
             bucket: Bucket::full(self.shared.config.messages_burst, self.now_ms),
             asked: 0,
+            wanted: VecDeque::new(),
             looks: Looks::default(),
             closing: None,
             leaves_at: None,
@@ -112,7 +111,7 @@ impl Shard {
             return self.close(key, close);
         }
         if !rooms.is_empty() {
-            self.wishes(key, Wish { rooms, filter, position, snapshot: true, reference: None });
+            self.wants(key, Wanted::In(Wish { rooms, filter, position, snapshot: true, reference: None }));
         }
         if let Some(first) = first.filter(|first| !first.is_empty()) {
             self.take(key, &first);
@@ -160,8 +159,10 @@ impl Shard {
             Ok(Frame::Auth { token, reference }) => self.authenticate(key, &token, reference),
             Ok(Frame::Ping { reference }) => {
                 // Answers go before events that wait: where those are not told yet, the client is not there yet.
-                let told =
-                    self.clients.get(key).is_some_and(|client| client.flow.is_live() && client.outbox.has_told());
+                // One that waits to come back has been further already in some of it.
+                let is_there =
+                    |client: &Client| client.flow.is_live() && client.outbox.has_told() && client.wanted.is_empty();
+                let told = self.clients.get(key).is_some_and(is_there);
                 let position = (known && told).then(|| self.position.to_string());
                 self.answer(key, &with_reference(frame::pong(now, position), reference.as_deref()));
             }
@@ -169,7 +170,7 @@ impl Shard {
             Ok(Frame::Subscribe { rooms, filter, position, snapshot, reference }) => {
                 self.asked_for(key, rooms, filter, position, snapshot, reference);
             }
-            Ok(Frame::Unsubscribe { rooms, reference }) => self.unsubscribe(key, &rooms, reference.as_deref()),
+            Ok(Frame::Unsubscribe { rooms, reference }) => self.wants(key, Wanted::Out(rooms, reference)),
             Ok(Frame::StatusUpdate { statuses, reference }) => {
                 self.elsewhere(key, reference, move |shared, rights, reference| async move {
                     requests::status_update(&shared, &rights, statuses, reference).await
@@ -213,7 +214,7 @@ impl Shard {
         Some(client.serial)
     }
 
-    fn answered(&mut self, key: Key) {
+    pub(super) fn answered(&mut self, key: Key) {
         if let Some(client) = self.clients.get_mut(key) {
             client.asked = client.asked.saturating_sub(1);
         }

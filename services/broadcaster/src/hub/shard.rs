@@ -38,6 +38,8 @@ pub struct Shard {
     pub(super) filters: HashSet<Arc<Filter>>,
     /// By key of an item that is not known yet, those who follow it.
     pub(super) seekers: HashMap<Box<str>, Vec<Key>>,
+    /// How often clients asked for rooms, or began anew in them.
+    pub(super) askings: u64,
     /// The newest event that was handed out, and where a client is that was handed it.
     pub(super) applied: u64,
     pub(super) position: Position,
@@ -93,6 +95,7 @@ async fn serve(of: Arc<Shared>, number: usize, mut orders: Orders, main: runtime
         index: Index::default(),
         filters: HashSet::new(),
         seekers: HashMap::new(),
+        askings: 0,
         due: Vec::new(),
         wanted: Vec::new(),
         dirty: Vec::new(),
