@@ -30,13 +30,13 @@ pub struct Config {
     pub messages_burst: u32,
     /// How many events are remembered for clients that come back or read slowly.
     pub history_max: usize,
-    /// How much memory those may take, roughly.
+    /// How much memory those may take, roughly; what stands may take half as much beside it.
     pub history_max_bytes: usize,
     /// A client that is so many events behind is told only the newest of each level.
     pub conflate_over: usize,
     /// How many states of agents, workflows, health and alerts are shown to new clients.
     pub standing_max: usize,
-    /// For how long such a state is shown after it was told.
+    /// For how long such a state is shown after it was told; alerts are for as long as the bus keeps them.
     pub standing_ms: u64,
     /// How many measurements are told together.
     pub metrics_batch: usize,

@@ -30,8 +30,10 @@ pub struct Bounds {
     pub bytes: usize,
     /// How many states stand that are no item's: of agents, workflows, health, alerts.
     pub standing: usize,
-    /// For how long one stands without being told again, in milliseconds; alerts stand for as long as the bus keeps them.
+    /// For how long one stands without being told again, in milliseconds.
     pub standing_ms: i64,
+    /// For how long an alert does: as long as the bus keeps it.
+    pub alerts_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +50,10 @@ struct Told {
     newest: HashMap<Box<str>, u64>,
     /// By level what a new watcher is shown, and when it was told.
     standing: HashMap<Box<str>, (Arc<Event>, i64)>,
+    standing_bytes: usize,
+    /// When the newest message was stored, and when what stood for too long was last thrown away.
+    now_ms: i64,
+    swept_ms: i64,
 }
 
 impl History {
@@ -153,10 +159,11 @@ impl History {
         Resume::From(told.events.get(first).map_or(told.next, |event| event.number))
     }
 
-    /// Whether a newer event than this says all that it says.
-    pub fn is_superseded(&self, event: &Event) -> bool {
-        let Some(level) = &event.level else { return false };
-        self.read().newest.get(level).is_some_and(|newest| *newest > event.number)
+    /// The newer event that says all that this one says, where there is one.
+    pub fn superseding(&self, event: &Event) -> Option<Arc<Event>> {
+        let told = self.read();
+        let newest = *told.newest.get(event.level.as_ref()?)?;
+        if newest > event.number { told.events.get(told.index(newest)?).cloned() } else { None }
     }
 
     /// What stands in a room, as far as it was told up to a number: oldest first.
@@ -165,9 +172,7 @@ impl History {
         let mut standing: Vec<_> = told
             .standing
             .values()
-            .filter(|(event, at)| {
-                event.number <= upto && (event.feed == Feed::Alerts || now_ms - at < self.bounds.standing_ms)
-            })
+            .filter(|(event, at)| event.number <= upto && now_ms < self.bounds.stands_until(event, *at))
             .filter(|(event, _)| {
                 let mut heard = false;
                 event.message.rooms(|kind, name| heard |= room.hears(kind, name));
@@ -195,6 +200,18 @@ impl History {
     }
 }
 
+impl Bounds {
+    /// How many bytes may be of what stands.
+    fn standing_bytes(&self) -> usize {
+        self.bytes / 2
+    }
+
+    /// Until when an event stands that was stored at some time.
+    fn stands_until(&self, event: &Event, at_ms: i64) -> i64 {
+        at_ms.saturating_add(if event.feed == Feed::Alerts { self.alerts_ms } else { self.standing_ms })
+    }
+}
+
 /// How one goes on from a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {
@@ -217,16 +234,19 @@ impl Told {
         self.bytes += event.weight();
         if let Some(level) = &event.level {
             self.newest.insert(level.clone(), event.number);
-            if event.message.stands() {
-                self.standing.insert(level.clone(), (Arc::clone(&event), at_ms));
+            let before = if event.message.stands() {
+                self.standing_bytes += event.weight();
+                self.standing.insert(level.clone(), (Arc::clone(&event), at_ms))
             } else {
-                self.standing.remove(level);
-            }
-            if self.standing.len() > bounds.standing {
+                self.standing.remove(level)
+            };
+            self.standing_bytes -= before.map_or(0, |(before, _)| before.weight());
+            while self.standing.len() > bounds.standing || self.standing_bytes > bounds.standing_bytes() {
                 self.forget_oldest_standing();
             }
         }
         self.events.push_back(event);
+        self.now_ms = self.now_ms.max(at_ms);
     }
 
     /// Makes room for a tenth, so that it is not done for each event. Alerts go last.
@@ -235,11 +255,23 @@ impl Told {
             self.standing.iter().map(|(level, (event, at))| (event.feed == Feed::Alerts, *at, level.clone())).collect();
         ages.sort();
         for (_, _, level) in ages.into_iter().take((self.standing.len() / 10).max(1)) {
-            self.standing.remove(&level);
+            self.standing_bytes -= self.standing.remove(&level).map_or(0, |(event, _)| event.weight());
         }
     }
 
+    /// Throws away what stood for too long; not for each event.
+    fn sweep(&mut self, bounds: &Bounds) {
+        let now = self.now_ms;
+        if now.saturating_sub(self.swept_ms) < bounds.standing_ms / 10 {
+            return;
+        }
+        self.standing.retain(|_, (event, at)| now < bounds.stands_until(event, *at));
+        self.standing_bytes = self.standing.values().map(|(event, _)| event.weight()).sum();
+        self.swept_ms = now;
+    }
+
     fn shrink(&mut self, bounds: &Bounds) {
+        self.sweep(bounds);
         while self.events.len() > bounds.count.max(1) || (self.bytes > bounds.bytes && self.events.len() > 1) {
             let Some(event) = self.events.pop_front() else { return };
             self.bytes = self.bytes.saturating_sub(event.weight());
@@ -287,7 +319,7 @@ mod tests {
     use super::*;
     use crate::message::{Message, on};
 
-    const BOUNDS: Bounds = Bounds { count: 100, bytes: 10_000_000, standing: 50, standing_ms: 1_000 };
+    const BOUNDS: Bounds = Bounds { count: 100, bytes: 10_000_000, standing: 50, standing_ms: 1_000, alerts_ms: 5_000 };
 
     fn draft(feed: Feed, epoch: u32, sequence: u64, agent: &str) -> Draft {
         let message = match feed {
@@ -392,7 +424,8 @@ mod tests {
         state(2, "b");
         state(3, "a");
         let events = history.from(1, 10).unwrap();
-        assert_eq!(events.iter().map(|event| history.is_superseded(event)).collect::<Vec<_>>(), [true, false, false]);
+        let superseding = |event: &Arc<Event>| history.superseding(event).map(|newer| newer.number);
+        assert_eq!(events.iter().map(superseding).collect::<Vec<_>>(), [Some(3), None, None]);
         let room = Room::named("agent_states").unwrap();
         let shown = |upto, now| history.standing(&room, upto, now).iter().map(|event| event.number).collect::<Vec<_>>();
         assert_eq!((shown(3, 10), shown(2, 10), shown(3, 2_000)), (vec![2, 3], vec![2], vec![]));
@@ -407,5 +440,24 @@ mod tests {
         assert!(count > 5 && bytes <= 20_000, "{count} {bytes}");
         let told = history.read();
         assert!(told.newest.len() <= count && told.standing.len() <= 20);
+        assert!(told.standing_bytes > 0 && told.standing_bytes <= 10_000, "{}", told.standing_bytes);
+    }
+
+    #[test]
+    fn what_stood_for_too_long_is_neither_shown_nor_kept() {
+        let history = History::new(BOUNDS);
+        let alert = v1::SystemAlert { id: "d".into(), severity: crate::message::CRITICAL.into(), ..Default::default() };
+        let alert = Draft { message: Message::SystemAlert(alert), ..draft(Feed::Alerts, 1, 1, "") };
+        history.tell(vec![alert, draft(Feed::Live, 1, 1, "a")], Feed::Live, None);
+        let shown = |room: &str, now| history.standing(&Room::named(room).unwrap(), 9, now).len();
+        assert_eq!((shown("agent_states", 999), shown("agent_states", 1_000)), (1, 0));
+        assert_eq!((shown("system_alerts", 4_999), shown("system_alerts", 5_000)), (1, 0));
+        let kept = |sequence, at_ms| {
+            let later = Draft { at_ms, ..draft(Feed::Deliveries, 1, sequence, "x") };
+            history.tell(vec![later], Feed::Deliveries, None);
+            let told = history.read();
+            (told.standing.len(), told.standing_bytes > 0)
+        };
+        assert_eq!((kept(1, 900), kept(2, 1_000), kept(3, 5_000)), ((2, true), (1, true), (0, false)));
     }
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use bus::Bus;
+use bus::{Bus, Stream};
 use model::Policy;
 use runtime::{Problem, Process};
 use store::Store;
@@ -91,6 +91,7 @@ async fn start(
             bytes: config.history_max_bytes,
             standing: config.standing_max,
             standing_ms: i64::try_from(config.standing_ms).unwrap_or(i64::MAX),
+            alerts_ms: i64::try_from(Stream::Alerts.spec().max_age_s * 1_000).unwrap_or(i64::MAX),
         }),
         admission: Admission::new(config.clients_max, config.clients_max_of_key),
         snapshots: Desk::new(snapshots, config.snapshot_max, config.snapshot_page, config.snapshot_wait()),

@@ -245,7 +245,9 @@ impl Flow {
                 After::Whole => event,
                 After::Part(part) => Arc::new(*part),
             };
-            if conflates && !all_is_told && history.is_superseded(&event) {
+            // Only where the newer one is told as well: a filter may want the one and not the other.
+            let is_told = |newer: Arc<Event>| !matches!(due(rooms, &newer, &now), After::Nothing);
+            if conflates && !all_is_told && history.superseding(&event).is_some_and(is_told) {
                 continue;
             }
             // Broadcasters read the feeds each in its own order: in one that the client knows it may be further than this event was.

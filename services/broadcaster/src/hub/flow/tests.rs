@@ -5,7 +5,7 @@ use crate::event::Draft;
 use crate::history::Bounds;
 use crate::position::{Feed, Place};
 
-const BOUNDS: Bounds = Bounds { count: 1_000, bytes: 100_000_000, standing: 50, standing_ms: 1_000 };
+const BOUNDS: Bounds = Bounds { count: 1_000, bytes: 100_000_000, standing: 50, standing_ms: 1_000, alerts_ms: 1_000 };
 
 fn history(count: u64) -> History {
     let history = History::new(BOUNDS);
@@ -195,4 +195,23 @@ fn what_the_snapshot_of_one_room_told_is_news_in_another() {
     assert_eq!(flow.takes(&round, 0b1111, &rooms), 0b1100);
     flow.fall_behind(1);
     assert_eq!(all(&mut flow, &history, &rooms, 100), [3, 4]);
+}
+
+#[test]
+fn what_a_filter_wants_is_told_though_something_newer_of_its_level_is_not_wanted() {
+    let history = History::new(BOUNDS);
+    for (status, sequence) in [("idle", 1), ("error", 2), ("error", 3)] {
+        let state = v1::AgentState { agent: "a".into(), status: status.into(), ..Default::default() };
+        let place = Place { epoch: 1, sequence };
+        let draft = Draft { message: Message::AgentState(state), feed: Feed::Live, place, trace: None, at_ms: 0 };
+        history.tell(vec![draft], Feed::Live, None);
+    }
+    let filter = Filter { on: ["error_state".to_owned()].into(), ..Filter::default() };
+    let rooms = [Subscription { filter: Some(Arc::new(filter)), ..room("agent:a", 1) }];
+    let mut flow = Flow::default();
+    flow.fall_behind(1);
+    assert_eq!(all(&mut flow, &history, &rooms, 1), [2], "the third event says the error again");
+    let mut flow = Flow::default();
+    flow.fall_behind(1);
+    assert_eq!(all(&mut flow, &history, &[room("agent:a", 1)], 1), [3]);
 }
