@@ -56,10 +56,12 @@ pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<Loading> {
     }
     // Not before each feed has its place: an event's position names all of them, and who was told one without goes on from nowhere.
     let mut loading = Vec::new();
-    for (source, there) in begun {
+    let turns = Turns::new(begun.iter().map(|(_, there)| there.is_some()));
+    for (index, (source, there)) in begun.into_iter().enumerate() {
         let (loaded, loads) = oneshot::channel();
         loading.push(loads);
-        let load = Load { there: there.unwrap_or(0), loaded: there.map(|_| loaded) };
+        let turn = Turn { turns: turns.clone(), index, until: Instant::now() + LOADS };
+        let load = there.map(|there| Load { there, loaded, turn });
         shared.process.spawn("feed", follow(Arc::clone(shared), source, load));
     }
     Ok(Loading(loading))
@@ -110,17 +112,57 @@ impl Loading {
 struct Load {
     /// Up to this sequence.
     there: u64,
-    loaded: Option<oneshot::Sender<()>>,
+    loaded: oneshot::Sender<()>,
+    turn: Turn,
 }
 
-impl Load {
-    /// Whether all of it was there with this sequence, for the first time.
-    fn ends_with(&mut self, sequence: u64) -> Option<oneshot::Sender<()>> {
-        if sequence >= self.there { self.loaded.take() } else { None }
+/// By source when what it brings next was stored, while all bring what was there. It is told in that order: what is remembered is one list,
+/// and a source that is quick must not be pushed out of it by what is older.
+#[derive(Clone)]
+struct Turns(Arc<watch::Sender<Vec<i64>>>);
+
+/// It is not known yet what a source brings next.
+const READS: i64 = i64::MIN;
+/// A source brings nothing more that was there.
+const DONE: i64 = i64::MAX;
+
+impl Turns {
+    fn new(brings: impl Iterator<Item = bool>) -> Self {
+        let stored = brings.map(|brings| if brings { READS } else { DONE }).collect();
+        Self(Arc::new(watch::Sender::new(stored)))
     }
 }
 
-async fn follow(shared: Arc<Shared>, mut source: Source, mut load: Load) -> anyhow::Result<()> {
+/// One source's turn.
+struct Turn {
+    turns: Turns,
+    index: usize,
+    /// One that is stuck keeps the others until then.
+    until: Instant,
+}
+
+impl Turn {
+    /// Waits until nothing that was stored earlier is still to come.
+    async fn comes(&self, at_ms: i64) {
+        self.set(at_ms);
+        let mut turns = self.turns.0.subscribe();
+        let is_next = |all: &Vec<i64>| all.iter().zip(0..).all(|(other, index)| (at_ms, self.index) <= (*other, index));
+        // The sender lives as long as this does.
+        let _ = tokio::time::timeout_at(self.until, turns.wait_for(is_next)).await;
+    }
+
+    fn set(&self, at_ms: i64) {
+        self.turns.0.send_modify(|all| all[self.index] = at_ms);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.set(DONE);
+    }
+}
+
+async fn follow(shared: Arc<Shared>, mut source: Source, mut load: Option<Load>) -> anyhow::Result<()> {
     let mut metrics = Metrics::default();
     loop {
         tokio::select! {
@@ -133,13 +175,18 @@ async fn follow(shared: Arc<Shared>, mut source: Source, mut load: Load) -> anyh
             }
             batch = source.tail.next_batch(BATCH) => {
                 let batch = batch?;
+                if let (Some(load), Some(first)) = (&load, batch.first()) {
+                    load.turn.comes(first.published_at_ms).await;
+                }
                 // Before what comes after it.
                 source.lose(&shared, &mut metrics).await;
                 source.tell(&shared, batch, &mut metrics).await;
-                if let Some(loaded) = load.ends_with(source.read.sequence) {
+                if let Some(load) = load.take_if(|load| source.read.sequence >= load.there) {
                     metrics.tell(&shared).await;
                     // Who waited for it may have gone on without.
-                    let _ = loaded.send(());
+                    let _ = load.loaded.send(());
+                } else if let Some(load) = &load {
+                    load.turn.set(READS);
                 }
             }
         }

@@ -156,6 +156,11 @@ impl World {
 
     /// What became of a command for an item's record `x/y/<number>`: it names the item by its id only.
     pub async fn deliver(&self, number: u128, version: u64) {
+        self.publish_all(vec![Self::delivery(number, version)]).await;
+    }
+
+    /// The same, as the gateway publishes it.
+    pub fn delivery(number: u128, version: u64) -> Outgoing {
         let delivery = v1::Delivery {
             id: format!("{number}:{version}:delivered"),
             record: format!("x/y/{number}"),
@@ -165,7 +170,7 @@ impl World {
             ..v1::Delivery::default()
         };
         let subject = format!("lockstep.delivery.high.x.y.{number}");
-        self.publish_all(vec![Outgoing::new(subject, delivery.id.clone(), proto::encode(&delivery))]).await;
+        Outgoing::new(subject, delivery.id.clone(), proto::encode(&delivery))
     }
 
     /// Telemetry as any client of NATS may publish it: the fields of a message, of a type, about a key.

@@ -141,6 +141,36 @@ async fn measurements_come_in_batches_and_each_once() {
     assert_eq!(rest, (*known as u64..25).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcaster_that_has_just_started_remembers_the_newest_of_all_streams() {
+    let (world, first) = world(|_| ()).await;
+    let mut client = Client::to(&first).await;
+    client.subscribe(&["all", "deliveries"]).await;
+    world.announce_all(1, 1..=1_500).await;
+    let deliveries: Vec<_> = (1..=1_500).map(|version| World::delivery(1, version)).collect();
+    for some in deliveries.chunks(500) {
+        world.publish_all(some.to_vec()).await;
+    }
+    let position = loop {
+        let message = client.hear().await;
+        if message["type"] == "delivery" && message["version"] == 1_500 {
+            break message["position"].as_str().unwrap().to_owned();
+        }
+    };
+    drop(client);
+    for number in 0..5 {
+        let agent = format!("a{number}");
+        world.tell("agent_state", &agent, json!({"agent": agent, "status": "idle"})).await;
+    }
+    // All streams have more than it remembers, and telemetry, the newest, is read first.
+    let second = world.start(|config| config.history_max = 2_000).await.unwrap();
+    let mut client = Client::to(&second).await;
+    assert_eq!(subscribe(&mut client, &["all"], &position).await["resumed"], true);
+    for number in 0..5 {
+        assert_eq!(client.hear().await["agent"], format!("a{number}"));
+    }
+}
+
 /// A measurement's value, as it was numbered.
 fn number(metric: &Value) -> u64 {
     metric["name"].as_str().and_then(|name| name.strip_prefix('m')).and_then(|number| number.parse().ok()).unwrap()
