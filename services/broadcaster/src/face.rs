@@ -15,7 +15,7 @@ use crate::Broadcaster;
 use crate::auth::{Credential, Denied, Rights};
 use crate::hub::TRANSPORTS;
 use crate::message::Message;
-use crate::requests::{self, denied};
+use crate::requests;
 use crate::room::Kind;
 
 /// How long a test message may take from here to the bus and back.
@@ -27,7 +27,7 @@ const TEST_ALERT: &str = "broadcast-test";
 pub async fn ticket(State(broadcaster): State<Broadcaster>, headers: HeaderMap) -> Response {
     let made = async {
         let rights = known(&broadcaster, &headers).await?;
-        broadcaster.access.ticket(&rights, broadcaster.process.now_ms()).await.map_err(denied)
+        broadcaster.access.ticket(&rights, broadcaster.process.now_ms()).await.map_err(Problem::from)
     };
     match made.await {
         Ok(ticket) => (StatusCode::CREATED, Json(json!({"ticket": ticket.ticket, "expires_at": ticket.expires_at})))
@@ -135,7 +135,7 @@ pub async fn health(State(broadcaster): State<Broadcaster>) -> Response {
 
 async fn known(broadcaster: &Broadcaster, headers: &HeaderMap) -> Result<std::sync::Arc<Rights>, Problem> {
     let rights = requests::rights(broadcaster, Credential::of(headers, None)).await?;
-    rights.ok_or_else(|| denied(Denied::missing()))
+    rights.ok_or_else(|| Problem::from(Denied::missing()))
 }
 
 /// For whoever may see everything.

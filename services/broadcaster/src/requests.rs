@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::Shared;
-use crate::auth::{Credential, Denied, Rights};
+use crate::auth::{Credential, Rights};
 use crate::frame::{Refusal, with_reference};
 use crate::message::CRITICAL;
 
@@ -26,15 +26,7 @@ pub async fn rights(shared: &Shared, credential: Option<Credential>) -> Result<O
         Some(rights) => rights,
         None => shared.access.admit(&credential, now).await,
     };
-    rights.map(Some).map_err(denied)
-}
-
-/// A denial as an answer to a request.
-pub fn denied(denied: Denied) -> Problem {
-    match denied.code {
-        "auth_unavailable" => Problem::unavailable(denied.code, denied.reason),
-        code => Problem::unauthorized(code, denied.reason),
-    }
+    rights.map(Some).map_err(Problem::from)
 }
 
 /// Publishes statuses, as `POST /v1/status` does.

@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
+use crate::event::{Event, Form};
 use crate::hub::Versions;
+use crate::position::Position;
 use crate::room::Room;
+use crate::wire::{self, opcode};
 
 /// The items of a room at one moment, as they were read.
 #[derive(Debug, Default)]
@@ -56,31 +60,91 @@ impl Snapshot {
             truncated: items.truncated,
         }
     }
+}
 
-    /// The messages that show it, with what else stands in the room: at least one; all but the last say that more follows.
-    pub fn messages<'a>(
-        &'a self,
-        room: &'a Room,
-        position: &'a str,
-        standing: &'a [String],
-    ) -> impl Iterator<Item = String> + 'a {
-        let name = Value::from(room.to_string());
-        let count = self.pages.len().max(1);
-        (0..count).map(move |index| {
-            let items = self.pages.get(index).map_or("[]", String::as_str);
-            let size = items.len() + if index == 0 { standing.iter().map(String::len).sum() } else { 0 };
-            let mut text = String::with_capacity(size + 256);
-            // Writing to a string does not fail.
-            let _ = write!(
-                text,
-                "{{\"type\":\"snapshot\",\"room\":{name},\"position\":\"{position}\",\"items\":{items},\"messages\":["
-            );
-            if index == 0 {
-                text.push_str(&standing.join(","));
+/// About how many bytes of messages one page holds at most: clients bound what they read at once.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// The messages that show a snapshot, with what else stands in its room: at least one; all but the last say that more follows. Each is
+/// written when its turn has come.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    room: Room,
+    position: Position,
+    snapshot: Arc<Snapshot>,
+    standing: Vec<Arc<Event>>,
+    /// How many messages one holds at most.
+    page: usize,
+    /// How many lists of items, and how many messages, were shown.
+    items: usize,
+    messages: usize,
+}
+
+impl Pages {
+    /// The snapshot of a room at a position, with what stands there.
+    pub fn new(
+        room: Room,
+        position: Position,
+        snapshot: Arc<Snapshot>,
+        standing: Vec<Arc<Event>>,
+        page: usize,
+    ) -> Self {
+        Self { room, position, snapshot, standing, page: page.max(1), items: 0, messages: 0 }
+    }
+
+    /// Of which room.
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Whether some of it was shown.
+    pub fn has_begun(&self) -> bool {
+        self.items > 0 || self.messages > 0
+    }
+
+    /// Whether all of it was shown.
+    pub fn is_over(&self) -> bool {
+        self.has_begun() && self.items >= self.snapshot.pages.len() && self.messages >= self.standing.len()
+    }
+
+    /// The next page, as it is written in a form.
+    pub fn next(&mut self, form: Form) -> Bytes {
+        let text = self.text();
+        match form {
+            Form::Sse => wire::event("snapshot", &text),
+            // It is large and like nobody else's; it is worth the time.
+            Form::JsonDeflated => match wire::compressed(text.as_bytes()) {
+                Some(small) => wire::frame_compressed(opcode::TEXT, &small).into(),
+                None => wire::frame(opcode::TEXT, text.as_bytes()).into(),
+            },
+            Form::Json | Form::Protobuf => wire::frame(opcode::TEXT, text.as_bytes()).into(),
+        }
+    }
+
+    fn text(&mut self) -> String {
+        let items = self.snapshot.pages.get(self.items).map_or("[]", String::as_str);
+        self.items += 1;
+        let mut messages = String::new();
+        for event in self.standing.iter().skip(self.messages).take(self.page) {
+            if !messages.is_empty() {
+                messages.push(',');
             }
-            let _ = write!(text, "],\"more\":{},\"truncated\":{}}}", index + 1 < count, self.truncated);
-            text
-        })
+            messages.push_str(&event.text());
+            self.messages += 1;
+            if messages.len() >= PAGE_BYTES {
+                break;
+            }
+        }
+        let (name, position) = (Value::from(self.room.to_string()), self.position);
+        let (more, truncated) = (!self.is_over(), self.snapshot.truncated);
+        let mut text = String::with_capacity(items.len() + messages.len() + 256);
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "{{\"type\":\"snapshot\",\"room\":{name},\"position\":\"{position}\",\"items\":{items},\"messages\":[{messages}],\
+             \"more\":{more},\"truncated\":{truncated}}}"
+        );
+        text
     }
 }
 
@@ -178,29 +242,60 @@ async fn serve(desk: Arc<Inside>, room: Room) {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use proto::v1;
     use serde_json::json;
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::event::Draft;
+    use crate::message::Message;
+    use crate::position::{Feed, Place};
     use crate::room::Kind;
 
-    fn pages(count: usize, standing: &[String]) -> Vec<Value> {
+    fn standing(count: u64, size: usize) -> Vec<Arc<Event>> {
+        let event = |number| {
+            let state = v1::AgentState { agent: format!("a{number}"), task: "x".repeat(size), ..Default::default() };
+            let place = Place { epoch: 1, sequence: number };
+            let draft = Draft { message: Message::AgentState(state), feed: Feed::Live, place, trace: None, at_ms: 0 };
+            Arc::new(Event::new(draft, number, Position::default()))
+        };
+        (1..=count).map(event).collect()
+    }
+
+    fn pages(count: usize, standing: Vec<Arc<Event>>) -> Vec<Value> {
         let items = Items { shown: vec![json!({"id": "x"}); count], ..Items::default() };
-        let snapshot = Snapshot::of(items, 2);
+        let snapshot = Arc::new(Snapshot::of(items, 2));
         let room = Room::named("item:\"").unwrap_or_else(|_| Room::of(Kind::All));
-        snapshot.messages(&room, "p", standing).map(|text| serde_json::from_str(&text).unwrap()).collect()
+        let mut pages = Pages::new(room, Position::default(), snapshot, standing, 2);
+        let mut shown = Vec::new();
+        while !pages.is_over() {
+            shown.push(serde_json::from_str(&pages.text()).unwrap());
+        }
+        shown
+    }
+
+    fn shown(pages: &[Value], list: &str) -> Vec<usize> {
+        pages.iter().map(|page| page[list].as_array().map_or(0, Vec::len)).collect()
     }
 
     #[test]
     fn a_snapshot_is_at_least_one_message_and_only_the_last_says_that_it_is_whole() {
-        let more = |count| pages(count, &[]).iter().map(|page| page["more"] == true).collect::<Vec<_>>();
+        let more = |count| pages(count, vec![]).iter().map(|page| page["more"] == true).collect::<Vec<_>>();
         assert_eq!(more(0), [false]);
         assert_eq!(more(2), [false]);
         assert_eq!(more(3), [true, false]);
-        assert_eq!(pages(3, &[])[1]["items"].as_array().map(Vec::len), Some(1));
-        let standing = ["{\"a\":1}".to_owned(), "{\"a\":2}".to_owned()];
-        assert_eq!(pages(3, &standing)[0]["messages"], json!([{"a": 1}, {"a": 2}]));
-        assert_eq!(pages(3, &standing)[1]["messages"], json!([]));
+        assert_eq!(shown(&pages(3, vec![]), "items"), [2, 1]);
+    }
+
+    #[test]
+    fn what_stands_is_shown_in_pages_too_that_are_not_too_large() {
+        let both = pages(3, standing(2, 1));
+        assert_eq!((shown(&both, "items"), shown(&both, "messages")), (vec![2, 1], vec![2, 0]));
+        assert_eq!(both[0]["messages"][1]["agent"], "a2");
+        let many = pages(0, standing(5, 1));
+        assert_eq!(shown(&many, "messages"), [2, 2, 1]);
+        assert_eq!(many.iter().map(|page| page["more"] == true).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(shown(&pages(0, standing(2, PAGE_BYTES)), "messages"), [1, 1]);
     }
 
     /// Counts its reads, each of which goes on until it is let go.

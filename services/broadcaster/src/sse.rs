@@ -18,7 +18,6 @@ use crate::asked::{self, Asked};
 use crate::auth::{Credential, Denied};
 use crate::event::Form;
 use crate::hub::{Carrier, Mailbox, Newcomer};
-use crate::requests::denied;
 use crate::room::{Kind, Room};
 use crate::ws::{admitted, may_follow};
 
@@ -49,7 +48,7 @@ async fn follow(
     }
     let credential = Credential::of(&headers, asked.ticket.as_deref());
     let rights = crate::requests::rights(&broadcaster, credential).await?;
-    let rights = rights.ok_or_else(|| denied(Denied::missing()))?;
+    let rights = rights.ok_or_else(Denied::missing)?;
     may_follow(&rights, &asked)?;
     let (permit, rights) = admitted(&broadcaster, Some(rights))?;
     let serial = broadcaster.hub.serial();

@@ -3,6 +3,8 @@
 mod deflate;
 mod reader;
 
+use bytes::Bytes;
+
 pub use deflate::{Deflate, compressed};
 pub use reader::{Broken, Reader, Said};
 
@@ -53,6 +55,11 @@ fn framed(first: u8, payload: &[u8]) -> Vec<u8> {
     }
     frame.extend_from_slice(payload);
     frame
+}
+
+/// A server-sent event without a position.
+pub fn event(name: &str, text: &str) -> Bytes {
+    format!("event: {name}\ndata: {text}\n\n").into()
 }
 
 /// The longest reason of a close, in bytes.

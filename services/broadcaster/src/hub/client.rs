@@ -76,6 +76,8 @@ pub struct Client {
     pub asked: u32,
     /// What it wants of rooms, in its order, where the first waits for what it has read elsewhere to be told here, too.
     pub wanted: VecDeque<Wanted>,
+    /// How many rooms are being read for it.
+    pub reading: usize,
     /// When items that it follows by their keys are looked up again, and how often they were.
     pub looks: Looks,
     /// It is being closed: when it is left at the latest.
@@ -95,28 +97,11 @@ impl Client {
 
     /// Answers it.
     pub fn answer(&mut self, message: &Value) {
-        let name = message["type"].as_str().unwrap_or("message");
-        self.say(name, &message.to_string());
-    }
-
-    /// Shows it a page of a snapshot.
-    pub fn show(&mut self, page: &str) {
-        self.say("snapshot", page);
-    }
-
-    fn say(&mut self, name: &str, text: &str) {
-        let bytes = match (&self.transport, self.form) {
-            (Transport::Events(_), _) => format!("event: {name}\ndata: {text}\n\n").into_bytes(),
-            // A snapshot is large and like nobody else's; it is worth the time.
-            (Transport::Socket { .. }, Form::JsonDeflated) if name == "snapshot" => {
-                match wire::compressed(text.as_bytes()) {
-                    Some(small) => wire::frame_compressed(opcode::TEXT, &small),
-                    None => wire::frame(opcode::TEXT, text.as_bytes()),
-                }
-            }
-            (Transport::Socket { .. }, _) => wire::frame(opcode::TEXT, text.as_bytes()),
-        };
-        self.outbox.answer(bytes.into());
+        let (text, name) = (message.to_string(), message["type"].as_str().unwrap_or("message"));
+        self.outbox.answer(match self.transport {
+            Transport::Events(_) => wire::event(name, &text),
+            Transport::Socket { .. } => wire::frame(opcode::TEXT, text.as_bytes()).into(),
+        });
     }
 
     /// Answers a ping.

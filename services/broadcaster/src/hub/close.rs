@@ -44,8 +44,6 @@ closes! {
     TOO_MANY_MESSAGES = 1008 "too_many_messages" "you went on sending more messages than are taken";
     /// A message over the limit.
     TOO_LARGE = 1009 "too_large" "a message is larger than is taken";
-    /// A fault of ours.
-    INTERNAL = 1011 "internal" "the broadcaster failed; its log says why";
     /// Full.
     TOO_MANY_CLIENTS = 1013 "too_many_clients" "as many clients as are served are here; come back later";
     /// Full for this key.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::event::{Event, Form};
+use crate::snapshot::Pages;
 
 /// From how many bytes on nothing more is joined to a write.
 const JOINED: usize = 16 * 1024;
@@ -20,12 +21,24 @@ const ANSWER: usize = 128;
 pub struct Outbox {
     /// What is left of a write that was not taken whole.
     rest: Bytes,
-    /// Answers, and whether each is to a ping; they go before events, and never amid one.
-    answers: VecDeque<(Bytes, bool)>,
+    /// They go before events, and never amid one.
+    answers: VecDeque<Answer>,
     answer_bytes: usize,
     /// How many of them are to pings.
     pongs: usize,
+    /// How many of them are snapshots.
+    showing: usize,
     events: VecDeque<Arc<Event>>,
+}
+
+/// What a client is answered.
+#[derive(Debug)]
+enum Answer {
+    Bytes(Bytes),
+    /// To a ping.
+    Pong(Bytes),
+    /// A snapshot. It is shared until a page's turn has come.
+    Pages(Box<Pages>),
 }
 
 /// How far a flush came.
@@ -41,21 +54,40 @@ impl Outbox {
     /// Adds an answer.
     pub fn answer(&mut self, bytes: Bytes) {
         self.answer_bytes += bytes.len() + ANSWER;
-        self.answers.push_back((bytes, false));
+        self.answers.push_back(Answer::Bytes(bytes));
+    }
+
+    /// Adds a snapshot. One of the same room that has not begun to be written need not be kept beside it: this is newer.
+    pub fn show(&mut self, pages: Pages) {
+        for answer in &mut self.answers {
+            if let Answer::Pages(waiting) = answer
+                && waiting.room() == pages.room()
+                && !waiting.has_begun()
+            {
+                **waiting = pages.clone();
+            }
+        }
+        self.showing += 1;
+        self.answers.push_back(Answer::Pages(Box::new(pages)));
+    }
+
+    /// How many snapshots wait.
+    pub fn showing(&self) -> usize {
+        self.showing
     }
 
     /// Adds an answer to a ping; where many wait, the oldest is left out.
     pub fn pong(&mut self, bytes: Bytes) {
         if self.pongs >= PONGS
-            && let Some(oldest) = self.answers.iter().position(|(_, pong)| *pong)
-            && let Some((left_out, _)) = self.answers.remove(oldest)
+            && let Some(oldest) = self.answers.iter().position(|answer| matches!(answer, Answer::Pong(_)))
+            && let Some(Answer::Pong(left_out)) = self.answers.remove(oldest)
         {
             self.answer_bytes -= left_out.len() + ANSWER;
             self.pongs -= 1;
         }
         self.answer_bytes += bytes.len() + ANSWER;
         self.pongs += 1;
-        self.answers.push_back((bytes, true));
+        self.answers.push_back(Answer::Pong(bytes));
     }
 
     /// Adds an event.
@@ -72,7 +104,7 @@ impl Outbox {
     /// Throws away all that has not begun to be written.
     pub fn clear(&mut self) {
         self.clear_events();
-        (self.answers, self.answer_bytes, self.pongs) = (VecDeque::new(), 0, 0);
+        (self.answers, self.answer_bytes, self.pongs, self.showing) = (VecDeque::new(), 0, 0, 0);
     }
 
     /// Throws away the events that have not begun to be written.
@@ -135,9 +167,7 @@ impl Outbox {
         let mut one = std::mem::take(&mut self.rest);
         let mut taken = usize::from(!one.is_empty());
         loop {
-            let bytes = if let Some((bytes, pong)) = self.answers.pop_front() {
-                self.answer_bytes -= bytes.len() + ANSWER;
-                self.pongs -= usize::from(pong);
+            let bytes = if let Some(bytes) = self.next_answer(form) {
                 bytes
             } else if let Some(event) = self.events.pop_front() {
                 *told += 1;
@@ -158,6 +188,26 @@ impl Outbox {
                 return one;
             }
         }
+    }
+
+    /// The next answer; of a snapshot its next page.
+    fn next_answer(&mut self, form: Form) -> Option<Bytes> {
+        if let Some(Answer::Pages(pages)) = self.answers.front_mut() {
+            let page = pages.next(form);
+            if pages.is_over() {
+                self.answers.pop_front();
+                self.showing -= 1;
+            }
+            return Some(page);
+        }
+        let (bytes, pong) = match self.answers.pop_front()? {
+            Answer::Bytes(bytes) => (bytes, false),
+            Answer::Pong(bytes) => (bytes, true),
+            Answer::Pages(_) => return None,
+        };
+        self.answer_bytes -= bytes.len() + ANSWER;
+        self.pongs -= usize::from(pong);
+        Some(bytes)
     }
 
     /// A queue that was long once must not take its memory for ever.

@@ -16,11 +16,14 @@ use crate::frame::{Refusal, with_reference};
 use crate::history::Resume;
 use crate::position::Position;
 use crate::room::Room;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Pages, Snapshot};
 
 /// For how long it is remembered what a snapshot told: a change that it contains comes by the bus within moments, or a little later
 /// when whoever publishes it was killed just then.
 const TOLD_MS: i64 = 60_000;
+
+/// Of how many rooms the snapshots of one client may be under way at once, in times of the rooms that it may be in.
+const SHOWN_TIMES: usize = 2;
 
 /// How long a client that another broadcaster told more than was told here waits for that to come.
 const REACHED: Duration = Duration::from_secs(5);
@@ -39,7 +42,7 @@ pub struct Wish {
 #[derive(Debug)]
 pub enum Wanted {
     /// To be let in.
-    In(Wish),
+    In(Box<Wish>),
     /// To leave those of these names.
     Out(Vec<String>, Option<String>),
 }
@@ -47,7 +50,8 @@ pub enum Wanted {
 impl Wanted {
     fn reference(&self) -> Option<&str> {
         match self {
-            Self::In(Wish { reference, .. }) | Self::Out(_, reference) => reference.as_deref(),
+            Self::In(wish) => wish.reference.as_deref(),
+            Self::Out(_, reference) => reference.as_deref(),
         }
     }
 
@@ -90,9 +94,13 @@ impl Shard {
                 Err(why) => self.answer(key, &Refusal::room("bad_room", &name, why).message(reference.as_deref())),
             }
         }
+        let shown = self.clients.get(key).map_or(0, |client| client.reading + client.outbox.showing());
+        if shown + rooms.len() > SHOWN_TIMES * limit {
+            return refused(self, "busy", "many rooms are being shown to you; read them first".into());
+        }
         if !rooms.is_empty() {
             let snapshot = snapshot.unwrap_or(true);
-            self.wants(key, Wanted::In(Wish { rooms, filter, position, snapshot, reference }));
+            self.wants(key, Wanted::In(Box::new(Wish { rooms, filter, position, snapshot, reference })));
         }
     }
 
@@ -148,7 +156,7 @@ impl Shard {
 
     fn grant(&mut self, key: Key, wanted: Wanted) {
         match wanted {
-            Wanted::In(wish) => self.subscribe(key, wish),
+            Wanted::In(wish) => self.subscribe(key, *wish),
             Wanted::Out(names, reference) => self.unsubscribe(key, &names, reference.as_deref()),
         }
     }
@@ -264,7 +272,8 @@ impl Shard {
 
     /// Has rooms read from the database, all at once: how many reads go on at the same time the desk bounds.
     pub(super) fn look_up(&mut self, key: Key, rooms: Vec<Room>, held: bool, show: bool, asking: u64) {
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.reading += rooms.len();
         let (serial, from, shared) = (client.serial, self.applied + 1, Arc::clone(&self.shared));
         self.main.spawn(async move {
             let read = rooms.into_iter().map(async |room| {
@@ -286,6 +295,9 @@ impl Shard {
         found: Vec<(Room, Result<Arc<Snapshot>, String>)>,
     ) {
         let until = self.now_ms + TOLD_MS;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.reading = client.reading.saturating_sub(found.len());
+        }
         for (room, snapshot) in found {
             let Some(client) = self.clients.get_mut(key) else { return };
             let is_for = |known: &&mut Subscription| known.is_asked(&room) && known.joined <= asking;
@@ -304,7 +316,7 @@ impl Shard {
                         self.looked_up(key, &room, snapshot.id.as_deref(), next);
                     }
                     if show {
-                        self.show(key, &room, &snapshot, from - 1);
+                        self.show(key, room, snapshot, from - 1);
                     }
                 }
                 Err(why) if !show && self.looks_again(key, &room) => {
@@ -330,13 +342,12 @@ impl Shard {
     }
 
     /// Shows how a room stands: its items, and what was told up to an event and still holds.
-    fn show(&mut self, key: Key, room: &Room, snapshot: &Snapshot, upto: u64) {
+    fn show(&mut self, key: Key, room: Room, snapshot: Arc<Snapshot>, upto: u64) {
         let position = self.position_at(upto);
-        let standing = self.shared.history.standing(room, upto, self.now_ms);
-        let messages: Vec<String> = standing.iter().map(|event| event.text()).collect();
-        for page in snapshot.messages(room, &position.to_string(), &messages) {
-            let Some(client) = self.clients.get_mut(key) else { return };
-            client.show(&page);
+        let standing = self.shared.history.standing(&room, upto, self.now_ms);
+        let page = self.shared.config.snapshot_page;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.outbox.show(Pages::new(room, position, snapshot, standing, page));
         }
     }
 

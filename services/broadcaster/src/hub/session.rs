@@ -84,6 +84,7 @@ impl Shard {
             bucket: Bucket::full(self.shared.config.messages_burst, self.now_ms),
             asked: 0,
             wanted: VecDeque::new(),
+            reading: 0,
             looks: Looks::default(),
             closing: None,
             leaves_at: None,
@@ -111,7 +112,8 @@ impl Shard {
             return self.close(key, close);
         }
         if !rooms.is_empty() {
-            self.wants(key, Wanted::In(Wish { rooms, filter, position, snapshot: true, reference: None }));
+            let wish = Wish { rooms, filter, position, snapshot: true, reference: None };
+            self.wants(key, Wanted::In(Box::new(wish)));
         }
         if let Some(first) = first.filter(|first| !first.is_empty()) {
             self.take(key, &first);

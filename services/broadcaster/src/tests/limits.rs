@@ -120,3 +120,47 @@ async fn a_client_that_answers_pings_stays() {
         while !matches!(client.raw().await, Message::Text(_)) {}
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_for_which_much_is_to_be_shown_may_go_on_asking() {
+    let (world, running) = world(|config| (config.snapshot_max, config.stall_ms) = (20_000, 60_000)).await;
+    for number in 0..20_000 {
+        world.rows.commit(number, 1);
+    }
+    let mut client = Client::to(&running).await;
+    let times = 20;
+    for _ in 0..times {
+        client.say(json!({"type": "subscribe", "rooms": ["all"]})).await;
+    }
+    let status = async || ask(&running, "GET", "/api/v1/websocket/status", &[]).await.1;
+    // More waits by then than a client's own answers may be.
+    while status().await["clients_blocked"] != 1 {}
+    client.say(json!({"type": "ping", "ref": "last"})).await;
+    let mut shown = 0;
+    while shown < times * 20_000 {
+        shown += client.hear_of("snapshot").await["items"].as_array().unwrap().len();
+    }
+    world.announce(1, 2).await;
+    assert_eq!(client.hear_of("status_changed").await["version"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_rooms_are_read_for_one_client_at_once() {
+    let (world, running) = world(|config| config.rooms_max = 2).await;
+    let mut client = Client::to(&running).await;
+    let held = world.rows.hold().await;
+    let rooms = json!(["item:A", "item:B"]);
+    for _ in 0..2 {
+        client.say(json!({"type": "subscribe", "rooms": rooms})).await;
+        assert_eq!(client.hear().await["type"], "subscribed");
+    }
+    client.say(json!({"type": "subscribe", "rooms": rooms, "ref": "3"})).await;
+    let refused = client.hear().await;
+    assert_eq!((refused["code"].as_str(), refused["ref"].as_str()), (Some("busy"), Some("3")));
+    drop(held);
+    for _ in 0..4 {
+        assert_eq!(client.hear().await["type"], "snapshot");
+    }
+    client.say(json!({"type": "subscribe", "rooms": rooms})).await;
+    assert_eq!(client.hear().await["type"], "subscribed");
+}
