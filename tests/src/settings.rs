@@ -73,10 +73,8 @@ pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
     // One address for all: a service whose address is the gateway's has none of its own.
     for service in ["gateway", "admin", "ingest", "resolver", "broadcaster", "monitor"] {
         let _ = writeln!(text, "[{service}]\nlisten = \"{gateway}\"");
-        if service == "broadcaster" {
-            let _ = writeln!(text, "origins = {:?}", settings.origins);
-        }
     }
+    let _ = writeln!(text, "[http]\norigins = {:?}", settings.origins);
     let _ = write!(
         text,
         r#"

@@ -7,22 +7,26 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::ConfigError;
-use crate::{Problem, Secret};
+use crate::{HttpConfig, Problem, Secret};
 
 /// The digests of the keys: equally long, so that comparing them tells nothing of their lengths.
 #[derive(Clone)]
-pub struct Keys(Vec<[u8; 32]>);
+pub struct Keys {
+    digests: Vec<[u8; 32]>,
+    http: HttpConfig,
+}
 
 impl Keys {
-    /// Those that are taken.
-    pub fn new(keys: &[Secret]) -> Self {
-        Self(keys.iter().map(|key| Sha256::digest(key.expose()).into()).collect())
+    /// Those that are taken; where there are none, `http` says under which names the API may be called.
+    pub fn new(keys: &[Secret], http: &HttpConfig) -> Self {
+        let digests = keys.iter().map(|key| Sha256::digest(key.expose()).into()).collect();
+        Self { digests, http: http.clone() }
     }
 
-    /// Lets the request pass, or says what it lacks. Without keys everyone passes.
+    /// Lets the request pass, or says what it lacks. Without keys everyone passes who calls us by a name of ours.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            return Ok(());
+        if self.digests.is_empty() {
+            return self.http.admit_host(headers);
         }
         let Some(given) = given(headers) else {
             return Err(Problem::unauthorized("key_missing", "send a key as Authorization: Bearer … or X-API-Key"));
@@ -35,7 +39,7 @@ impl Keys {
     pub fn position(&self, given: &[u8]) -> Option<usize> {
         let given: [u8; 32] = Sha256::digest(given).into();
         let mut found = 0;
-        for (at, key) in (1_u64..).zip(&self.0) {
+        for (at, key) in (1_u64..).zip(&self.digests) {
             found.conditional_assign(&at, key.ct_eq(&given));
         }
         usize::try_from(found).ok()?.checked_sub(1)
@@ -98,7 +102,9 @@ mod tests {
         let keys: Vec<Secret> = keys.iter().map(|key| Secret::from(*key)).collect();
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        Keys::new(&keys).admit(&headers).map_or_else(|problem| problem.status.as_u16(), |()| 200)
+        Keys::new(&keys, &HttpConfig::default())
+            .admit(&headers)
+            .map_or_else(|problem| problem.status.as_u16(), |()| 200)
     }
 
     #[test]
@@ -112,14 +118,16 @@ mod tests {
         }
         assert_eq!(answer(&keys, "x-api-key", "tw"), 401);
         assert_eq!(answer(&[], "accept", "*/*"), 200);
+        assert_eq!((answer(&[], "host", "localhost"), answer(&[], "host", "evil.example")), (200, 403));
+        assert_eq!(answer(&keys, "host", "evil.example"), 401, "where keys guard, any name will do");
     }
 
     #[test]
     fn a_key_is_told_from_the_others() {
-        let keys = Keys::new(&["one".into(), "two".into(), "three".into()]);
+        let keys = Keys::new(&["one".into(), "two".into(), "three".into()], &HttpConfig::default());
         let found: Vec<_> =
             ["three", "one", "two", "four", ""].iter().map(|key| keys.position(key.as_bytes())).collect();
         assert_eq!(found, [Some(2), Some(0), Some(1), None, None]);
-        assert_eq!(Keys::new(&[]).position(b"one"), None);
+        assert_eq!(Keys::new(&[], &HttpConfig::default()).position(b"one"), None);
     }
 }

@@ -3,6 +3,7 @@
 //! Knows nothing of items, records or the bus.
 
 pub mod access;
+mod browser;
 mod chance;
 pub mod config;
 mod count;
@@ -13,6 +14,7 @@ mod process;
 pub mod simulation;
 pub mod telemetry;
 
+pub use browser::HttpConfig;
 pub use chance::{jitter, unique};
 pub use config::{EXIT_CONFIG, Secret};
 pub use count::{Closed, Count, Counter};

@@ -10,13 +10,13 @@ mod tasks;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use crate::Metrics;
+use crate::{HttpConfig, Metrics};
 
 /// For how long it is told that a call failed.
 const FAILING_MS: i64 = 300_000;
@@ -37,6 +37,7 @@ struct Shared {
     metrics: Metrics,
     tasks: tasks::Tasks,
     gateway: gateway::Gateway,
+    http: OnceLock<HttpConfig>,
     state: Mutex<State>,
 }
 
@@ -67,6 +68,7 @@ impl Process {
                 metrics: Metrics::new(),
                 tasks: tasks::Tasks::default(),
                 gateway: gateway::Gateway::new(gateway),
+                http: OnceLock::new(),
                 state: Mutex::default(),
             }),
         }
@@ -76,6 +78,20 @@ impl Process {
     #[must_use]
     pub fn of(&self, service: &str) -> Self {
         Self { service: Arc::from(service), shared: Arc::clone(&self.shared) }
+    }
+
+    /// The same process, whose listeners treat browsers so. Says it once, before anything is served.
+    #[must_use]
+    pub fn with_http(self, http: HttpConfig) -> Self {
+        if self.shared.http.set(http).is_err() {
+            tracing::error!("how browsers are treated was said already; the first counts");
+        }
+        self
+    }
+
+    /// How browsers are treated.
+    pub fn http(&self) -> &HttpConfig {
+        self.shared.http.get_or_init(HttpConfig::default)
     }
 
     /// The service whose view this is: its name in logs, metrics and readiness.

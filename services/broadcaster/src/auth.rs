@@ -63,7 +63,13 @@ impl Access {
             known.into_iter().map(|(key, rights)| (key.clone(), Arc::new(rights))).unzip();
         let tokens = if config.jwt.is_set() { Some(Tokens::new(&config.jwt, process).await?) } else { None };
         let anonymous = (!config.is_guarded()).then(|| Arc::new(Rights::all("anonymous")));
-        Ok(Self(Arc::new(Inner { keys: Keys::new(&keys), holders, tokens, anonymous, bus: bus.clone() })))
+        Ok(Self(Arc::new(Inner {
+            keys: Keys::new(&keys, process.http()),
+            holders,
+            tokens,
+            anonymous,
+            bus: bus.clone(),
+        })))
     }
 
     /// The rights of whoever shows nothing. None where keys or tokens are configured.

@@ -60,8 +60,6 @@ pub struct Config {
     pub expiry_warning_ms: u64,
     /// Within how long clients are let go, one after another, when the broadcaster stops.
     pub drain_ms: u64,
-    /// The origins, beside our own address, whose pages may connect: `https://status.example.com`.
-    pub origins: Vec<String>,
     /// The section `[broadcaster.auth]`.
     pub auth: auth::Config,
 }
@@ -93,7 +91,6 @@ impl Default for Config {
             auth_ms: 10_000,
             expiry_warning_ms: 60_000,
             drain_ms: 10_000,
-            origins: Vec::new(),
             auth: auth::Config::default(),
         }
     }

@@ -134,7 +134,7 @@ pub async fn health(State(broadcaster): State<Broadcaster>) -> Response {
 }
 
 async fn known(broadcaster: &Broadcaster, headers: &HeaderMap) -> Result<std::sync::Arc<Rights>, Problem> {
-    let rights = requests::rights(broadcaster, Credential::of(headers, None)).await?;
+    let rights = requests::rights(broadcaster, headers, Credential::of(headers, None)).await?;
     rights.ok_or_else(|| Problem::from(Denied::missing()))
 }
 

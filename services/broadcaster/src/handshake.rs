@@ -1,13 +1,10 @@
-//! Whether a page may connect, and the WebSocket's handshake (RFC 6455, section 4.2).
-
-use std::time::Duration;
+//! The WebSocket's handshake (RFC 6455, section 4.2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use runtime::Problem;
 use sha1::{Digest, Sha1};
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::event::Form;
 use crate::wire::Deflate;
@@ -17,8 +14,6 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The subprotocols: what the events are written in.
 const JSON: &str = "lockstep.v1.json";
 const PROTOBUF: &str = "lockstep.v1.protobuf";
-/// For how long a browser may remember that a page may ask.
-const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// What was agreed on.
 #[derive(Debug, PartialEq)]
@@ -78,33 +73,6 @@ pub fn agree(method: &Method, headers: &HeaderMap) -> Result<Agreed, Problem> {
     Ok(Agreed { accept, protocol, form, deflate })
 }
 
-/// Browsers say where a page came from, and do not ask whether it may open a WebSocket: that is decided here.
-pub fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let known = origin.to_str().is_ok_and(|origin| {
-        let own = origin.split_once("://").map(|(_, place)| place);
-        (own.is_some() && own == host) || allowed.iter().any(|known| known == origin)
-    });
-    let detail = "pages of this origin may not connect; name it in broadcaster.origins";
-    if known { Ok(()) } else { Err(Problem::forbidden("origin_not_allowed", detail)) }
-}
-
-/// What a browser is answered that asks whether a page of another origin may call us.
-pub fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            HeaderName::from_static("x-api-key"),
-            HeaderName::from_static("last-event-id"),
-        ])
-        .max_age(REMEMBERED)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,19 +115,5 @@ mod tests {
         assert_eq!(status(&[("connection", "close")]), 426);
         assert_eq!(status(&[("sec-websocket-key", "short")]), 400);
         assert_eq!(agree(&Method::POST, &HeaderMap::new()).unwrap_err().status, 405);
-    }
-
-    #[test]
-    fn a_page_may_connect_from_our_own_address_or_a_named_one() {
-        let allowed = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "localhost:8080".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            check_origin(&headers, &["https://status.example".to_owned()]).is_ok()
-        };
-        assert!(allowed(None) && allowed(Some("http://localhost:8080")) && allowed(Some("https://status.example")));
-        assert!(!allowed(Some("https://evil.example")) && !allowed(Some("null")));
     }
 }

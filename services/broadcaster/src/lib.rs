@@ -132,7 +132,6 @@ pub(crate) fn full(close: Close) -> Problem {
 }
 
 fn router(broadcaster: Broadcaster) -> Router {
-    let cors = handshake::cors(&broadcaster.config.origins);
     Router::new()
         .route("/v1/ws", get(ws::connect))
         .route("/v1/sse", get(sse::connect))
@@ -140,7 +139,6 @@ fn router(broadcaster: Broadcaster) -> Router {
         .route("/api/v1/websocket/status", get(face::status))
         .route("/api/v1/websocket/broadcast/test", post(face::test))
         .route("/api/v1/health", get(face::health))
-        .layer(cors)
         .with_state(broadcaster)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Outgoing, Stream, topology};
+use http::HeaderMap;
 use runtime::Problem;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,9 +19,19 @@ const STORED: Duration = Duration::from_secs(3);
 /// The severities under which an alert may be kept, the gravest first.
 const SEVERITIES: [&str; 4] = [CRITICAL, "error", "warning", "info"];
 
-/// What a credential entitles to; without one, what everybody may, or `None`.
-pub async fn rights(shared: &Shared, credential: Option<Credential>) -> Result<Option<Arc<Rights>>, Problem> {
-    let Some(credential) = credential else { return Ok(shared.access.anonymous()) };
+/// What a credential entitles to; without one, what everybody may who calls us by a name of ours, or `None`.
+pub async fn rights(
+    shared: &Shared,
+    headers: &HeaderMap,
+    credential: Option<Credential>,
+) -> Result<Option<Arc<Rights>>, Problem> {
+    let Some(credential) = credential else {
+        let anonymous = shared.access.anonymous();
+        if anonymous.is_some() {
+            shared.process.http().admit_host(headers)?;
+        }
+        return Ok(anonymous);
+    };
     let now = shared.process.now_ms();
     let rights = match shared.access.admit_now(&credential, now) {
         Some(rights) => rights,

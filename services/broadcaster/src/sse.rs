@@ -47,7 +47,7 @@ async fn follow(
         asked.position = Some(asked::position(last.to_str().unwrap_or_default())?);
     }
     let credential = Credential::of(&headers, asked.ticket.as_deref());
-    let rights = crate::requests::rights(&broadcaster, credential).await?;
+    let rights = crate::requests::rights(&broadcaster, &headers, credential).await?;
     let rights = rights.ok_or_else(Denied::missing)?;
     may_follow(&rights, &asked)?;
     let (permit, rights) = admitted(&broadcaster, Some(rights))?;

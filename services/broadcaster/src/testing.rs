@@ -12,7 +12,7 @@ use bus::{Bus, Outgoing};
 use futures_util::future::BoxFuture;
 use model::{LifecycleName, Lifecycles, Mappings, Policy};
 use proto::v1;
-use runtime::Process;
+use runtime::{HttpConfig, Process};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
@@ -112,9 +112,14 @@ impl World {
 
     /// A broadcaster with its own connection, on a free port, with the defaults but for what `change` changes.
     pub async fn start(&self, change: impl FnOnce(&mut Config)) -> anyhow::Result<Running> {
+        self.start_with(HttpConfig::default(), change).await
+    }
+
+    /// The same, which treats browsers so.
+    pub async fn start_with(&self, http: HttpConfig, change: impl FnOnce(&mut Config)) -> anyhow::Result<Running> {
         let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
         change(&mut config);
-        let process = Process::new("broadcaster", None);
+        let process = Process::new("broadcaster", None).with_http(http);
         let bus = Bus::connect(&self.nats.config(), &process).await?;
         let lifecycles = Lifecycles::built_in()?;
         let policy = Policy::new(lifecycles, Mappings::default(), LifecycleName::new("work")?);

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::asked::Asked;
 use crate::auth::{Credential, Rights};
-use crate::handshake::{agree, check_origin};
+use crate::handshake::agree;
 use crate::hub::{Carrier, Newcomer, Permit};
 use crate::wire::Deflate;
 use crate::{Broadcaster, full};
@@ -32,10 +32,10 @@ async fn open(
     mut request: Request,
 ) -> Result<Response, Problem> {
     let agreed = agree(request.method(), request.headers())?;
-    check_origin(request.headers(), &broadcaster.config.origins)?;
+    broadcaster.process.http().admit_origin(request.headers())?;
     let asked = Asked::read(parts, broadcaster.config.rooms_max)?;
     let credential = Credential::of(request.headers(), asked.ticket.as_deref());
-    let rights = crate::requests::rights(&broadcaster, credential).await?;
+    let rights = crate::requests::rights(&broadcaster, request.headers(), credential).await?;
     if rights.is_none() && !asked.rooms.is_empty() {
         let detail = "rooms in the address need a key, a token or a ticket; or leave them out, and send auth first";
         return Err(Problem::unauthorized("auth_missing", detail));
@@ -85,11 +85,11 @@ pub fn admitted(
     broadcaster: &Broadcaster,
     rights: Option<std::sync::Arc<Rights>>,
 ) -> Result<(Permit, Option<std::sync::Arc<Rights>>), Problem> {
-    let mut permit = broadcaster.admission.admit().map_err(full)?;
-    if let Some(rights) = &rights {
-        permit.is_of(&rights.subject).map_err(full)?;
-    }
-    Ok((permit, rights))
+    let permit = match &rights {
+        Some(rights) => broadcaster.admission.admit_of(&rights.subject),
+        None => broadcaster.admission.admit(),
+    };
+    Ok((permit.map_err(full)?, rights))
 }
 
 /// Whether a client may follow all the rooms that its address names.

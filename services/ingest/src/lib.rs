@@ -56,7 +56,7 @@ pub fn run(config: Config, process: &Process, bus: Bus, policy: Arc<Policy>) -> 
     config.check(process.gateway())?;
     let listen = config.listen;
     let ingest = Ingest(Arc::new(Shared {
-        keys: Keys::new(&config.api_keys),
+        keys: Keys::new(&config.api_keys, process.http()),
         recent: Mutex::new(Recent::new(config.recent_max)),
         places: Semaphore::new(config.in_flight_max),
         config,

@@ -47,7 +47,7 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
     settings.check_service(service, None)?;
     let _telemetry = runtime::telemetry::init(&settings.telemetry, service.name())?;
     asynchronously(async {
-        let process = Process::new(service.name(), None);
+        let process = Process::new(service.name(), None).with_http(settings.http.clone());
         let start = Box::pin(async {
             let running = Running::connect(&settings, &process, policy).await?;
             match connector {
@@ -94,7 +94,7 @@ pub fn up(file: Option<&Path>, up: &Up) -> anyhow::Result<ExitCode> {
     }
     let _telemetry = runtime::telemetry::init(&settings.telemetry, "lockstep")?;
     asynchronously(async {
-        let process = Process::new("lockstep", Some(gateway));
+        let process = Process::new("lockstep", Some(gateway)).with_http(settings.http.clone());
         let start = Box::pin(async {
             let running = Running::connect(&settings, &process, policy).await?;
             // The resolver brings the database up to date, which the others read.

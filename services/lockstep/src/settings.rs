@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{Kind, LifecycleName, Policy};
+use runtime::HttpConfig;
 use runtime::config::{ConfigError, Origins};
 use runtime::telemetry::TelemetryConfig;
 use serde::Deserialize;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub telemetry: TelemetryConfig,
     /// The one address of `lockstep up`.
     pub gateway: Gateway,
+    /// What browsers may do with the HTTP APIs.
+    pub http: HttpConfig,
     /// The address of a connector's process, for its liveness, readiness and metrics.
     pub admin: Admin,
     policy: PolicySettings,
@@ -149,6 +152,7 @@ impl Settings {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.nats.check().map_err(|why| ConfigError::new("", why))?;
+        self.http.check()?;
         self.broadcaster.check()?;
         self.monitor.check()?;
         let known: Vec<&str> = connectors::ALL.iter().map(|listed| listed.registration.name).collect();

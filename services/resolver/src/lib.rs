@@ -67,7 +67,8 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     bus.keep_room(&process);
     resolve(config.batch, &process, &bus, &store, &policy).await?;
     process.spawn("mark", mark::Keeper::new(process.clone(), bus.clone(), store.clone(), &policy).run());
-    let router = api::router(api::State { bus, store, policy, process: process.clone() }, Keys::new(&config.api_keys));
+    let keys = Keys::new(&config.api_keys, process.http());
+    let router = api::router(api::State { bus, store, policy, process: process.clone() }, keys);
     process.serve(config.listen, router)?;
     Ok(())
 }

@@ -15,6 +15,8 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +40,10 @@ const WAITING: u32 = 16_384;
 /// How much the system holds for a client that does not read, in bytes (it takes twice as much memory). Left to itself it gives each some
 /// megabytes.
 const UNREAD: u32 = 192 * 1024;
+/// For how long a client may take nothing of what is sent to it: the system then ends the connection, which else waits for ever and keeps
+/// its place. Longer than a watcher may be stalled, unless that was set to more.
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_mins(1);
 /// How many requests one connection of HTTP/2 may have open at once.
 const STREAMS: u32 = 100;
 /// The pause after the system had no file for another connection.
@@ -45,7 +51,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 impl Process {
     /// Serves a service's router on `listen` (port 0 takes a free one), and on the gateway where there is one. Adds
-    /// `/livez`, `/readyz` and `/metrics`, tracing, a request id, and answers for panics and unknown paths: the router
+    /// `/livez`, `/readyz` and `/metrics`, CORS, tracing, a request id, and answers for panics and unknown paths: the router
     /// must not bring a fallback; `ConnectInfo<SocketAddr>` is there for its handlers. Returns the bound address; the serving ends with the shutdown.
     pub fn serve(&self, listen: SocketAddr, router: Router) -> anyhow::Result<SocketAddr> {
         let router = layers::around(self, router);
@@ -70,6 +76,8 @@ pub(super) fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
         socket.set_reuseaddr(true)?;
         // Connections have it of their listener.
         socket.set_send_buffer_size(UNREAD)?;
+        #[cfg(target_os = "linux")]
+        SockRef::from(&socket).set_tcp_user_timeout(Some(UNTAKEN))?;
         socket.bind(listen)?;
         socket.listen(WAITING)
     };
@@ -83,9 +91,14 @@ pub(super) fn with_admin(process: &Process, router: Router) -> anyhow::Result<Ro
         .route("/metrics", get(metrics))
         .with_state(process.clone());
     let all = caught(|| router.merge(admin)).with_context(|| format!("{} cannot be served", process.service()))?;
-    Ok(all
+    let all = all
         .fallback(|| async { Problem::not_found("no_such_path", "there is nothing at this path") })
-        .method_not_allowed_fallback(|| async { Problem::bad_method("bad_method", "this path has other methods") }))
+        .method_not_allowed_fallback(|| async { Problem::bad_method("bad_method", "this path has other methods") });
+    // Around the refusals as well: a browser asks before it calls, with a method that no path has.
+    Ok(match process.http().cors() {
+        Some(cors) => all.layer(cors),
+        None => all,
+    })
 }
 
 async fn readyz(State(process): State<Process>) -> Response {
@@ -224,5 +237,18 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_does_not_keep_its_connection() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(UNTAKEN));
     }
 }

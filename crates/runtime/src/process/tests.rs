@@ -50,6 +50,32 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
 }
 
 #[tokio::test]
+async fn pages_of_named_origins_may_call_every_api() {
+    use reqwest::Method;
+    crate::install_crypto();
+    let http = HttpConfig { origins: vec!["https://status.example".into()], ..HttpConfig::default() };
+    let process = Process::new("ingest", None).with_http(http);
+    let router = Router::new().route("/v1/telemetry", axum::routing::post(|| async { "taken" }));
+    let address = process.serve(LOCAL.into(), router).unwrap();
+    let ask = async |method: Method, origin: &str| {
+        let request = reqwest::Client::new()
+            .request(method, format!("http://{address}/v1/telemetry"))
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type,idempotency-key,authorization");
+        let response = request.send().await.unwrap();
+        let says = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        (response.status().as_u16(), says("access-control-allow-origin"), says("access-control-allow-headers"))
+    };
+    let (status, origin, headers) = ask(Method::OPTIONS, "https://status.example").await;
+    assert_eq!((status, origin.as_deref()), (200, Some("https://status.example")));
+    assert!(headers.unwrap().contains("idempotency-key"));
+    assert_eq!(ask(Method::POST, "https://status.example").await.1.as_deref(), Some("https://status.example"));
+    assert_eq!(ask(Method::OPTIONS, "https://evil.example").await.1, None);
+    process.shutdown().cancel();
+}
+
+#[tokio::test]
 async fn a_connection_can_become_a_websocket_and_knows_its_peer() {
     use axum::extract::{ConnectInfo, WebSocketUpgrade, ws::Message};
     use futures_util::StreamExt;

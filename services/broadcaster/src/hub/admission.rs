@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::close::Close;
 
+/// Of so many places one may be had by who has not said who it is.
+const NAMELESS: usize = 4;
+
 /// Counts those who are here.
 #[derive(Debug)]
 pub struct Admission {
@@ -16,6 +19,7 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
+    nameless: usize,
     by_key: HashMap<Arc<str>, usize>,
 }
 
@@ -32,13 +36,26 @@ impl Admission {
         Arc::new(Self { counts: Mutex::default(), max, max_of_key })
     }
 
-    /// A place for one more client, of nobody's key yet.
+    /// A place for one more client, of nobody's key yet. Those who have not said who they are have a share of the places only: anybody
+    /// can come so, and stay until it is late.
     pub fn admit(self: &Arc<Self>) -> Result<Permit, Close> {
+        self.admit_within(self.max.div_ceil(NAMELESS))
+    }
+
+    /// A place for one more client of a key.
+    pub fn admit_of(self: &Arc<Self>, key: &Arc<str>) -> Result<Permit, Close> {
+        let mut permit = self.admit_within(usize::MAX)?;
+        permit.is_of(key)?;
+        Ok(permit)
+    }
+
+    fn admit_within(self: &Arc<Self>, nameless_max: usize) -> Result<Permit, Close> {
         let mut counts = self.counts();
-        if counts.all >= self.max {
+        if counts.all >= self.max || counts.nameless >= nameless_max {
             return Err(Close::TOO_MANY_CLIENTS);
         }
         counts.all += 1;
+        counts.nameless += 1;
         Ok(Permit { admission: Arc::clone(self), key: None })
     }
 
@@ -73,7 +90,10 @@ impl Permit {
 
 impl Counts {
     fn leave(&mut self, key: Option<Arc<str>>) {
-        let Some(key) = key else { return };
+        let Some(key) = key else {
+            self.nameless -= 1;
+            return;
+        };
         if let Some(count) = self.by_key.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -99,14 +119,32 @@ mod tests {
     fn places_are_counted_in_all_and_by_key_and_given_back() {
         let admission = Admission::new(3, 2);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let mut places: Vec<Permit> = (0..3).map(|_| admission.admit().unwrap()).collect();
+        let mut places: Vec<Permit> = Vec::new();
+        for _ in 0..2 {
+            places.push(admission.admit().unwrap());
+            assert!(places.last_mut().unwrap().is_of(&a).is_ok());
+        }
+        places.push(admission.admit().unwrap());
         assert_eq!(admission.admit().unwrap_err(), Close::TOO_MANY_CLIENTS);
-        assert!(places[0].is_of(&a).is_ok() && places[1].is_of(&a).is_ok() && places[1].is_of(&a).is_ok());
+        assert!(places[1].is_of(&a).is_ok());
         assert_eq!(places[2].is_of(&a), Err(Close::TOO_MANY_OF_KEY));
         // A new token of another key frees the old one's place.
         assert!(places[1].is_of(&b).is_ok() && places[2].is_of(&a).is_ok());
         places.clear();
         assert_eq!(admission.clients(), 0);
-        assert!(admission.counts().by_key.is_empty());
+        assert!(admission.counts().by_key.is_empty() && admission.counts().nameless == 0);
+    }
+
+    #[test]
+    fn those_who_have_not_said_who_they_are_leave_places_for_the_others() {
+        let admission = Admission::new(10, 10);
+        let mut places: Vec<Permit> = (0..3).map(|_| admission.admit().unwrap()).collect();
+        assert_eq!(admission.admit().unwrap_err(), Close::TOO_MANY_CLIENTS);
+        places[0].is_of(&"a".into()).unwrap();
+        assert!(admission.admit_of(&"b".into()).is_ok());
+        places.push(admission.admit().unwrap());
+        assert!(admission.admit_of(&"b".into()).is_ok(), "whoever has said who it is finds a place");
+        places.clear();
+        assert_eq!((admission.clients(), admission.counts().nameless), (0, 0));
     }
 }

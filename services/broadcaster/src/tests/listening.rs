@@ -1,5 +1,7 @@
 //! Server-sent events.
 
+use runtime::HttpConfig;
+
 use super::*;
 
 /// The text of a stream, piece by piece, until it holds what is waited for.
@@ -100,7 +102,9 @@ async fn a_listener_that_goes_gives_its_place_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_origins_are_kept_out_unless_they_are_named() {
-    let (_world, running) = world(|config| config.origins = vec!["https://good.example".into()]).await;
+    let world = World::new().await.unwrap();
+    let http = HttpConfig { origins: vec!["https://good.example".into()], ..HttpConfig::default() };
+    let running = world.start_with(http, |_| ()).await.unwrap();
     let origin = |origin: &'static str| [("origin", origin)];
     let refused = Client::with(&running, "", &origin("https://evil.example")).await.err().unwrap();
     assert_eq!((refused.0, refused.1["code"].as_str()), (403, Some("origin_not_allowed")));
@@ -108,4 +112,20 @@ async fn pages_of_other_origins_are_kept_out_unless_they_are_named() {
     let allowed = |response: &reqwest::Response| response.headers().get("access-control-allow-origin").cloned();
     assert_eq!(allowed(&listen(&running, "", &origin("https://evil.example")).await), None);
     assert_eq!(allowed(&listen(&running, "", &origin("https://good.example")).await).unwrap(), "https://good.example");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_served_without_a_key_under_a_name_that_is_not_ours() {
+    let world = World::new().await.unwrap();
+    let http = HttpConfig { hosts: vec!["lockstep.internal".into()], ..HttpConfig::default() };
+    let running = world.start_with(http, |_| ()).await.unwrap();
+    // A page whose own name was made to lead here is of our origin to the browser.
+    let rebound = [("host", "evil.example:8082"), ("origin", "http://evil.example:8082")];
+    let refused = Client::with(&running, "", &rebound).await.err().unwrap();
+    assert_eq!((refused.0, refused.1["code"].as_str()), (403, Some("host_not_allowed")));
+    assert_eq!(listen(&running, "", &rebound).await.status(), 403);
+    assert!(Client::with(&running, "", &[("host", "lockstep.internal:8082")]).await.is_ok());
+    let guarded = world.start(|config| config.auth.api_keys = vec!["k".into()]).await.unwrap();
+    let known = [("host", "watch.example"), ("x-api-key", "k")];
+    assert!(Client::with(&guarded, "", &known).await.is_ok(), "where a key guards, any name will do");
 }
