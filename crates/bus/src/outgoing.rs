@@ -124,6 +124,12 @@ impl Outgoing {
         Self { subject, id, payload: payload.into(), headers: Vec::new() }
     }
 
+    /// The same, to be stored only while the last message on its subject is still the one of this sequence.
+    #[must_use]
+    pub fn only_after(self, sequence: u64) -> Self {
+        self.with_header(headers::EXPECTED_LAST, sequence.to_string())
+    }
+
     /// The same with one header more.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: String) -> Self {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Outgoing, Stream, topology};
+use bus::{Outgoing, PublishError, Stream, topology};
 use http::HeaderMap;
 use runtime::Problem;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Shared;
@@ -63,8 +64,8 @@ async fn publish(shared: &Shared, rights: &Rights, statuses: Value) -> Result<Va
         let reason = format!("your key or token does not let you publish {}", other.observation.record);
         return Err(Refusal::new("forbidden", reason));
     }
-    let messages = ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
-    let sequences = stored(shared.bus.publish_all(messages)).await?;
+    let messages: Vec<_> = ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
+    let sequences = stored(shared.bus.publish_in_order(&messages, Instant::now() + STORED)).await?;
     let accepted: Vec<Value> = ready
         .iter()
         .zip(sequences)
@@ -73,9 +74,13 @@ async fn publish(shared: &Shared, rights: &Rights, statuses: Value) -> Result<Va
     Ok(json!({"type": "status_accepted", "accepted": accepted}))
 }
 
-async fn stored<T>(publishing: impl Future<Output = Result<T, bus::PublishError>>) -> Result<T, Refusal> {
+async fn stored<T>(publishing: impl Future<Output = Result<T, PublishError>>) -> Result<T, Refusal> {
     let why = match tokio::time::timeout(STORED, publishing).await {
         Ok(Ok(stored)) => return Ok(stored),
+        Ok(Err(PublishError::Overtaken { .. })) => {
+            let reason = "the alert was raised again, or acknowledged, just now; look at it, and acknowledge it again";
+            return Err(Refusal::new("overtaken", reason));
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no acknowledgement in time".to_owned(),
     };
@@ -112,7 +117,9 @@ async fn acknowledged(shared: &Shared, rights: &Rights, alert: &str) -> Result<V
         known.acknowledged_by = rights.subject.to_string();
         known.acknowledged_at = shared.process.now_ms();
         let id = format!("ack:{severity}:{alert}:{}", kept.sequence);
-        stored(shared.bus.publish(Outgoing::alert(severity, alert, id, proto::encode(&known)))).await?;
+        // One that was raised again meanwhile nobody has seen yet.
+        let acknowledged = Outgoing::alert(severity, alert, id, proto::encode(&known)).only_after(kept.sequence);
+        stored(shared.bus.publish(acknowledged)).await?;
     }
     if found {
         Ok(json!({"type": "acknowledged", "alert": alert}))

@@ -73,7 +73,7 @@ impl Bus {
             }
             // And should one come in this very moment, this one is refused.
             let last = self.last_message(Stream::Commands, &letter.subject).await?.map_or(0, |last| last.sequence);
-            message = message.with_header(headers::EXPECTED_LAST, last.to_string());
+            message = message.only_after(last);
         }
         match self.publish(message).await {
             Ok(_) => {}

@@ -8,6 +8,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::admission::Permit;
 use super::bucket::Bucket;
@@ -76,6 +77,8 @@ pub struct Client {
     pub asked: u32,
     /// What it wants of rooms, in its order, where the first waits for what it has read elsewhere to be told here, too.
     pub wanted: VecDeque<Wanted>,
+    /// Ends when what it asked for last is done.
+    pub last_asked: Option<oneshot::Receiver<()>>,
     /// How many rooms are being read for it.
     pub reading: usize,
     /// When items that it follows by their keys are looked up again, and how often they were.

@@ -88,8 +88,8 @@ impl Index {
 
     /// Hands over everyone who should be told a message; who is in several rooms of it comes several times.
     pub fn each(&self, message: &Message, mut told: impl FnMut(Key)) {
-        // Few filters are asked about one message, and mostly the same again.
-        let mut asked: Vec<(*const Filter, bool)> = Vec::new();
+        // Mostly few filters are asked about one message, and the same again; each client may have one of its own.
+        let mut asked: BTreeMap<*const Filter, bool> = BTreeMap::new();
         message.rooms(|kind, name| {
             let rooms = &self.kinds[kind.index()];
             if rooms.count == 0 {
@@ -120,14 +120,8 @@ fn later(name: &str, length: usize) -> Option<&str> {
     (length < name.len()).then_some("\0")
 }
 
-fn passes(asked: &mut Vec<(*const Filter, bool)>, filter: &Arc<Filter>, message: &Message) -> bool {
-    let known = Arc::as_ptr(filter);
-    if let Some((_, answer)) = asked.iter().find(|(of, _)| *of == known) {
-        return *answer;
-    }
-    let answer = filter.passes(message);
-    asked.push((known, answer));
-    answer
+fn passes(asked: &mut BTreeMap<*const Filter, bool>, filter: &Arc<Filter>, message: &Message) -> bool {
+    *asked.entry(Arc::as_ptr(filter)).or_insert_with(|| filter.passes(message))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::bucket::{Bucket, Verdict};
 use super::by_key::Looks;
@@ -85,6 +86,7 @@ impl Shard {
             asked: 0,
             wanted: VecDeque::new(),
             reading: 0,
+            last_asked: None,
             looks: Looks::default(),
             closing: None,
             leaves_at: None,
@@ -161,9 +163,13 @@ impl Shard {
             Ok(Frame::Auth { token, reference }) => self.authenticate(key, &token, reference),
             Ok(Frame::Ping { reference }) => {
                 // Answers go before events that wait: where those are not told yet, the client is not there yet.
-                // One that waits to come back has been further already in some of it.
-                let is_there =
-                    |client: &Client| client.flow.is_live() && client.outbox.has_told() && client.wanted.is_empty();
+                // One that waits to come back has been further already in some of it; one that seeks an item is owed what names its id only.
+                let is_there = |client: &Client| {
+                    client.flow.is_live()
+                        && client.outbox.has_told()
+                        && client.wanted.is_empty()
+                        && client.rooms.iter().all(|room| room.sought.is_none())
+                };
                 let told = self.clients.get(key).is_some_and(is_there);
                 let position = (known && told).then(|| self.position.to_string());
                 self.answer(key, &with_reference(frame::pong(now, position), reference.as_deref()));
@@ -187,18 +193,26 @@ impl Shard {
         }
     }
 
-    /// Lets something be worked on where it can be waited for.
+    /// Lets something be worked on where it can be waited for, after what the client asked for before.
     fn elsewhere<F, Fut>(&mut self, key: Key, reference: Option<String>, work: F)
     where
         F: FnOnce(Arc<crate::Shared>, Arc<Rights>, Option<String>) -> Fut,
         Fut: Future<Output = Value> + Send + 'static,
     {
         let Some(serial) = self.asks(key, reference.as_deref()) else { return };
-        let Some(rights) = self.clients.get(key).and_then(|client| client.rights.clone()) else { return };
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(rights) = client.rights.clone() else { return };
+        let (done, is_done) = oneshot::channel::<()>();
+        let before = client.last_asked.replace(is_done);
         let shared = Arc::clone(&self.shared);
         let work = work(Arc::clone(&shared), rights, reference);
         self.main.spawn(async move {
+            if let Some(before) = before {
+                // Its end is dropped, not sent.
+                let _ = before.await;
+            }
             let answer = work.await;
+            drop(done);
             // A thread that has ended has no clients to answer.
             let _ = shared.hub.orders(serial).send(Order::Answer(serial, answer));
         });

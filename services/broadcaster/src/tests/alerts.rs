@@ -102,3 +102,35 @@ async fn the_other_faces_say_how_it_stands_and_whether_it_works() {
         assert!(metrics.contains(line), "{metrics}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_publishes_is_stored_in_its_order() {
+    let (world, running) = world(|config| (config.messages_per_s, config.messages_burst) = (10_000, 10_000)).await;
+    let mut observed =
+        world.bus.tail(Stream::Observations, &["lockstep.observe.>".to_owned()], Tail::Sequence(1)).await.unwrap();
+    let mut client = Client::to(&running).await;
+    for round in 0..20 {
+        for number in 0..16 {
+            let id = format!("{round}-{number}");
+            let status = json!({"record": "agentapi/agent/a", "status": "running", "id": id});
+            client.say(json!({"type": "status_update", "ref": id, "statuses": [status]})).await;
+        }
+        for number in 0..16 {
+            let accepted = client.hear().await;
+            assert_eq!(accepted["ref"], format!("{round}-{number}"), "answers come in the order of what was asked");
+            let stored = timeout(DEADLINE, observed.next()).await.unwrap().unwrap();
+            assert_eq!(accepted["accepted"][0]["sequence"], stored.sequence);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_was_raised_again_is_not_acknowledged_unseen() {
+    let (world, _running) = world(|_| ()).await;
+    world.tell("system_alert", "a", alert("a", "critical")).await;
+    let subject = bus::topology::alert("critical", "a");
+    let seen = world.bus.last_message(Stream::Alerts, &subject).await.unwrap().unwrap().sequence;
+    world.tell("system_alert", "a", alert("a", "critical")).await;
+    let late = bus::Outgoing::alert("critical", "a", "ack".into(), Vec::new()).only_after(seen);
+    assert!(matches!(world.bus.publish(late).await, Err(bus::PublishError::Overtaken { .. })));
+}
