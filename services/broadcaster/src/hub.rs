@@ -3,6 +3,16 @@
 //! A hub is one or a few threads. Each owns its clients alone, sockets included, so nothing of a client is locked; what the threads
 //! share is the history. What must be waited for (the database, the bus, a ticket) is done on the process's runtime, and
 //! comes back as an order.
+//!
+//! The way of an event: `Hub::tell` puts it into the history, which wakes each thread's loop (`shard`). `dispatch` takes what is new as a
+//! round, asks the `index` who is due which of it, and hands a client that is live its events, joined once for all who are told the same
+//! (`round`), straight to its socket. What a client does not take, or is not live for, it goes on with by itself: its `flow` pulls from the
+//! history into its `outbox` whenever that is empty, until it is live again.
+//!
+//! The way of a subscribe: `drive` reads the socket, `session` the message, and `rooms` lets the client in, in its order: with a position
+//! the flow goes back to what was missed; without one the flow is held, the rooms are read elsewhere, and come back as `Order::Read`:
+//! then their pages go into the outbox, the flow remembers which versions they told, and goes on. `by_key` follows an item by its id
+//! beside its key. `tick` does what is due by the clock, and `admission` counts who is here.
 
 mod admission;
 mod bucket;

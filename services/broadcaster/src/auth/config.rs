@@ -59,7 +59,7 @@ pub struct JwtConfig {
     pub jwks_url: Option<String>,
     /// The `iss` that a token must have.
     pub issuer: Option<String>,
-    /// What must be among a token's `aud`.
+    /// What must be among a token's `aud`. Without it only tokens are taken that have none: one that was made for somebody else is not for us.
     pub audience: Option<String>,
     /// How far the clocks of who makes the tokens and ours may differ, in seconds.
     pub leeway_s: u32,
@@ -160,9 +160,13 @@ impl JwtConfig {
         if let Some(why) = self.jwks_url.as_deref().and_then(|url| unusable(url).err()) {
             return wrong("jwks_url", why.into());
         }
-        for (key, value) in [("issuer", &self.issuer), ("audience", &self.audience)] {
+        let left_out = [
+            ("issuer", &self.issuer, "leave it out to take any"),
+            ("audience", &self.audience, "without it only tokens that name no audience (aud) are taken"),
+        ];
+        for (key, value, without) in left_out {
             match value {
-                Some(value) if value.is_empty() => return wrong(key, "is empty; leave it out to take any".into()),
+                Some(value) if value.is_empty() => return wrong(key, format!("is empty; {without}")),
                 Some(_) if !self.is_set() => {
                     return wrong(key, "is set, and no key: set hs256_secrets, jwks_file or jwks_url".into());
                 }

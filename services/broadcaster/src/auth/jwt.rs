@@ -123,7 +123,9 @@ fn denied(error: &Error) -> Denied {
     Denied::failed(match error.kind() {
         ErrorKind::InvalidSignature => "the token's signature is not right",
         ErrorKind::InvalidIssuer => "the token's issuer (iss) is not the one whose tokens are taken here",
-        ErrorKind::InvalidAudience => "the token is for another audience (aud) than is served here",
+        ErrorKind::InvalidAudience => {
+            "the token is for another audience (aud) than is served here; broadcaster.auth.jwt.audience says which is"
+        }
         ErrorKind::MissingRequiredClaim(claim) if claim == "iss" => "the token does not say who made it (iss)",
         ErrorKind::MissingRequiredClaim(claim) if claim == "aud" => "the token does not say for whom it is (aud)",
         _ => {

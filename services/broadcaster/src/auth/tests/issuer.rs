@@ -130,9 +130,11 @@ async fn the_questions_of_all_who_wait_are_one_even_when_one_of_them_leaves() {
     let tokens = Arc::new(Tokens::new(&section(&url), &process).await.unwrap());
     publisher.publish(&[Signer::next_rsa()]);
     publisher.may_answer(0);
+    // Made once: to sign takes longer than to ask.
+    let token = Signer::next_rsa().token();
     let asking = |tokens: &Arc<Tokens>| {
-        let tokens = Arc::clone(tokens);
-        tokio::spawn(async move { code(tokens.admit(&Signer::next_rsa().token(), NOW_MS).await) })
+        let (tokens, token) = (Arc::clone(tokens), token.clone());
+        tokio::spawn(async move { code(tokens.admit(&token, NOW_MS).await) })
     };
     let first = asking(&tokens);
     until("the first asks", || publisher.asked() == 2).await;
