@@ -59,7 +59,8 @@ pub struct JwtConfig {
     pub jwks_url: Option<String>,
     /// The `iss` that a token must have.
     pub issuer: Option<String>,
-    /// What must be among a token's `aud`. Without it only tokens are taken that have none: one that was made for somebody else is not for us.
+    /// What must be among a token's `aud`. Without it only tokens are taken that have none: one that was made for somebody else is not
+    /// for us.
     pub audience: Option<String>,
     /// How far the clocks of who makes the tokens and ours may differ, in seconds.
     pub leeway_s: u32,
