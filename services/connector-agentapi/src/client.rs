@@ -108,11 +108,7 @@ impl Client {
     }
 }
 
-fn address(agent: &Agent, path: &str) -> String {
-    format!("{}/{path}", agent.url.trim_end_matches('/'))
-}
-
 async fn status(agent: &Agent, calls: &Calls) -> Result<Native, Failure> {
-    let answer = calls.send(calls.client().get(address(agent, "status")), "status").await?.success("GET /status")?;
+    let answer = calls.send(calls.client().get(agent.address("status")), "status").await?.success("GET /status")?;
     decode::status(&answer.bytes).map_err(|why| Failure::refused("unexpected_answer", format!("GET /status: {why}")))
 }

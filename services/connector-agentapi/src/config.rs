@@ -59,6 +59,16 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// The address of one of its server's own paths.
+    pub fn address(&self, path: &str) -> String {
+        let Ok(mut url) = reqwest::Url::parse(&self.url) else { return self.url.clone() };
+        // An http address always has segments. A query stays behind the path: a proxy may want it.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(path);
+        }
+        url.to_string()
+    }
+
     /// The address that people may see: without a user, a password and a query, which may be secret.
     pub fn shown_url(&self) -> Option<String> {
         let mut url = reqwest::Url::parse(&self.url).ok()?;
@@ -178,6 +188,19 @@ mod tests {
             let agent = &config(&format!("url = \"{url}\"")).unwrap().all()[0];
             assert_eq!(agent.shown_url().as_deref(), Some(shown));
             assert_eq!(agent.url, url, "it is called with all of it");
+        }
+    }
+
+    #[test]
+    fn an_agent_is_called_below_its_address_with_its_query() {
+        for (url, address) in [
+            ("http://localhost:3284", "http://localhost:3284/status"),
+            ("http://localhost:3284/", "http://localhost:3284/status"),
+            ("https://agent.example/a", "https://agent.example/a/status"),
+            ("https://ada:hush@agent.example/a/?token=hush", "https://ada:hush@agent.example/a/status?token=hush"),
+        ] {
+            let agent = &config(&format!("url = \"{url}\"")).unwrap().all()[0];
+            assert_eq!(agent.address("status"), address);
         }
     }
 

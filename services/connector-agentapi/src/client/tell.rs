@@ -7,7 +7,7 @@ use connector::Failure;
 use model::RecordRef;
 use proto::v1::Change;
 
-use super::{Client, Reached, address, status};
+use super::{Client, Reached, status};
 use crate::decode::Conversation;
 use crate::encode::{self, Body};
 use crate::often::Often;
@@ -56,7 +56,7 @@ impl Client {
     async fn tell(&self, reached: &Reached, body: &Body, change: &Change) -> Result<(), Failure> {
         let Reached { agent, record, tell, .. } = reached;
         if body.kind == "user" {
-            let answer = tell.send(tell.client().get(address(agent, "messages")), "messages").await?;
+            let answer = tell.send(tell.client().get(agent.address("messages")), "messages").await?;
             if encode::is_said(&answer.success("GET /messages")?.json::<Conversation>()?, body, change) {
                 return Ok(());
             }
@@ -66,7 +66,7 @@ impl Client {
                 return Err(Failure::Busy { why, retry_after: BUSY });
             }
         }
-        let request = tell.client().post(address(agent, "message")).json(body);
+        let request = tell.client().post(agent.address("message")).json(body);
         tell.send(request, "message").await?.success("POST /message")?;
         tracing::info!(%record, change = change.id, "told an agent of a change");
         Ok(())

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use model::{Backoff, Source};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::{Client, Reached, address, status};
+use super::{Client, Reached, status};
 use crate::decode::{self, Event, Stream};
 use crate::watched::{Patience, Watched};
 
@@ -83,7 +83,7 @@ impl Client {
         // Without the circuit breaker of the session before: the waits between sessions are pause enough.
         let (agent, calls) = (&reached.agent, reached.watch.scoped());
         // The stream first: what happens between the two calls is then in the stream.
-        let request = calls.client().get(address(agent, "events")).header("accept", "text/event-stream");
+        let request = calls.client().get(agent.address("events")).header("accept", "text/event-stream");
         let mut response = calls.open(request, "events").await.map_err(lost)?;
         let its_date = response.headers().get("date").and_then(|date| decode::date(date.to_str().ok()?));
         watched.opened(its_date.unwrap_or_else(|| self.process.now_ms()));
