@@ -18,6 +18,8 @@ pub enum Event {
     Status(Native),
     /// The agent reported an error, at this moment of its own clock.
     Error(Option<i64>),
+    /// The conversation went on, at this moment of the agent's own clock.
+    Message(Option<i64>),
     /// Something that says nothing of the status.
     Other,
 }
@@ -25,6 +27,12 @@ pub enum Event {
 #[derive(Deserialize)]
 struct Status {
     status: String,
+}
+
+#[derive(Deserialize)]
+struct Update {
+    #[serde(default)]
+    time: String,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +46,7 @@ struct Trouble {
 pub fn state(name: &str, task: Option<&Key>, shown: &Native, before: Option<&Native>, at: i64) -> AgentState {
     let word = |native: &Native| match native.as_str() {
         "running" => "working",
-        "stable" => "idle",
+        "stable" | "idle" => "idle",
         "offline" => "offline",
         "error" => "error",
         _ => "unknown",
@@ -57,6 +65,10 @@ pub fn state(name: &str, task: Option<&Key>, shown: &Native, before: Option<&Nat
 pub fn event(name: &str, data: &str) -> Result<Event, String> {
     match name {
         "status_change" => status(data.as_bytes()).map(Event::Status),
+        "message_update" => {
+            let update: Update = serde_json::from_str(data).map_err(|error| error.to_string())?;
+            Ok(Event::Message(moment(&update.time)))
+        }
         "agent_error" => {
             let trouble: Trouble = serde_json::from_str(data).map_err(|error| error.to_string())?;
             Ok(if trouble.level == "error" { Event::Error(moment(&trouble.time)) } else { Event::Other })
@@ -166,7 +178,8 @@ mod tests {
     fn events(bytes: &[u8], cut: usize) -> Vec<Event> {
         let mut stream = Stream::default();
         let parts = bytes.chunks(cut).flat_map(|part| stream.push(part).unwrap());
-        parts.map(|(name, data)| event(&name, &data).unwrap()).filter(|event| *event != Event::Other).collect()
+        let events = parts.map(|(name, data)| event(&name, &data).unwrap());
+        events.filter(|event| !matches!(event, Event::Message(_) | Event::Other)).collect()
     }
 
     #[test]
@@ -186,6 +199,13 @@ mod tests {
         assert_eq!(status(br#"{"status":"initializing","transport":"acp"}"#).unwrap().as_str(), "initializing");
         assert!(status(b"{}").is_err());
         assert_eq!(event("weather", "not json"), Ok(Event::Other));
+    }
+
+    #[test]
+    fn a_message_says_when_the_conversation_went_on() {
+        let data = r#"{"id":2,"role":"agent","message":"Working","time":"2026-09-21T13:33:20Z"}"#;
+        assert_eq!(event("message_update", data), Ok(Event::Message(Some(1_789_997_600_000))));
+        assert_eq!(event("message_update", r#"{"id":2}"#), Ok(Event::Message(None)));
     }
 
     #[test]

@@ -89,8 +89,12 @@ mod tests {
     fn an_agents_own_item_follows_it_and_waiting_is_never_taken_for_idle() {
         with_lens("agent", |lens, lifecycle| {
             assert!(lens.is_read_only());
-            let cases =
-                [("unknown", "running", "working"), ("working", "stable", "idle"), ("waiting", "stable", "waiting")];
+            let cases = [
+                ("unknown", "running", "working"),
+                ("working", "stable", "idle"),
+                ("waiting", "stable", "waiting"),
+                ("unknown", "idle", "idle"),
+            ];
             for (status, native, becomes) in cases {
                 assert_eq!(put(lens, lifecycle, status, native), becomes);
             }
@@ -108,7 +112,7 @@ mod tests {
             for status in ["todo", "blocked", "done", "canceled"] {
                 assert_eq!(put(lens, lifecycle, status, "stable"), status);
             }
-            for silent in ["offline", "unknown", "error"] {
+            for silent in ["offline", "unknown", "error", "idle"] {
                 assert!(lens.is_silent(&Native::new(silent).unwrap()), "{silent}");
             }
         });

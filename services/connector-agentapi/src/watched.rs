@@ -3,6 +3,9 @@
 //! Pure: time is an argument. agentapi replays everything on each connect and knows only two statuses; so what is told here
 //! may be told again, and only what differs from what was shown last comes out; and from time to time the same once more, because
 //! nothing else would put right what was published out of turn.
+//!
+//! That an agent stands still means something only where it ran before: then it handed over what it worked on. One that is found
+//! standing still after an outage shows another word, `idle`, so that no outage moves the item beside it.
 
 use model::Native;
 
@@ -32,6 +35,12 @@ pub struct Watched {
     failed: bool,
     /// Errors up to this moment of its own clock are history.
     errors_until: Option<i64>,
+    /// Its event stream is the first that was opened: what it replays is not known from before.
+    is_first: bool,
+    /// When its conversation went on last, by its own clock.
+    conversed_at: Option<i64>,
+    /// It ran, and was not shown standing still since.
+    ran: bool,
     /// What was published last, and when.
     shown: Option<(Native, i64)>,
     /// When whoever watches was told last.
@@ -51,6 +60,9 @@ impl Watched {
             lost: None,
             failed: false,
             errors_until: None,
+            is_first: false,
+            conversed_at: None,
+            ran: false,
             shown: None,
             told_at: None,
         }
@@ -62,30 +74,38 @@ impl Watched {
         if self.said.as_ref() == Some(&status) {
             return;
         }
-        // Whatever went wrong, it works again.
-        if status.as_str() == "running" && self.said.is_some() {
+        if status.as_str() == "running" {
+            self.ran = true;
+            // Whatever went wrong, it works again.
             self.failed = false;
         }
         self.said = Some(status);
         self.since = now;
     }
 
-    /// Its event stream was opened, at this moment of its own clock: errors from before the first time are history.
+    /// Its event stream was opened, at this moment of its own clock: errors from before the first time are history, if anything came of
+    /// them.
     pub fn opened(&mut self, its_now: i64) {
+        self.is_first = self.errors_until.is_none();
         self.errors_until.get_or_insert(its_now);
     }
 
-    /// It reported an error, at this moment of its own clock. Each connect repeats them.
+    /// Its conversation went on, at this moment of its own clock.
+    pub fn conversed(&mut self, its_now: Option<i64>) {
+        self.conversed_at = self.conversed_at.max(its_now);
+    }
+
+    /// It reported an error, at this moment of its own clock. Each connect repeats them, after the messages.
     pub fn erred(&mut self, its_now: Option<i64>) {
-        let news = match (its_now, self.errors_until) {
-            (Some(at), Some(until)) => at > until,
-            // Without times a repetition cannot be told from news, and an error shown twice is worse than none.
-            _ => false,
-        };
-        if news {
+        // Without times a repetition cannot be told from news, and an error shown twice is worse than none.
+        let (Some(at), Some(until)) = (its_now, self.errors_until) else { return };
+        let is_news = at > until;
+        // Whoever watched before us showed it; nobody but us will from now on.
+        let stands = self.is_first && self.conversed_at.is_none_or(|last| at > last) && self.is_stable();
+        if is_news {
             self.errors_until = its_now;
-            self.failed = true;
         }
+        self.failed |= is_news || stands;
     }
 
     /// It cannot be reached.
@@ -104,6 +124,9 @@ impl Watched {
 
     /// This was published.
     pub fn showed(&mut self, native: Native, now: i64) {
+        if native.as_str() == "stable" {
+            self.ran = false;
+        }
         self.shown = Some((native, now));
     }
 
@@ -155,7 +178,16 @@ impl Watched {
         if self.is_stable() && now < self.since + self.patience.stable_ms {
             return None;
         }
+        if self.is_stable() && !self.hands_over() {
+            return word("idle");
+        }
         self.said.clone()
+    }
+
+    /// Whether that it stands still is worth telling: it ran before, or that is what was shown already. Whoever knows nothing of what was
+    /// shown leaves it to the resolver, which does.
+    fn hands_over(&self) -> bool {
+        self.ran || self.before().is_none_or(|shown| shown.as_str() == "stable")
     }
 }
 
@@ -189,6 +221,8 @@ mod tests {
                 "open" => watched.opened(now - 3_600_000),
                 "old error" => watched.erred(Some(-7_200_000)),
                 "error" => watched.erred(Some(now - 3_600_000)),
+                "old message" => watched.conversed(Some(-7_200_001)),
+                "message" => watched.conversed(Some(-7_199_999)),
                 "error of 10" => watched.erred(Some(10 - 3_600_000)),
                 status => watched.told(native(status), now),
             }
@@ -250,6 +284,60 @@ mod tests {
             (6_001, "tick"),
         ];
         expect(&steps, &[(0, "running"), (10, "error"), (6_000, "running")]);
+    }
+
+    #[test]
+    fn an_agent_that_stood_still_before_an_outage_hands_nothing_over_after_it() {
+        let shown = |first: &'static str, last: &'static str| {
+            let first_at = if first == "stable" { 2_000 } else { 0 };
+            // One that stood still all the time has stood still for long.
+            let last_at = if first == "stable" { 50_000 } else { 52_000 };
+            let outage = [(2_001, "lost"), (40_000, "tick"), (50_000, "stable"), (52_000, "tick")];
+            let steps: Vec<_> = [(0, first), (2_000, "tick")].into_iter().chain(outage).collect();
+            expect(&steps, &[(first_at, first), (40_000, "offline"), (last_at, last)]);
+        };
+        shown("stable", "idle");
+        shown("running", "stable");
+        expect(&[(0, "lost"), (50_000, "stable"), (52_000, "tick")], &[(0, "unknown"), (52_000, "idle")]);
+    }
+
+    #[test]
+    fn an_agent_that_runs_after_an_outage_hands_over_what_it_then_does() {
+        let steps = [
+            (0, "lost"),
+            (10, "stable"),
+            (2_010, "tick"),
+            (3_000, "running"),
+            (4_000, "stable"),
+            (6_000, "tick"),
+            (66_000, "tick"),
+        ];
+        let expected = [(0, "unknown"), (2_010, "idle"), (3_000, "running"), (6_000, "stable"), (66_000, "stable")];
+        expect(&steps, &expected);
+    }
+
+    #[test]
+    fn an_outage_in_the_middle_of_standing_still_hides_no_hand_over() {
+        let steps =
+            [(0, "running"), (10, "stable"), (1_000, "lost"), (1_500, "stable"), (1_600, "lost"), (40_000, "stable")];
+        expect(&steps, &[(0, "running"), (40_000, "stable")]);
+    }
+
+    #[test]
+    fn an_error_of_which_nothing_came_stands_when_the_agent_is_first_watched() {
+        let then = |said: &[(i64, &'static str)], last: &'static str| {
+            let steps: Vec<_> =
+                [(0, "open"), (1, "stable")].iter().chain(said).copied().chain([(2_001, "tick")]).collect();
+            let (shown, _) = shown_and_told(&steps);
+            assert_eq!(shown.last().map(|(_, word)| word.as_str()), Some(last), "{said:?}");
+        };
+        then(&[(2, "old message"), (3, "old error")], "error");
+        then(&[(3, "old error")], "error");
+        then(&[(2, "old message"), (2, "message"), (3, "old error")], "stable");
+        then(&[(2, "running"), (3, "old error")], "running");
+        then(&[(3, "old error"), (4, "running"), (5, "stable"), (2_005, "tick")], "stable");
+        // A later connect repeats what was taken for history at the first.
+        then(&[(3, "lost"), (4, "open"), (5, "stable"), (6, "old error")], "stable");
     }
 
     #[test]

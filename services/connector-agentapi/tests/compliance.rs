@@ -167,6 +167,17 @@ async fn an_agents_day_is_told_once_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_failed_before_it_was_watched_has_failed() {
+    let agent = Agent::start().await;
+    agent.0.run("Mending the roof").unwrap();
+    agent.0.stand_still().unwrap();
+    agent.0.fail("the agent's process ended");
+    let mut running = Running::start(agent.section()).await;
+    running.shows("error").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_watches_is_told_of_an_agents_state_whatever_its_item_is() {
     let agent = Agent::start().await;
     let running = Running::start(agent.section()).await;

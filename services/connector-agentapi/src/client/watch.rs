@@ -114,6 +114,7 @@ impl Client {
             match decode::event(&name, &data) {
                 Ok(Event::Status(status)) => watched.told(status, self.process.now_ms()),
                 Ok(Event::Error(at)) => watched.erred(at),
+                Ok(Event::Message(at)) => watched.conversed(at),
                 Ok(Event::Other) => {}
                 Err(why) => tracing::warn!(record = %reached.record, event = name, why, "an event cannot be read"),
             }
