@@ -112,7 +112,10 @@ impl Client {
         // A text that no key of this type can be names no row.
         let row = if row.as_ref().is_err_and(failure::is_about_form) { Ok(None) } else { row };
         let row = self.settle("read", row)?;
-        let row = row.ok_or_else(|| Failure::gone(format!("{record}: {} has no such row", table.table)))?;
+        let Some(row) = row else {
+            self.sees_all_rows(table).await?;
+            return Err(Failure::gone(format!("{record}: {} has no such row", table.table)));
+        };
         let observation = decode::row(table, &row, Source::Poll, self.now());
         let observation =
             observation.map_err(|why| Failure::refused(why, format!("{record} cannot be read: {why}")))?;

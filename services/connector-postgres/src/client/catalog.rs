@@ -35,7 +35,34 @@ pub(super) async fn statements(
     table: &Table,
 ) -> Result<Result<Statements, Obstacle>, sqlx::Error> {
     let columns = columns(pool, table).await?;
-    Ok(types(table, &columns).map(|types| Statements::new(&config.schema, table, &types)))
+    let statements = types(table, &columns).map(|types| Statements::new(&config.schema, table, &types));
+    Ok(match (statements, hidden(pool, table).await?) {
+        (Ok(_), Some(obstacle)) => Err(obstacle),
+        (statements, _) => statements,
+    })
+}
+
+/// Whether row-level security hides rows of a table from us: they would pass for deleted.
+pub(super) async fn hidden(pool: &PgPool, table: &Table) -> Result<Option<Obstacle>, sqlx::Error> {
+    // What a policy lets one see is not known without every row; only `true` is all of them. A write needs the policies of both.
+    let role = sqlx::query_scalar::<_, String>(
+        "WITH policy AS (SELECT polcmd, polpermissive, pg_get_expr(polqual, polrelid) IS NOT DISTINCT FROM 'true' AS shows_all \
+             FROM pg_policy WHERE polrelid = to_regclass($1) \
+             AND EXISTS (SELECT FROM unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))) \
+         SELECT quote_ident(current_user) WHERE row_security_active(to_regclass($1)::oid) AND EXISTS ( \
+             SELECT FROM unnest(ARRAY['r', 'w']::\"char\"[]) AS command WHERE NOT coalesce( \
+                 (SELECT bool_or(shows_all) FILTER (WHERE polpermissive) AND bool_and(shows_all OR polpermissive) \
+                  FROM policy WHERE polcmd IN (command, '*')), false))",
+    );
+    let role = role.bind(table.table.quoted()).fetch_optional(pool).await?;
+    Ok(role.map(|role| {
+        format!(
+            "row-level security hides rows of {0} from the role {role}, and hidden rows would pass for deleted; run \
+             ALTER ROLE {role} BYPASSRLS, or CREATE POLICY lockstep ON {1} TO {role} USING (true)",
+            table.table,
+            table.table.quoted()
+        )
+    }))
 }
 
 async fn columns(pool: &PgPool, table: &Table) -> Result<Vec<Column>, sqlx::Error> {

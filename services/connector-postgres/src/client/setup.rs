@@ -61,6 +61,13 @@ impl Client {
         Ok(true)
     }
 
+    /// Fails where row-level security has come to hide rows of a table. Then it is looked at anew before it is used, as at the start.
+    pub(super) async fn sees_all_rows(&self, table: &Table) -> Result<(), Failure> {
+        let Some(obstacle) = self.settle("look", catalog::hidden(self.pool(), table).await)? else { return Ok(()) };
+        self.usable().remove(table.kind.as_str());
+        Err(Failure::unavailable(obstacle))
+    }
+
     /// What stands in the way of each table.
     pub(crate) async fn examine(&self) -> Vec<Finding> {
         let mut findings = Vec::new();

@@ -51,3 +51,40 @@ async fn a_role_that_owns_nothing_can_do_all_that_the_connector_does() {
     database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
     database.drop().await;
 }
+
+#[tokio::test]
+async fn rows_that_row_level_security_hides_are_not_gone() {
+    let database = Database::new().await;
+    let role = format!("app_{}", database.name());
+    let client = granted(&database, &role).await;
+    database.run("INSERT INTO work.tasks (id) VALUES (1), (2)").await;
+    assert_eq!(drain(&client).await.len(), 2);
+    let part = || client.process.readiness().remove("postgres:work.tasks").unwrap();
+    let hides = [
+        "ALTER TABLE work.tasks ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY one ON work.tasks USING (id = 1)",
+        "CREATE POLICY reads ON work.tasks FOR SELECT USING (true)",
+    ];
+    for hide in hides {
+        client.usable().clear();
+        client.statements(&client.config.tables[0]).await.ok();
+        database.run(hide).await;
+        let (seen, _) = sweep(&client, None).await;
+        assert_eq!(seen, [], "{hide}");
+        let said = part().unwrap_err();
+        assert!(said.contains("row-level security") && said.contains(&role), "{hide}: {said}");
+        assert_eq!(client.read(&record("2")).await.unwrap_err().code(), "unavailable", "{hide}");
+    }
+    assert_eq!(client.examine().await[0].code, "table_unusable");
+    database.run(&format!("CREATE POLICY lockstep ON work.tasks TO {role} USING (true)")).await;
+    assert_eq!(natives(&sweep(&client, None).await.0), ["todo", "todo"]);
+    assert_eq!(part(), Ok(()));
+    let reading = client.read(&record("2")).await.unwrap();
+    client.write(&command("2", "done", 7), &reading).await.unwrap();
+    database.run("CREATE POLICY but ON work.tasks AS RESTRICTIVE USING (id = 1)").await;
+    assert_eq!(client.read(&record("2")).await.unwrap_err().code(), "unavailable", "it was usable until now");
+    database.run(&format!("ALTER ROLE {role} BYPASSRLS")).await;
+    assert_eq!(natives(&sweep(&client, None).await.0), ["todo", "done"]);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    database.drop().await;
+}
