@@ -216,6 +216,11 @@ impl LinearSandbox {
         Ok(self.shared.remove_issue(identifier)?)
     }
 
+    /// Gives a team another key. Its issues keep the identifiers that they have.
+    pub fn rename_team(&self, key: &str, new: &str) -> anyhow::Result<()> {
+        Ok(self.shared.rename_team(key, new)?)
+    }
+
     /// Comments on an issue, as the person; answers the comment's id.
     pub fn comment(&self, identifier: &str, body: &str) -> anyhow::Result<String> {
         Ok(self.shared.comment(identifier, body)?)

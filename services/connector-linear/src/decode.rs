@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::scope::{Scope, Standing};
 use crate::vocabulary::State;
 
 /// An issue, by the fields that webhooks and our queries share.
@@ -191,12 +192,12 @@ pub fn record(issue: &str) -> Result<RecordRef, Failure> {
     RecordRef::new(system(), kind, issue).map_err(|error| malformed(&error))
 }
 
-/// What a webhook's body tells. `words` brings the words of a team that are known and include the one asked for; `teams` are
-/// the keys of the only teams that count, or empty for all.
+/// What a webhook's body tells. `words` brings the words of a team that are known and include the one asked for; `scope` says which
+/// teams count.
 pub fn webhook(
     body: &[u8],
     us: &Us,
-    teams: &[String],
+    scope: &Scope,
     words: impl Fn(&str, &Native) -> Option<Vocabulary>,
 ) -> Result<Decoded, Failure> {
     let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
@@ -217,10 +218,15 @@ pub fn webhook(
     }
     let about_status = body.is_about_status();
     let issue = issue_of_webhook(body.data)?;
-    // Which issues of other teams were once of one that counts is not known here; whoever never heard of one ignores that it is gone.
-    if !counts(&issue.team.key, teams) {
-        let removed = Observation { actor: by, ..removed(&issue, Source::Webhook)? };
-        return Ok(Decoded::Observations(vec![removed]));
+    match scope.standing(&issue.team.id, &issue.team.key) {
+        Standing::Counts => {}
+        // Which issues of other teams were once of one that counts is not known here; whoever never heard of one ignores that it is gone.
+        Standing::Elsewhere => {
+            let removed = Observation { actor: by, ..removed(&issue, Source::Webhook)? };
+            return Ok(Decoded::Observations(vec![removed]));
+        }
+        Standing::Unasked => return Ok(Decoded::Incomplete(vec![record(&issue.id)?])),
+        Standing::Uncertain => return Ok(Decoded::Ignored("team_missing")),
     }
     let native = native(&issue)?;
     let Some(vocabulary) = words(&issue.team.id, &native) else {
@@ -241,11 +247,6 @@ fn issue_of_webhook(mut data: Value) -> Result<Issue, Failure> {
         data["team"] = json!({"id": id, "key": key});
     }
     serde_json::from_value(data).map_err(|error| malformed(&error))
-}
-
-/// Whether a team is one of those that count.
-pub fn counts(key: &str, teams: &[String]) -> bool {
-    teams.is_empty() || teams.iter().any(|team| team.eq_ignore_ascii_case(key))
 }
 
 /// That an issue was moved to the trash, or is of a team that does not count: from there it would be written and never heard of.

@@ -12,10 +12,12 @@ use crate::vocabulary::State;
 pub const PAGE: u32 = 50;
 
 #[cfg(test)]
-const DOCUMENTS: [&str; 9] = [ISSUE, ISSUES, TEAM_STATES, TEAM_SIZES, ISSUE_UPDATE, VIEWER, EXAMINE, WEBHOOKS, SYNCED];
+const DOCUMENTS: [&str; 10] =
+    [ISSUE, ISSUES, TEAMS, TEAM_STATES, TEAM_SIZES, ISSUE_UPDATE, VIEWER, EXAMINE, WEBHOOKS, SYNCED];
 
 const ISSUE: &str = include_str!("../graphql/issue.graphql");
 const ISSUES: &str = include_str!("../graphql/issues.graphql");
+const TEAMS: &str = include_str!("../graphql/teams.graphql");
 const TEAM_STATES: &str = include_str!("../graphql/team_states.graphql");
 const TEAM_SIZES: &str = include_str!("../graphql/team_sizes.graphql");
 const ISSUE_UPDATE: &str = include_str!("../graphql/issue_update.graphql");
@@ -29,16 +31,22 @@ pub fn issue(id: &str) -> Value {
     json!({"query": ISSUE, "variables": {"id": id}})
 }
 
-/// Asks for a page of the issues that changed since a moment, the newest change first.
-pub fn issues(since: Option<&str>, teams: &[String], after: Option<&str>) -> Value {
+/// Asks for a page of the issues of these teams, or of all, that changed since a moment, the newest change first.
+pub fn issues(since: Option<&str>, teams: Option<&[&str]>, after: Option<&str>) -> Value {
     let mut filter = serde_json::Map::new();
     if let Some(since) = since {
         filter.insert("updatedAt".to_owned(), json!({"gte": since}));
     }
-    if !teams.is_empty() {
-        filter.insert("team".to_owned(), json!({"key": {"in": teams}}));
+    if let Some(teams) = teams {
+        filter.insert("team".to_owned(), json!({"id": {"in": teams}}));
     }
     json!({"query": ISSUES, "variables": {"filter": filter, "first": PAGE, "after": after}})
+}
+
+/// Asks what the teams are called that have or had these keys.
+pub fn teams(keys: &[String], ids: &[&str]) -> Value {
+    let filter = json!({"or": [{"key": {"in": keys}}, {"id": {"in": ids}}]});
+    json!({"query": TEAMS, "variables": {"filter": filter}})
 }
 
 /// Asks for a team's states.
@@ -151,13 +159,13 @@ mod tests {
 
     #[test]
     fn a_sweep_asks_only_for_what_is_newer_and_counts() {
-        let asked = issues(Some("2026-11-20T09:30:00.000Z"), &["ENG".to_owned()], Some("cursor"));
+        let asked = issues(Some("2026-11-20T09:30:00.000Z"), Some(&["an-id"]), Some("cursor"));
         let variables = json!({
-            "filter": {"updatedAt": {"gte": "2026-11-20T09:30:00.000Z"}, "team": {"key": {"in": ["ENG"]}}},
+            "filter": {"updatedAt": {"gte": "2026-11-20T09:30:00.000Z"}, "team": {"id": {"in": ["an-id"]}}},
             "first": 50, "after": "cursor",
         });
         assert_eq!(asked["variables"], variables);
-        assert_eq!(issues(None, &[], None)["variables"]["filter"], json!({}));
+        assert_eq!(issues(None, None, None)["variables"]["filter"], json!({}));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod credential;
 pub mod decode;
 pub mod encode;
 pub mod examine;
+pub mod scope;
 mod sweep;
 pub mod vocabulary;
 

@@ -21,10 +21,21 @@ pub struct Place {
     pub after: Option<String>,
     /// The newest change seen so far.
     newest: Option<String>,
+    /// Where sweeps were when a team was first missing, while one is.
+    #[serde(default)]
+    lacked: Option<Lacked>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cursor {
+    newest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lacked: Option<Lacked>,
+}
+
+/// Up to where all teams are known; nowhere where one was missing from the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Lacked {
     newest: Option<String>,
 }
 
@@ -33,7 +44,7 @@ pub fn cursor_since(since: Timestamp) -> Option<Value> {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(since.0) * 1_000_000).ok()?;
     // The overlap, which every sweep takes off, was not meant.
     let newest = (at + OVERLAP).format(&Rfc3339).ok()?;
-    serde_json::to_value(Cursor { newest: Some(newest) }).ok()
+    serde_json::to_value(Cursor { newest: Some(newest), lacked: None }).ok()
 }
 
 impl Place {
@@ -45,7 +56,18 @@ impl Place {
         let cursor: Cursor =
             cursor.map(serde_json::from_value).transpose().map_err(|error| unreadable(&error))?.unwrap_or_default();
         let since = cursor.newest.as_deref().map(overlapping).transpose()?;
-        Ok(Self { since, after: None, newest: cursor.newest })
+        Ok(Self { since, after: None, newest: cursor.newest, lacked: cursor.lacked })
+    }
+
+    /// Notes at the first page whether a team is missing. Once none is any more, what it missed is asked for, too.
+    pub fn lacks(&mut self, is_team_missing: bool) -> Result<(), Failure> {
+        match self.lacked.take() {
+            None if is_team_missing => self.lacked = Some(Lacked { newest: self.newest.clone() }),
+            Some(lacked) if is_team_missing => self.lacked = Some(lacked),
+            Some(lacked) => self.since = lacked.newest.as_deref().map(overlapping).transpose()?,
+            None => {}
+        }
+        Ok(())
     }
 
     /// Notes a change that was seen.
@@ -62,7 +84,7 @@ impl Place {
             self.after = after;
             return (serde_json::to_value(self).ok(), None);
         }
-        (None, serde_json::to_value(Cursor { newest: self.newest }).ok())
+        (None, serde_json::to_value(Cursor { newest: self.newest, lacked: self.lacked }).ok())
     }
 }
 
@@ -99,6 +121,30 @@ mod tests {
     fn a_sweep_since_a_moment_asks_for_what_changed_from_then_on() {
         let cursor = cursor_since(Timestamp(1_795_167_000_000));
         assert_eq!(Place::of(cursor, None).unwrap().since.as_deref(), Some("2026-11-20T09:30:00Z"));
+    }
+
+    #[test]
+    fn a_team_that_was_missing_is_swept_from_where_it_was_once_it_is_found() {
+        let swept = |cursor: Option<Value>, is_team_missing: bool, saw: &str| {
+            let mut place = Place::of(cursor, None).unwrap();
+            place.lacks(is_team_missing).unwrap();
+            place.saw(saw);
+            (place.since.clone(), place.then(None).1)
+        };
+        let (_, cursor) = swept(None, false, "2026-11-20T09:00:00.000Z");
+        let (since, cursor) = swept(cursor, true, "2026-11-20T10:00:00.000Z");
+        assert_eq!(since.as_deref(), Some("2026-11-20T08:59:00Z"));
+        let (since, cursor) = swept(cursor, true, "2026-11-20T11:00:00.000Z");
+        assert_eq!(since.as_deref(), Some("2026-11-20T09:59:00Z"), "the others go on");
+        let (since, cursor) = swept(cursor, false, "2026-11-20T11:00:00.000Z");
+        assert_eq!(since.as_deref(), Some("2026-11-20T08:59:00Z"));
+        assert_eq!(swept(cursor, false, "2026-11-20T11:00:00.000Z").0.as_deref(), Some("2026-11-20T10:59:00Z"));
+        let (_, cursor) = swept(None, true, "2026-11-20T11:00:00.000Z");
+        assert_eq!(
+            swept(cursor, false, "2026-11-20T11:00:00.000Z").0,
+            None,
+            "of a team that was never seen everything"
+        );
     }
 
     #[test]

@@ -84,6 +84,13 @@ impl Shared {
         })
     }
 
+    pub fn rename_team(&self, key: &str, new: &str) -> Result<(), ApiError> {
+        let mut world = self.world();
+        let mut team = world.find("Team", "key", key).ok_or_else(|| ApiError::not_found("Team"))?.clone();
+        team.insert("key".to_owned(), json!(new));
+        world.put("Team", team)
+    }
+
     pub fn comment(&self, identifier: &str, body: &str) -> Result<String, ApiError> {
         let fields = world::row(json!({"issueId": identifier, "body": body, "bodyData": "{}"}));
         let comment = change::comment(&mut self.world(), fields, Actor::Person)?;

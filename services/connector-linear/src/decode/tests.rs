@@ -1,6 +1,7 @@
 use model::Word;
 
 use super::*;
+use crate::scope::Named;
 use crate::{answer, vocabulary};
 
 const UPDATE: &str = include_str!("../../fixtures/issue_update.json");
@@ -18,19 +19,30 @@ fn body(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
+fn all() -> Scope {
+    Scope::new(&[])
+}
+
+/// Of a workspace where the team of that key was found.
+fn only(key: &str) -> Scope {
+    let mut scope = Scope::new(&[key.to_owned()]);
+    scope.found(&[Named { id: format!("the id of {key}"), key: key.to_owned() }], true);
+    scope
+}
+
 fn app() -> Us {
     Us { ids: vec![APP.to_owned()], client_known: true }
 }
 
 fn seen(body: &[u8], us: &Us) -> Observation {
-    match webhook(body, us, &[], words).unwrap() {
+    match webhook(body, us, &all(), words).unwrap() {
         Decoded::Observations(mut all) => all.remove(0),
         other => panic!("{other:?}"),
     }
 }
 
 fn ignored(change: impl FnOnce(&mut Value)) -> &'static str {
-    match webhook(&body(change), &app(), &["ENG".to_owned()], words).unwrap() {
+    match webhook(&body(change), &app(), &only("ENG"), words).unwrap() {
         Decoded::Ignored(reason) => reason,
         other => panic!("{other:?}"),
     }
@@ -53,7 +65,7 @@ fn a_webhook_tells_what_the_issue_shows_since_when_and_by_whom() {
 #[test]
 fn an_issue_that_was_moved_to_the_trash_says_so_without_its_teams_words() {
     let removed = body(|body| body["action"] = json!("remove"));
-    let Decoded::Observations(seen) = webhook(&removed, &app(), &[], |_, _| None).unwrap() else { panic!() };
+    let Decoded::Observations(seen) = webhook(&removed, &app(), &all(), |_, _| None).unwrap() else { panic!() };
     assert_eq!((seen[0].native.clone(), seen[0].position), (Native::deleted(), Some(Position(1_795_167_000_125))));
     assert_eq!(seen[0].actor.as_ref().unwrap().name, "Ada");
 }
@@ -73,13 +85,13 @@ fn of_an_issue_that_was_removed_only_its_id_and_a_time_are_needed() {
     let data = json!({"id": "an-id", "updatedAt": "2026-11-20T09:30:00.125Z", "team": null, "state": null});
     assert_eq!(position(json!({"webhookTimestamp": sent, "createdAt": done, "data": data})), 1_795_167_000_125);
     let timeless = br#"{"action": "remove", "type": "Issue", "data": {"id": "an-id"}}"#;
-    assert!(matches!(webhook(timeless, &app(), &[], words), Err(Failure::Refused { code: "malformed", .. })));
+    assert!(matches!(webhook(timeless, &app(), &all(), words), Err(Failure::Refused { code: "malformed", .. })));
 }
 
 #[test]
 fn a_team_that_is_told_of_by_its_id_alone_counts_by_the_identifier() {
     let without = body(|body| body["data"]["team"] = Value::Null);
-    let told = |team: &str| match webhook(&without, &app(), &[team.to_owned()], words).unwrap() {
+    let told = |team: &str| match webhook(&without, &app(), &only(team), words).unwrap() {
         Decoded::Observations(mut all) => all.remove(0),
         other => panic!("{other:?}"),
     };
@@ -88,8 +100,21 @@ fn a_team_that_is_told_of_by_its_id_alone_counts_by_the_identifier() {
 }
 
 #[test]
+fn an_issue_of_another_team_is_not_gone_while_it_may_be_of_one_that_counts() {
+    let mut scope = Scope::new(&["CORE".to_owned()]);
+    let decoded = webhook(UPDATE.as_bytes(), &app(), &scope, words).unwrap();
+    assert!(
+        matches!(decoded, Decoded::Incomplete(records) if records.len() == 1),
+        "whoever reads it asks for the teams"
+    );
+    scope.found(&[], true);
+    let decoded = webhook(UPDATE.as_bytes(), &app(), &scope, words).unwrap();
+    assert!(matches!(decoded, Decoded::Ignored("team_missing")), "{decoded:?}");
+}
+
+#[test]
 fn an_issue_of_a_team_that_does_not_count_is_gone_until_it_is_moved_back() {
-    let teams = ["ENG".to_owned()];
+    let teams = only("ENG");
     let told = |body: &[u8]| match webhook(body, &app(), &teams, words).unwrap() {
         Decoded::Observations(mut all) => all.remove(0),
         other => panic!("{other:?}"),
@@ -150,7 +175,7 @@ fn an_integration_is_named_by_its_service_and_is_no_person() {
 
 #[test]
 fn an_issue_of_a_team_whose_words_are_unknown_must_be_read() {
-    let decoded = webhook(UPDATE.as_bytes(), &app(), &[], |_, _| None).unwrap();
+    let decoded = webhook(UPDATE.as_bytes(), &app(), &all(), |_, _| None).unwrap();
     assert!(matches!(decoded, Decoded::Incomplete(records) if records[0].id().ends_with("00000c")));
 }
 
@@ -163,7 +188,7 @@ fn what_is_no_news_of_a_counted_issue_is_ignored_by_name() {
 #[test]
 fn a_body_that_cannot_be_read_is_refused_and_not_guessed() {
     for bad in [b"{}".to_vec(), b"no".to_vec(), body(|body| body["data"]["updatedAt"] = json!("yesterday"))] {
-        let refused = webhook(&bad, &app(), &[], words);
+        let refused = webhook(&bad, &app(), &all(), words);
         assert!(matches!(refused, Err(Failure::Refused { code: "malformed", .. })), "{refused:?}");
     }
 }

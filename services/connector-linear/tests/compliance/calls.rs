@@ -1,15 +1,18 @@
 //! Each call of the connector, one at a time.
 
 use connector::{Connector, Decoded, Failure, Page};
-use connector_linear::{Config, Linear};
+use connector_linear::{Config, Linear, SYSTEM};
 use model::{Observation, Origin, Source};
+use runtime::Process;
 use runtime::config::Secret;
 use sandbox::faults::Faults;
 use sandbox::linear::{LinearLimits, LinearSandbox, NewIssue};
 use serde_json::{Value, json};
 
 use crate::front::Front;
-use crate::world::{APP, PERSONAL, command, connector, connector_with, newest, record, server, try_connector};
+use crate::world::{
+    APP, PERSONAL, command, connector, connector_in, connector_with, newest, record, server, try_connector,
+};
 
 async fn moved(server: &LinearSandbox, linear: &Linear) -> Observation {
     // The first read teaches the connector who it is and what the team's states are.
@@ -177,6 +180,58 @@ async fn an_issue_that_is_moved_to_a_team_that_does_not_count_is_gone_until_it_c
     let Decoded::Observations(told) = newest(&server, &linear) else { panic!() };
     assert_eq!((told[0].native.as_str(), &told[0].id), (back.native.as_str(), &back.id));
     assert!(!back.native.is_deleted() && back.position > read.position);
+}
+
+/// A connector for the team ENG alone, and what readiness says of that team.
+fn for_eng(server: &LinearSandbox) -> (Linear, impl Fn() -> Option<Result<(), String>> + use<>) {
+    let process = Process::new(SYSTEM, None);
+    let config = Config {
+        api_url: server.graphql_url(),
+        api_key: Secret::new(APP),
+        teams: vec!["eng".to_owned()],
+        ..Config::default()
+    };
+    (connector_in(process.clone(), config).unwrap(), move || process.readiness().remove("linear:ENG"))
+}
+
+#[tokio::test]
+async fn a_team_whose_key_is_changed_stays_in_step_and_is_told() {
+    let server = server().await;
+    let (linear, readiness) = for_eng(&server);
+    let (all, cursor) = swept(&linear, None).await;
+    assert_eq!(readiness(), Some(Ok(())));
+    server.rename_team("ENG", "CORE").unwrap();
+    server.move_issue("ENG-1", "Done").unwrap();
+    let Decoded::Observations(told) = newest(&server, &linear) else { panic!() };
+    assert_eq!(told[0].native.as_str(), "Done");
+    assert_eq!(linear.read(&record(&server, "ENG-1")).await.unwrap().observation.native.as_str(), "Done");
+    let (seen, _) = swept(&linear, cursor).await;
+    assert!(seen.iter().any(|seen| seen.native.as_str() == "Done") && seen.len() <= all.len());
+    assert!(readiness().unwrap().unwrap_err().contains("CORE"));
+}
+
+#[tokio::test]
+async fn while_a_team_that_counts_is_missing_nothing_is_gone() {
+    let server = server().await;
+    let (_, cursor) = swept(&for_eng(&server).0, None).await;
+    server.rename_team("ENG", "CORE").unwrap();
+    server.move_issue("ENG-1", "Done").unwrap();
+    // It begins anew, and knows the team by its key alone.
+    let (linear, readiness) = for_eng(&server);
+    let issue = record(&server, "ENG-1");
+    assert!(matches!(newest(&server, &linear), Decoded::Incomplete(_)));
+    assert!(matches!(linear.read(&issue).await, Err(Failure::Unavailable { .. })));
+    assert!(matches!(newest(&server, &linear), Decoded::Ignored("team_missing")));
+    let nobody = "linear/issue/00000000-0000-4000-8000-000000000000".parse().unwrap();
+    assert!(matches!(linear.read(&nobody).await, Err(Failure::Unavailable { .. })), "out of sight is not gone");
+    let (seen, cursor) = swept(&linear, cursor).await;
+    assert_eq!(seen, []);
+    assert!(readiness().unwrap().unwrap_err().contains("no team ENG"));
+    server.rename_team("CORE", "ENG").unwrap();
+    let (seen, _) = swept(&linear, cursor).await;
+    assert!(seen.iter().any(|seen| seen.record == issue && seen.native.as_str() == "Done"), "{seen:?}");
+    assert_eq!(readiness(), Some(Ok(())));
+    assert!(matches!(linear.read(&nobody).await, Err(Failure::Gone { .. })));
 }
 
 #[tokio::test]

@@ -32,7 +32,11 @@ pub fn connector_with(server: &LinearSandbox, config: Config) -> Linear {
 
 /// A connector with those settings, or why there is none.
 pub fn try_connector(config: Config) -> Result<Linear, String> {
-    let process = Process::new(SYSTEM, None);
+    connector_in(Process::new(SYSTEM, None), config)
+}
+
+/// A connector with those settings in a process, whose readiness it tells.
+pub fn connector_in(process: Process, config: Config) -> Result<Linear, String> {
     let calls = Calls::new(SYSTEM, Linear::LIMITS, CallSettings::default(), process.clone())?;
     Linear::new(config, Parts { process, calls, hears: true })
 }
