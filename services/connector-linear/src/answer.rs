@@ -37,6 +37,11 @@ fn failure(error: &Value) -> Failure {
     }
 }
 
+/// Whether the credential was not accepted.
+pub fn is_unauthorized(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused { code: "unauthorized", .. })
+}
+
 fn unauthorized(message: &str) -> Failure {
     Failure::refused("unauthorized", format!("Linear does not accept the credential ({message}); check linear.api_key"))
 }

@@ -297,15 +297,14 @@ impl Linear {
     }
 
     async fn ask(&self, asked: &Value, class: &'static str) -> Result<Value, Failure> {
-        let answered = self.send(asked, class).await?;
-        answer::data(answered.status, &answered.bytes)
+        self.send(asked, class).await.map(|(data, _)| data)
     }
 
     /// Everything that an operator should know of the workspace; what could not be asked is told as such.
     async fn snapshot(&self) -> Result<Snapshot, Failure> {
-        let first = self.send(&encode::examine(&self.teams, None), "examine").await?;
+        let (data, first) = self.send(&encode::examine(&self.teams, None), "examine").await?;
         let skew = connector::clock_skew("linear", first.header("date"), self.process.now_ms());
-        let mut seen: Seen = part(&json!({"all": answer::data(first.status, &first.bytes)?}), "all")?;
+        let mut seen: Seen = part(&json!({"all": data}), "all")?;
         let mut next = seen.teams.page_info.take().filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
         for _ in 1..examine::PAGES_MAX {
             let Some(after) = next else { break };
@@ -322,7 +321,8 @@ impl Linear {
         Ok(Snapshot { seen, webhooks, issues: issues.nodes, more_teams: next.is_some(), skew })
     }
 
-    async fn send(&self, asked: &Value, class: &'static str) -> Result<Response, Failure> {
+    /// What is answered: its data, and all of it.
+    async fn send(&self, asked: &Value, class: &'static str) -> Result<(Value, Response), Failure> {
         let (shown, used) = match &self.credential {
             Credential::Key(key) if self.credential.is_personal() => (key.expose().to_owned(), None),
             Credential::Key(token) => (format!("Bearer {}", token.expose()), None),
@@ -336,13 +336,16 @@ impl Linear {
         authorization.set_sensitive(true);
         let request = self.calls.client().post(self.url.clone()).header(AUTHORIZATION, authorization).json(asked);
         let answered = self.calls.send(request, class).await?;
-        if let (StatusCode::UNAUTHORIZED, Some(used)) = (answered.status, used) {
+        let data = answer::data(answered.status, &answered.bytes);
+        // A server between that says no more than "forbidden" says nothing of the token.
+        let is_dead = answered.status != StatusCode::FORBIDDEN && data.as_ref().is_err_and(answer::is_unauthorized);
+        if let (true, Some(used)) = (is_dead, used) {
             // It was revoked before its time, or another process got one for the same app, of which there is one at a time: the next
             // attempt gets another.
             self.token.lock().await.take_if(|token| token.is(&used));
             return Err(Failure::unavailable("Linear does not take the OAuth app's token any more"));
         }
-        Ok(answered)
+        Ok((data?, answered))
     }
 
     /// The app's token, got anew when it is near its end.

@@ -294,6 +294,19 @@ async fn an_oauth_apps_token_that_is_taken_no_more_is_replaced_at_the_next_attem
 }
 
 #[tokio::test]
+async fn a_dead_token_is_known_by_its_code_whatever_the_status() {
+    let server = server().await;
+    let (_, url) = Front::of(server.url()).await;
+    let config = Config { api_url: format!("{url}/graphql"), ..by_secret("lin_secret_sandbox") };
+    let linear = try_connector(config).unwrap();
+    let record = record(&server, "ENG-2");
+    linear.read(&record).await.unwrap();
+    server.revoke_client_token();
+    assert!(matches!(linear.read(&record).await, Err(Failure::Unavailable { .. })));
+    linear.read(&record).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_oauth_app_with_a_wrong_secret_is_refused() {
     let server = server().await;
     let refused = connector_with(&server, by_secret("another")).read(&record(&server, "ENG-1")).await;

@@ -88,6 +88,8 @@ impl Front {
         let sent = self.client.request(parts.method.clone(), url).headers(headers).body(body).send().await.unwrap();
         let (status, mut headers) = (sent.status(), sent.headers().clone());
         headers.remove(header::TRANSFER_ENCODING);
+        // Linear says what is wrong in the body, and the status may be any.
+        let status = if status == StatusCode::UNAUTHORIZED { StatusCode::BAD_REQUEST } else { status };
         (status, headers, Body::from(sent.bytes().await.unwrap())).into_response()
     }
 }
