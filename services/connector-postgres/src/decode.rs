@@ -11,6 +11,9 @@ use crate::encode;
 
 /// How many identifiers one row may mention.
 const MENTIONS_MAX: usize = 20;
+/// How many characters of a title are told: as many as are kept. The column may hold whole documents, and the bus takes no message of any
+/// size.
+pub const TITLE_MAX: usize = 500;
 
 /// What the trigger did to a row's version, as it stands in the outbox and beside the row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -155,7 +158,7 @@ impl Seen<'_> {
             actor: self.capture.and_then(|capture| actor(capture, origin)),
             origin,
             lifecycle: Some(table.lifecycle.clone()),
-            title: self.content.title.as_deref().map(str::trim).filter(|title| !title.is_empty()).map(str::to_owned),
+            title: self.content.title.as_deref().and_then(title),
             mentions: mentions(self.content.mentions.as_deref()),
             ..Observation::new(String::new(), record, native, source, at)
         };
@@ -188,6 +191,11 @@ fn quoted(text: &str) -> String {
         quoted.push_str(&escaped);
     }
     quoted + "\""
+}
+
+fn title(text: &str) -> Option<String> {
+    let title: String = text.trim().chars().take(TITLE_MAX).collect();
+    (!title.is_empty()).then_some(title)
 }
 
 fn at_version(observation: &mut Observation, version: i64) {

@@ -6,6 +6,7 @@ use model::{Command, Native, RecordRef, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Table;
+use crate::decode::TITLE_MAX;
 use crate::name::{Name, literal};
 
 /// The setting by which a transaction says that it is ours; the trigger writes it down.
@@ -13,6 +14,9 @@ pub const SETTING: &str = "lockstep.origin";
 
 /// The time in milliseconds since 1970, as PostgreSQL tells it.
 pub const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// How many characters of a title are read: more than are told, because spaces in front do not count.
+pub const TITLE_READ: usize = 2 * TITLE_MAX;
 
 /// What stands in the place of a tag at a row that an old copy of the database brought back: it is nobody's edit.
 pub const BROUGHT_BACK: &str = "brought back";
@@ -73,8 +77,8 @@ pub struct Statements {
     pub count_since: String,
 }
 
-/// The columns of an entry of the outbox.
-pub const ENTRY: &str = "id, kind, key, operation, version, previous, status, title, mentions, origin, actor, application, \
+/// The columns of an entry of the outbox beside its title.
+pub const ENTRY: &str = "id, kind, key, operation, version, previous, status, mentions, origin, actor, application, \
                          (extract(epoch FROM at) * 1000)::bigint AS at_ms";
 
 /// Takes the oldest entries that nobody else holds: `$1` how many. They are gone when the transaction commits.
@@ -82,7 +86,7 @@ pub fn claim(schema: &Name) -> String {
     let (entries, versions) = (format!("{}.entries", schema.quoted()), format!("{}.versions", schema.quoted()));
     format!(
         "DELETE FROM {entries} WHERE id = ANY (ARRAY(SELECT id FROM {entries} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)) \
-         RETURNING {ENTRY}, operation = 'delete' AND EXISTS (SELECT FROM {versions} v WHERE v.kind = {entries}.kind \
+         RETURNING {ENTRY}, left(title, {TITLE_READ}) AS title, operation = 'delete' AND EXISTS (SELECT FROM {versions} v WHERE v.kind = {entries}.kind \
              AND v.key = {entries}.key AND v.version > {entries}.version AND v.status IS NOT NULL) AS is_back"
     )
 }
@@ -124,7 +128,8 @@ impl Statements {
     pub fn new(schema: &Name, table: &Table, types: &Types) -> Self {
         let (key, status) = (table.key.quoted(), table.status.quoted());
         let (name, versions) = (table.table.quoted(), format!("{}.versions", schema.quoted()));
-        let title = table.title.as_ref().map_or("NULL::text".into(), |title| format!("t.{}::text", title.quoted()));
+        let title = |title: &Name| format!("left(t.{}::text, {TITLE_READ})", title.quoted());
+        let title = table.title.as_ref().map_or("NULL::text".into(), title);
         // An installation of an older release says neither.
         let unseen = |what: &str| format!("(SELECT {what} FROM {}.captures c WHERE c.kind = $1)", schema.quoted());
         let mentions: Vec<_> = table.mentions.iter().map(|column| format!("to_jsonb(t.{})", column.quoted())).collect();

@@ -261,7 +261,9 @@ fn end(done: Cursor) -> Page {
 }
 
 fn unread(table: &Table, row: &Row) -> Unreadable {
-    let content = json!({"table": table.table.to_string(), "key": row.key, "status": row.status}).to_string().into();
+    let status = decode::native(row.status.as_deref());
+    let content =
+        json!({"table": table.table.to_string(), "key": row.key, "status": status.as_str()}).to_string().into();
     let name = format!("{}/{}", table.kind, row.key);
     let why = format!("a key of {} is no name of a record", table.table);
     Unreadable { name, content, code: "unusable_key", why }

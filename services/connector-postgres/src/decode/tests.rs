@@ -70,6 +70,18 @@ fn an_edit_is_somebody_elses_and_says_whose() {
 }
 
 #[test]
+fn a_title_of_any_size_is_told_in_part() {
+    let title = |title: String| {
+        let content = Content { title: Some(title), mentions: None };
+        let row = Row { key: "7".into(), status: Some("todo".into()), content, ..Row::default() };
+        super::row(&table(), &row, Source::Sweep, Timestamp(9)).unwrap().title
+    };
+    assert_eq!(title("é".repeat(2_000_000)), Some("é".repeat(500)));
+    assert_eq!(title(format!("  {}", "é".repeat(500))), Some("é".repeat(500)));
+    assert_eq!(title(" \n".into()), None);
+}
+
+#[test]
 fn our_own_write_is_known_by_its_tag() {
     let seen = entry(&table(), &entries()[1]).unwrap();
     assert_eq!(seen.origin, Origin::Own(Some(Version(4))));
