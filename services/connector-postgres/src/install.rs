@@ -7,11 +7,13 @@
 use std::fmt::Write;
 
 use crate::config::{Config, Table};
-use crate::encode::{NOW_MS, SETTING};
+use crate::encode::{NOW_MS, SETTING, TITLE_READ};
 use crate::name::{Name, QUOTES, literal};
 
 /// Raised when what is installed changes its shape.
 const GENERATION: u32 = 2;
+/// The longest key that is captured, in bytes: longer than any name of a record.
+const KEY_MAX: u32 = 1_000;
 
 /// The whole script, for a person to read and run. With a role, it may work with what is installed and needs to own nothing.
 pub fn install_sql(config: &Config, role: Option<&Name>) -> String {
@@ -181,45 +183,71 @@ fn function(table: &Table) -> String {
 
 fn triggers(schema: &Name, table: &Table) -> String {
     let function = format!("{}.\"{}\"", schema.quoted(), function(table));
-    let field = |column: &Name| format!("seen ->> {}", column.literal());
     let mentions: Vec<_> = table.mentions.iter().map(|column| format!("seen -> {}", column.literal())).collect();
     let (key, status) = (table.key.literal(), table.status.literal());
     let watched = [&table.key, &table.status].into_iter().chain(&table.mentions);
     let same = |column: &Name| format!("OLD.{0}::text IS NOT DISTINCT FROM NEW.{0}::text", column.quoted());
     let still = |column: &Name| format!("past ->> {0} IS NOT DISTINCT FROM seen ->> {0}", column.literal());
     let all = |one: &dyn Fn(&Name) -> String| watched.clone().map(one).collect::<Vec<_>>().join(" AND ");
+    let of = |row: &str| {
+        let pair = |column: &Name| format!("{}, {row}.{}", column.literal(), column.quoted());
+        watched.clone().map(pair).collect::<Vec<_>>().join(", ")
+    };
+    let title = |whole: &dyn Fn(&Name) -> String| {
+        table.title.as_ref().map_or("NULL".into(), |title| format!("left({}, {TITLE_READ})", whole(title)))
+    };
     let mut sql = format!(
         "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {QUOTES}
 DECLARE
     past jsonb;
     seen jsonb;
+    title text;
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         IF NOT has_table_privilege(TG_RELID, 'SELECT') THEN RETURN NULL; END IF;
-        EXECUTE format('SELECT {note}(%L, to_jsonb(t) ->> %L, ''delete'', to_jsonb(t) ->> %L, NULL, NULL, NULL) FROM %s t '
-            'WHERE to_jsonb(t) ->> %2$L IS NOT NULL', {kind}, {key}, {status}, TG_RELID::regclass);
-        RETURN NULL;
-    END IF;
-    IF TG_OP = 'UPDATE' THEN
-        -- Most updates end here, before anything is made of the whole row, which may be large.
         BEGIN
-            IF {same} THEN RETURN NULL; END IF;
+            EXECUTE format('SELECT {note}(%L, t.%I::text, ''delete'', t.%I::text, NULL, NULL, NULL) FROM %s t '
+                'WHERE t.%2$I IS NOT NULL', {kind}, {key}, {status}, TG_RELID::regclass);
         EXCEPTION WHEN OTHERS THEN
-            -- A column is gone, or has another type than when this session first came here: it is compared below.
+            -- A column is gone. Rows that are gone are found when all rows are compared.
             NULL;
         END;
+        RETURN NULL;
     END IF;
-    past := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
-    seen := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    -- Only what is watched is looked at: the rest of the row may be large, or of a type that is no JSON.
+    BEGIN
+        IF TG_OP = 'UPDATE' THEN
+            -- Most updates end here.
+            IF {same} THEN RETURN NULL; END IF;
+        END IF;
+        IF TG_OP <> 'INSERT' THEN past := jsonb_build_object({old}); END IF;
+        IF TG_OP <> 'DELETE' THEN
+            seen := jsonb_build_object({new});
+            title := {new_title};
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        -- A column is gone, or has another type than when this session first came here.
+        BEGIN
+            past := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+            seen := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+            title := {any_title};
+        EXCEPTION WHEN OTHERS THEN
+            -- Nobody's statement fails because of us: what cannot be told is found when all rows are compared.
+            RETURN NULL;
+        END;
+    END;
     IF TG_OP = 'UPDATE' AND {still} THEN RETURN NULL; END IF;
+    -- No record has so long a name, and no index takes it.
+    IF octet_length(past ->> {key}) > {KEY_MAX} THEN past := NULL; END IF;
+    IF octet_length(seen ->> {key}) > {KEY_MAX} THEN seen := NULL; END IF;
     IF past ->> {key} IS NOT NULL AND seen ->> {key} IS DISTINCT FROM past ->> {key} THEN
         PERFORM {note}({kind}, past ->> {key}, 'delete', past ->> {status}, NULL, NULL, NULL);
         past := NULL;
     END IF;
     IF seen ->> {key} IS NOT NULL THEN
         PERFORM {note}({kind}, seen ->> {key}, CASE WHEN past IS NULL THEN 'insert' ELSE 'update' END,
-            past ->> {status}, seen ->> {status}, {title}, jsonb_build_array({mentions})::text);
+            past ->> {status}, seen ->> {status}, title, jsonb_build_array({mentions})::text);
     END IF;
     RETURN NULL;
 END
@@ -227,10 +255,13 @@ END
 ",
         note = format_args!("{}.note", schema.quoted()),
         kind = literal(table.kind.as_str()),
-        title = table.title.as_ref().map_or("NULL".into(), field),
         mentions = mentions.join(", "),
         same = all(&same),
         still = all(&still),
+        old = of("OLD"),
+        new = of("NEW"),
+        new_title = title(&|title| format!("NEW.{}::text", title.quoted())),
+        any_title = title(&|title| format!("seen ->> {}", title.literal())),
     );
     let name = table.table.quoted();
     for (trigger, event) in trigger_names(table).iter().zip(["INSERT", "UPDATE", "DELETE"]) {

@@ -96,3 +96,48 @@ async fn a_column_that_is_renamed_or_dropped_stands_in_nobodys_way() {
     drop(session);
     database.drop().await;
 }
+
+#[tokio::test]
+async fn a_column_that_is_no_json_stands_in_nobodys_way() {
+    let database = Database::new().await;
+    let mut client = database.client();
+    database
+        .run(
+            "CREATE TYPE shape AS ENUM ('round'); \
+             CREATE FUNCTION no_json(shape) RETURNS json LANGUAGE plpgsql AS $$ BEGIN RAISE 'no JSON'; END $$; \
+             CREATE CAST (shape AS json) WITH FUNCTION no_json(shape); ALTER TABLE tasks ADD COLUMN shape shape DEFAULT 'round'",
+        )
+        .await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let all = "INSERT INTO tasks (id) VALUES (1), (2); UPDATE tasks SET status = 'done' WHERE id = 1; \
+               DELETE FROM tasks WHERE id = 1; TRUNCATE tasks";
+    database.run(all).await;
+    assert_eq!(natives(&drain(&client).await), ["todo", "todo", "done", "(deleted)", "(deleted)"]);
+    // Where it is watched, captures fall silent.
+    client.config.tables[0].mentions = vec![crate::name::Name::new("shape").unwrap()];
+    install(&client.config, None).await.unwrap();
+    database.run(all).await;
+    assert_eq!(natives(&drain(&client).await), ["(deleted)"]);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_name_stands_in_nobodys_way() {
+    let database = Database::new().await;
+    let client = database.client();
+    database.run("ALTER TABLE tasks ALTER id TYPE text").await;
+    client.statements(&client.config.tables[0]).await.unwrap();
+    // Hardly compressed, it fits the table's index and not the one beside a kind.
+    database
+        .run(
+            "INSERT INTO tasks (id) SELECT string_agg(md5(n::text), '') FROM generate_series(1, 84) n; \
+             UPDATE tasks SET status = 'done'; INSERT INTO tasks (id) VALUES ('one')",
+        )
+        .await;
+    let seen = drain(&client).await;
+    assert_eq!(seen.iter().map(|seen| seen.record.id()).collect::<Vec<_>>(), ["one"]);
+    database.run("UPDATE tasks SET id = 'two' WHERE id <> 'one'").await;
+    let seen = drain(&client).await;
+    assert_eq!((seen[0].record.id(), seen.len()), ("two", 1), "it has a name now");
+    database.drop().await;
+}
