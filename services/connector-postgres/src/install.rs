@@ -15,6 +15,9 @@ const GENERATION: u32 = 2;
 /// The longest key that is captured, in bytes: longer than any name of a record.
 const KEY_MAX: u32 = 1_000;
 
+/// Waits for every other installation.
+pub(crate) const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtext('lockstep install'));\n";
+
 /// The whole script, for a person to read and run. With a role, it may work with what is installed and needs to own nothing.
 pub fn install_sql(config: &Config, role: Option<&Name>) -> String {
     let grants = role.map(|role| grants(config, role)).unwrap_or_default();
@@ -57,14 +60,26 @@ pub(crate) fn body(config: &Config) -> String {
     sql
 }
 
-/// Names what is installed for a table: it changes when the script for it does.
+/// Names what is installed for a table: it changes when the script for it does. Its last part changes only with what is watched.
 pub(crate) fn fingerprint(schema: &Name, table: &Table) -> String {
+    let columns = [Some(&table.key), Some(&table.status), table.title.as_ref()]
+        .into_iter()
+        .chain(table.mentions.iter().map(Some));
+    let columns: Vec<_> = columns.map(|column| column.map(Name::quoted).unwrap_or_default()).collect();
+    let watched = format!("{} {}", table.table.quoted(), columns.join(" "));
+    format!("{GENERATION}-{:016x}-{:016x}", hash(&triggers(schema, table)), hash(&watched))
+}
+
+/// Whether what is installed under one fingerprint watches the same as what would be under another.
+pub(crate) fn watches_the_same(installed: &str, current: &str) -> bool {
+    // A fingerprint of an older release has no such part.
+    let watched = |fingerprint: &str| fingerprint.splitn(3, '-').nth(2).map(str::to_owned);
+    watched(installed).is_some_and(|watches| watched(current) == Some(watches))
+}
+
+fn hash(text: &str) -> u64 {
     // FNV-1a: the same in every build, which the standard hasher does not promise.
-    let text = triggers(schema, table);
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    format!("{GENERATION}-{hash:016x}")
+    text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// The names of a table's triggers.
@@ -73,12 +88,12 @@ pub(crate) fn trigger_names(table: &Table) -> [String; 4] {
 }
 
 fn outbox(schema: &Name) -> String {
+    let captures = literal(&format!("{}.captures", schema.quoted()));
     let (schema, comment) =
         (schema.quoted(), literal("Where Lockstep hears of changes. Filled by triggers, emptied by the relay."));
     format!(
         "-- One installation at a time.
-SELECT pg_advisory_xact_lock(hashtext('lockstep install'));
-
+{ALONE}
 CREATE SCHEMA IF NOT EXISTS {schema};
 COMMENT ON SCHEMA {schema} IS {comment};
 
@@ -122,8 +137,15 @@ CREATE TABLE IF NOT EXISTS {schema}.captures (
 );
 -- Where rows stand that no trigger has seen, and whose doing it is that they do; and the time that the last sweep left here: an old
 -- copy has an older one.
-ALTER TABLE {schema}.captures ADD COLUMN IF NOT EXISTS began bigint, ADD COLUMN IF NOT EXISTS origin text,
-    ADD COLUMN IF NOT EXISTS sweep bigint;
+DO {QUOTES}
+BEGIN
+    -- Where they are there, nobody who reads this is waited for.
+    IF (SELECT count(*) < 3 FROM pg_attribute WHERE attrelid = {captures}::regclass AND attname IN ('began', 'origin', 'sweep')) THEN
+        ALTER TABLE {schema}.captures ADD COLUMN IF NOT EXISTS began bigint, ADD COLUMN IF NOT EXISTS origin text,
+            ADD COLUMN IF NOT EXISTS sweep bigint;
+    END IF;
+END
+{QUOTES};
 
 CREATE OR REPLACE FUNCTION {schema}.note(the_kind text, the_key text, what text, before text, after text, title text, mentions text)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {QUOTES}
@@ -264,20 +286,17 @@ END
         any_title = title(&|title| format!("seen ->> {}", title.literal())),
     );
     let name = table.table.quoted();
+    // Replaced, not dropped: that waits for no reader, such as a dump that takes hours.
     for (trigger, event) in trigger_names(table).iter().zip(["INSERT", "UPDATE", "DELETE"]) {
         // Writing to a string cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             sql,
-            "DROP TRIGGER IF EXISTS \"{trigger}\" ON {name};
-CREATE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW EXECUTE FUNCTION {function}();
-"
+            "CREATE OR REPLACE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW EXECUTE FUNCTION {function}();"
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         sql,
-        "DROP TRIGGER IF EXISTS \"{trigger}\" ON {name};
-CREATE TRIGGER \"{trigger}\" BEFORE TRUNCATE ON {name} FOR EACH STATEMENT EXECUTE FUNCTION {function}();
-",
+        "CREATE OR REPLACE TRIGGER \"{trigger}\" BEFORE TRUNCATE ON {name} FOR EACH STATEMENT EXECUTE FUNCTION {function}();",
         trigger = trigger_names(table)[3]
     );
     sql
@@ -305,5 +324,9 @@ mod tests {
         changed.tables[0].mentions.clear();
         assert_eq!(of(&config("public.tasks")), of(&config("public.tasks")));
         assert_ne!(of(&config("public.tasks")), of(&changed));
+        assert!(!watches_the_same(&of(&config("public.tasks")), &of(&changed)));
+        let other_script = of(&changed).replacen("2-", "1-", 1);
+        assert!(watches_the_same(&other_script, &of(&changed)));
+        assert!(!watches_the_same("2-0123456789abcdef", &of(&changed)), "an older release does not say");
     }
 }

@@ -23,8 +23,10 @@ struct Column {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Capture {
     Missing,
-    /// By another version, or for another configuration.
-    Other,
+    /// By another version, or for another configuration. Whether it watches the same is known of those that say so.
+    Other {
+        watches_the_same: bool,
+    },
     Current,
 }
 
@@ -120,27 +122,29 @@ fn types(table: &Table, columns: &[Column]) -> Result<Types, Obstacle> {
     Ok(Types { key: key.type_name.clone(), status: status.type_name.clone() })
 }
 
-/// Whether the triggers of a table are there and fire. Where there is no table there are none.
-pub(super) async fn is_captured(pool: &PgPool, config: &Config, table: &Table) -> Result<bool, sqlx::Error> {
-    let present = sqlx::query_scalar(
-        "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) = 3 FROM pg_trigger \
-             WHERE tgrelid = to_regclass($2) AND tgname = ANY ($3) AND tgenabled IN ('O', 'A'))",
-    );
-    // Only those of the rows: an older release has no other.
-    let names = install::trigger_names(table)[..3].to_vec();
-    present.bind(captures(config)).bind(table.table.quoted()).bind(names).fetch_one(pool).await
-}
-
-/// What is installed for a table that is there.
+/// What is installed for a table, and fires. Where there is no table there is nothing.
 pub(super) async fn capture(pool: &PgPool, config: &Config, table: &Table) -> Result<Capture, sqlx::Error> {
-    if !is_captured(pool, config, table).await? {
+    let firing = sqlx::query(
+        "SELECT count(*) FILTER (WHERE tgname <> $3) = 3 AS of_rows, count(*) FILTER (WHERE tgname = $3) = 1 AS of_truncate \
+         FROM pg_trigger WHERE to_regclass($1) IS NOT NULL AND tgrelid = to_regclass($2) AND tgname = ANY ($4) \
+             AND tgenabled IN ('O', 'A')",
+    );
+    let names = install::trigger_names(table);
+    let firing = firing.bind(captures(config)).bind(table.table.quoted()).bind(&names[3]).bind(&names[..]);
+    let firing = firing.fetch_one(pool).await?;
+    if !firing.try_get::<bool, _>("of_rows")? {
         return Ok(Capture::Missing);
     }
     let installed = format!("SELECT fingerprint FROM {} WHERE kind = $1", captures(config));
     let installed = sqlx::query_scalar::<_, String>(AssertSqlSafe(installed)).bind(table.kind.as_str());
+    let installed = installed.fetch_optional(pool).await?.unwrap_or_default();
     let current = install::fingerprint(&config.schema, table);
-    let installed = installed.fetch_optional(pool).await?;
-    Ok(if installed.is_some_and(|installed| installed == current) { Capture::Current } else { Capture::Other })
+    Ok(match (installed == current, firing.try_get("of_truncate")?) {
+        (true, true) => Capture::Current,
+        (true, false) => Capture::Missing,
+        // An older release has no trigger for TRUNCATE.
+        (false, _) => Capture::Other { watches_the_same: install::watches_the_same(&installed, &current) },
+    })
 }
 
 fn captures(config: &Config) -> String {

@@ -9,8 +9,11 @@ use super::catalog::{self, Capture};
 use super::{Client, options, pool};
 use crate::config::{Config, Table};
 use crate::encode::Statements;
-use crate::install::{body, fingerprint, grants};
+use crate::install::{ALONE, body, fingerprint, grants};
 use crate::name::Name;
+
+/// How long an installation of ours waits for the lock of a table.
+const INSTALL_LOCK_MS: u32 = 200;
 
 /// Installs the outbox and the triggers for all tables, for a role where one is named, or nothing.
 pub(crate) async fn install(config: &Config, role: Option<&Name>) -> anyhow::Result<()> {
@@ -50,15 +53,17 @@ impl Client {
         Ok(statements)
     }
 
-    /// Whether the triggers of a table that was usable are gone or do not fire any more. Then it is looked at anew before it is used,
-    /// as at the start.
+    /// Whether triggers of a table that was usable are gone or do not fire any more. Then it is looked at anew before it is used, as at
+    /// the start; and so it is where they could not be installed.
     pub(super) async fn lost_capture(&self, table: &Table) -> Result<bool, Failure> {
-        let is_usable = self.usable().contains_key(table.kind.as_str());
-        if !is_usable || self.settle("look", catalog::is_captured(self.pool(), &self.config, table).await)? {
+        if !self.usable().contains_key(table.kind.as_str()) {
             return Ok(false);
         }
-        self.usable().remove(table.kind.as_str());
-        Ok(true)
+        let capture = self.settle("look", catalog::capture(self.pool(), &self.config, table).await)?;
+        if capture == Capture::Missing || (capture != Capture::Current && self.config.install) {
+            self.usable().remove(table.kind.as_str());
+        }
+        Ok(capture == Capture::Missing)
     }
 
     /// Fails where row-level security has come to hide rows of a table. Then it is looked at anew before it is used, as at the start.
@@ -101,7 +106,7 @@ impl Client {
                 Ok(Capture::Missing) => {
                     (Severity::Error, "not_captured", "its changes are not captured: Lockstep does not see them")
                 }
-                Ok(Capture::Other) => {
+                Ok(Capture::Other { .. }) => {
                     (Severity::Warning, "captured_otherwise", "its capture is of another version or configuration")
                 }
             };
@@ -116,21 +121,37 @@ impl Client {
         let statements = statements.map_err(Failure::unavailable)?;
         let mut capture = self.settle("look", catalog::capture(self.pool(), &self.config, table).await)?;
         if capture != Capture::Current && self.config.install {
-            let alone = Config { tables: vec![table.clone()], ..self.config.clone() };
-            self.settle("install", run(self.pool(), body(&alone)).await)?;
-            tracing::info!(table = %table.table, fingerprint = fingerprint(&self.config.schema, table), "installed the capture of changes");
-            capture = Capture::Current;
+            capture = self.installed(table, capture).await?;
         }
         match capture {
             Capture::Missing => Err(Failure::unavailable(format!(
                 "changes of {} are not captured; run `lockstep postgres install --apply`, or set install = true",
                 table.table
             ))),
-            Capture::Other => {
+            Capture::Other { .. } => {
                 tracing::warn!(table = %table.table, "the capture is of another version; run `lockstep postgres install --apply`");
                 Ok(statements)
             }
             Capture::Current => Ok(statements),
+        }
+    }
+
+    /// What is installed once it was tried. Where somebody's transaction holds the table, what captures the same goes on; the next sweep
+    /// tries again.
+    async fn installed(&self, table: &Table, before: Capture) -> Result<Capture, Failure> {
+        let alone = Config { tables: vec![table.clone()], ..self.config.clone() };
+        // Whoever writes the table queues behind us while we wait for it.
+        let script = format!("{ALONE}SET LOCAL lock_timeout = '{INSTALL_LOCK_MS}ms';\n{}", body(&alone));
+        match self.settle("install", run(self.pool(), script).await) {
+            Ok(()) => {
+                tracing::info!(table = %table.table, fingerprint = fingerprint(&self.config.schema, table), "installed the capture of changes");
+                Ok(Capture::Current)
+            }
+            Err(failure) if before == (Capture::Other { watches_the_same: true }) => {
+                tracing::warn!(table = %table.table, error = %failure, "the capture of this version cannot be installed yet");
+                Ok(before)
+            }
+            Err(failure) => Err(failure),
         }
     }
 }

@@ -41,6 +41,68 @@ async fn triggers_that_are_lost_are_put_back_and_all_rows_are_compared() {
 }
 
 #[tokio::test]
+async fn a_lost_trigger_of_all_rows_at_once_is_put_back_too() {
+    let database = Database::new().await;
+    let client = database.client();
+    let mut cursor = swept(&database, &client).await;
+    for loss in ["DISABLE TRIGGER lockstep_task_truncate", "ENABLE REPLICA TRIGGER lockstep_task_truncate"] {
+        database.run(&format!("ALTER TABLE tasks {loss}")).await;
+        (_, cursor) = sweep(&client, Some(cursor)).await;
+        database.run("TRUNCATE tasks").await;
+        assert_eq!(natives(&drain(&client).await), ["(deleted)", "(deleted)"], "{loss}");
+        database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
+        drain(&client).await;
+    }
+    database.run("DROP TRIGGER lockstep_task_truncate ON tasks").await;
+    let mut finder = database.client();
+    finder.config.install = false;
+    assert!(finder.statements(&finder.config.tables[0]).await.is_err(), "it is not captured");
+    database.run("UPDATE lockstep_outbox.captures SET fingerprint = '1-0123456789abcdef'").await;
+    finder.statements(&finder.config.tables[0]).await.unwrap();
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn an_installation_waits_for_no_reader() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("UPDATE lockstep_outbox.captures SET fingerprint = '1-0123456789abcdef'").await;
+    // As a dump does.
+    let mut dump = database.pool().begin().await.unwrap();
+    sqlx::query("SELECT FROM tasks, lockstep_outbox.captures").fetch_all(&mut *dump).await.unwrap();
+    let upgraded = database.client();
+    upgraded.statements(&upgraded.config.tables[0]).await.unwrap();
+    assert_eq!(upgraded.examine().await[0].code, "captured");
+    dump.commit().await.unwrap();
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn what_captures_the_same_goes_on_while_a_writer_keeps_the_new_one_out() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let age =
+        "UPDATE lockstep_outbox.captures SET fingerprint = regexp_replace(fingerprint, '-.*-', '-0123456789abcdef-')";
+    database.run(age).await;
+    let mut writer = database.pool().begin().await.unwrap();
+    sqlx::query("INSERT INTO tasks (id) VALUES (1)").execute(&mut *writer).await.unwrap();
+    let upgraded = database.client();
+    upgraded.statements(&upgraded.config.tables[0]).await.unwrap();
+    assert_eq!(upgraded.examine().await[0].code, "captured_otherwise");
+    let mut otherwise = database.client();
+    otherwise.config.tables[0].mentions.clear();
+    let refused = otherwise.read(&record("1")).await.unwrap_err().to_string();
+    assert!(refused.contains("lock timeout"), "it would watch other columns: {refused}");
+    writer.commit().await.unwrap();
+    assert_eq!(natives(&drain(&upgraded).await), ["todo"]);
+    sweep(&upgraded, None).await;
+    assert_eq!(upgraded.examine().await[0].code, "captured", "the next sweep sees to it");
+    database.drop().await;
+}
+
+#[tokio::test]
 async fn without_triggers_that_it_may_not_put_back_a_table_is_not_ready() {
     let database = Database::new().await;
     let mut client = database.client();
