@@ -18,6 +18,9 @@ pub const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint
 /// How many characters of a title are read: more than are told, because spaces in front do not count.
 pub const TITLE_READ: usize = 2 * TITLE_MAX;
 
+/// How long the version of a row that is gone is kept.
+const GONE_KEPT: &str = "30 days";
+
 /// What stands in the place of a tag at a row that an old copy of the database brought back: it is nobody's edit.
 pub const BROUGHT_BACK: &str = "brought back";
 
@@ -71,6 +74,9 @@ pub struct Statements {
     /// Captures rows as they stand, above all that was known of them: `$1` kind, `$2` keys, `$3` the versions at which they were read,
     /// `$4` what stands in the place of a tag.
     pub raise: String,
+    /// Forgets rows that are gone for long, in key order, and says how many and up to which: `$1` kind, `$2` how many, `$3` the key after
+    /// which.
+    pub forget: String,
     /// How many rows there are.
     pub count: String,
     /// How many rows' captured change is not older than a time: `$1` kind, `$2` milliseconds since 1970.
@@ -177,6 +183,16 @@ impl Statements {
                      FOR UPDATE OF h SKIP LOCKED) held \
                  WHERE v.kind = $1 AND v.key = held.key",
                 entries = format_args!("{}.entries", schema.quoted()),
+            ),
+            // A key that is used again begins with the time, above all that was known of it. A row that is there and has no status is not
+            // gone; one that comes meanwhile holds its version, or waits until it is made anew.
+            forget: format!(
+                "WITH gone AS MATERIALIZED (SELECT v.key FROM {versions} v WHERE v.kind = $1 AND v.key > $3 AND v.status IS NULL \
+                     AND v.at < now() - interval '{GONE_KEPT}' \
+                     AND NOT EXISTS (SELECT FROM {name} t WHERE t.{key} = CAST(v.key AS {key_type})) \
+                     ORDER BY v.key LIMIT $2 FOR UPDATE OF v SKIP LOCKED), \
+                 forgotten AS (DELETE FROM {versions} v USING gone WHERE v.kind = $1 AND v.key = gone.key RETURNING v.key) \
+                 SELECT count(*), max(key) FROM forgotten"
             ),
             count: format!("SELECT count(*) FROM {name} WHERE {key} IS NOT NULL"),
             count_since: format!(

@@ -31,8 +31,8 @@ pub(crate) fn grants(config: &Config, role: &Name) -> String {
         "
 -- What {role_name} needs to work as the connector.
 GRANT USAGE ON SCHEMA {schema} TO {role_name};
-GRANT SELECT, UPDATE, DELETE ON {schema}.entries TO {role_name};
-GRANT SELECT, UPDATE ON {schema}.versions, {schema}.captures TO {role_name};
+GRANT SELECT, UPDATE, DELETE ON {schema}.entries, {schema}.versions TO {role_name};
+GRANT SELECT, UPDATE ON {schema}.captures TO {role_name};
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role_name};
 "
     );
@@ -97,7 +97,7 @@ fn outbox(schema: &Name) -> String {
 CREATE SCHEMA IF NOT EXISTS {schema};
 COMMENT ON SCHEMA {schema} IS {comment};
 
--- The version of each row rises with each captured change, under the row's own lock, and outlives the row. It is the time in
+-- The version of each row rises with each captured change, under the row's own lock, and outlives the row by a month. It is the time in
 -- milliseconds, or one more than it was: so it is above all that came before, even where this table was lost or is an old copy.
 CREATE TABLE IF NOT EXISTS {schema}.versions (
     kind text NOT NULL,

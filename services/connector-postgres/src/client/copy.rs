@@ -7,11 +7,14 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::Client;
-use super::failure::failure;
+use super::failure::{failure, is_about_form};
 use crate::config::Table;
 use crate::decode::Row;
 use crate::encode::{self, Statements};
 use crate::install::trigger_names;
+
+/// How many batches are forgotten after one sweep.
+const FORGET_STEPS_MAX: u32 = 100;
 
 /// What was captured so shortly before may still be on its way, and is above what is known anyway.
 const ON_ITS_WAY_MS: i64 = 10_000;
@@ -155,6 +158,26 @@ impl Client {
         let raise = sqlx::query(AssertSqlSafe(statements.raise.clone()));
         let raise = raise.bind(table.kind.as_str()).bind(keys).bind(versions).bind(origin);
         Ok(raise.execute(self.pool()).await?.rows_affected())
+    }
+
+    /// Forgets the versions of rows that are gone for long, some of them: the next comparison of all rows goes on.
+    pub(super) async fn forget(&self, table: &Table, statements: &Statements, looked: &Looked) {
+        // A dry run changes nothing.
+        if looked.leaves.is_none() {
+            return;
+        }
+        let batch = i64::from(self.config.batch);
+        let mut after = String::new();
+        for _ in 0..FORGET_STEPS_MAX {
+            let step = sqlx::query_as::<_, (i64, Option<String>)>(AssertSqlSafe(statements.forget.clone()));
+            let forgotten = step.bind(table.kind.as_str()).bind(batch).bind(&after).fetch_one(self.pool()).await;
+            // Keys of another type were told when rows that are gone were looked for.
+            let forgotten = if forgotten.as_ref().is_err_and(is_about_form) { Ok((0, None)) } else { forgotten };
+            match told(table, "versions of rows that are gone are kept", forgotten) {
+                Some((count, Some(last))) if count >= batch => after = last,
+                _ => return,
+            }
+        }
     }
 
     /// What is known of the outbox from now on, when all rows of a sweep were compared.

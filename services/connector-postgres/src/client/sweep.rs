@@ -68,6 +68,9 @@ impl Client {
                 place.looked = Some(looked);
                 return Ok(Page { next: serde_json::to_value(place).ok(), ..page });
             }
+            if place.full {
+                self.forget(table, &statements, &looked).await;
+            }
             let known = place.known(table).cloned();
             let outbox = self.swept(table, looked, known).await;
             place.note(table, outbox);

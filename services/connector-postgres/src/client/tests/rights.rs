@@ -53,6 +53,40 @@ async fn a_role_that_owns_nothing_can_do_all_that_the_connector_does() {
 }
 
 #[tokio::test]
+async fn the_versions_of_rows_that_are_gone_for_long_are_forgotten() {
+    let database = Database::new().await;
+    let role = format!("app_{}", database.name());
+    let mut client = granted(&database, &role).await;
+    client.config.batch = 2;
+    database
+        .run(
+            "ALTER TABLE work.tasks ALTER status DROP NOT NULL; INSERT INTO work.tasks (id) SELECT generate_series(1, 9); \
+             UPDATE work.tasks SET status = NULL WHERE id = 9; DELETE FROM work.tasks WHERE id < 8; \
+             UPDATE lockstep_outbox.versions SET at = at - interval '31 days'; \
+             INSERT INTO work.tasks (id) VALUES (3); DELETE FROM work.tasks WHERE id = 3",
+        )
+        .await;
+    let before = drain(&client).await;
+    let left = async || {
+        let keys = "SELECT string_agg(key, ' ' ORDER BY key) FROM lockstep_outbox.versions";
+        sqlx::query_scalar::<_, String>(keys).fetch_one(database.pool()).await.unwrap()
+    };
+    let (_, cursor) = sweep(&client, None).await;
+    assert_eq!(left().await, "1 2 3 4 5 6 7 8 9", "whoever reads all of it once leaves all there");
+    let (_, mut cursor) = sweep(&client, Some(cursor)).await;
+    assert_eq!(left().await, "1 2 3 4 5 6 7 8 9", "only when all rows are compared");
+    cursor["task"]["full"] = 0.into();
+    sweep(&client, Some(cursor)).await;
+    assert_eq!(left().await, "3 8 9", "one is gone not for long, one is there, and one is there without a status");
+    database.run("INSERT INTO work.tasks (id) VALUES (1)").await;
+    let again = drain(&client).await;
+    let first = before.iter().rfind(|seen| seen.record.id() == "1").unwrap();
+    assert!(again[0].position > first.position, "a key that is used again");
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    database.drop().await;
+}
+
+#[tokio::test]
 async fn rows_that_row_level_security_hides_are_not_gone() {
     let database = Database::new().await;
     let role = format!("app_{}", database.name());
