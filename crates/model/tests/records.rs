@@ -242,6 +242,20 @@ fn a_status_that_changes_nothing_is_in_the_history_once() {
 }
 
 #[test]
+fn an_agent_that_was_found_idle_after_an_outage_hands_nothing_over_whoever_watches_it_next() {
+    let mut scene = Scene::new(policy(), &[(ISSUE, "Todo"), (AGENT, "stable")]);
+    scene.edit(ISSUE, "In Progress", 10);
+    for (at, (shown, verdict)) in
+        (11..).zip([("offline", Verdict::Ignored), ("idle", Verdict::Ignored), ("stable", Verdict::NoNews)])
+    {
+        assert_eq!((scene.edit(AGENT, shown, at), scene.status()), (verdict, "in_progress"), "{shown}");
+    }
+    scene.edit(AGENT, "running", 20);
+    assert_eq!(scene.edit(AGENT, "stable", 21), Verdict::FastForward);
+    assert_eq!(scene.status(), "in_review");
+}
+
+#[test]
 fn an_agent_takes_up_again_what_failed_because_the_lifecycle_allows_it() {
     let mut scene = Scene::new(policy(), &[(TASK, "in_progress"), (AGENT, "running")]);
     scene.edit(TASK, "failed", 10);
