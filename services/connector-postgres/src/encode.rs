@@ -92,7 +92,8 @@ pub fn claim(schema: &Name) -> String {
     let (entries, versions) = (format!("{}.entries", schema.quoted()), format!("{}.versions", schema.quoted()));
     format!(
         "DELETE FROM {entries} WHERE id = ANY (ARRAY(SELECT id FROM {entries} ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)) \
-         RETURNING {ENTRY}, left(title, {TITLE_READ}) AS title, operation = 'delete' AND EXISTS (SELECT FROM {versions} v WHERE v.kind = {entries}.kind \
+         RETURNING {ENTRY}, left(title, {TITLE_READ}) AS title, \
+             operation = 'delete' AND EXISTS (SELECT FROM {versions} v WHERE v.kind = {entries}.kind \
              AND v.key = {entries}.key AND v.version > {entries}.version AND v.status IS NOT NULL) AS is_back"
     )
 }
