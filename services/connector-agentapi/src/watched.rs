@@ -101,7 +101,7 @@ impl Watched {
         let (Some(at), Some(until)) = (its_now, self.errors_until) else { return };
         let is_news = at > until;
         // Whoever watched before us showed it; nobody but us will from now on.
-        let stands = self.is_first && self.conversed_at.is_none_or(|last| at > last) && self.is_stable();
+        let stands = self.is_first && self.conversed_at.is_none_or(|last| at >= last) && self.is_stable();
         if is_news {
             self.errors_until = its_now;
         }

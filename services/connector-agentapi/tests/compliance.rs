@@ -172,7 +172,9 @@ async fn an_agent_that_failed_before_it_was_watched_has_failed() {
     agent.0.run("Mending the roof").unwrap();
     agent.0.stand_still().unwrap();
     agent.0.fail("the agent's process ended");
-    let mut running = Running::start(agent.section()).await;
+    let mut section = agent.section();
+    section["stable_ms"] = json!(10_000);
+    let mut running = Running::start(section).await;
     running.shows("error").await;
     running.end().await;
 }
