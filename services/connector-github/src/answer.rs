@@ -34,6 +34,17 @@ pub fn failure(status: StatusCode, body: &[u8]) -> Option<Failure> {
     })
 }
 
+/// Why an app gets no token. Whatever is missing then is the app or its installation, and never the record that the token was wanted for.
+pub fn no_token(failure: Failure) -> Failure {
+    match failure {
+        Failure::Gone { why } | Failure::Refused { why, .. } => {
+            let why = format!("the app gets no token: {why}; check github.app_id, installation_id and private_key");
+            Failure::refused("unauthorized", why)
+        }
+        failure => failure,
+    }
+}
+
 /// The `data` of an answer of GraphQL's, whose errors come under status 200.
 pub fn data(body: &[u8]) -> Result<Value, Failure> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();

@@ -128,7 +128,8 @@ impl Api {
     }
 
     async fn claimed(&self, call: &Call, claim: &str) -> Result<Bytes, Failure> {
-        Ok(judged(self.rest.send(self.request(call, claim)?, "token").await?)?.bytes)
+        let answered = judged(self.rest.send(self.request(call, claim)?, "token").await?);
+        answered.map(|answered| answered.bytes).map_err(answer::no_token)
     }
 
     fn request(&self, call: &Call, bearer: &str) -> Result<RequestBuilder, Failure> {

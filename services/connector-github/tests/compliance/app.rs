@@ -45,11 +45,18 @@ async fn a_revoked_token_is_replaced_at_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused() {
+async fn who_gets_no_token_is_refused_and_hears_nothing_of_the_record() {
     let server = server().await;
-    let github = connector_with(&server, config(9));
-    let refused = github.read(&issue(1)).await;
-    assert!(matches!(refused, Err(Failure::Refused { .. } | Failure::Gone { .. })), "{refused:?}");
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    let reinstalled = Config { installation_id: Some(9), ..config(7) };
+    for stranger in [config(9), reinstalled] {
+        let github = connector_with(&server, stranger);
+        let refused = github.read(&issue(number)).await;
+        let Err(Failure::Refused { why, code: "unauthorized" }) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("installation_id"), "{why}");
+        let swept = github.sweep(None, None).await;
+        assert!(matches!(swept, Err(Failure::Refused { code: "unauthorized", .. })), "{swept:?}");
+    }
 }
 
 #[tokio::test]
