@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+use std::future::ready;
 use std::time::Duration;
 
 use bus::testing::Server;
@@ -58,6 +59,11 @@ pub trait World: Sync {
     fn writes(&self, record: &RecordRef) -> impl Future<Output = u64> + Send;
     /// The webhooks that the system has sent since it was last asked; none where it has none.
     fn webhooks(&self) -> impl Future<Output = Vec<Webhook>> + Send;
+    /// Fails from now on whenever it is asked for this record, and for no other; `false` where it cannot be made to.
+    fn break_reads(&self, record: &RecordRef) -> impl Future<Output = bool> + Send {
+        let _ = record;
+        ready(false)
+    }
     /// Misbehaves from now on.
     fn misbehave(&self, how: Misbehave) -> impl Future<Output = ()> + Send;
 }
@@ -71,6 +77,7 @@ pub async fn check<W: World>(world: &W) {
     trial.an_edit_is_seen_as_it_happens().await;
     if W::Connector::HAS_SWEEP && world.can(Misbehave::TellNothing) {
         trial.an_edit_that_nobody_told_of_is_seen_by_the_sweep().await;
+        trial.a_record_that_cannot_be_read_hides_no_other().await;
     }
     if W::Connector::HAS_COMMANDS && world.statuses()[0] != world.statuses()[1] {
         trial.a_write_lands_once_and_a_second_command_writes_nothing().await;
@@ -143,6 +150,20 @@ impl<'a, W: World> Trial<'a, W> {
         let record = self.world.make().await;
         self.world.edit(&record, &other).await;
         self.observation(&record, &other).await;
+        self.world.misbehave(Misbehave::No).await;
+        self.world.webhooks().await;
+    }
+
+    async fn a_record_that_cannot_be_read_hides_no_other(&mut self) {
+        let [_, other] = self.world.statuses();
+        self.world.misbehave(Misbehave::TellNothing).await;
+        let broken = self.world.make().await;
+        if self.world.break_reads(&broken).await {
+            self.world.edit(&broken, &other).await;
+            let record = self.world.make().await;
+            self.world.edit(&record, &other).await;
+            self.observation(&record, &other).await;
+        }
         self.world.misbehave(Misbehave::No).await;
         self.world.webhooks().await;
     }

@@ -29,7 +29,7 @@ impl Of {
 }
 
 /// A repository and a number in it, written `acme/web#12`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     /// `owner/name`.
     pub repository: String,

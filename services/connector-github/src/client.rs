@@ -1,6 +1,7 @@
-//! Talks to GitHub's API: the only file of this connector that does I/O.
+//! Talks to GitHub's API: this file and those in its folder are the only ones of this connector that do I/O.
 
 mod api;
+mod pulls;
 mod redeliver;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -24,14 +25,17 @@ use crate::address::{Address, Of, is_repository};
 use crate::decode::{self, Closed, Issue, Terms, malformed};
 use crate::encode::Call;
 use crate::examine::{self, Repository, Snapshot};
-use crate::pull::{Pull, Standing};
+use crate::pull::Standing;
 use crate::sights::{Sights, is_unsettled};
 use crate::walk::{self, Walk};
 use crate::{Config, encode, redelivery};
 use api::{Api, json_of};
+use pulls::Served;
 
 /// How many pull requests of a page are read at once.
 const READS_MAX: usize = 4;
+/// The code of what could not be read in any number of attempts.
+const EXHAUSTED: &str = "attempts_exhausted";
 
 /// GitHub as a connector.
 pub struct Github {
@@ -44,6 +48,7 @@ pub struct Github {
     /// Whether webhooks are decoded in this process.
     hears: bool,
     sights: Mutex<Sights>,
+    served: Mutex<Served>,
 }
 
 impl Connector for Github {
@@ -68,6 +73,7 @@ impl Connector for Github {
         Ok(Self {
             api: Api::new(&config, &parts)?,
             sights: Mutex::new(Sights::new(parts.process.now_ms())),
+            served: Mutex::default(),
             process: parts.process,
             repositories: config.repositories.clone(),
             terms: RwLock::new(Terms {
@@ -313,10 +319,10 @@ impl Github {
         let one = async |issue: &Value| match self.seen_one(repository, issue).await {
             Ok(seen) => Ok(Some(Ok(seen))),
             Err(Failure::Gone { .. }) => Ok(None),
-            // One that cannot be read must not hide the others.
-            Err(Failure::Refused { why, code: "malformed" }) => {
+            // One that cannot be read must not hide the others; what the credential may not do is about them as well.
+            Err(Failure::Refused { why, code }) if !matches!(code, "unauthorized" | "forbidden") => {
                 let name = format!("{repository}#{}", issue["number"]);
-                Ok(Some(Err(Unreadable { name, content: issue.to_string().into(), code: "malformed", why })))
+                Ok(Some(Err(Unreadable { name, content: issue.to_string().into(), code, why })))
             }
             Err(failure) => Err(failure),
         };
@@ -345,7 +351,13 @@ impl Github {
         let seen = if issue.pull_request.is_none() {
             issue.observation(&self.terms(), Source::Sweep)?
         } else {
-            self.pull(&issue.address()?, "sweep").await?.observation(&self.terms(), Source::Sweep)?
+            let at = issue.address()?;
+            let read = self.pull(&at, "sweep").await.map_err(|failure| match failure {
+                // Neither by GraphQL nor by REST, though both answer for others.
+                Failure::Unavailable { why, .. } if self.cannot_read(&at) => Failure::refused(EXHAUSTED, why),
+                failure => failure,
+            });
+            read?.observation(&self.terms(), Source::Sweep)?
         };
         self.terms().counted_in(repository, seen)
     }
@@ -364,20 +376,6 @@ impl Github {
                 "it was renamed; its records keep the name that is configured"
             );
         }
-    }
-
-    /// A pull request by GraphQL, or by REST where GraphQL does not serve.
-    async fn pull(&self, at: &Address, class: &'static str) -> Result<Pull, Failure> {
-        match self.api.graphql(&encode::pull(at), class).await {
-            Ok(data) => {
-                if let Some(pull) = Pull::of_graphql(&data)? {
-                    return Ok(pull);
-                }
-            }
-            Err(Failure::Gone { .. } | Failure::Refused { code: "invalid" | "unreadable" | "forbidden", .. }) => {}
-            Err(failure) => return Err(failure),
-        }
-        Pull::of_rest(&json_of(&self.api.ask(&encode::pull_by_rest(at), class).await?)?)
     }
 
     async fn write_issue(&self, at: &Address, wanted: &Native, reading: &Reading) -> Result<Written, Failure> {

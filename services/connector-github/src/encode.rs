@@ -19,6 +19,7 @@ pub const PAGE: usize = 100;
 const PULL_REQUEST: &str = include_str!("../graphql/pull_request.graphql");
 const CONVERT_TO_DRAFT: &str = include_str!("../graphql/convert_to_draft.graphql");
 const CHANGE_REASON: &str = include_str!("../graphql/change_reason.graphql");
+const LIMITS: &str = include_str!("../graphql/limits.graphql");
 const READY_FOR_REVIEW: &str = include_str!("../graphql/ready_for_review.graphql");
 
 /// Something to ask or tell.
@@ -66,6 +67,11 @@ pub fn issue(at: &Address) -> Call {
 pub fn pull(at: &Address) -> Call {
     let (owner, name) = at.owner_and_name();
     Call::graphql(PULL_REQUEST, &json!({"owner": owner, "name": name, "number": at.number}))
+}
+
+/// Asks GraphQL for what it always knows: how much of its own budget is left.
+pub fn graphql_limits() -> Call {
+    Call::graphql(LIMITS, &json!({}))
 }
 
 /// Asks for a pull request by REST, which does not tell how its reviews stand.

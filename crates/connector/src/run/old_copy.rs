@@ -248,8 +248,11 @@ async fn look_at<C: Connector>(parts: &Loop<C>, places: &[(&String, u64)]) -> an
                 }
             }
             Err(Failure::Gone { .. }) => found.gone.push(record.clone()),
+            // A credential that has ended says nothing of the record.
+            Err(failure @ Failure::Refused { code: "unauthorized", .. }) => return Err(failure.into()),
             Err(Failure::Refused { .. }) => found.hidden.push(record.clone()),
-            Err(failure) => return Err(failure.into()),
+            // The others tell as much, and so does the next look. Where it is the system that is away, the sweep notices that.
+            Err(failure) => tracing::info!(record, %failure, "it is not known where it stands"),
         }
     }
     Ok(found)

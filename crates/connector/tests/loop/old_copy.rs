@@ -54,7 +54,7 @@ async fn until_kept(world: &World, right: impl Fn(&serde_json::Value) -> bool) -
 /// The next sweeps go on, whatever was done.
 async fn goes_on(world: &World) {
     let so_far = world.fake.sweeps().len();
-    world.fake.asked(so_far + 2).await;
+    tokio::time::timeout(DEADLINE, world.fake.asked(so_far + 2)).await.expect("sweeps in time");
     let asked = world.fake.sweeps();
     let from_noon = asked.iter().skip_while(|(from, _)| from.is_none());
     assert!(from_noon.clone().count() > 0 && from_noon.clone().all(|(from, _)| from.is_some()), "{asked:?}");
@@ -163,6 +163,25 @@ async fn what_may_not_be_read_any_more_holds_up_no_sweep() {
     world.fake.fail(Part::Read, Failure::refused("forbidden", "not yours"));
     until_kept(&world, |stand| stand["furthest"] == json!({})).await;
     goes_on(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_holds_up_no_sweep_and_stays_known() {
+    let world = standing(&["one"]).await;
+    for _ in 0..100_000 {
+        world.fake.fail(Part::Read, Failure::unavailable("502"));
+    }
+    goes_on(&world).await;
+    until_kept(&world, |stand| stand["furthest"] == json!({"fake/thing/one": 10})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_has_ended_says_nothing_of_what_it_may_not_read() {
+    let world = standing(&["one"]).await;
+    world.fake.fail(Part::Read, Failure::refused("unauthorized", "the token was revoked"));
+    world.fake.failed().await;
+    goes_on(&world).await;
+    until_kept(&world, |stand| stand["furthest"] == json!({"fake/thing/one": 10})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Stands in front of the server and answers in its place where a test wants it to misbehave.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -13,12 +14,23 @@ use tokio::net::TcpListener;
 
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
+/// What cannot be asked for a pull request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// GraphQL.
+    Graphql,
+    /// GraphQL and REST.
+    Both,
+}
+
 /// What the next call meets.
 #[derive(Clone)]
 pub struct Front {
     server: String,
     client: reqwest::Client,
     how: Arc<Mutex<Misbehave>>,
+    /// The numbers of the pull requests for which GraphQL fails, and REST too where that is said.
+    broken: Arc<Mutex<BTreeMap<u64, Broken>>>,
     /// What a repository was called before, and what it is called now.
     renamed: Option<[String; 2]>,
 }
@@ -37,7 +49,7 @@ impl Front {
     async fn start(server: String, renamed: Option<[String; 2]>) -> (Self, String) {
         runtime::install_crypto();
         let how = Arc::new(Mutex::new(Misbehave::No));
-        let front = Self { server, client: reqwest::Client::new(), how, renamed };
+        let front = Self { server, client: reqwest::Client::new(), how, broken: Arc::default(), renamed };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(front.clone());
@@ -48,6 +60,21 @@ impl Front {
     /// Misbehaves from now on.
     pub fn misbehave(&self, how: Misbehave) {
         *self.how.lock().unwrap_or_else(PoisonError::into_inner) = how;
+    }
+
+    /// Every call for a pull request fails from now on.
+    pub fn break_pull(&self, number: u64, how: Broken) {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(number, how);
+    }
+
+    fn is_broken(&self, path: &str, body: &[u8]) -> bool {
+        let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_for = |(number, how): (&u64, &Broken)| {
+            asked["variables"]["number"] == *number
+                || *how == Broken::Both && path.ends_with(&format!("/pulls/{number}"))
+        };
+        broken.iter().any(is_for)
     }
 
     /// How this call is treated; what happens once has then happened.
@@ -74,6 +101,9 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
         }
         let name = |repository: &str| format!("\"name\":\"{}\"", repository.split_once('/').unwrap().1);
         body = String::from_utf8(body.to_vec()).unwrap().replace(&name(old), &name(new)).into();
+    }
+    if front.is_broken(parts.uri.path(), &body) {
+        return StatusCode::BAD_GATEWAY.into_response();
     }
     let writes = parts.method != Method::GET && (parts.uri.path() != "/graphql" || says(&body, "mutation"));
     match front.take() {

@@ -10,7 +10,7 @@ use runtime::config::Secret;
 use sandbox::github::{GithubSandbox, PullAction};
 use serde_json::{Value, json};
 
-use crate::front::Front;
+use crate::front::{Broken, Front};
 use crate::world::{REPO, TOKEN, connector_with, issue, pull, server};
 
 struct Trial {
@@ -105,6 +105,14 @@ impl World for Trial {
             body: logged.body.to_string().into(),
         };
         self.untaken().into_iter().map(webhook).collect()
+    }
+
+    async fn break_reads(&self, record: &RecordRef) -> bool {
+        if self.pulls {
+            self.front.break_pull(Self::number(record), Broken::Both);
+        }
+        // What a list shows of an issue is all of it.
+        self.pulls
     }
 
     async fn misbehave(&self, how: Misbehave) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration as StdDuration, Instant};
 
-use connector::{Connector, Decoded, Failure};
+use connector::{Connector, Decoded, Failure, Page};
 use connector_github::Github;
 use model::{Observation, Source};
 use sandbox::github::{GithubSandbox, PullAction};
@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tokio::time::sleep;
 
-use crate::front::Front;
+use crate::front::{Broken, Front};
 use crate::world::{REPO, TOKEN, command, connector, connector_to, deaf, newest, pull, server, write};
 
 async fn swept(github: &Github, cursor: Option<Value>) -> (Vec<Observation>, Option<Value>) {
@@ -160,6 +160,58 @@ async fn a_repository_that_cannot_be_seen_hides_no_other_and_says_so() {
         (seen, cursor) = swept(&github, cursor).await;
     }
     assert_eq!(process.readiness()[&format!("github:{OLD}")], Ok(()));
+}
+
+/// Two pull requests of which the first cannot be read; what comes of asking for their page so often.
+async fn asked_for_a_broken_one(how: Broken, times: u32) -> Vec<Result<Page, Failure>> {
+    let server = server().await;
+    let (front, api_url) = Front::of(server.url()).await;
+    let (github, _) = connector_to(api_url, &[REPO], true);
+    for branch in ["ada/eng-1", "ada/eng-2"] {
+        server.open_pull(REPO, "Sign in", "", branch, false).unwrap();
+    }
+    server.act_on_pull(REPO, 1, PullAction::Draft).unwrap();
+    front.break_pull(1, how);
+    let mut pages = Vec::new();
+    for _ in 0..times {
+        pages.push(github.sweep(None, None).await);
+    }
+    pages
+}
+
+#[tokio::test]
+async fn a_pull_request_for_which_graphql_always_fails_is_read_by_rest() {
+    let mut pages = asked_for_a_broken_one(Broken::Graphql, 4).await;
+    let page = pages.pop().unwrap().unwrap();
+    let seen: BTreeSet<_> = page.observations.iter().map(|seen| (seen.record.clone(), seen.native.as_str())).collect();
+    assert_eq!(seen, [(pull(1), "draft"), (pull(2), "open")].into());
+    for tried in pages {
+        assert!(matches!(tried, Err(Failure::Unavailable { .. })), "it may be well the next time: {tried:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_that_cannot_be_read_at_all_hides_no_other() {
+    let page = asked_for_a_broken_one(Broken::Both, 4).await.pop().unwrap().unwrap();
+    assert_eq!(page.observations.iter().map(|seen| seen.record.clone()).collect::<Vec<_>>(), [pull(2)]);
+    assert_eq!((page.unreadable[0].name.as_str(), page.unreadable[0].code), ("acme/web#1", "attempts_exhausted"));
+}
+
+#[tokio::test]
+async fn while_graphql_is_away_no_pull_request_is_given_up() {
+    let server = server().await;
+    let (front, api_url) = Front::of(server.url()).await;
+    let (github, _) = connector_to(api_url, &[REPO], true);
+    let number = server.open_pull(REPO, "Sign in", "", "ada/eng-1", false).unwrap();
+    let other = server.open_pull(REPO, "Sign out", "", "ada/eng-2", false).unwrap();
+    github.read(&pull(other)).await.unwrap();
+    for number in [number, other] {
+        front.break_pull(number, Broken::Graphql);
+    }
+    for _ in 0..8 {
+        let read = github.read(&pull(number)).await;
+        assert!(matches!(read, Err(Failure::Unavailable { .. } | Failure::Limited { .. })), "{read:?}");
+    }
 }
 
 #[tokio::test]

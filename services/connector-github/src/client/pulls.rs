@@ -1,0 +1,93 @@
+//! Reads pull requests: by GraphQL, and by REST those that GraphQL cannot read.
+
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
+
+use connector::Failure;
+
+use super::Github;
+use super::api::json_of;
+use crate::address::Address;
+use crate::encode;
+use crate::pull::Pull;
+
+/// When GraphQL has failed so often in a row for one pull request, and answered for another right afterwards, it cannot read that one.
+const TRIES: u32 = 4;
+/// Of how many it is remembered how often GraphQL failed for them; past it all are forgotten, which costs tries and nothing else.
+const FAILED_MAX: usize = 1_000;
+
+/// Which pull requests GraphQL can read.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    /// The last one that it read.
+    last: Option<Address>,
+    /// How often in a row it failed for one and answered for another.
+    failed: HashMap<Address, u32>,
+}
+
+impl Served {
+    fn read(&mut self, at: &Address) {
+        self.failed.remove(at);
+        self.last = Some(at.clone());
+    }
+
+    fn failed(&mut self, at: &Address) {
+        if self.failed.len() >= FAILED_MAX && !self.failed.contains_key(at) {
+            self.failed.clear();
+        }
+        let times = self.failed.entry(at.clone()).or_default();
+        *times = times.saturating_add(1);
+    }
+
+    fn cannot_read(&self, at: &Address) -> bool {
+        self.failed.get(at).is_some_and(|times| *times >= TRIES)
+    }
+}
+
+impl Github {
+    /// A pull request by GraphQL, or by REST where GraphQL does not serve.
+    pub(super) async fn pull(&self, at: &Address, class: &'static str) -> Result<Pull, Failure> {
+        match self.by_graphql(at, class).await {
+            Ok(Some(pull)) => {
+                self.served().read(at);
+                return Ok(pull);
+            }
+            Ok(None)
+            | Err(Failure::Gone { .. } | Failure::Refused { code: "invalid" | "unreadable" | "forbidden", .. }) => {}
+            Err(failure @ Failure::Unavailable { .. }) => {
+                if self.serves_another(at, class).await {
+                    self.served().failed(at);
+                }
+                if !self.cannot_read(at) {
+                    return Err(failure);
+                }
+                tracing::warn!(pull_request = %at, "GraphQL fails for this one alone; REST does not tell its reviews");
+            }
+            Err(failure) => return Err(failure),
+        }
+        Pull::of_rest(&json_of(&self.api.ask(&encode::pull_by_rest(at), class).await?)?)
+    }
+
+    /// Whether GraphQL fails for this pull request and not for others.
+    pub(super) fn cannot_read(&self, at: &Address) -> bool {
+        self.served().cannot_read(at)
+    }
+
+    async fn by_graphql(&self, at: &Address, class: &'static str) -> Result<Option<Pull>, Failure> {
+        Pull::of_graphql(&self.api.graphql(&encode::pull(at), class).await?)
+    }
+
+    /// Whether GraphQL answers when it is asked for another one: then it is not away, and its circuit does not open because of this one.
+    async fn serves_another(&self, at: &Address, class: &'static str) -> bool {
+        let other = self.served().last.clone().filter(|last| last != at);
+        let call = other.map_or_else(encode::graphql_limits, |other| encode::pull(&other));
+        !matches!(
+            self.api.graphql(&call, class).await,
+            Err(Failure::Unavailable { .. } | Failure::Limited { .. } | Failure::Busy { .. })
+        )
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
