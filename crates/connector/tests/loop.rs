@@ -16,6 +16,8 @@ mod old_copy;
 mod order;
 #[path = "loop/place.rs"]
 mod place;
+#[path = "loop/webhooks.rs"]
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

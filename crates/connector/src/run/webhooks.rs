@@ -1,6 +1,7 @@
 //! Webhooks into observations: several at once, because positions and not their arrival put them in order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bus::{DeadLetter, Feed, Outgoing, Received, headers};
 use futures_util::StreamExt;
@@ -11,6 +12,9 @@ use tracing::{Instrument, info_span};
 use super::attempt::{End, attempts, in_progress};
 use super::{FINISH, Loop};
 use crate::{Connector, Decoded, Failure, Webhook};
+
+/// One that had to wait for a limit comes again at the latest after twice this: the limit may be over sooner than was said.
+const AGAIN_MAX: Duration = Duration::from_mins(1);
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>, mut feed: Feed) -> anyhow::Result<()> {
     let shutdown = parts.process.shutdown().clone();
@@ -46,7 +50,7 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
             return parts.done(message).await;
         }
         Ok(Decoded::Incomplete(records)) => read_all(parts, message, &records).await,
-        Err(failure) => Err(Some(DeadLetter::of(message, failure.code(), failure.advice()))),
+        Err(failure) => Err(Unread::Dead(DeadLetter::of(message, failure.code(), failure.advice()))),
     };
     match seen {
         Ok(seen) => {
@@ -56,15 +60,32 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
                 parts.done(message).await;
             }
         }
-        Err(Some(letter)) => {
+        Err(Unread::Dead(letter)) => {
             if in_progress(message, parts.bury(letter)).await {
                 count("dead");
                 parts.done(message).await;
             }
         }
+        // Its place is for others meanwhile: those that say enough, or ask for what no limit is about.
+        Err(Unread::Limited(wait)) => {
+            let wait = wait.min(AGAIN_MAX);
+            if let Err(error) = message.nak(wait + wait.mul_f64(runtime::jitter())).await {
+                tracing::debug!(%error, "it comes again when its time is over");
+            }
+        }
         // Not acknowledged: it comes again.
-        Err(None) => {}
+        Err(Unread::Dropped) => {}
     }
+}
+
+/// Why a record was not read.
+enum Unread {
+    /// It cannot be.
+    Dead(DeadLetter),
+    /// Not now, and for so long.
+    Limited(Duration),
+    /// The process ends.
+    Dropped,
 }
 
 /// What the records show now; a record that is gone shows nothing.
@@ -72,18 +93,24 @@ async fn read_all<C: Connector>(
     parts: &Loop<C>,
     message: &Received,
     records: &[RecordRef],
-) -> Result<Vec<Observation>, Option<DeadLetter>> {
+) -> Result<Vec<Observation>, Unread> {
     let mut seen = Vec::new();
     for record in records {
-        let read = || parts.connector.read(record);
+        let read = || async {
+            match parts.connector.read(record).await {
+                Err(Failure::Limited { retry_after, .. }) => Ok(Err(retry_after)),
+                read => read.map(Ok),
+            }
+        };
         let (read, tries) = attempts(&parts.settings.backoff, message, parts.process.shutdown(), read).await;
         match read {
-            Ok(reading) => seen.push(reading.observation),
+            Ok(Ok(reading)) => seen.push(reading.observation),
+            Ok(Err(wait)) => return Err(Unread::Limited(wait)),
             Err(End::GivenUp { failure: Failure::Gone { .. }, .. }) => {}
             Err(End::GivenUp { reason, failure, .. }) => {
-                return Err(Some(DeadLetter::of(message, reason, failure.advice()).after(tries.into())));
+                return Err(Unread::Dead(DeadLetter::of(message, reason, failure.advice()).after(tries.into())));
             }
-            Err(End::Dropped) => return Err(None),
+            Err(End::Dropped) => return Err(Unread::Dropped),
         }
     }
     Ok(seen)
