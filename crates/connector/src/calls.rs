@@ -47,7 +47,7 @@ pub struct CallSettings {
 }
 
 /// The classes of calls that write.
-const WRITES: [&str; 2] = ["write", "show"];
+const WRITES: [&str; 3] = ["write", "show", "redeliver"];
 
 impl Default for CallSettings {
     fn default() -> Self {
@@ -136,8 +136,8 @@ impl Calls {
         asking::with_turn(work).await
     }
 
-    /// Sends a request and takes its whole answer. `class` names the kind of call in metrics: a constant, never an id; `write`
-    /// and `show` are those that write.
+    /// Sends a request and takes its whole answer. `class` names the kind of call in metrics: a constant, never an id; `write`,
+    /// `show` and `redeliver` are those that write.
     ///
     /// A 5xx and a broken connection come back as [`Failure::Unavailable`]; a limit, and a circuit that is open, as
     /// [`Failure::Limited`]. Every other answer is the caller's to judge; see [`Response::success`].

@@ -118,7 +118,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
     }
 
     /// Asks the system to send again the webhooks that it could not deliver, in a bounded number. `cursor` is what the last
-    /// call left. MUST ask for each a bounded number of times. Only with `HAS_REDELIVERY`.
+    /// call left. MUST ask for each a bounded number of times: where it fails after it asked for some, it answers with those. Only with
+    /// `HAS_REDELIVERY`.
     fn redeliver(&self, cursor: Option<Value>) -> impl Future<Output = Result<Redelivered, Failure>> + Send {
         let _ = cursor;
         ready(Ok(Redelivered::default()))

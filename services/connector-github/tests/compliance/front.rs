@@ -31,6 +31,8 @@ pub struct Front {
     how: Arc<Mutex<Misbehave>>,
     /// The numbers of the pull requests for which GraphQL fails, and REST too where that is said.
     broken: Arc<Mutex<BTreeMap<u64, Broken>>>,
+    /// Ends of the paths at which every call fails.
+    paths: Arc<Mutex<Vec<String>>>,
     /// What a repository was called before, and what it is called now.
     renamed: Option<[String; 2]>,
 }
@@ -49,7 +51,14 @@ impl Front {
     async fn start(server: String, renamed: Option<[String; 2]>) -> (Self, String) {
         runtime::install_crypto();
         let how = Arc::new(Mutex::new(Misbehave::No));
-        let front = Self { server, client: reqwest::Client::new(), how, broken: Arc::default(), renamed };
+        let front = Self {
+            server,
+            client: reqwest::Client::new(),
+            how,
+            broken: Arc::default(),
+            paths: Arc::default(),
+            renamed,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(front.clone());
@@ -67,7 +76,16 @@ impl Front {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(number, how);
     }
 
+    /// Every call at such a path fails from now on.
+    pub fn break_path(&self, end: &str) {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).push(end.to_owned());
+    }
+
     fn is_broken(&self, path: &str, body: &[u8]) -> bool {
+        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        if paths.iter().any(|end| path.ends_with(end)) {
+            return true;
+        }
         let asked: Value = serde_json::from_slice(body).unwrap_or_default();
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_for = |(number, how): (&u64, &Broken)| {

@@ -1,7 +1,9 @@
 //! Webhooks that GitHub could not deliver.
 
+use std::time::Instant;
+
 use axum::Router;
-use connector::Connector;
+use connector::{Connector, Failure};
 use connector_github::{Config, Github};
 use runtime::config::Secret;
 use sandbox::faults::Faults;
@@ -10,7 +12,8 @@ use sandbox::webhooks::{Logged, Outcome};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::world::{REPO, TOKEN, connector_with};
+use crate::front::Front;
+use crate::world::{REPO, TOKEN, connector_to, connector_with};
 
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -43,8 +46,10 @@ pub async fn asks_once_for_each(server: &GithubSandbox, github: &Github) {
     server.faults().set(Faults::default());
     let failed: Vec<Logged> = log(server).await;
     assert_eq!(failed.len(), 3);
+    let began = Instant::now();
     let (asked, cursor) = ask(github, None).await;
     assert_eq!(asked, 3);
+    assert!(began.elapsed() >= 2 * Github::LIMITS.writes_apart, "each is a write");
     let again = log(server).await;
     let guids = |log: &[Logged]| log.iter().map(|one| one.guid.clone()).collect::<Vec<_>>();
     assert_eq!(guids(&again[3..]), guids(&failed), "in the order in which they failed");
@@ -80,4 +85,21 @@ async fn hooks_of_other_services_are_none_of_ours() {
     server.open_issue(REPO, "Sign in", "").unwrap();
     log(&server).await;
     assert_eq!(ask(&with_token(&server), None).await.0, 0);
+}
+
+#[tokio::test]
+async fn whom_it_asked_is_remembered_where_the_rest_cannot_be_asked() {
+    let server = crate::world::server().await;
+    let (front, api_url) = Front::of(server.url()).await;
+    let (github, _) = connector_to(api_url, &[REPO], true);
+    server.webhooks().set_target(Some(AWAY.to_owned()));
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    server.close_issue(REPO, number, "completed").unwrap();
+    let failed = log(&server).await;
+    front.break_path(&format!("/{}/attempts", failed[1].number));
+    let (asked, cursor) = ask(&github, None).await;
+    assert_eq!((asked, log(&server).await.len()), (1, 3), "the first was asked for");
+    let again = github.redeliver(cursor).await;
+    assert!(matches!(again, Err(Failure::Unavailable { .. })), "the second is tried again: {again:?}");
+    assert_eq!(log(&server).await.len(), 3, "the first rests");
 }
