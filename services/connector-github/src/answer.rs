@@ -2,14 +2,9 @@
 //!
 //! Pure. What limits and faults of the server look like over HTTP is known before this is asked.
 
-use std::time::Duration;
-
 use connector::Failure;
 use http::StatusCode;
 use serde_json::Value;
-
-/// How long to wait at least after a limit that GraphQL tells; the headers, which are kept track of, know better.
-const LIMIT_WAIT: Duration = Duration::from_secs(1);
 
 /// The failure that an answer is, if it is one. 304 is none: nothing has changed.
 pub fn failure(status: StatusCode, body: &[u8]) -> Option<Failure> {
@@ -54,7 +49,6 @@ pub fn data(body: &[u8]) -> Result<Value, Failure> {
     };
     let message = error["message"].as_str().unwrap_or("no message");
     Err(match error["type"].as_str().unwrap_or_default() {
-        "RATE_LIMITED" | "RATE_LIMIT" => Failure::Limited { why: message.to_owned(), retry_after: LIMIT_WAIT },
         "NOT_FOUND" => Failure::gone(format!("GitHub: {message}")),
         "FORBIDDEN" | "INSUFFICIENT_SCOPES" => refused("forbidden", message),
         "INTERNAL" | "SERVICE_UNAVAILABLE" => Failure::unavailable(format!("GitHub: {message}")),
@@ -98,8 +92,6 @@ mod tests {
                     .as_bytes(),
             )
         };
-        assert!(matches!(said("RATE_LIMITED"), Err(Failure::Limited { .. })));
-        assert!(matches!(said("RATE_LIMIT"), Err(Failure::Limited { .. })));
         assert!(matches!(said("NOT_FOUND"), Err(Failure::Gone { .. })));
         assert!(matches!(said("UNPROCESSABLE"), Err(Failure::Refused { code: "invalid", .. })));
         assert!(matches!(data(b"no"), Err(Failure::Refused { code: "unreadable", .. })));

@@ -95,9 +95,12 @@ pub const GITHUB: Limits = Limits {
     unnamed_wait: Duration::from_mins(1),
 };
 
+/// The longest wait that any answer is believed.
+pub const LONGEST: Duration = Duration::from_hours(1);
+
 /// A `retry-after` in seconds. The form with a date is not used by the systems here; it reads as none.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    number(headers, "retry-after").map(Duration::from_secs)
+    number(headers, "retry-after").map(|seconds| Duration::from_secs(seconds).min(LONGEST))
 }
 
 fn standard(status: StatusCode, headers: &HeaderMap, _body: &[u8], _now_ms: i64) -> Limit {
@@ -108,7 +111,8 @@ fn standard(status: StatusCode, headers: &HeaderMap, _body: &[u8], _now_ms: i64)
 /// Linear says it with 400 and `RATELIMITED`; each budget with its reset in epoch milliseconds.
 fn linear(status: StatusCode, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Limit {
     let refused = status == StatusCode::TOO_MANY_REQUESTS
-        || (status == StatusCode::BAD_REQUEST && error_codes(body).iter().any(|code| code == "RATELIMITED"));
+        || (status == StatusCode::BAD_REQUEST
+            && graphql_errors(body).iter().any(|error| error["extensions"]["code"] == "RATELIMITED"));
     let standing = |(budget, header): (&'static str, &str)| {
         let remaining = number(headers, &format!("x-ratelimit-{header}-remaining"))?;
         Some(Standing {
@@ -138,7 +142,7 @@ fn github(status: StatusCode, headers: &HeaderMap, body: &[u8], now_ms: i64) -> 
         StatusCode::TOO_MANY_REQUESTS => true,
         // A 403 is also what missing rights look like.
         StatusCode::FORBIDDEN => remaining == Some(0) || retry_after(headers).is_some() || mentions_limit(body),
-        StatusCode::OK => error_codes(body).iter().any(|code| code == "RATE_LIMITED" || code == "RATE_LIMIT"),
+        StatusCode::OK => graphql_refuses(headers, body),
         _ => false,
     };
     let resource = headers.get("x-ratelimit-resource").and_then(|name| name.to_str().ok()).unwrap_or("core");
@@ -165,17 +169,25 @@ fn until(at_ms: u64, now_ms: i64) -> Duration {
     Duration::from_millis(at_ms.saturating_sub(now)) + Duration::from_secs(1)
 }
 
-/// Both systems' GraphQL errors: `errors[].extensions.code` (Linear) and `errors[].type` (GitHub).
-fn error_codes(body: &[u8]) -> Vec<String> {
+/// GitHub's GraphQL names its primary limit by a type; the secondary ones only by a message or a wait.
+fn graphql_refuses(headers: &HeaderMap, body: &[u8]) -> bool {
+    let is_limit = |error: &Value| {
+        let message = error["message"].as_str().unwrap_or_default();
+        matches!(error["type"].as_str(), Some("RATE_LIMITED" | "RATE_LIMIT")) || mentions_limit(message.as_bytes())
+    };
+    let errors = graphql_errors(body);
+    errors.iter().any(is_limit) || (!errors.is_empty() && retry_after(headers).is_some())
+}
+
+fn graphql_errors(body: &[u8]) -> Vec<Value> {
     // Answers without errors are the rule, and some are large: look before parsing.
     if !contains(body, b"\"errors\"") {
         return Vec::new();
     }
-    let Ok(body) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
-    let errors = body.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let code =
-        |error: &Value| error.pointer("/extensions/code").or_else(|| error.get("type"))?.as_str().map(str::to_owned);
-    errors.iter().filter_map(code).collect()
+    match serde_json::from_slice::<Value>(body).ok().and_then(|mut body| body.get_mut("errors").map(Value::take)) {
+        Some(Value::Array(errors)) => errors,
+        _ => Vec::new(),
+    }
 }
 
 fn mentions_limit(body: &[u8]) -> bool {
@@ -259,9 +271,29 @@ mod tests {
     }
 
     #[test]
+    fn no_wait_is_believed_that_is_longer_than_the_longest() {
+        assert_eq!(retry_after(&headers(&[("retry-after", "86400")])), Some(LONGEST));
+        assert_eq!(retry_after(&headers(&[("retry-after", "30")])), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
     fn githubs_graphql_says_it_with_200() {
         let body = br#"{"errors":[{"type":"RATE_LIMITED","message":"API rate limit exceeded"}]}"#;
         assert!(github(StatusCode::OK, &HeaderMap::new(), body, NOW).refused.is_some());
+    }
+
+    #[test]
+    fn githubs_graphql_says_its_secondary_limits_with_200_as_well() {
+        let body =
+            br#"{"errors":[{"message":"You have exceeded a secondary rate limit. Please wait a few minutes."}]}"#;
+        let limit = github(StatusCode::OK, &HeaderMap::new(), body, NOW);
+        assert_eq!(limit.refused, Some(Refused { wait: None, all: true }));
+        let body = br#"{"errors":[{"message":"Please wait."}]}"#;
+        let limit = github(StatusCode::OK, &headers(&[("retry-after", "9")]), body, NOW);
+        assert_eq!(limit.refused, Some(Refused { wait: Some(Duration::from_secs(9)), all: true }));
+        let titled = br#"{"data":{"title":"Rate limit \"errors\""},"errors":[{"type":"NOT_FOUND","message":"x"}]}"#;
+        assert_eq!(github(StatusCode::OK, &HeaderMap::new(), titled, NOW).refused, None);
+        assert_eq!(github(StatusCode::OK, &HeaderMap::new(), b"[\"errors\"]", NOW).refused, None);
     }
 
     #[test]

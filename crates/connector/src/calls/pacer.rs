@@ -8,10 +8,8 @@ use std::time::Duration;
 use model::Lane;
 use tokio::time::Instant;
 
-use super::limits::{Limit, Limits, Standing};
+use super::limits::{LONGEST, Limit, Limits, Standing};
 
-/// The longest wait that any answer is believed.
-const LONGEST: Duration = Duration::from_hours(1);
 /// Resets that are nearer to each other than this are one: clocks differ, and some systems round.
 const SAME_RESET: Duration = Duration::from_secs(2);
 /// No call is under way for longer.
