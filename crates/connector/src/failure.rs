@@ -41,7 +41,7 @@ pub enum Failure {
         /// A word for it, stable and short: `unauthorized`, `unknown_state`. It is the dead letter's reason.
         code: &'static str,
     },
-    /// The record is not there any more.
+    /// The record is not there any more, or the credential may not see it: some systems answer alike.
     #[error("gone: {why}")]
     Gone {
         /// What was looked for, for a person.
@@ -102,7 +102,11 @@ impl Failure {
             Self::Limited { .. } => format!("{self}; it goes on by itself, a larger budget makes it sooner"),
             Self::Busy { .. } => format!("{self}; it goes on by itself"),
             Self::Refused { .. } => format!("{self}; mend the cause, then replay the dead letter"),
-            Self::Gone { .. } => format!("{self}; unlink the record, or restore it in its system"),
+            Self::Gone { .. } => {
+                format!(
+                    "{self}; restore it in its system, or let the credential see it; if it is gone for good, untie it"
+                )
+            }
         }
     }
 }
@@ -185,7 +189,7 @@ mod tests {
             (limited, "limited", "goes on by itself"),
             (Failure::Busy { why: "at work".into(), retry_after: Duration::ZERO }, "busy", "goes on by itself"),
             (Failure::refused("unauthorized", "the token was revoked"), "unauthorized", "mend the cause"),
-            (Failure::gone("issue 7"), "gone", "unlink the record"),
+            (Failure::gone("issue 7"), "gone", "let the credential see it; if it is gone for good, untie it"),
         ] {
             assert_eq!(failure.code(), code);
             let advice = failure.advice();

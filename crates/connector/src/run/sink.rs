@@ -23,7 +23,8 @@ impl Sink {
         self.observe_all(vec![observation]).await
     }
 
-    /// Publishes observations in their order, and waits until all of them are stored.
+    /// Publishes observations, many under way at once, and waits until all of them are stored. One that must go out again may come
+    /// behind its successors: those of one record MUST have positions, or be published one after another.
     pub async fn observe_all(&self, observations: Vec<Observation>) -> Result<(), Failure> {
         let messages = observations.iter().map(|seen| Outgoing::observation(self.lane, seen)).collect();
         match self.bus.publish_all(messages).await {
@@ -38,12 +39,6 @@ impl Sink {
         if let Err(error) = self.bus.publish(told).await {
             tracing::debug!(agent = state.agent, %error, "nobody is told of an agent's state");
         }
-    }
-
-    /// The same with another lane.
-    #[must_use]
-    pub fn with_lane(&self, lane: Lane) -> Self {
-        Self { bus: self.bus.clone(), lane }
     }
 }
 
