@@ -126,12 +126,12 @@ impl Calls {
     }
 
     /// Does `work`, which may write, when it has the turn to write: so what it reads first is not old when it writes. Where
-    /// the system does not want writes apart, that is at once.
+    /// the system does not want writes apart, and for who has the turn, that is at once.
     pub async fn in_turn<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        if !self.line.has_turns() {
+        let asking = Asking::now();
+        if asking.turn || !self.line.has_turns() {
             return work.await;
         }
-        let asking = Asking::now();
         let _turn = self.line.wait(self.need("write", &asking), Wants::Turn, &asking).await?;
         asking::with_turn(work).await
     }
@@ -142,8 +142,9 @@ impl Calls {
     /// A 5xx and a broken connection come back as [`Failure::Unavailable`]; a limit, and a circuit that is open, as
     /// [`Failure::Limited`]. Every other answer is the caller's to judge; see [`Response::success`].
     pub async fn send(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {
-        let sent = self.send_in_turn(request, class);
-        if WRITES.contains(&class) && !Asking::now().turn { self.in_turn(sent).await } else { sent.await }
+        // Apart, or whoever makes several calls would be several times as large.
+        let sent = Box::pin(self.send_in_turn(request, class));
+        if WRITES.contains(&class) { self.in_turn(sent).await } else { sent.await }
     }
 
     async fn send_in_turn(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {

@@ -86,7 +86,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
     /// shows afterwards, as the system itself says.
     fn write(&self, command: &Command, reading: &Reading) -> impl Future<Output = Result<Written, Failure>> + Send;
 
-    /// Shows the item's status beside a record that cannot be told it. Showing what is shown already MUST do no harm.
+    /// Shows the item's status beside a record that cannot be told it. Showing what is shown already MUST do no harm. Where it stands on
+    /// something that the record leaves behind, such as a commit, the connector itself shows it on what follows.
     fn show(&self, command: &Command, reading: &Reading) -> impl Future<Output = Result<(), Failure>> + Send {
         let _ = reading;
         let why = format!("{} cannot be shown a status", command.record);

@@ -3,6 +3,7 @@
 mod api;
 mod pulls;
 mod redeliver;
+mod statuses;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::address::{Address, Of, is_repository};
 use crate::decode::{self, Closed, Issue, Terms, malformed};
 use crate::encode::Call;
 use crate::examine::{self, Repository, Snapshot};
+use crate::heads::Heads;
 use crate::pull::Standing;
 use crate::sights::{Sights, is_unsettled};
 use crate::walk::{self, Walk};
@@ -49,6 +51,7 @@ pub struct Github {
     hears: bool,
     sights: Mutex<Sights>,
     served: Mutex<Served>,
+    heads: Mutex<Heads>,
 }
 
 impl Connector for Github {
@@ -74,6 +77,7 @@ impl Connector for Github {
             api: Api::new(&config, &parts)?,
             sights: Mutex::new(Sights::new(parts.process.now_ms())),
             served: Mutex::default(),
+            heads: Mutex::default(),
             process: parts.process,
             repositories: config.repositories.clone(),
             terms: RwLock::new(Terms {
@@ -97,6 +101,9 @@ impl Connector for Github {
 
     fn decode(&self, webhook: &Webhook) -> Result<Decoded, Failure> {
         let (login, now) = (self.api.login(), self.process.now_ms());
+        if let Some((record, before)) = decode::pushed(&webhook.event, &webhook.body, &self.terms()) {
+            self.heads().note(&record, &before);
+        }
         let mut decoded = decode::webhook(&webhook.event, &webhook.body, &self.terms(), login, now)?;
         if let Decoded::Observations(seen) = &mut decoded {
             for seen in seen {
@@ -126,6 +133,7 @@ impl Connector for Github {
             }
             Of::PullRequest => {
                 let pull = self.pull(&at, "read").await?;
+                self.keep_shown(record, &at.repository, &pull.head).await;
                 let extra = json!({"node": pull.node, "head": pull.head, "draft": pull.standing.is_draft});
                 (pull.observation(&self.terms(), Source::Poll)?, extra)
             }
@@ -158,12 +166,7 @@ impl Connector for Github {
         let Some(head) = reading.extra["head"].as_str() else {
             return Err(Failure::refused("cannot_show", format!("{at} has no commit to show a status on")));
         };
-        let call = encode::status(&at.repository, head, command);
-        let standing: Value = json_of(&self.api.ask(&encode::statuses(&at.repository, head), "read").await?)?;
-        if !encode::says_already(&standing, &call) {
-            self.api.ask(&call, "show").await?;
-        }
-        Ok(())
+        self.show_on(&at.repository, head, command).await
     }
 
     async fn examine(&self) -> Examined {
@@ -348,18 +351,18 @@ impl Github {
 
     async fn seen_one(&self, repository: &str, issue: &Value) -> Result<Observation, Failure> {
         let issue = Issue::deserialize(issue).map_err(|error| malformed(&error))?;
-        let seen = if issue.pull_request.is_none() {
-            issue.observation(&self.terms(), Source::Sweep)?
-        } else {
-            let at = issue.address()?;
-            let read = self.pull(&at, "sweep").await.map_err(|failure| match failure {
-                // Neither by GraphQL nor by REST, though both answer for others.
-                Failure::Unavailable { why, .. } if self.cannot_read(&at) => Failure::refused(EXHAUSTED, why),
-                failure => failure,
-            });
-            read?.observation(&self.terms(), Source::Sweep)?
-        };
-        self.terms().counted_in(repository, seen)
+        if issue.pull_request.is_none() {
+            return self.terms().counted_in(repository, issue.observation(&self.terms(), Source::Sweep)?);
+        }
+        let at = issue.address()?;
+        let pull = self.pull(&at, "sweep").await.map_err(|failure| match failure {
+            // Neither by GraphQL nor by REST, though both answer for others.
+            Failure::Unavailable { why, .. } if self.cannot_read(&at) => Failure::refused(EXHAUSTED, why),
+            failure => failure,
+        })?;
+        let seen = self.terms().counted_in(repository, pull.observation(&self.terms(), Source::Sweep)?)?;
+        self.keep_shown(&seen.record, &at.repository, &pull.head).await;
+        Ok(seen)
     }
 
     /// Learns from a page of a repository's list under which name its webhooks come. One issue may have been transferred, a list was not.

@@ -80,6 +80,9 @@ struct Body {
     issue: Option<serde_json::Value>,
     #[serde(default)]
     pull_request: Option<serde_json::Value>,
+    /// With a push: the commit that was the head before.
+    #[serde(default)]
+    before: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +154,18 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
     Ok(Decoded::Observations(observations))
 }
 
+/// Which pull request a webhook says was pushed to, and which commit was its head before.
+pub fn pushed(event: &str, body: &[u8], terms: &Terms) -> Option<(RecordRef, String)> {
+    if event != "pull_request" {
+        return None;
+    }
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let before = body.before.filter(|before| before.len() <= 64 && before.bytes().all(|c| c.is_ascii_hexdigit()))?;
+    let number = body.pull_request.filter(|_| body.action == "synchronize")?["number"].as_u64()?;
+    let at = Address::new(terms.counted(&body.repository.full_name)?, number).ok()?;
+    Some((at.record(Of::PullRequest).ok()?, before))
+}
+
 fn of_issue(body: &Body, terms: &Terms) -> Result<Decoded, Failure> {
     match body.action.as_str() {
         // These show an issue without its state.
@@ -218,9 +233,10 @@ fn of_pull(event: &str, body: &Body, terms: &Terms) -> Result<Decoded, Failure> 
     if body.action == "enqueued" {
         pull.standing.merge_queue_entry = Some(serde::de::IgnoredAny);
     }
-    // Nobody can have judged it yet; everything else of an open one is between its reviews and its merge queue.
-    let says_enough =
-        !pull.standing.is_judged() || matches!(body.action.as_str(), "opened" | "ready_for_review" | "enqueued");
+    // Nobody can have judged it yet; everything else of an open one is between its reviews and its merge queue. What is shown on its
+    // head follows a push when it is read.
+    let says_enough = body.action != "synchronize" && !pull.standing.is_judged()
+        || matches!(body.action.as_str(), "opened" | "ready_for_review" | "enqueued");
     if says_enough {
         return Ok(Decoded::Observations(vec![pull.observation(terms, Source::Webhook)?]));
     }

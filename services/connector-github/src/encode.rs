@@ -171,14 +171,24 @@ pub fn status(repository: &str, sha: &str, command: &Command) -> Call {
     Call::with(Method::POST, format!("/repos/{repository}/statuses/{sha}"), body)
 }
 
+/// What is shown there of ours, of the newest statuses of a commit.
+pub fn shown(statuses: &Value) -> Option<&Value> {
+    statuses["statuses"].as_array().into_iter().flatten().find(|status| status["context"] == CONTEXT)
+}
+
 /// Whether the newest statuses of a commit say already what this call would.
 pub fn says_already(statuses: &Value, call: &Call) -> bool {
-    let ours = |status: &&Value| status["context"] == CONTEXT;
-    let newest = statuses["statuses"].as_array().into_iter().flatten().find(ours);
     let body = call.body.as_ref();
-    newest
+    shown(statuses)
         .zip(body)
         .is_some_and(|(shown, body)| ["state", "description"].iter().all(|field| shown[field] == body[field]))
+}
+
+/// Shows on a commit what of ours is among the newest statuses of another.
+pub fn status_again(statuses: &Value, repository: &str, sha: &str) -> Option<Call> {
+    let shown = shown(statuses)?;
+    let body = json!({"state": shown["state"], "context": CONTEXT, "description": shown["description"]});
+    Some(Call::with(Method::POST, format!("/repos/{repository}/statuses/{sha}"), body))
 }
 
 fn light(status: &Status) -> &'static str {

@@ -15,6 +15,7 @@ mod credential;
 pub mod decode;
 pub mod encode;
 pub mod examine;
+mod heads;
 pub mod mention;
 pub mod pull;
 pub mod redelivery;

@@ -55,7 +55,7 @@ impl Github {
             Ok(None)
             | Err(Failure::Gone { .. } | Failure::Refused { code: "invalid" | "unreadable" | "forbidden", .. }) => {}
             Err(failure @ Failure::Unavailable { .. }) => {
-                if self.serves_another(at, class).await {
+                if Box::pin(self.serves_another(at, class)).await {
                     self.served().failed(at);
                 }
                 if !self.cannot_read(at) {

@@ -187,3 +187,23 @@ fn a_repository_that_was_renamed_counts_under_the_name_that_is_configured() {
     let elsewhere = decoded(&terms, "issues", ISSUE.as_bytes());
     assert!(matches!(elsewhere, Decoded::Observations(seen) if seen[0].native.is_deleted()));
 }
+
+#[test]
+fn a_push_says_what_the_head_was_before_and_is_looked_at() {
+    let push = |action: &str, before: Value| {
+        body(PULL, |body| {
+            body["action"] = json!(action);
+            body["before"] = before;
+            body["pull_request"]["draft"] = json!(true);
+        })
+    };
+    let told = |body: &[u8]| pushed("pull_request", body, &Terms::default());
+    let (record, before) = told(&push("synchronize", json!("0aF9"))).unwrap();
+    assert_eq!(before, "0aF9");
+    assert_eq!(decoded("pull_request", &push("synchronize", json!("0aF9"))), Decoded::Incomplete(vec![record]));
+    assert_eq!(told(&push("edited", json!("0aF9"))), None);
+    for bad in [json!("../x"), json!("a".repeat(65)), Value::Null] {
+        assert_eq!(told(&push("synchronize", bad)), None);
+    }
+    assert_eq!(pushed("issues", &push("synchronize", json!("0aF9")), &Terms::default()), None);
+}

@@ -7,7 +7,8 @@ use runtime::config::Secret;
 use sandbox::faults::Faults;
 use sandbox::github::{GithubLimits, GithubSandbox, PullAction};
 
-use crate::world::{REPO, TOKEN, command, connector, connector_with, issue, newest, pull, server, write};
+use crate::front::Front;
+use crate::world::{REPO, TOKEN, command, connector, connector_to, connector_with, issue, newest, pull, server, write};
 
 async fn native(github: &Github, record: &RecordRef) -> String {
     github.read(record).await.unwrap().observation.native.to_string()
@@ -153,6 +154,75 @@ async fn a_status_is_shown_on_the_head_commit_once() {
     github.show(&command(&pull(number), "merged", "failed"), &reading).await.unwrap();
     assert_eq!(server.statuses(REPO, &head).last().unwrap().0, "failure");
     assert_eq!(writes(&server), 2);
+}
+
+/// A pull request whose first head shows that its item is done, and the commit that was pushed since.
+async fn shown_and_pushed(server: &GithubSandbox, github: &Github, draft: bool) -> (RecordRef, String) {
+    let number = opened(server, draft);
+    let reading = github.read(&pull(number)).await.unwrap();
+    github.show(&command(&pull(number), "merged", "done"), &reading).await.unwrap();
+    server.act_on_pull(REPO, number, PullAction::Push).unwrap();
+    (pull(number), server.pull(REPO, number).unwrap()["head"]["sha"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_new_head_shows_what_the_one_before_did() {
+    for draft in [false, true] {
+        let server = server().await;
+        let (record, head) = shown_and_pushed(&server, &connector(&server), draft).await;
+        // Another process, that knows only what the webhook tells.
+        let github = connector(&server);
+        assert_eq!(newest(&server, &github), Decoded::Incomplete(vec![record.clone()]));
+        assert_eq!(server.statuses(REPO, &head), []);
+        for _ in 0..2 {
+            github.read(&record).await.unwrap();
+            assert_eq!(server.statuses(REPO, &head), [("success".to_owned(), "lockstep".to_owned())]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_notices_a_new_head_of_which_no_webhook_told() {
+    let server = server().await;
+    let github = connector(&server);
+    let (_, head) = shown_and_pushed(&server, &github, false).await;
+    github.sweep(None, None).await.unwrap();
+    assert_eq!(server.statuses(REPO, &head), [("success".to_owned(), "lockstep".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_a_new_head_shows_already_stays() {
+    let server = server().await;
+    let github = connector(&server);
+    let (record, head) = shown_and_pushed(&server, &github, false).await;
+    let other = connector(&server);
+    let reading = other.read(&record).await.unwrap();
+    other.show(&command(&record, "merged", "failed"), &reading).await.unwrap();
+    github.read(&record).await.unwrap();
+    assert_eq!(server.statuses(REPO, &head), [("failure".to_owned(), "lockstep".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_shown_a_status_is_read_all_the_same() {
+    let server = server().await;
+    let (front, api_url) = Front::of(server.url()).await;
+    let (github, _) = connector_to(api_url, &[REPO], true);
+    let (record, head) = shown_and_pushed(&server, &github, false).await;
+    front.break_path(&format!("/statuses/{head}"));
+    assert_eq!(native(&github, &record).await, "open");
+    front.mend_paths();
+    assert_eq!(native(&github, &record).await, "open");
+    assert_eq!(server.statuses(REPO, &head).len(), 1, "the next reading shows it");
+}
+
+#[tokio::test]
+async fn who_has_the_turn_to_write_waits_for_no_other() {
+    let server = server().await;
+    let github = connector(&server);
+    let (record, head) = shown_and_pushed(&server, &github, false).await;
+    let in_turn = github.calls().unwrap().in_turn(github.read(&record));
+    tokio::time::timeout(std::time::Duration::from_secs(20), in_turn).await.expect("a reading").unwrap();
+    assert_eq!(server.statuses(REPO, &head).len(), 1);
 }
 
 #[tokio::test]
