@@ -175,8 +175,9 @@ impl Connector for Linear {
             };
             let code = failure.code();
             match failure {
+                failure @ Failure::Refused { code: "unauthorized", .. } => return Err(failure),
                 // One issue that cannot be read, or whose team cannot be asked for, must not hide the others.
-                Failure::Gone { why } | Failure::Refused { why, code: "malformed" | "forbidden" } => {
+                Failure::Gone { why } | Failure::Refused { why, .. } => {
                     let name = issue["identifier"].as_str().or(issue["id"].as_str()).unwrap_or("an issue").to_owned();
                     unreadable.push(Unreadable { name, content: issue.to_string().into(), code, why });
                 }

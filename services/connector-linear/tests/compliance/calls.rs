@@ -137,17 +137,19 @@ async fn an_issue_in_the_trash_is_seen_to_be_there_without_its_webhook() {
 }
 
 #[tokio::test]
-async fn an_issue_whose_team_is_gone_hides_no_other() {
-    let server = server().await;
-    server.remove_issue("ENG-2").unwrap();
-    let trashed = record(&server, "ENG-2");
-    let api_url = format!("{}/graphql", Front::teamless(server.url()).await);
-    let linear = try_connector(Config { api_url, api_key: Secret::new(APP), ..Config::default() }).unwrap();
-    let page = linear.sweep(None, None).await.unwrap();
-    let [seen] = &page.observations[..] else { panic!("{page:?}") };
-    assert_eq!((&seen.record, seen.native.is_deleted()), (&trashed, true), "it needs no words of its team");
-    assert!(page.unreadable.len() > 1 && page.unreadable.iter().all(|one| one.code == "gone"), "{page:?}");
-    assert!(page.next.is_none() && page.cursor.is_some());
+async fn an_issue_whose_team_is_not_shown_hides_no_other() {
+    for (message, code) in [("Entity not found: Team", "gone"), ("Argument Validation Error", "invalid")] {
+        let server = server().await;
+        server.remove_issue("ENG-2").unwrap();
+        let trashed = record(&server, "ENG-2");
+        let api_url = format!("{}/graphql", Front::teamless(server.url(), message).await);
+        let linear = try_connector(Config { api_url, api_key: Secret::new(APP), ..Config::default() }).unwrap();
+        let page = linear.sweep(None, None).await.unwrap();
+        let [seen] = &page.observations[..] else { panic!("{page:?}") };
+        assert_eq!((&seen.record, seen.native.is_deleted()), (&trashed, true), "it needs no words of its team");
+        assert!(page.unreadable.len() > 1 && page.unreadable.iter().all(|one| one.code == code), "{page:?}");
+        assert!(page.next.is_none() && page.cursor.is_some());
+    }
 }
 
 #[tokio::test]

@@ -19,22 +19,22 @@ pub struct Front {
     server: String,
     client: reqwest::Client,
     how: Arc<Mutex<Misbehave>>,
-    /// Whether there are no teams any more.
-    teamless: bool,
+    /// What is said to whoever asks for a team.
+    teamless: Option<&'static str>,
 }
 
 impl Front {
     /// In front of the server at that address. Answers where it listens itself, until the test ends.
     pub async fn of(server: String) -> (Self, String) {
-        Self::start(server, false).await
+        Self::start(server, None).await
     }
 
-    /// In front of a server whose teams are gone, and their issues are not yet.
-    pub async fn teamless(server: String) -> String {
-        Self::start(server, true).await.1
+    /// In front of a server that refuses to show any team, with that message, though it shows their issues.
+    pub async fn teamless(server: String, message: &'static str) -> String {
+        Self::start(server, Some(message)).await.1
     }
 
-    async fn start(server: String, teamless: bool) -> (Self, String) {
+    async fn start(server: String, teamless: Option<&'static str>) -> (Self, String) {
         runtime::install_crypto();
         let how = Arc::new(Mutex::new(Misbehave::No));
         let front = Self { server, client: reqwest::Client::new(), how, teamless };
@@ -64,10 +64,9 @@ impl Front {
 async fn answer(State(front): State<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_MAX).await.unwrap();
-    if front.teamless && says(&body, "query TeamStates") {
+    if let Some(message) = front.teamless.filter(|_| says(&body, "query TeamStates")) {
         let extensions = json!({"code": "INPUT_ERROR"});
-        return Json(json!({"errors": [{"message": "Entity not found: Team", "extensions": extensions}]}))
-            .into_response();
+        return Json(json!({"errors": [{"message": message, "extensions": extensions}]})).into_response();
     }
     match front.take() {
         Misbehave::LimitOnce => {
