@@ -21,7 +21,7 @@ use runtime::Process;
 use runtime::config::Secret;
 use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool};
+use sqlx::{Connection, PgPool, Postgres, Transaction};
 
 pub use batch::Save;
 pub use known::Known;
@@ -109,6 +109,15 @@ enum Base {
 
 /// How many batches one process commits at once: one, and one more where an attempt that failed is still being taken back.
 const BATCH_CONNECTIONS: u32 = 2;
+/// A transaction whose process froze, or whose machine is gone, holds its locks no longer than this: others wait for them. None of ours
+/// pauses for so long between two statements.
+const LET_GO: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "10000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "25000"),
+];
 /// How long a connection that was not used counts as alive.
 const UNASKED: Duration = Duration::from_secs(1);
 /// How long a start waits for PostgreSQL.
@@ -122,7 +131,8 @@ impl Store {
         let timeout = config.statement_timeout_ms.to_string();
         let options = options
             .application_name("lockstep")
-            .options([("search_path", "lockstep"), ("statement_timeout", timeout.as_str())]);
+            .options([("search_path", "lockstep"), ("statement_timeout", timeout.as_str())])
+            .options(LET_GO);
         // A statement over UNNEST is planned anew each time, which is right for whatever people ask, or once for a guess of how many rows
         // there will be, and then reads whole tables that it thinks small. Batches name their rows by key: planned once, and held to the
         // indexes, small ones spare the time of planning: at half load the median from bus to watcher fell by a third.
@@ -214,8 +224,20 @@ impl Store {
             return Ok(());
         }
         sqlx::query("create schema if not exists lockstep").execute(self.pool()?).await.or_else(already_there)?;
-        sqlx::migrate!().run(self.pool()?).await.context("bringing the schema `lockstep` up to date")?;
+        // One of its own: a migration of much data, or the wait for another process that does it, takes as long as it takes.
+        let mut unhurried = self.pool()?.acquire().await?.detach();
+        sqlx::query("set statement_timeout = 0").execute(&mut unhurried).await?;
+        let migrated = sqlx::migrate!().run_direct(None, &mut unhurried, false).await;
+        migrated.context("bringing the schema `lockstep` up to date")?;
+        unhurried.close().await?;
         self.maintain_partitions().await
+    }
+
+    /// A transaction whose statements take as long as they take: it writes very many rows.
+    async fn unhurried(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let mut tx = self.pool()?.begin().await?;
+        sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
+        Ok(tx)
     }
 
     /// Notes which life of the observation stream is read. Sequences begin anew in a new stream; were those of the old
@@ -225,7 +247,7 @@ impl Store {
         if let Base::Simulated(client) = &self.base {
             return client.enter_epoch(stream, epoch).await;
         }
-        let mut tx = self.pool()?.begin().await?;
+        let mut tx = self.unhurried().await?;
         let known: Option<String> = sqlx::query_scalar("select epoch from streams where name = $1 for update")
             .bind(stream)
             .fetch_optional(&mut *tx)
@@ -236,7 +258,8 @@ impl Store {
                 .bind(epoch)
                 .execute(&mut *tx)
                 .await?;
-            let reset = "update records set seq_critical = 0, seq_high = 0, seq_normal = 0, seq_low = 0, seq_said = 0";
+            let reset = "update records set seq_critical = 0, seq_high = 0, seq_normal = 0, seq_low = 0, seq_said = 0
+                         where (seq_critical, seq_high, seq_normal, seq_low, seq_said) <> (0, 0, 0, 0, 0)";
             let records = sqlx::query(reset).execute(&mut *tx).await?.rows_affected();
             tracing::warn!(stream, epoch, records, "a new stream: sequences begin anew");
         }

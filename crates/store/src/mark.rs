@@ -73,6 +73,9 @@ impl Store {
                  sent = (select jsonb_agg(jsonb_set(one, '{version}', '0')) from jsonb_array_elements(sent) as one)
              where sent is not null and item in (select id from pending)",
         );
-        Ok(voided.execute(self.pool()?).await?.rows_affected())
+        let mut tx = self.unhurried().await?;
+        let records = voided.execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+        Ok(records)
     }
 }
