@@ -58,6 +58,9 @@ fn by_parts<'a>(records: impl IntoIterator<Item = &'a RecordRef>) -> [Vec<String
     parts
 }
 
+/// Tells the locks of identifiers from others of two numbers. Any constant will do.
+const BUCKETS_OF_KEYS: i32 = 0x6b65_7973;
+
 impl Batch {
     /// How often a load starts over because a record changed its item meanwhile.
     const LOADS_MAX: usize = 8;
@@ -147,19 +150,17 @@ impl Batch {
         Ok(kinds.iter().enumerate().filter(|(place, _)| seen.contains(place)).map(|(_, kind)| kind.clone()).collect())
     }
 
-    /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another
-    /// looks for who mentions what it owns, and neither would see the other.
-    pub async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
-        if keys.is_empty() || self.looks_only {
+    /// Locks these buckets of identifiers until the transaction ends.
+    pub async fn lock_buckets(&mut self, buckets: &BTreeSet<u16>) -> sqlx::Result<()> {
+        if buckets.is_empty() || self.looks_only {
             return Ok(());
         }
-        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
         // In one order, so that two batches cannot wait for each other in a ring.
         sqlx::query(
-            "select pg_advisory_xact_lock(number)
-             from (select distinct hashtextextended(key, 7) as number from unnest($1::text[]) as key order by 1) as keys",
+            "select pg_advisory_xact_lock($2, bucket) from (select unnest($1::int[]) as bucket order by 1) as one",
         )
-        .bind(names)
+        .bind(buckets.iter().copied().map(i32::from).collect::<Vec<_>>())
+        .bind(BUCKETS_OF_KEYS)
         .execute(self.tx().await?)
         .await?;
         Ok(())

@@ -114,7 +114,8 @@ impl Batch<'_> {
     /// Makes batches that bring the same identifiers follow one another. Without it one could look for an owner while another
     /// looks for who mentions what it owns, and neither would see the other.
     pub async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
-        ask!(&mut self.under, batch => batch.lock_keys(keys))
+        let buckets: BTreeSet<u16> = keys.iter().map(bucket).collect();
+        ask!(&mut self.under, batch => batch.lock_buckets(&buckets))
     }
 
     /// Which records own these identifiers.
@@ -190,6 +191,16 @@ impl Batch<'_> {
         }
         Ok(save.rows)
     }
+}
+
+/// How many locks all identifiers share. A batch may bring tens of thousands of them, and PostgreSQL has room for a few thousand locks.
+const BUCKETS: u32 = 1_024;
+
+/// The lock of an identifier: the same in every process and version (FNV-1a).
+fn bucket(key: &Key) -> u16 {
+    let hash =
+        key.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    u16::try_from((hash ^ (hash >> 16)) % BUCKETS).unwrap_or_default()
 }
 
 /// Whether a batch was refused because somebody else wrote what it went by without having read it.

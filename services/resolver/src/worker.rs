@@ -375,7 +375,12 @@ impl Worker {
 
 /// Whether the fault is looked for in the batch's messages: what PostgreSQL refuses, or what takes it too long all at once.
 fn should_narrow(batch: &Batch, error: &sqlx::Error) -> bool {
-    is_about_the_data(error) || (batch.messages.len() > 1 && is_timeout(error))
+    is_about_the_data(error) || (batch.messages.len() > 1 && (is_timeout(error) || is_short_of_memory(error)))
+}
+
+/// Whether what was asked takes more memory than PostgreSQL has, or more locks (class 53, out of memory).
+fn is_short_of_memory(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "53200")
 }
 
 /// Whether a statement took longer than it may (class 57, query canceled).
@@ -383,19 +388,23 @@ fn is_timeout(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "57014")
 }
 
-/// Whether PostgreSQL refuses what was written (classes 22 and 23), or what it holds cannot be read, rather than the moment.
+/// Whether PostgreSQL refuses what was written (classes 22 and 23; 54: it is more than fits), or what it holds cannot be read, rather
+/// than the moment.
 fn is_about_the_data(error: &sqlx::Error) -> bool {
     if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) {
         return true;
     }
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
 /// Whether PostgreSQL says that nothing was committed; of all else nobody knows.
 fn is_taken_back(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    is_timeout(error) || code.is_some_and(|code| ["22", "23", "40"].iter().any(|class| code.starts_with(class)))
+    let refused = ["22", "23", "40", "54"];
+    is_timeout(error)
+        || is_short_of_memory(error)
+        || code.is_some_and(|code| refused.iter().any(|class| code.starts_with(class)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod known;
 mod old_copy;
 #[path = "all/order.rs"]
 mod order;
+#[path = "all/patience.rs"]
+mod patience;
 #[path = "all/ties.rs"]
 mod ties;
 

@@ -109,10 +109,10 @@ impl Batch {
         &self.made_by
     }
 
-    pub(crate) async fn lock_keys(&mut self, keys: &[Key]) -> sqlx::Result<()> {
+    pub(crate) async fn lock_buckets(&mut self, buckets: &BTreeSet<u16>) -> sqlx::Result<()> {
         self.client.statement().await?;
-        for key in keys.iter().collect::<BTreeSet<_>>() {
-            self.lock(Lock::Key(key.clone())).await?;
+        for bucket in buckets {
+            self.lock(Lock::Keys(*bucket)).await?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{ItemId, Key, RecordRef};
+use model::{ItemId, RecordRef};
 use sqlx::error::{DatabaseError, ErrorKind};
 use tokio::sync::Notify;
 
@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lock {
     Item(ItemId),
-    Key(Key),
+    /// A bucket of identifiers.
+    Keys(u16),
     /// A record that is being inserted.
     Record(RecordRef),
 }
