@@ -47,16 +47,16 @@ impl Bus {
         self.publish_all(vec![message]).await.map(|sequences| sequences.first().copied().unwrap_or(0))
     }
 
-    /// Publishes messages in their order, many under way at once, and waits until all are stored.
+    /// Publishes messages, many under way at once, and waits until all are stored.
     ///
-    /// A message that must go out again may come behind its successors: those of one record are told apart by their
-    /// positions and versions. When this fails, any of them may have been stored; publish all of them again.
+    /// They go out in their order, but one that must go out again comes behind its successors: for messages whose order on their subject
+    /// does not matter. When this fails, any of them may have been stored; publish all of them again.
     pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>, PublishError> {
         let due = Due { ready: (0..messages.len()).collect(), after: vec![None; messages.len()], until: None };
         self.publish_due(&messages, due).await
     }
 
-    /// The same, but a message goes out only when the one before it on its subject is stored: one that must go out again never
+    /// The same in order: a message goes out only when the one before it on its subject is stored: one that must go out again never
     /// comes behind its successors, and when this fails the first ones of each subject may have been stored. From `until` on none goes
     /// out: what others published meanwhile would come before it.
     pub async fn publish_in_order(&self, messages: &[Outgoing], until: Instant) -> Result<Vec<u64>, PublishError> {

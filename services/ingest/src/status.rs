@@ -8,6 +8,7 @@ use http::StatusCode;
 use intake::Ready;
 use runtime::Problem;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::Ingest;
@@ -28,9 +29,13 @@ async fn accept(ingest: &Ingest, request: Request) -> Result<Response, Problem> 
 impl Ingest {
     /// Stores what was observed, and answers with what became of each.
     pub(crate) async fn observed(&self, ready: Vec<Ready>) -> Result<Response, Problem> {
-        let messages = ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
+        let messages: Vec<Outgoing> =
+            ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
+        let until = Instant::now() + self.0.config.publish_wait();
         let span = tracing::info_span!("store statuses", count = ready.len(), record = %ready[0].observation.record);
-        let sequences = self.within(Stream::Observations, self.0.bus.publish_all(messages)).instrument(span).await?;
+        // Of those without a position the later one counts; a copy of the request finds them in the order in which they were stored.
+        let storing = self.0.bus.publish_in_order(&messages, until);
+        let sequences = self.within(Stream::Observations, storing).instrument(span).await?;
         let accepted: Vec<Value> = ready
             .iter()
             .zip(sequences)

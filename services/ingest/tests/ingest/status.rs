@@ -1,3 +1,4 @@
+use futures_util::StreamExt;
 use proto::v1;
 use serde_json::{Value, json};
 
@@ -31,6 +32,42 @@ async fn statuses_are_stored_in_their_order_each_with_an_id() {
     assert!(lane("normal", 0) && lane("critical", 1) && lane("normal", 2), "{seen:?}");
     assert_eq!(seen.iter().map(|(_, native)| native.as_str()).collect::<Vec<_>>(), ["running", "failed", "passed"]);
     assert!(accepted[0]["sequence"].as_u64() < accepted[2]["sequence"].as_u64());
+}
+
+/// Stands in for a stream that refuses the first message that it is sent. What it stored, in its order.
+async fn refusing_stream(world: &World) -> tokio::sync::mpsc::UnboundedReceiver<String> {
+    let client = async_nats::connect(world.server.url()).await.unwrap();
+    async_nats::jetstream::new(client.clone()).delete_stream("OBSERVATIONS").await.unwrap();
+    let mut sent = client.subscribe("lockstep.observe.>").await.unwrap();
+    client.flush().await.unwrap();
+    let (stored, all) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut refused = false;
+        while let Some(message) = sent.next().await {
+            let observation: v1::Observation = proto::decode(None, &message.payload).unwrap();
+            let answer = if refused {
+                stored.send(observation.native).unwrap();
+                json!({"stream": "OBSERVATIONS", "seq": 1})
+            } else {
+                json!({"error": {"code": 503, "err_code": 10_008, "description": "temporarily unavailable"}})
+            };
+            refused = true;
+            client.publish(message.reply.unwrap(), answer.to_string().into()).await.unwrap();
+        }
+    });
+    all
+}
+
+#[tokio::test]
+async fn a_status_that_must_be_stored_again_does_not_come_behind_the_next_one_of_its_record() {
+    let world = World::new().await;
+    let mut stored = refusing_stream(&world).await;
+    let batch = json!([status(1, "running"), status(1, "failed"), status(1, "passed")]);
+    let (code, said) = answer(world.post("/v1/status", batch.to_string())).await;
+    assert_eq!(code, 202, "{said}");
+    let mut natives = vec![];
+    stored.recv_many(&mut natives, 9).await;
+    assert_eq!(natives, ["running", "failed", "passed"]);
 }
 
 #[tokio::test]
