@@ -29,8 +29,8 @@ impl Ingest {
         let problem = |(_, problem)| problem;
         want_json(&headers).map_err(problem)?;
         let place = self.place().map_err(problem)?;
-        let body = self.body(request, self.0.config.body_max_bytes).await.map_err(problem)?;
-        Ok(Asked { _place: place, headers, body })
+        let body = self.body(request, self.0.config.body_max_bytes, None).await.map_err(problem)?;
+        Ok(Asked { _place: place, headers, body: body.bytes })
     }
 }
 

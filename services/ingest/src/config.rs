@@ -23,8 +23,10 @@ pub struct Config {
     pub body_wait_ms: u64,
     /// How long JetStream may take to store before the answer is 503. The senders of webhooks wait 5 s in all.
     pub publish_wait_ms: u64,
-    /// How many requests may be in memory at once.
+    /// How many requests of those with a key may be in memory at once.
     pub in_flight_max: usize,
+    /// How many bytes of webhooks may be in memory at once.
+    pub webhooks_max_bytes: usize,
     /// How many delivery ids are remembered.
     pub recent_max: usize,
     /// The section `[ingest.linear]`.
@@ -67,6 +69,7 @@ impl Default for Config {
             body_wait_ms: 10_000,
             publish_wait_ms: 3_000,
             in_flight_max: 256,
+            webhooks_max_bytes: 256 * MIB,
             recent_max: 50_000,
             linear: LinearConfig::default(),
             github: GithubConfig::default(),
@@ -104,6 +107,11 @@ impl Config {
         ];
         if let Some((key, _)) = amounts.iter().find(|(_, amount)| *amount == 0) {
             return Err(ConfigError::new(*key, "must be above 0"));
+        }
+        if self.webhooks_max_bytes < self.linear.body_max_bytes.max(self.github.body_max_bytes) {
+            let why =
+                "must leave room for the largest webhook (ingest.github.body_max_bytes, ingest.linear.body_max_bytes)";
+            return Err(ConfigError::new("ingest.webhooks_max_bytes", why));
         }
         if self.publish_wait_ms == 0 || self.publish_wait_ms > 4_500 {
             return Err(ConfigError::new(
@@ -159,5 +167,7 @@ mod tests {
         );
         assert_eq!(refused(|config| config.publish_wait_ms = 5_000, None).as_deref(), Some("ingest.publish_wait_ms"));
         assert_eq!(refused(|config| config.recent_max = 0, None).as_deref(), Some("ingest.recent_max"));
+        let scant = |config: &mut Config| config.webhooks_max_bytes = 24_999_999;
+        assert_eq!(refused(scant, None).as_deref(), Some("ingest.webhooks_max_bytes"));
     }
 }

@@ -43,8 +43,11 @@ struct Shared {
     policy: Arc<Policy>,
     keys: Keys,
     recent: Mutex<Recent>,
-    /// One permit for each request whose body may be in memory.
+    /// One permit for each request, of those with a key, whose body may be in memory.
     places: Semaphore,
+    /// One permit for each kilobyte of webhooks in memory. Who sends them is known only when they are here whole: slow ones take
+    /// what they have sent, and nothing from those with a key.
+    room: Semaphore,
 }
 
 /// When a sender that was refused for the moment should come back.
@@ -59,6 +62,7 @@ pub fn run(config: Config, process: &Process, bus: Bus, policy: Arc<Policy>) -> 
         keys: Keys::new(&config.api_keys, process.http()),
         recent: Mutex::new(Recent::new(config.recent_max)),
         places: Semaphore::new(config.in_flight_max),
+        room: Semaphore::new(config.webhooks_max_bytes / body::KIB),
         config,
         process: process.clone(),
         bus,
@@ -109,7 +113,7 @@ fn router(ingest: Ingest) -> Router {
         .route("/v1/status", post(status::receive))
         .route("/v1/agent-events", post(agent_events::receive))
         .route("/v1/telemetry", post(telemetry::receive))
-        // Each face has a limit of its own, which `body::read` keeps.
+        // Each face has a limit of its own, which `Ingest::body` keeps.
         .layer(DefaultBodyLimit::disable())
         .with_state(ingest)
 }

@@ -20,8 +20,8 @@ use crate::{Ingest, RETRY_AFTER, signature};
 
 /// A webhook that was judged to be real.
 struct Genuine<'a> {
-    /// Held until it is stored.
-    _place: SemaphorePermit<'a>,
+    /// The room that it takes until it is stored.
+    _room: Option<SemaphorePermit<'a>>,
     /// The sender's id for it, which stays the same when it is sent again.
     id: String,
     /// What it says it is about.
@@ -108,11 +108,14 @@ fn optional(headers: &HeaderMap, name: &'static str) -> Option<String> {
     plain.then(|| value.to_owned())
 }
 
+/// What a header says that the signature is. One that is not signed is not read.
+fn digest<'h>(headers: &'h HeaderMap, name: &str, scheme: &str) -> Result<&'h str, Refusal> {
+    let digest = headers.get(name).and_then(|value| value.to_str().ok()?.strip_prefix(scheme));
+    digest.ok_or_else(|| ("unsigned", Problem::unauthorized("signature_missing", "the webhook is not signed")))
+}
+
 /// Judges the signature over the raw bytes.
-fn signed(secrets: &[Secret], body: &[u8], digest: Option<&str>) -> Result<(), Refusal> {
-    let Some(digest) = digest else {
-        return Err(("unsigned", Problem::unauthorized("signature_missing", "the webhook is not signed")));
-    };
+fn signed(secrets: &[Secret], body: &[u8], digest: &str) -> Result<(), Refusal> {
     if signature::is_signed(secrets, body, digest) {
         return Ok(());
     }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use runtime::Problem;
 
-use super::{Genuine, configured, optional, required, signed};
+use super::{Genuine, configured, digest, optional, required, signed};
 use crate::Ingest;
-use crate::body::{Refusal, is_of_type, want_json};
+use crate::body::{Arrived, Refusal, is_of_type, want_json};
 
 const SYSTEM: &str = "github";
 
@@ -26,10 +26,9 @@ pub(crate) async fn receive(State(ingest): State<Ingest>, request: Request) -> R
 async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal> {
     let config = &ingest.0.config.github;
     configured(SYSTEM, &config.secrets)?;
-    let place = ingest.place()?;
     let headers = request.headers().clone();
-    let body = ingest.body(request, config.body_max_bytes).await?;
-    let digest = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok()?.strip_prefix("sha256="));
+    let digest = digest(&headers, "x-hub-signature-256", "sha256=")?;
+    let Arrived { bytes: body, room } = ingest.webhook(request, config.body_max_bytes).await?;
     signed(&config.secrets, &body, digest)?;
     let body = payload(&headers, body)?;
     let id = required(&headers, "x-github-delivery")?;
@@ -38,7 +37,7 @@ async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal
     for name in ["x-github-hook-id", "x-github-hook-installation-target-id", "x-github-hook-installation-target-type"] {
         kept.extend(optional(&headers, name).map(|value| (name, value)));
     }
-    Ok(Genuine { _place: place, id, event, headers: kept, body, twins_ms: TWINS_MS })
+    Ok(Genuine { _room: room, id, event, headers: kept, body, twins_ms: TWINS_MS })
 }
 
 /// The event itself: the body, or the field `payload` of a form. The signature is over the form.

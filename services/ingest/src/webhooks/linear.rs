@@ -5,9 +5,9 @@ use axum::response::Response;
 use runtime::Problem;
 use serde::Deserialize;
 
-use super::{Genuine, configured, required, signed};
+use super::{Genuine, configured, digest, required, signed};
 use crate::Ingest;
-use crate::body::{Refusal, want_json};
+use crate::body::{Arrived, Refusal, want_json};
 
 const SYSTEM: &str = "linear";
 
@@ -27,16 +27,16 @@ pub(crate) async fn receive(State(ingest): State<Ingest>, request: Request) -> R
 async fn judge(ingest: &Ingest, request: Request) -> Result<Genuine<'_>, Refusal> {
     let config = &ingest.0.config.linear;
     configured(SYSTEM, &config.secrets)?;
-    let place = ingest.place()?;
     let headers = request.headers().clone();
-    let body = ingest.body(request, config.body_max_bytes).await?;
-    signed(&config.secrets, &body, headers.get("linear-signature").and_then(|value| value.to_str().ok()))?;
+    let digest = digest(&headers, "linear-signature", "")?;
+    let Arrived { bytes: body, room } = ingest.webhook(request, config.body_max_bytes).await?;
+    signed(&config.secrets, &body, digest)?;
     want_json(&headers)?;
     fresh(&body, ingest.0.process.now_ms(), config.window_s)?;
     let id = required(&headers, "linear-delivery")?;
     let event = required(&headers, "linear-event")?;
     let kept = vec![("linear-event", event.clone()), ("linear-delivery", id.clone())];
-    Ok(Genuine { _place: place, id, event, headers: kept, body, twins_ms: 0 })
+    Ok(Genuine { _room: room, id, event, headers: kept, body, twins_ms: 0 })
 }
 
 /// Freshness is judged here and never again: what waits in the stream afterwards grows old honestly.

@@ -1,5 +1,8 @@
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
 use crate::world::{World, answer, body};
 
 /// Not UTF-8, and with spaces that a parser would lose: only the raw bytes are the same as these.
@@ -146,6 +149,63 @@ async fn a_system_without_a_secret_takes_nothing() {
     assert_eq!((status, &said["code"]), (503, &"not_configured".into()));
     assert!(said["detail"].as_str().unwrap().contains("ingest.github.secrets"), "{said}");
     assert_eq!(world.counted("github", "unconfigured"), 1);
+}
+
+/// Sends the beginning of a webhook that claims to be signed, and no more.
+async fn slow(world: &World, sent: usize, whole: usize) -> tokio::net::TcpStream {
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    let (digest, body) = ("0".repeat(64), "x".repeat(sent));
+    let head = format!(
+        "POST /webhooks/github HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {whole}\r\n\
+         x-github-event: issues\r\nx-github-delivery: slow\r\nx-hub-signature-256: sha256={digest}\r\n\r\n{body}"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn whoever_sends_slowly_keeps_nobody_out() {
+    let world = World::with(|config| config.in_flight_max = 2).await;
+    let mut slow_ones = vec![];
+    for _ in 0..8 {
+        slow_ones.push(slow(&world, 10, 20_000_000).await);
+    }
+    // Nothing tells that they are being read; so they are, or would be before what comes later.
+    for id in 0..8 {
+        let (status, answer) = answer(world.github(&format!("id-{id}"), format!("[{id}]").as_bytes())).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let status = json!({"record": "ci/build/1", "status": "running"}).to_string();
+    assert_eq!(answer(world.post("/v1/status", status)).await.0, 202);
+    let unsigned = world.post("/webhooks/github", "{}").header("x-github-delivery", "x");
+    assert_eq!(answer(unsigned).await.1["code"], "signature_missing");
+}
+
+#[tokio::test]
+async fn webhooks_take_no_more_memory_than_they_may() {
+    let world = World::with(|config| {
+        (config.webhooks_max_bytes, config.github.body_max_bytes, config.linear.body_max_bytes) =
+            (64 * 1024, 64 * 1024, 64 * 1024);
+    })
+    .await;
+    let body = format!("[\"{}\"]", "x".repeat(40 * 1024));
+    assert_eq!(answer(world.github("alone", body.as_bytes())).await.0, 200);
+    let held = slow(&world, 40 * 1024, 50 * 1024).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for id in 0.. {
+        let (status, answer) = answer(world.github(&format!("id-{id}"), format!("{body}{id}").as_bytes())).await;
+        if status == 503 {
+            assert_eq!(answer["code"], "overloaded");
+            break;
+        }
+        assert!(Instant::now() < deadline, "both have room: {answer}");
+    }
+    assert_eq!(answer(world.github("small", b"[]")).await.0, 200, "there is room for it");
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while answer(world.github("afterwards", body.replace('x', "y").as_bytes())).await.0 != 200 {
+        assert!(Instant::now() < deadline, "the room of one who went away is given back");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub const SECRET: &str = "a secret of the test";
 pub struct World {
     pub server: Server,
     pub process: Process,
-    address: SocketAddr,
+    pub address: SocketAddr,
     client: reqwest::Client,
 }
 
