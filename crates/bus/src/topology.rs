@@ -13,13 +13,13 @@ use model::{Lane, System};
 use crate::Config;
 
 pub use subjects::{
-    alert, change, command, dead, delivery, heartbeat, live, observe, partition_of, published, record_of, seen_of,
-    swept, system_of, token, untoken, webhook,
+    alert, change, command, dead, delivery, heartbeat, is_kind_of, live, observe, partition_of, published, record_of,
+    seen_of, swept, system_of, token, untoken, webhook,
 };
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
-const MIB: i64 = 1024 * 1024;
+pub(crate) const MIB: i64 = 1024 * 1024;
 /// How much memory the streams that are kept there may take.
 const MEMORY_BYTES: i64 = 64 * MIB;
 
@@ -88,7 +88,17 @@ pub const STREAMS: &[StreamSpec] = &[
     StreamSpec {
         stream: Stream::Observations,
         name: "OBSERVATIONS",
-        subjects: &["lockstep.observe.*.*.*.*", "lockstep.delivery.*.*.*.*"],
+        // By the lanes' names: of another lane there would be no reader, so it is not taken.
+        subjects: &[
+            "lockstep.observe.critical.*.*.*",
+            "lockstep.observe.high.*.*.*",
+            "lockstep.observe.normal.*.*.*",
+            "lockstep.observe.low.*.*.*",
+            "lockstep.delivery.critical.*.*.*",
+            "lockstep.delivery.high.*.*.*",
+            "lockstep.delivery.normal.*.*.*",
+            "lockstep.delivery.low.*.*.*",
+        ],
         memory: false,
         max_age_s: 7 * DAY,
         max_per_subject: -1,

@@ -39,6 +39,15 @@ impl Input {
         }
         let message: v1::Observation = decoded(received)?;
         let mut observation = proto::observation_from(message).map_err(|error| malformed(&error))?;
+        if !bus::topology::is_kind_of(&received.subject, &observation.record) {
+            let detail = format!(
+                "the record {} was published among those of another kind ({}): its statuses may overtake each other there; publish it on {}",
+                observation.record,
+                received.subject,
+                bus::topology::observe(lane, &observation.record)
+            );
+            return Err(Poison { reason: "malformed", detail });
+        }
         if observation.occurred_at == Timestamp::default() {
             observation.occurred_at = Timestamp(received.first_at_ms());
         }

@@ -92,6 +92,12 @@ pub fn record_of(subject: &str) -> Option<RecordRef> {
     name.parse().ok()
 }
 
+/// Whether a stored observation is among those of its record's kind: what is read in order there is what was published so.
+pub fn is_kind_of(stored: &str, record: &RecordRef) -> bool {
+    let mut tokens = stored.split('.').skip(4);
+    tokens.next() == Some(record.system.as_str()) && tokens.next() == Some(record.kind.as_str())
+}
+
 /// The system that a message is about, as far as its subject says.
 pub fn system_of(subject: &str) -> Option<System> {
     let tokens: Vec<&str> = subject.split('.').collect();
@@ -151,8 +157,10 @@ mod tests {
             assert_eq!(system_of(subject), Some(record.system.clone()), "{subject}");
         }
         assert_eq!((record_of(stored), system_of(stored)), (None, Some(record.system.clone())));
-        assert_eq!(system_of(&webhook(&record.system)), Some(record.system));
+        assert_eq!(system_of(&webhook(&record.system)), Some(record.system.clone()));
         assert_eq!(record_of("lockstep.webhook.github"), None);
+        assert!(is_kind_of(stored, &record) && is_kind_of(&stored_before, &record));
+        assert!(!is_kind_of("lockstep.observe.3.high.github.pull_request", &record));
         assert_eq!((record_of("lockstep.observe.high.github.issue.=z"), system_of("other.thing")), (None, None));
     }
 

@@ -101,22 +101,26 @@ async fn poison_between_two_good_ones_holds_up_nothing_and_keeps_its_bytes() {
     let poison = |id: &str, bytes: &[u8]| Outgoing::new(subject.clone(), id.into(), bytes.to_vec());
     let of = |observation: &Observation| Outgoing::observation(Lane::High, observation);
     let no_native = proto::v1::Observation { record: "tracker/issue/1".into(), ..Default::default() };
+    let of_another = proto::encode(&proto::observation_to(&seen("forge/issue/a/b#1", "open", 1)));
     let messages = vec![
         of(&owning(seen("tracker/issue/1", "todo", 1), "T-1")),
         poison("p1", &[0xff, 0xff, 0xff]),
         of(&seen("tracker/issue/1", "in_progress", 2)),
         poison("p2", &proto::encode(&no_native)),
+        poison("p3", &of_another),
         of(&seen("tracker/issue/1", "done", 3)),
     ];
     world.bus.publish_all(messages).await.unwrap();
     let item = world.eventually("T-1", |group| group.item.status.as_str() == "done").await;
     assert_eq!(item.item.version.0, 3, "each of the good ones took effect");
-    let letters = world.letters(2).await;
+    let letters = world.letters(3).await;
     let told: Vec<_> = letters.iter().map(|letter| (letter.reason.as_str(), letter.original_id.as_str())).collect();
-    assert_eq!(told, [("undecodable", "p1"), ("malformed", "p2")]);
+    assert_eq!(told, [("undecodable", "p1"), ("malformed", "p2"), ("malformed", "p3")]);
     let whole = world.bus.letter(letters[0].sequence).await.unwrap().unwrap();
     assert_eq!(&whole.payload[..], [0xff, 0xff, 0xff]);
     assert!(letters[1].detail.contains("native"), "{}", letters[1].detail);
+    let subject = bus::topology::observe(Lane::High, &record("forge/issue/a/b#1"));
+    assert!(letters[2].detail.contains(&subject), "{}", letters[2].detail);
     world.stop().await;
 }
 
