@@ -23,8 +23,8 @@ pub struct Config {
     pub credentials: Option<PathBuf>,
     /// Into how many partitions observations and commands are divided; each has one reader at a time. Fewer make larger
     /// batches, and so less work for each message: on two cores two are as fast as four, and answer sooner. Before it is
-    /// changed everything must have been read: else a record's older messages, in its old partition, may be read after its newer ones,
-    /// and count as redelivered.
+    /// changed everything must have been read, or a service does not start: a record's older messages, in its old partition, might be read
+    /// after its newer ones, and count as redelivered.
     pub partitions: u32,
     /// How many servers keep each stream: 1 or 3.
     pub replicas: usize,
@@ -32,6 +32,9 @@ pub struct Config {
     /// refuses the streams. Where more comes than fits, webhooks and observations are refused until what was read has made room;
     /// of the others the oldest messages go first.
     pub storage_mb: u32,
+    /// Lets the streams be made smaller, or kept by fewer servers, than they are: the oldest messages go. Without it a service with
+    /// such settings does not start: they may be another installation's.
+    pub may_shrink: bool,
     /// How long a publish may take, all attempts together.
     pub publish_timeout_ms: u64,
     /// How long to wait at the start for a server that answers.
@@ -49,6 +52,7 @@ impl Default for Config {
             partitions: 2,
             replicas: 1,
             storage_mb: 4_096,
+            may_shrink: false,
             publish_timeout_ms: 5_000,
             connect_timeout_ms: 30_000,
         }

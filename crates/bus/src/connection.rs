@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use async_nats::jetstream::stream::StorageType;
-use async_nats::jetstream::{self, kv};
+use async_nats::jetstream;
 use async_nats::{ConnectOptions, Event};
 use runtime::{Count, Counter, Process};
 use tokio::time::Instant;
 
 use crate::server::{Client, Nats, Server};
-use crate::topology::{self, STREAMS};
+use crate::topology::STREAMS;
 use crate::{Config, Stream};
 
 /// JetStream as the services see it. A clone is the same connection.
@@ -75,57 +74,6 @@ impl Bus {
         process.ready("nats", Ok(()));
         process.spawn("topology", keep_topology(bus.clone(), process.clone()));
         Ok(bus)
-    }
-
-    /// Makes the streams and buckets that are missing, and brings those that differ up to date.
-    pub async fn ensure_topology(&self) -> anyhow::Result<()> {
-        let jetstream = self.server.nats()?;
-        for spec in STREAMS {
-            let config = spec.config(&self.config);
-            let made = jetstream.create_or_update_stream(config).await;
-            made.with_context(|| {
-                format!(
-                    "the stream {} cannot be made or brought up to date (nats.storage_mb bounds what it takes)",
-                    spec.name
-                )
-            })?;
-        }
-        let bucket = |name: &str, max_age, max_bytes| kv::Config {
-            bucket: name.into(),
-            history: 1,
-            max_age,
-            max_bytes,
-            num_replicas: self.config.replicas,
-            ..kv::Config::default()
-        };
-        // Tickets and leases are worth nothing after a restart, and no disk. One that was full keeps a stream of files from taking anything
-        // more until the server starts again, and without leases nothing would be read.
-        let in_memory = |name: &str, max_age| kv::Config {
-            storage: StorageType::Memory,
-            ..bucket(name, max_age, 16 * 1024 * 1024)
-        };
-        self.forget_files(topology::LEASES).await;
-        for config in [
-            in_memory(topology::LEASES, crate::lease::EXPIRES),
-            in_memory(topology::TICKETS, crate::ticket::EXPIRES),
-            bucket(topology::CURSORS, Duration::ZERO, 64 * 1024 * 1024),
-        ] {
-            let name = config.bucket.clone();
-            let made = jetstream.create_or_update_key_value(config).await;
-            made.with_context(|| format!("the bucket {name} cannot be made or brought up to date"))?;
-        }
-        Ok(())
-    }
-
-    /// Takes away a bucket that an older release kept in files: a server does not move one to memory.
-    async fn forget_files(&self, bucket: &str) {
-        let Ok(jetstream) = self.server.nats() else { return };
-        let name = format!("KV_{bucket}");
-        let Ok(stream) = jetstream.get_stream(&name).await else { return };
-        // If this fails, making it anew says so.
-        if stream.cached_info().config.storage == StorageType::File {
-            let _ = jetstream.delete_stream(&name).await;
-        }
     }
 
     /// The server, and what it still has room for. Changes nothing.
@@ -235,7 +183,7 @@ async fn keep_topology(bus: Bus, process: Process) -> anyhow::Result<()> {
     let mut epoch = bus.epoch.clone();
     epoch.look();
     while let Some(Ok(())) = process.shutdown().run_until_cancelled(epoch.changed()).await {
-        let made = process.shutdown().run_until_cancelled(Box::pin(bus.ensure_topology())).await;
+        let made = process.shutdown().run_until_cancelled(Box::pin(bus.complete_topology())).await;
         if let Some(Err(error)) = made {
             tracing::warn!(error = format!("{error:#}"), "the streams were not looked after; the next connection will");
         }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use futures_util::TryStreamExt;
 use model::Lane;
 
-use crate::topology::STREAMS;
+use crate::topology::{STREAMS, StreamSpec};
 use crate::{Bus, Received, Stream};
 
 /// How far one reader of a stream is behind.
@@ -29,28 +29,33 @@ impl Bus {
     pub async fn consumer_lag(&self) -> anyhow::Result<Vec<Lag>> {
         let mut lags = Vec::new();
         for spec in STREAMS {
-            let stream = self.server.nats()?.get_stream_no_info(spec.name).await?;
-            let consumers: Vec<_> =
-                stream.consumers().try_collect().await.with_context(|| format!("{}: its readers", spec.name))?;
-            let mut by_name: BTreeMap<String, (u64, Lag)> = BTreeMap::new();
-            for info in consumers.into_iter().filter(|info| info.config.durable_name.is_some()) {
-                let (name, generation) = crate::feed::generation_of(&info.name);
-                let lag = Lag {
-                    stream: spec.name,
-                    consumer: name.to_owned(),
-                    pending: info.num_pending,
-                    ack_pending: u64::try_from(info.num_ack_pending).unwrap_or(0),
-                    acked: info.ack_floor.stream_sequence,
-                };
-                // While a reader is being replaced there are two of it; the newer one counts.
-                let newest = by_name.get(name).is_none_or(|(known, _)| *known < generation);
-                if newest {
-                    by_name.insert(name.to_owned(), (generation, lag));
-                }
-            }
-            lags.extend(by_name.into_values().map(|(_, lag)| lag));
+            lags.extend(self.lags_of(spec).await?);
         }
         Ok(lags)
+    }
+
+    /// How far the durable readers of one stream are behind.
+    pub(crate) async fn lags_of(&self, spec: &'static StreamSpec) -> anyhow::Result<Vec<Lag>> {
+        let stream = self.server.nats()?.get_stream_no_info(spec.name).await?;
+        let consumers: Vec<_> =
+            stream.consumers().try_collect().await.with_context(|| format!("{}: its readers", spec.name))?;
+        let mut by_name: BTreeMap<String, (u64, Lag)> = BTreeMap::new();
+        for info in consumers.into_iter().filter(|info| info.config.durable_name.is_some()) {
+            let (name, generation) = crate::feed::generation_of(&info.name);
+            let lag = Lag {
+                stream: spec.name,
+                consumer: name.to_owned(),
+                pending: info.num_pending,
+                ack_pending: u64::try_from(info.num_ack_pending).unwrap_or(0),
+                acked: info.ack_floor.stream_sequence,
+            };
+            // While a reader is being replaced there are two of it; the newer one counts.
+            let newest = by_name.get(name).is_none_or(|(known, _)| *known < generation);
+            if newest {
+                by_name.insert(name.to_owned(), (generation, lag));
+            }
+        }
+        Ok(by_name.into_values().map(|(_, lag)| lag).collect())
     }
 
     /// Which life of a stream this is: a stream that was deleted and made again counts its sequences anew.

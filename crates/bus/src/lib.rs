@@ -18,6 +18,7 @@ mod server;
 mod share;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod ticket;

@@ -105,6 +105,78 @@ async fn the_topology_can_be_made_over_and_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_that_would_lose_messages_change_nothing() {
+    let world = world(4).await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.server.url()).await.unwrap());
+    let made = async || jetstream.get_stream("OBSERVATIONS").await.unwrap().cached_info().config.clone();
+    let as_it_was = made().await;
+    let with = async |change: fn(&mut bus::Config)| {
+        let mut config = bus::Config { partitions: 4, ..world.server.config() };
+        change(&mut config);
+        Bus::connect(&config, &world.process).await.unwrap()
+    };
+    let smaller = with(|config| config.storage_mb = 64).await;
+    let refused = smaller.ensure_topology().await.unwrap_err().to_string();
+    assert!(refused.contains("nats.storage_mb is 64, and the streams have 256"), "{refused}");
+    world.bus.publish_all(numbered(0..3)).await.unwrap();
+    let fewer = with(|config| config.partitions = 2).await;
+    let refused = fewer.ensure_topology().await.unwrap_err().to_string();
+    assert!(refused.contains("nats.partitions is 2, and the streams have 4"), "{refused}");
+    // An operator's command has what it needs.
+    for other in [&smaller, &fewer] {
+        other.complete_topology().await.unwrap();
+    }
+    assert_eq!(made().await, as_it_was);
+    jetstream.delete_stream("LIVE").await.unwrap();
+    fewer.complete_topology().await.unwrap();
+    assert!(jetstream.get_stream("LIVE").await.is_ok(), "what is missing is made");
+
+    for partition in 0..4 {
+        let mut feed = world.bus.observations(partition).await.unwrap();
+        let pending = world.bus.consumer_lag().await.unwrap();
+        let here = format!("observe-{partition}-");
+        if pending.iter().any(|lag| lag.consumer.starts_with(&here) && lag.pending + lag.ack_pending > 0) {
+            let refused = fewer.ensure_topology().await.unwrap_err().to_string();
+            assert!(refused.contains(&here), "{refused}");
+            ack_all(take(&mut feed, 3).await).await.unwrap();
+        }
+    }
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while let Err(error) = fewer.ensure_topology().await {
+        assert!(tokio::time::Instant::now() < deadline, "all is read: {error:#}");
+    }
+    let shrinking = with(|config| (config.storage_mb, config.may_shrink, config.partitions) = (64, true, 2)).await;
+    shrinking.ensure_topology().await.unwrap();
+    assert!(made().await.max_bytes < as_it_was.max_bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_would_read_is_not_taken() {
+    let world = world(1).await;
+    // As older releases made it.
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.server.url()).await.unwrap());
+    let mut config = jetstream.get_stream("OBSERVATIONS").await.unwrap().cached_info().config.clone();
+    config.subjects = vec!["lockstep.observe.*.*.*.*".into(), "lockstep.delivery.*.*.*.*".into()];
+    jetstream.update_stream(config).await.unwrap();
+    let mut feed = world.bus.observations(0).await.unwrap();
+    world.bus.publish_all(numbered(0..2)).await.unwrap();
+    world.bus.ensure_topology().await.unwrap();
+    for lane in ["HIGH", "urgent"] {
+        for what in ["observe", "delivery"] {
+            let sent =
+                jetstream.publish(format!("lockstep.{what}.{lane}.linear.issue.one"), "{}".into()).await.unwrap();
+            assert!(sent.await.is_err(), "{what}.{lane} has no reader");
+        }
+    }
+    for lane in Lane::ALL {
+        let sent =
+            jetstream.publish(format!("lockstep.delivery.{}.linear.issue.one", lane.as_str()), "{}".into()).await;
+        sent.unwrap().await.unwrap();
+    }
+    assert_eq!(take(&mut feed, 6).await.len(), 6, "what was there, and all lanes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_stream_puts_the_partition_in_and_a_second_copy_vanishes() {
     let world = world(1).await;
     let message = Outgoing::observation(Lane::High, &seen("a b.c", "Todo", "same"));

@@ -108,7 +108,7 @@ impl Monitor {
         let lags = match bus.consumer_lag().await {
             Ok(lags) => Ok(lags),
             // A stream in memory is gone when a single server starts again; whoever notices makes it anew.
-            Err(_) => match bus.ensure_topology().await {
+            Err(_) => match bus.complete_topology().await {
                 Ok(()) => bus.consumer_lag().await,
                 Err(error) => Err(error),
             },

@@ -83,7 +83,7 @@ async fn backfill(
     order: &Resync,
 ) -> anyhow::Result<ExitCode> {
     let bus = Bus::connect(&settings.nats, process).await?;
-    bus.ensure_topology().await?;
+    bus.complete_topology().await?;
     let (since, words) = order.since.clone().map(|since| (since.at, since.words)).unzip();
     let wanted = Order { since, words: words.unwrap_or_default(), fresh: order.fresh };
     let mut backfill = Backfill::begin(sweeper, System::new(&order.system)?, wanted, process.clone(), bus).await?;
