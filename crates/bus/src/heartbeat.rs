@@ -1,4 +1,4 @@
-//! Signs of life: every two seconds, whatever else happens.
+//! Signs of life: every two seconds, whatever else happens; and a last one of a process that was told to stop.
 
 use std::time::Duration;
 
@@ -20,10 +20,17 @@ impl Bus {
                 let _ = bus.announce(subject.clone(), proto::encode(&heartbeat(&process)).into()).await;
                 tokio::select! {
                     biased;
-                    () = process.shutdown().cancelled() => return Ok(()),
+                    () = process.shutdown().cancelled() => break,
                     () = tokio::time::sleep(EVERY) => {}
                 }
             }
+            // One that ends because something failed is missed until it is back.
+            if !process.has_failed() {
+                let last = v1::Heartbeat { leaving: true, ..heartbeat(&process) };
+                let _ = bus.announce(subject, proto::encode(&last).into()).await;
+                let _ = tokio::time::timeout(EVERY, bus.flush()).await;
+            }
+            Ok(())
         });
     }
 }
@@ -39,5 +46,6 @@ fn heartbeat(process: &Process) -> v1::Heartbeat {
         reason: stands_in_the_way.unwrap_or_default(),
         last_success: process.last_success().into_iter().collect(),
         failing: process.failing().into_iter().collect(),
+        leaving: false,
     }
 }

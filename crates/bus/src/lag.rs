@@ -6,7 +6,7 @@ use anyhow::Context;
 use futures_util::TryStreamExt;
 use model::Lane;
 
-use crate::topology::{STREAMS, StreamSpec};
+use crate::topology::{self, STREAMS, StreamSpec};
 use crate::{Bus, Received, Stream};
 
 /// How far one reader of a stream is behind.
@@ -31,7 +31,21 @@ impl Bus {
         for spec in STREAMS {
             lags.extend(self.lags_of(spec).await?);
         }
+        lags.extend(self.webhooks_without_reader(&lags).await?);
         Ok(lags)
+    }
+
+    /// How many webhooks wait for connectors that never read any.
+    async fn webhooks_without_reader(&self, lags: &[Lag]) -> anyhow::Result<Vec<Lag>> {
+        let spec = Stream::Webhooks.spec();
+        let stream = self.server.nats()?.get_stream_no_info(spec.name).await?;
+        let stored: Vec<(String, usize)> = stream.info_with_subjects("lockstep.webhook.*").await?.try_collect().await?;
+        let waiting = stored.into_iter().filter_map(|(subject, count)| {
+            let consumer = topology::webhooks(&topology::system_of(&subject)?).durable_name?;
+            let pending = u64::try_from(count).unwrap_or(u64::MAX);
+            Some(Lag { stream: spec.name, consumer, pending, ack_pending: 0, acked: 0 })
+        });
+        Ok(waiting.filter(|lag| !lags.iter().any(|known| known.consumer == lag.consumer)).collect())
     }
 
     /// How far the durable readers of one stream are behind.

@@ -447,9 +447,14 @@ async fn a_full_stream_refuses_and_only_what_was_read_makes_room() {
     let webhook =
         |number: u32| Outgoing::webhook(&linear, &number.to_string(), "Issue", vec![], vec![b'x'; 500_000].into());
     let mut stored = 0;
-    while bus.publish(webhook(stored)).await.is_ok() {
-        stored += 1;
-    }
+    let refused = loop {
+        match bus.publish(webhook(stored)).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error.to_string(),
+        }
+    };
+    // The monitor tells by these words that it is not the disk.
+    assert!(refused.contains("maximum bytes exceeded"), "{refused}");
     assert!((15..21).contains(&stored), "{stored} half megabytes are stored in 15 % of 64 MB");
     assert_eq!(bus.make_room(Stream::Webhooks).await.unwrap(), 0, "nobody has read any");
     for message in take(&mut feed, 5).await {
@@ -480,6 +485,50 @@ async fn lag_is_told_for_each_reader_without_its_generation() {
     assert_eq!((normal.stream, normal.pending), ("OBSERVATIONS", 0));
     assert!(normal.ack_pending >= 2, "{normal:?}");
     assert_eq!(lags.len(), 4, "{lags:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_that_no_connector_ever_read_are_behind_too() {
+    let world = world(1).await;
+    let [linear, github] = ["linear", "github"].map(|name| System::new(name).unwrap());
+    let webhook = |system: &System, id: &str| Outgoing::webhook(system, id, "Issue", vec![], "{}".into());
+    for id in ["1", "2"] {
+        world.bus.publish(webhook(&linear, id)).await.unwrap();
+        world.bus.publish(webhook(&github, id)).await.unwrap();
+    }
+    drop(world.bus.webhooks(&linear).await.unwrap());
+    let lags = world.bus.consumer_lag().await.unwrap();
+    let told: BTreeSet<_> = lags.iter().map(|lag| (lag.stream, lag.consumer.as_str(), lag.acked)).collect();
+    assert_eq!(told, [("WEBHOOKS", "webhooks-github", 0), ("WEBHOOKS", "webhooks-linear", 0)].into());
+    assert!(lags.iter().all(|lag| lag.pending + lag.ack_pending == 2), "{lags:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_told_to_stop_says_so_and_one_that_fails_does_not() {
+    let world = world(1).await;
+    for fails in [false, true] {
+        let mut heard = world.bus.listen("lockstep.heartbeat.>").await.unwrap();
+        world.bus.flush().await.unwrap();
+        let process = Process::new("resolver", None);
+        world.bus.keep_announcing(&process);
+        heard.next().await.unwrap();
+        if fails {
+            process.spawn("fails", async { anyhow::bail!("as it should") });
+        } else {
+            process.shutdown().cancel();
+        }
+        assert_eq!(process.finished(DEADLINE).await.is_err(), fails);
+        world.bus.announce(topology::heartbeat("end", "x"), "".into()).await.unwrap();
+        let mut left = false;
+        loop {
+            let (subject, payload) = tokio::time::timeout(DEADLINE, heard.next()).await.expect("the end").unwrap();
+            if subject.starts_with("lockstep.heartbeat.end.") {
+                break;
+            }
+            left = proto::decode::<proto::v1::Heartbeat>(None, &payload).unwrap().leaving;
+        }
+        assert_eq!(left, !fails);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -238,6 +238,11 @@ impl Process {
         self.shared.tasks.spawn(name, Arc::clone(&self.service), self.shared.shutdown.clone(), task);
     }
 
+    /// Whether a task failed, and the process ends because of that.
+    pub fn has_failed(&self) -> bool {
+        self.shared.tasks.have_failed()
+    }
+
     /// Waits for the shutdown, and then for the tasks, at most as long as the deadline. The first task's failure, if any.
     pub async fn finished(&self, deadline: Duration) -> anyhow::Result<()> {
         self.shared.shutdown.cancelled().await;

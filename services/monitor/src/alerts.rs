@@ -22,7 +22,8 @@ pub enum Severity {
 /// One alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
-    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `reading_stalled`, `not_stored` or `system_failing`.
+    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `service_down`, `service_not_ready`, `reading_stalled`, `not_stored` or
+    /// `system_failing`.
     pub code: &'static str,
     /// How urgent it is.
     pub severity: Severity,
@@ -65,6 +66,9 @@ pub struct Side {
     pub status: String,
 }
 
+/// How long a service is down or not ready before somebody is told: one that is restarted is not worth it.
+const LASTING_MS: i64 = 60_000;
+
 /// The open alerts: the most urgent first, then the oldest.
 pub fn open(held: &[ConflictRow], dead_letters: u64, report: &Report) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = held.iter().map(stands_still).collect();
@@ -80,14 +84,33 @@ pub fn open(held: &[ConflictRow], dead_letters: u64, report: &Report) -> Vec<Ale
         action: action.to_owned(),
         held: None,
     };
+    let lasting = |component: &Component| component.since.is_some_and(|since| report.at - since > LASTING_MS);
+    alerts.extend(ill("services").into_iter().filter(|(_, component)| lasting(component)).map(|(name, component)| {
+        let (code, severity, action) = if component.status == Health::Unhealthy {
+            let action = "start it, or see its log for why it ended; if it is not meant to run any more, stop it in order \
+                          (SIGTERM), take it out of monitor.expect, or restart the monitor";
+            ("service_down", Severity::Critical, action)
+        } else {
+            ("service_not_ready", Severity::Warning, "mend what stands in its way; see its log")
+        };
+        let since = component.since.map(Timestamp);
+        Alert { since, ..alert(code, severity, name, component, action) }
+    }));
     alerts.extend(ill("streams").into_iter().map(|(name, component)| {
-        let action = "see the log of who reads it and NATS's; after a disk was full, make room and restart NATS";
+        let action =
+            "see whether who reads it runs, its log, and NATS's; after a disk was full, make room and restart NATS";
         alert("reading_stalled", Severity::Critical, name, component, action)
     }));
     alerts.extend(ill("systems").into_iter().map(|(name, component)| {
         if name.starts_with(AS_SYSTEM) {
-            let action =
-                "see NATS's log; after a disk was full, make room and restart NATS; senders are told to come again";
+            // In NATS's words: the stream's own part, not the disk.
+            let is_full = component.reason.as_ref().is_some_and(|why| why.contains("maximum bytes exceeded"));
+            let action = if is_full {
+                "its part of nats.storage_mb is full: let what is unread be read (see `reading_stalled` and who reads it), or raise \
+                 nats.storage_mb and restart the services; senders are told to come again"
+            } else {
+                "see NATS's log; after a disk was full, make room and restart NATS; senders are told to come again"
+            };
             return alert("not_stored", Severity::Critical, name, component, action);
         }
         let action = "see whether it is up and takes the credential: `lockstep doctor`; what it is owed waits";
@@ -220,8 +243,13 @@ mod tests {
 
     #[test]
     fn what_is_not_read_and_who_does_not_answer_are_told_of() {
-        let ill =
-            |status, reason: &str| Component { status, reason: Some(reason.into()), age_ms: None, instances: None };
+        let ill = |status, reason: &str| Component {
+            status,
+            reason: Some(reason.into()),
+            age_ms: None,
+            instances: None,
+            since: None,
+        };
         let streams = BTreeMap::from([("OBSERVATIONS".to_owned(), ill(Health::Unhealthy, "nothing is read"))]);
         let systems = [("linear", "calls to it fail: 500"), ("nats:WEBHOOKS", "calls to it fail: no space left")];
         let systems = systems.map(|(name, why)| (name.to_owned(), ill(Health::Degraded, why))).into();
@@ -233,6 +261,50 @@ mod tests {
             ("not_stored", Severity::Critical, "nats:WEBHOOKS: calls to it fail: no space left"),
             ("system_failing", Severity::Warning, "linear: calls to it fail: 500"),
             ("dead_letters", Severity::Warning, "1 message was given up"),
+        ];
+        assert_eq!(told, wanted);
+        assert!(alerts[1].action.contains("disk"), "{}", alerts[1].action);
+    }
+
+    #[test]
+    fn a_stream_whose_part_is_full_wants_its_reader_and_not_a_disk() {
+        let why =
+            "calls to it fail: JetStream did not acknowledge lockstep.webhook.linear in time: maximum bytes exceeded";
+        let full = Component {
+            status: Health::Degraded,
+            reason: Some(why.into()),
+            age_ms: None,
+            instances: None,
+            since: None,
+        };
+        let components = BTreeMap::from([("systems", BTreeMap::from([("nats:WEBHOOKS".to_owned(), full)]))]);
+        let alert = open(&[], 0, &Report { components, ..well() }).remove(0);
+        assert!(alert.action.contains("raise nats.storage_mb") && !alert.action.contains("disk"), "{}", alert.action);
+    }
+
+    #[test]
+    fn a_service_that_stays_away_or_is_not_ready_is_told_of_and_one_that_is_restarted_is_not() {
+        let ill = |status, since| Component {
+            status,
+            reason: Some("why".into()),
+            age_ms: None,
+            instances: Some(0),
+            since: Some(since),
+        };
+        let services = [
+            ("connector-github", ill(Health::Degraded, 0)),
+            ("connector-linear", ill(Health::Unhealthy, 5)),
+            ("ingest", ill(Health::Unhealthy, 50_000)),
+        ];
+        let services = services.map(|(name, component)| (name.to_owned(), component)).into();
+        let report = Report { at: 70_000, components: BTreeMap::from([("services", services)]), ..well() };
+        let told: Vec<_> = open(&[], 0, &report)
+            .into_iter()
+            .map(|alert| (alert.code, alert.severity, alert.message, alert.since))
+            .collect();
+        let wanted = [
+            ("service_down", Severity::Critical, "connector-linear: why".to_owned(), Some(Timestamp(5))),
+            ("service_not_ready", Severity::Warning, "connector-github: why".to_owned(), Some(Timestamp(0))),
         ];
         assert_eq!(told, wanted);
     }

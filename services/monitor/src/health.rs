@@ -33,6 +33,9 @@ pub struct Component {
     /// How many instances of a service are alive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<usize>,
+    /// Since when a service has been as it is, in milliseconds since 1970, where that is not well.
+    #[serde(skip)]
+    pub since: Option<i64>,
 }
 
 /// Everything, as `GET /health` answers it.
@@ -61,6 +64,10 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct Seen {
     services: BTreeMap<String, BTreeMap<String, Sign>>,
+    /// When the last instance of a service left.
+    left: BTreeMap<String, i64>,
+    /// When it was judged for the first time.
+    began: Option<i64>,
     systems: BTreeMap<String, System>,
     servers: BTreeMap<&'static str, Result<(), String>>,
     readers: BTreeMap<(&'static str, String), Reader>,
@@ -81,6 +88,8 @@ struct Sign {
     at: i64,
     ready: bool,
     reason: String,
+    /// Since when it has been ready, or not.
+    since: i64,
 }
 
 /// What is known of a system.
@@ -103,7 +112,8 @@ const STALLED_MS: u64 = 60_000;
 /// The streams of which something is read as soon as it is there, whatever systems do; and how the whole is without one's readers.
 const READ_ON: [(&str, Health); 2] =
     [(Stream::Observations.spec().name, Health::Unhealthy), (Stream::Webhooks.spec().name, Health::Degraded)];
-/// A silent instance is forgotten after this many times the limit: it was scaled away, or its successor is there.
+/// A silent instance is forgotten after this many times the limit, if it was not its service's last: its successor is there. What was
+/// scaled away said so.
 const FORGOTTEN: i64 = 60;
 /// How many names are kept of each: signs of life come from whoever can publish.
 const NAMES_MAX: usize = 1_000;
@@ -124,12 +134,29 @@ impl Seen {
                 system.failing = why.map(|why| (why, now)).or(system.failing.take());
             }
         }
+        if heartbeat.leaving {
+            return self.leave(heartbeat.service, &heartbeat.instance, now);
+        }
         if self.services.len() >= NAMES_MAX && !self.services.contains_key(&heartbeat.service) {
             return;
         }
         let instances = self.services.entry(heartbeat.service).or_default();
         if instances.len() < NAMES_MAX || instances.contains_key(&heartbeat.instance) {
-            instances.insert(heartbeat.instance, Sign { at: now, ready: heartbeat.ready, reason: heartbeat.reason });
+            let ready = heartbeat.ready;
+            let before = instances.get(&heartbeat.instance).filter(|before| before.ready == ready);
+            let since = before.map_or(now, |before| before.since);
+            instances.insert(heartbeat.instance, Sign { at: now, ready, reason: heartbeat.reason, since });
+        }
+    }
+
+    fn leave(&mut self, service: String, instance: &str, now: i64) {
+        let Some(instances) = self.services.get_mut(&service) else { return };
+        instances.remove(instance);
+        if instances.is_empty() {
+            self.services.remove(&service);
+            if self.left.len() < NAMES_MAX || self.left.contains_key(&service) {
+                self.left.insert(service, now);
+            }
         }
     }
 
@@ -153,16 +180,19 @@ impl Seen {
     /// Judges everything at `now`, and forgets what is long gone.
     pub fn judge(&mut self, limits: &Limits, now: i64) -> Report {
         let silent = i64::try_from(limits.silent_ms).unwrap_or(i64::MAX);
+        let began = *self.began.get_or_insert(now);
         for instances in self.services.values_mut() {
-            instances.retain(|_, sign| now - sign.at <= silent.saturating_mul(FORGOTTEN));
+            let last = instances.values().map(|sign| sign.at).max();
+            instances.retain(|_, sign| Some(sign.at) == last || now - sign.at <= silent.saturating_mul(FORGOTTEN));
         }
-        self.services.retain(|_, instances| !instances.is_empty());
         let mut services: BTreeMap<String, Component> =
             self.services.iter().map(|(name, instances)| (name.clone(), service(instances, now, silent))).collect();
         for name in &limits.expect {
-            services.entry(name.clone()).or_insert_with(|| Component {
-                instances: Some(0),
-                ..wrong(Health::Unhealthy, "no sign of life yet", None)
+            services.entry(name.clone()).or_insert_with(|| {
+                let left = self.left.get(name);
+                let why = if left.is_some() { "it was stopped" } else { "no sign of life yet" };
+                let since = Some(*left.unwrap_or(&began));
+                Component { instances: Some(0), since, ..wrong(Health::Unhealthy, why, None) }
             });
         }
         let servers: BTreeMap<String, Component> = ["nats", "postgres"]
@@ -213,23 +243,24 @@ impl Seen {
 }
 
 fn well(age_ms: Option<i64>) -> Component {
-    Component { status: Health::Healthy, reason: None, age_ms, instances: None }
+    Component { status: Health::Healthy, reason: None, age_ms, instances: None, since: None }
 }
 
 fn wrong(status: Health, reason: impl Into<String>, age_ms: Option<i64>) -> Component {
-    Component { status, reason: Some(reason.into()), age_ms, instances: None }
+    Component { status, reason: Some(reason.into()), age_ms, instances: None, since: None }
 }
 
 /// A service is as well as its best instance.
 fn service(instances: &BTreeMap<String, Sign>, now: i64, silent: i64) -> Component {
     let alive: Vec<&Sign> = instances.values().filter(|sign| now - sign.at <= silent).collect();
-    let age = instances.values().map(|sign| now - sign.at).min();
-    let judged = match (alive.iter().find(|sign| sign.ready), alive.first()) {
-        (Some(_), _) => well(age),
-        (None, Some(sign)) => wrong(Health::Degraded, format!("not ready: {}", sign.reason), age),
-        (None, None) => wrong(Health::Unhealthy, "no sign of life any more", age),
+    let last = instances.values().map(|sign| sign.at).max();
+    let age = last.map(|last| now - last);
+    let (judged, since) = match (alive.iter().find(|sign| sign.ready), alive.iter().min_by_key(|sign| sign.since)) {
+        (Some(_), _) => (well(age), None),
+        (None, Some(sign)) => (wrong(Health::Degraded, format!("not ready: {}", sign.reason), age), Some(sign.since)),
+        (None, None) => (wrong(Health::Unhealthy, "no sign of life any more", age), last),
     };
-    Component { instances: Some(alive.len()), ..judged }
+    Component { instances: Some(alive.len()), since, ..judged }
 }
 
 fn is_over(since: i64, most_ms: u64, now: i64) -> bool {

@@ -62,6 +62,10 @@ impl Tasks {
         self.simulated.skew_ms()
     }
 
+    pub(super) fn have_failed(&self) -> bool {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(super) async fn finished(&self, deadline: Duration) -> anyhow::Result<()> {
         self.tracker.close();
         let ended = tokio::time::timeout(deadline, self.tracker.wait()).await;

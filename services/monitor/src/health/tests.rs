@@ -74,9 +74,42 @@ fn a_silent_connector_or_system_degrades_the_whole() {
     assert_eq!(report.status, Health::Degraded);
     assert_eq!(part(&report, "services", "connector-linear").status, Health::Unhealthy);
     assert_eq!(part(&report, "systems", "linear").status, Health::Degraded);
-    // Long gone, it was scaled away.
-    seen.sign(sign("resolver", "a", true), 2_000);
-    assert!(!seen.judge(&limits(), 2_000).components["services"].contains_key("connector-linear"));
+    // However long it is gone: nothing is synced with its system.
+    seen.sign(sign("resolver", "a", true), 200_000);
+    let report = seen.judge(&limits(), 200_000);
+    assert_eq!(report.status, Health::Degraded);
+    let connector = part(&report, "services", "connector-linear");
+    assert_eq!((connector.status, connector.since, connector.instances), (Health::Unhealthy, Some(980), Some(0)));
+}
+
+#[test]
+fn who_was_told_to_stop_is_not_missed_unless_it_must_be_there() {
+    let leaving = |service: &str, instance: &str| v1::Heartbeat { leaving: true, ..sign(service, instance, true) };
+    let mut seen = well();
+    seen.sign(sign("connector-linear", "c", true), 1_000);
+    seen.sign(sign("connector-linear", "d", true), 1_000);
+    seen.sign(leaving("connector-linear", "c"), 1_001);
+    assert_eq!(part(&seen.judge(&limits(), 1_002), "services", "connector-linear").instances, Some(1));
+    seen.sign(leaving("connector-linear", "d"), 1_003);
+    seen.sign(leaving("nobody", "d"), 1_003);
+    let report = seen.judge(&limits(), 1_004);
+    assert_eq!(report.status, Health::Healthy);
+    assert!(!report.components["services"].contains_key("connector-linear"));
+    seen.sign(leaving("resolver", "a"), 1_005);
+    let report = seen.judge(&limits(), 1_006);
+    let resolver = part(&report, "services", "resolver");
+    assert_eq!((report.status, resolver.since), (Health::Unhealthy, Some(1_005)));
+    assert_eq!(resolver.reason.as_deref(), Some("it was stopped"));
+}
+
+#[test]
+fn silent_instances_are_forgotten_but_for_the_last_and_it_is_known_since_when_one_is_not_ready() {
+    let mut seen = well();
+    seen.sign(sign("resolver", "b", false), 1_010);
+    seen.sign(sign("resolver", "b", false), 2_000);
+    let report = seen.judge(&limits(), 2_001);
+    assert_eq!(part(&report, "services", "resolver").since, Some(1_010));
+    assert_eq!(seen.services["resolver"].len(), 1, "the other's successor is there");
 }
 
 #[test]
