@@ -41,7 +41,8 @@ pub struct Config {
     pub connections: u32,
     /// How long a statement may take, in milliseconds.
     pub statement_timeout_ms: u64,
-    /// For how many months after its own a line of history is kept; 0 keeps it for ever.
+    /// For how many months after its own a line of history is kept, and a conflict after the month in which it ended; 0 keeps them for
+    /// ever.
     pub history_months: u32,
 }
 
@@ -52,13 +53,19 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether it can be used; else a sentence about the key's value, which never repeats it: it may hold a password.
-    pub fn check(&self) -> Result<(), String> {
+    /// Whether it can be used; else the key, and a sentence about its value, which never repeats an address: it may hold a password.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        const URL: &str = "database.url";
         let url = self.url.expose();
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            return Err("must start with postgres:// or postgresql://".into());
+            return Err((URL, "(DATABASE_URL) must start with postgres:// or postgresql://".into()));
         }
-        PgConnectOptions::from_str(url).map(drop).map_err(|error| format!("is not a PostgreSQL address: {error}"))
+        if self.history_months > HISTORY_MONTHS_MAX {
+            let why = format!("must be at most {HISTORY_MONTHS_MAX}; 0 keeps the history for ever");
+            return Err(("database.history_months", why));
+        }
+        let read = PgConnectOptions::from_str(url).map(drop);
+        read.map_err(|error| (URL, format!("(DATABASE_URL) is not a PostgreSQL address: {error}")))
     }
 }
 
@@ -107,6 +114,8 @@ enum Base {
     Simulated(simulation::Client),
 }
 
+/// Partitions are told apart by years of four digits.
+const HISTORY_MONTHS_MAX: u32 = 1_200;
 /// How many batches one process commits at once: one, and one more where an attempt that failed is still being taken back.
 const BATCH_CONNECTIONS: u32 = 2;
 /// A transaction whose process froze, or whose machine is gone, holds its locks no longer than this: others wait for them. None of ours

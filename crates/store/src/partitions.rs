@@ -1,4 +1,4 @@
-//! History by month: a partition for this month and the next, and none older than is kept.
+//! History by month: a partition for this month and the next, and none older than is kept; nor conflicts that ended before.
 
 use time::{Date, Month, OffsetDateTime};
 
@@ -24,11 +24,10 @@ impl Store {
                 sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut *tx).await?;
             }
         }
-        if self.history_months > 0 {
-            let mut oldest = this;
-            for _ in 0..self.history_months {
-                oldest = first_of_month(oldest.previous_day().unwrap_or(oldest));
-            }
+        let oldest = (self.history_months > 0).then(|| {
+            (0..self.history_months).fold(this, |first, _| first_of_month(first.previous_day().unwrap_or(first)))
+        });
+        if let Some(oldest) = oldest {
             let kept_from = format!("history_{}_{:02}", oldest.year(), u8::from(oldest.month()));
             let names: Vec<String> = sqlx::query_scalar(
                 "select relname::text from pg_inherits join pg_class on oid = inhrelid
@@ -43,6 +42,25 @@ impl Store {
             }
         }
         tx.commit().await?;
+        if let Some(oldest) = oldest {
+            self.forget_before(oldest).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is older and in no month's partition: lines that came before there was one, and conflicts.
+    async fn forget_before(&self, oldest: Date) -> sqlx::Result<()> {
+        // A few at a time, so that nobody waits for long.
+        for forget in [
+            "delete from history_default where ctid = any(array(
+                 select ctid from history_default where recorded_at < $1 limit 10000))",
+            "delete from conflicts where id = any(array(
+                 select id from conflicts where resolved_at < $1
+                   and not exists (select from items where held = conflicts.id) limit 10000))",
+        ] {
+            let oldest = oldest.midnight().assume_utc();
+            while sqlx::query(forget).bind(oldest).execute(self.pool()?).await?.rows_affected() > 0 {}
+        }
         Ok(())
     }
 }

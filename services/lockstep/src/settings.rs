@@ -209,11 +209,11 @@ impl Settings {
 
     /// Refuses a configuration without a database, for those that need one.
     pub fn need_database(&self) -> Result<(), ConfigError> {
-        let wrong = |why: String| self.named(ConfigError::new("database.url", why));
         if self.database.url.is_empty() {
-            return Err(wrong("is missing; DATABASE_URL in the environment sets it too".into()));
+            let why = "is missing; DATABASE_URL in the environment sets it too";
+            return Err(self.named(ConfigError::new("database.url", why)));
         }
-        self.database.check().map_err(wrong)
+        self.database.check().map_err(|(key, why)| self.named(ConfigError::new(key, why)))
     }
 }
 
