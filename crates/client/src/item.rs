@@ -78,4 +78,7 @@ pub struct Query {
     /// Of this lifecycle only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<String>,
+    /// Only those that are in step, or only those that are not. A page may then hold fewer than there are, and still have a `next`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_step: Option<bool>,
 }

@@ -1,6 +1,6 @@
 //! What people and the broadcaster ask for.
 
-use model::{Conflict, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef, Timestamp, Version};
+use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef, Timestamp, Version};
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
@@ -208,15 +208,24 @@ impl Store {
         Ok(ended.into_iter().map(ItemId).collect())
     }
 
-    /// Conflicts, newest first: those that wait for a person, or all.
-    pub async fn conflicts(&self, open_only: bool, limit: u32) -> sqlx::Result<Vec<ConflictRow>> {
+    /// Conflicts, newest first: those that wait for a person, or all; only those that follow one.
+    pub async fn conflicts(
+        &self,
+        open_only: bool,
+        after: Option<ConflictId>,
+        limit: u32,
+    ) -> sqlx::Result<Vec<ConflictRow>> {
         let rows: Vec<ConflictRow> = sqlx::query_as(
             "select conflicts.*, items.key as item_key, items.title as item_title
              from conflicts left join items on items.id = conflicts.item
-             where conflicts.resolved_at is null or not $1 order by conflicts.opened_at desc limit $2",
+             where (conflicts.resolved_at is null or not $1)
+               and ($3::uuid is null
+                    or (conflicts.opened_at, conflicts.id) < (select opened_at, id from conflicts where id = $3))
+             order by conflicts.opened_at desc, conflicts.id desc limit $2",
         )
         .bind(open_only)
         .bind(i64::from(limit))
+        .bind(after.map(|after| after.0))
         .fetch_all(self.pool()?)
         .await?;
         Ok(rows)
@@ -236,7 +245,7 @@ impl Store {
     }
 
     /// One conflict.
-    pub async fn conflict(&self, id: model::ConflictId) -> sqlx::Result<Option<ConflictRow>> {
+    pub async fn conflict(&self, id: ConflictId) -> sqlx::Result<Option<ConflictRow>> {
         let row: Option<ConflictRow> = sqlx::query_as(
             "select conflicts.*, items.key as item_key, items.title as item_title
              from conflicts left join items on items.id = conflicts.item where conflicts.id = $1",

@@ -132,6 +132,12 @@ pub struct Status {
     /// How many items at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
+    /// All items, however many
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Only items of which not every record shows what it should
+    #[arg(long, conflicts_with = "item")]
+    pub not_in_step: bool,
     /// One item, by its id, key, or record
     pub item: Option<String>,
 }

@@ -132,7 +132,7 @@ impl Monitor {
     }
 
     async fn look_at_postgres(&self) -> Result<(), String> {
-        let open = self.0.store.conflicts(true, CONFLICTS_MAX).await.map_err(|error| error.to_string())?;
+        let open = self.0.store.conflicts(true, None, CONFLICTS_MAX).await.map_err(|error| error.to_string())?;
         self.0.counts.conflicts_open.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
         Ok(())
     }

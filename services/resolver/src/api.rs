@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use bus::Bus;
-use model::{Group, ItemId, LifecycleName, Policy};
+use model::{ConflictId, Group, ItemId, LifecycleName, Policy};
 use runtime::access::Keys;
 use runtime::{Problem, Process};
 use serde::Deserialize;
@@ -33,6 +33,8 @@ type Answer = Result<axum::Json<Value>, Problem>;
 
 /// How many items or lines one answer holds at most.
 const PAGE_MAX: u32 = 1_000;
+/// How many pages one answer looks through for items that are in step, or not: that is decided here, not by PostgreSQL.
+const PAGES_MAX: usize = 5;
 
 /// All routes; each wants one of the keys, if there are any.
 pub(crate) fn router(state: State, keys: Keys) -> Router {
@@ -91,19 +93,43 @@ struct Listing {
     after: Option<Uuid>,
     q: Option<String>,
     lifecycle: Option<String>,
+    in_step: Option<bool>,
 }
 
 async fn items(state: Shared, Query(listing): Query<Listing>) -> Answer {
     let lifecycle = listing.lifecycle.map(LifecycleName::new).transpose();
     let lifecycle = lifecycle.map_err(|error| Problem::bad_request("lifecycle_bad", error.to_string()))?;
     findable(listing.q.as_deref().unwrap_or_default())?;
-    let filter = ItemFilter { after: listing.after.map(ItemId), text: listing.q, lifecycle, ..ItemFilter::default() };
+    let mut filter =
+        ItemFilter { after: listing.after.map(ItemId), text: listing.q, lifecycle, ..ItemFilter::default() };
     let limit = listing.limit.unwrap_or(100).clamp(1, PAGE_MAX);
-    let groups = state.store.items(&filter, limit).await.map_err(unavailable)?;
-    let full = groups.len() == limit as usize;
-    let next = groups.last().filter(|_| full).map(|group| group.item.id);
-    let items: Vec<Value> = groups.iter().map(|group| show::item(group, &state.policy)).collect();
-    Ok(axum::Json(json!({ "items": items, "next": next })))
+    let Some(in_step) = listing.in_step else {
+        let groups = state.store.items(&filter, limit).await.map_err(unavailable)?;
+        let next = last_of(&groups, limit);
+        let items: Vec<Value> = groups.iter().map(|group| show::item(group, &state.policy)).collect();
+        return Ok(axum::Json(json!({ "items": items, "next": next })));
+    };
+    let mut items: Vec<Value> = vec![];
+    for _ in 0..PAGES_MAX {
+        let groups = state.store.items(&filter, PAGE_MAX).await.map_err(unavailable)?;
+        filter.after = last_of(&groups, PAGE_MAX);
+        let found = groups.iter().filter(|group| group.in_step(&state.policy) == in_step);
+        for group in found.take(limit as usize - items.len()) {
+            items.push(show::item(group, &state.policy));
+            if items.len() == limit as usize {
+                filter.after = Some(group.item.id);
+            }
+        }
+        if filter.after.is_none() || items.len() == limit as usize {
+            break;
+        }
+    }
+    Ok(axum::Json(json!({ "items": items, "next": filter.after })))
+}
+
+/// Where the next page begins, if this one is full.
+fn last_of(groups: &[Group], limit: u32) -> Option<ItemId> {
+    groups.last().filter(|_| groups.len() == limit as usize).map(|group| group.item.id)
 }
 
 async fn item(state: Shared, Path(name): Path<String>) -> Answer {
@@ -140,16 +166,19 @@ async fn history(state: Shared, Path(name): Path<String>, Query(lines): Query<Li
 struct Conflicts {
     all: Option<bool>,
     limit: Option<u32>,
+    after: Option<Uuid>,
 }
 
 async fn conflicts(state: Shared, Query(query): Query<Conflicts>) -> Answer {
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE_MAX);
-    let rows = state.store.conflicts(!query.all.unwrap_or(false), limit).await.map_err(unavailable)?;
-    Ok(axum::Json(json!({ "conflicts": rows })))
+    let open_only = !query.all.unwrap_or(false);
+    let rows = state.store.conflicts(open_only, query.after.map(ConflictId), limit).await.map_err(unavailable)?;
+    let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.conflict.id);
+    Ok(axum::Json(json!({ "conflicts": rows, "next": next })))
 }
 
 async fn conflict(state: Shared, Path(id): Path<Uuid>) -> Answer {
-    let found = state.store.conflict(model::ConflictId(id)).await.map_err(unavailable)?;
+    let found = state.store.conflict(ConflictId(id)).await.map_err(unavailable)?;
     let found = found.ok_or_else(|| Problem::not_found("conflict_unknown", format!("there is no conflict {id}")))?;
     Ok(axum::Json(json!(found)))
 }

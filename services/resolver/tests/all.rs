@@ -6,6 +6,8 @@
 mod dead_letters;
 #[path = "all/known.rs"]
 mod known;
+#[path = "all/listing.rs"]
+mod listing;
 #[path = "all/old_copy.rs"]
 mod old_copy;
 #[path = "all/order.rs"]

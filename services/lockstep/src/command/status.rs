@@ -4,11 +4,14 @@ mod table;
 
 use std::process::ExitCode;
 
-use client::{Item, Items, Query};
-use serde_json::Value;
+use client::{Client, Item, Items, Query};
+use serde_json::{Value, json};
 
 use crate::cli::Status;
 use crate::{output, places};
+
+/// How many items one answer holds at most.
+const PAGE: usize = 1_000;
 
 /// Whoever asks right after a start must not think that this is how it stays.
 const NO_ITEMS: &str = "no items yet: after a start the systems are read first, which takes some seconds; \
@@ -17,12 +20,11 @@ const NO_ITEMS: &str = "no items yet: after a start the systems are read first, 
 /// Prints the items, or one.
 pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
     let (client, at) = places::client(&status.at)?;
-    let path: Vec<&str> = ["v1", "items"].into_iter().chain(status.item.as_deref()).collect();
-    let query = match status.item {
-        Some(_) => Query::default(),
-        None => Query { limit: Some(usize::from(status.limit)), ..Query::default() },
+    let answer = match &status.item {
+        Some(item) => client.json(&["v1", "items", item], &Query::default()).await,
+        None => listed(&client, &status).await,
     };
-    let answer = client.json(&path, &query).await.map_err(|error| places::hint(&at, error))?;
+    let answer = answer.map_err(|error| places::hint(&at, error))?;
     if status.json {
         output::line(&format!("{answer:#}"));
         return Ok(ExitCode::SUCCESS);
@@ -35,11 +37,29 @@ pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
         }
     }
     if page.items.is_empty() {
-        output::line(NO_ITEMS);
+        output::line(if status.not_in_step { "every item is in step" } else { NO_ITEMS });
     } else if page.next.is_some() {
-        output::complain("there are more; see --limit");
+        output::complain("there are more; see --limit and --all");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// As many items as are wanted, page by page, as one answer.
+async fn listed(client: &Client, status: &Status) -> Result<Value, client::Error> {
+    let most = if status.all { usize::MAX } else { usize::from(status.limit) };
+    let in_step = status.not_in_step.then_some(false);
+    let (mut items, mut after) = (Vec::new(), None);
+    loop {
+        let limit = Some(PAGE.min(most - items.len()));
+        let query = Query { limit, after: after.clone(), in_step, ..Query::default() };
+        let mut answer = client.json(&["v1", "items"], &query).await?;
+        items.extend(answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        let next = answer["next"].as_str().map(str::to_owned);
+        if next.is_none() || next == after || items.len() >= most {
+            return Ok(json!({ "items": items, "next": next }));
+        }
+        after = next;
+    }
 }
 
 fn page(answer: Value, one: bool) -> Result<Items, client::Error> {
