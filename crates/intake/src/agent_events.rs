@@ -65,16 +65,18 @@ fn one(event: Value, index: usize, context: &Context<'_>) -> Result<Ready, Wrong
     }
     let status = status_of(&event, context)?;
     let data = event.additional_data.unwrap_or_default();
-    let when = data.get("timestamp").filter(|when| !when.is_null());
     // What is no moment is the sender's own affair.
-    let occurred_at = match when.and_then(|when| moment::read(when).ok()) {
-        Some(ms) => moment::not_ahead(ms, context.now_ms).map_err(|why| Wrong::new("additionalData.timestamp", why))?,
+    let when = data.get("timestamp").and_then(|when| Some((when, moment::read(when).ok()?)));
+    let occurred_at = match when {
+        Some((_, ms)) => {
+            moment::not_ahead(ms, context.now_ms).map_err(|why| Wrong::new("additionalData.timestamp", why))?
+        }
         None => context.now_ms,
     };
     let id = match when {
         // The same event sent again. Without a time a second start of a tool could not be told from the first one sent again,
         // and would be lost.
-        Some(when) => Uuid::new_v5(
+        Some((when, _)) => Uuid::new_v5(
             &OCCURRENCES,
             json!([event.agent_id, event.history_id, event.happened, event.kind, status.as_str(), when])
                 .to_string()

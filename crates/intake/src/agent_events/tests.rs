@@ -112,6 +112,10 @@ fn the_same_event_sent_again_is_the_same_message() {
     }
     let timeless = || id(json!({"additionalData": {"toolName": "grep"}}));
     assert_ne!(timeless(), timeless(), "a tool may start twice");
+    for odd in [json!("now"), json!(""), json!(7)] {
+        let odd = || id(json!({"additionalData": {"timestamp": odd}}));
+        assert_ne!(odd(), odd(), "what is no moment tells no two events apart");
+    }
 }
 
 #[test]
