@@ -123,7 +123,8 @@ impl DeadLetter {
                 message.headers.push((name.into(), value));
             }
         }
-        let taken = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>() + FRAME;
+        let headers = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+        let taken = headers + headers::ID.len() + message.id.len() + FRAME;
         // A message that just fits on the bus leaves no room for what is said of it. The stream that it came from still has it.
         if taken + message.payload.len() > room {
             message.headers.push((headers::CUT.into(), message.payload.len().to_string()));
@@ -188,6 +189,13 @@ mod tests {
         let size: usize = cut.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         assert!(cut.payload.len() > 4_000 && cut.payload.len() + size < 10_000);
         assert!(letter(9_000).message("test", 5, 100).payload.is_empty());
+        // Each byte of an id that is no plain letter takes three in a subject.
+        let long =
+            DeadLetter { subject: format!("lockstep.observe.high.ci.build.{}", "=C3".repeat(512)), ..letter(9_000) };
+        let cut = long.message("test", 5, 10_000);
+        let size: usize = cut.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let rest = 10_000 - (cut.payload.len() + size + cut.id.len());
+        assert!(rest > 512, "there is room for the trace: {rest}");
     }
 
     #[test]
