@@ -513,7 +513,7 @@ async fn a_process_that_is_told_to_stop_says_so_and_one_that_fails_does_not() {
         world.bus.keep_announcing(&process);
         heard.next().await.unwrap();
         if fails {
-            process.spawn("fails", async { anyhow::bail!("as it should") });
+            process.spawn("fails", std::future::ready(Err(anyhow::anyhow!("as it should"))));
         } else {
             process.shutdown().cancel();
         }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::Maker;
 
-/// A moment as PostgreSQL keeps it. Outside the years it can keep, the nearest one.
+/// A moment as PostgreSQL keeps it. One outside the years it can keep is the beginning of 1970.
 pub(crate) fn instant(at: Timestamp) -> OffsetDateTime {
     let nanoseconds = i128::from(at.0) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
