@@ -5,6 +5,7 @@ use std::io::Write;
 use connector::Decoded;
 use connector_github::decode::Terms;
 use connector_linear::decode::Us;
+use connector_linear::scope::Scope;
 use intake::telemetry::Telemetry;
 use intake::{Context, Refused};
 use model::{Lifecycles, Mappings, Native, RecordRef, Vocabulary, Word};
@@ -63,8 +64,8 @@ fn github_webhook(data: &[u8]) {
 fn linear_webhook(data: &[u8]) {
     let words =
         |_: &str, native: &Native| Some(Vocabulary([Word { native: native.clone(), class: "started".into() }].into()));
-    decoded(connector_linear::decode::webhook(data, &Us::default(), &[], words));
-    decoded(connector_linear::decode::webhook(data, &Us::default(), &["ENG".to_owned()], |_, _| None));
+    decoded(connector_linear::decode::webhook(data, &Us::default(), &Scope::default(), words));
+    decoded(connector_linear::decode::webhook(data, &Us::default(), &Scope::new(&["ENG".to_owned()]), |_, _| None));
     // Whether it is fresh is judged before anybody decodes it.
     let _ = ingest::testing::is_fresh(data, NOW_MS);
 }
