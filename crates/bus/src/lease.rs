@@ -60,12 +60,14 @@ impl Bus {
             }
             look_again(process).await?;
         };
-        loop {
+        // Whoever ends takes nothing any more: what it has just given back would be its own again.
+        while !process.shutdown().is_cancelled() {
             if let Some(lease) = try_lease(&keys, name, process, CancellationToken::new()).await {
                 return Some(lease);
             }
             look_again(process).await?;
         }
+        None
     }
 
     /// The bucket of leases.

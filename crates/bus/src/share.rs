@@ -59,7 +59,8 @@ impl Share {
     /// [`Lease::lost`] also says that the partition is wanted back: finish what is in hand, then drop the lease.
     pub async fn lease(&self, partition: u32) -> Option<Lease> {
         let name = format!("{}/{partition}", self.group);
-        loop {
+        // Whoever ends takes nothing any more: what it has just given back would be its own again.
+        while !self.process.shutdown().is_cancelled() {
             let quota = *self.quota.borrow();
             if let Some((place, asked_back)) = self.held.take(partition, quota)
                 && let Some(lease) = try_lease(&self.keys, &name, &self.process, asked_back).await
@@ -68,6 +69,7 @@ impl Share {
             }
             look_again(&self.process).await?;
         }
+        None
     }
 }
 
