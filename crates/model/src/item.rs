@@ -169,6 +169,8 @@ impl Link {
     /// Notes that something was said of the record without a position.
     pub(crate) fn hear(&mut self, receipt: Receipt) {
         self.said = self.said.max(receipt.first());
+        // Else an operator's word that came by way of another record would seem to be of a part of the stream that was lost.
+        self.taken_at = self.taken_at.max(Some(receipt.received_at));
     }
 
     /// Whether the bus stored a message after all that were taken, as its time alone says. If any of those has its sequence or a higher

@@ -56,6 +56,9 @@ pub fn resolve(group: Group, observation: &Observation, receipt: Receipt, policy
     if turn.link().native != shadow {
         turn.overrule_kin();
     }
+    if turn.counts(verdict) {
+        turn.link_mut().hear(receipt);
+    }
     if turn.link().position != position {
         turn.link_mut().position_at = Some(receipt.received_at);
     }

@@ -332,12 +332,22 @@ fn what_was_said_before_does_not_count_when_a_more_urgent_lane_brought_what_was_
     let given_again = model::Receipt { received_at: model::Timestamp(3_000), ..normal(6) };
     let again = model::resolve(done, &without("in_progress"), given_again, &policy);
     assert_eq!(again.verdict, Verdict::FastForward, "a stream that lost its end gives sequences once more");
+    let unknown = model::resolve(start(), &without("gibberish"), crate::scene::receipt(7, 0), &policy);
+    assert_eq!(unknown.verdict, Verdict::Unmapped);
+    let honest = model::resolve(unknown.group, &without("in_progress"), normal(6), &policy);
+    assert_eq!(honest.verdict, Verdict::FastForward, "what nothing came of voids nothing");
 
     let mut scene = Scene::new(policy, &[(ISSUE, "Todo"), (TASK, "todo")]);
-    scene.say(ISSUE, model::Intent::Force(model::Status::new("canceled").unwrap()));
-    scene.carry_out_all(20);
+    // Long after the table's row was heard of.
+    let force = model::Intent::Force(model::Status::new("canceled").unwrap());
+    let word = model::Observation {
+        intent: force,
+        ..model::Observation { position: None, ..seen(ISSUE, "-", 1, Origin::Other, 600_000) }
+    };
+    scene.see(&word);
     let last = scene.group.links.iter().map(|link| link.said).max().unwrap();
-    let before = model::resolve(scene.group.clone(), &without("in_review"), normal(last - 1), &scene.policy);
+    let just_before = model::Receipt { received_at: model::Timestamp(599_000), ..normal(last - 1) };
+    let before = model::resolve(scene.group.clone(), &without("in_review"), just_before, &scene.policy);
     assert_eq!(
         (before.verdict, before.group.item.status.as_str()),
         (Verdict::Stale, "canceled"),

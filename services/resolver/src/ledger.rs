@@ -217,7 +217,10 @@ impl<'a> Ledger<'a> {
             self.new_records.insert(observation.record.clone());
         }
         let verdict = self.settle(resolved, receipt);
-        if !matches!(verdict, Verdict::Redelivered | Verdict::Stale) {
+        // A status that a more urgent lane overtook may be the only one that names others.
+        let is_overtaken =
+            verdict == Verdict::Stale && observation.position.is_none() && receipt.first_sequence.is_none();
+        if is_overtaken || !matches!(verdict, Verdict::Redelivered | Verdict::Stale) {
             self.tie(observation, receipt);
         }
         Ok(verdict)
@@ -396,15 +399,15 @@ impl<'a> Ledger<'a> {
 
     /// What a message led to that was taken before was led to in the item that its record has left since: that one owes what it owed.
     fn look_where_they_parted(&mut self) {
-        for (item, cause) in self.redelivered.clone() {
-            let from = self.parted.get(&item).or_else(|| self.parted_before.get(&item)).copied();
-            let Some(from) = from else { continue };
-            self.redelivered.push((from, cause));
-            let due = self.groups.get(&from).map(|group| model::commands_due(group, self.policy));
-            for command in due.into_iter().flatten() {
+        let from = |item| self.parted.get(item).or_else(|| self.parted_before.get(item)).copied();
+        let left: Vec<_> = self.redelivered.iter().filter_map(|(item, cause)| Some((from(item)?, *cause))).collect();
+        let items: BTreeSet<ItemId> = left.iter().map(|(item, _)| *item).collect();
+        for group in items.iter().filter_map(|item| self.groups.get(item)) {
+            for command in model::commands_due(group, self.policy) {
                 self.commands.entry(command.record.clone()).or_insert(command);
             }
         }
+        self.redelivered.extend(left);
     }
 
     /// What to write, and what to publish.

@@ -70,11 +70,10 @@ pub(super) fn stale(turn: &mut Turn) -> Option<Verdict> {
     let is_undecided = turn.is_asked() && turn.group.item.version == Version(1);
     if !turn.is_older() && (!turn.late || is_undecided) {
         turn.note();
-        if turn.observation.position.is_none() && turn.observation.source != Source::Delivery {
-            let receipt = turn.receipt;
-            turn.link_mut().hear(receipt);
-        }
         return None;
+    }
+    if turn.is_overtaken() {
+        turn.note_what_is_missing();
     }
     if matches!(turn.observation.origin, Origin::Own(_)) {
         // Our own write, and the record has changed since: what was given up meanwhile may take now.

@@ -54,7 +54,8 @@ impl<'a> Turn<'a> {
         let link = &group.links[index];
         let heard = link.sequences.into_iter().max();
         let is_replayed_late = receipt.first_sequence.is_some_and(|first| heard > Some(first));
-        let late = observation.position.is_none() && (is_replayed_late || link.has_heard_later(receipt));
+        let is_overtaken = observation.source != Source::Delivery && link.has_heard_later(receipt);
+        let late = observation.position.is_none() && (is_replayed_late || is_overtaken);
         Ok(Self {
             group,
             index,
@@ -90,6 +91,41 @@ impl<'a> Turn<'a> {
     pub(crate) fn show(&mut self) {
         let observation = self.observation;
         self.link_mut().show(&observation.native, observation.position);
+    }
+
+    /// Whether a more urgent lane brought first what was said later, and nothing else makes this late.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.late && self.receipt.first_sequence.is_none()
+    }
+
+    /// Whether what was said before this, and comes after it, is void: not by a report, nor by what nothing comes of.
+    pub(super) fn counts(&self, verdict: Verdict) -> bool {
+        let Observation { position, source, native, .. } = self.observation;
+        let is_void = matches!(
+            verdict,
+            Verdict::Redelivered | Verdict::Stale | Verdict::Unmapped | Verdict::Refused | Verdict::Invalid
+        );
+        position.is_none() && *source != Source::Delivery && !is_void && !self.lens.is_silent(native)
+    }
+
+    /// Takes over what is said beside the status, as far as nothing is known: the status itself was overtaken.
+    pub(crate) fn note_what_is_missing(&mut self) {
+        let observation = self.observation;
+        let link = self.link_mut();
+        link.vocabulary = link.vocabulary.take().or_else(|| observation.vocabulary.clone());
+        link.url = link.url.take().or_else(|| observation.url.clone());
+        if link.keys.is_empty() {
+            link.keys.clone_from(&observation.keys);
+        }
+        if link.mentions.is_empty() {
+            link.mentions.clone_from(&observation.mentions);
+        }
+        let known = std::mem::take(&mut self.group.item.metadata);
+        self.group.item.note(&observation.metadata);
+        self.group.item.note(&known);
+        self.group.name_after_its_records(self.policy);
+        let item = &mut self.group.item;
+        item.title = item.title.take().or_else(|| observation.title.clone());
     }
 
     /// Takes over what the observation says beside the status.

@@ -115,6 +115,24 @@ fn an_edit_that_comes_again_after_its_record_has_left_brings_out_what_the_item_o
 }
 
 #[test]
+fn a_status_that_a_more_urgent_one_overtook_ties_its_record_all_the_same() {
+    let policy = policy_of(MAPPINGS, "");
+    let receipt = |lane, sequence| model::Receipt::new(lane, sequence, Timestamp(1));
+    let known = model::begin(&owning(seen("tracker/issue/1", "todo", 1), "T-1"), receipt(Lane::High, 1), &policy);
+    let owner = ("T-1".parse().unwrap(), record("tracker/issue/1"));
+    let mut ledger = Ledger::new(&policy, vec![known.unwrap().group], vec![owner], vec![]);
+    let said =
+        |status: &str| Observation { position: None, source: Source::Api, ..seen("forge/issue/a/b#1", status, 1) };
+    let mut take =
+        |observation: Observation, receipt| ledger.take(&Input::Observation(Box::new(observation), receipt)).unwrap();
+    assert_eq!(take(said("closed"), receipt(Lane::Critical, 101)), Verdict::Created);
+    let named = mentioning(said("open"), "T-1");
+    assert_eq!(take(named, receipt(Lane::Normal, 100)), Verdict::Stale);
+    let closed = ledger.close();
+    assert_eq!(closed.groups.values().map(|group| group.links.len()).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn a_record_that_is_retitled_and_what_it_names_are_tied_in_one_batch() {
     let policy = policy_of(MAPPINGS, "");
     let receipt = model::Receipt::new(Lane::High, 1, Timestamp(1));
