@@ -3,10 +3,13 @@
 use std::any::Any;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue};
+use http::header::CONNECTION;
+use http::{HeaderName, HeaderValue, StatusCode, Version};
+
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -15,6 +18,9 @@ use super::Process;
 use super::refusals::in_one_form;
 use super::tasks::message;
 use crate::{Problem, telemetry};
+
+/// So much of a body that was refused is read all the same, in bytes.
+const LEFT_MAX: u64 = 16 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -42,6 +48,8 @@ async fn observed(State(process): State<Process>, mut request: Request, next: Ne
         http.status = tracing::field::Empty,
         request.id = id.to_str().unwrap_or_default(),
     );
+    let is_large = request.body().size_hint().lower() > LEFT_MAX;
+    let is_kept_alive = request.version() <= Version::HTTP_11;
     let headers = request.headers();
     telemetry::extract(&|name| headers.get(name)?.to_str().ok().map(str::to_owned), &span);
     request.headers_mut().insert(REQUEST_ID, id.clone());
@@ -50,6 +58,10 @@ async fn observed(State(process): State<Process>, mut request: Request, next: Ne
     span.record("http.status", status.as_u16());
     process.metrics().http_requests_total.with_label_values(&[process.service(), &route, status.as_str()]).inc();
     response.headers_mut().insert(REQUEST_ID, id);
+    if is_kept_alive && (status == StatusCode::PAYLOAD_TOO_LARGE || (is_large && !status.is_success())) {
+        // What nobody read of the body ends the connection. Whoever is not told may send the next request on it.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
