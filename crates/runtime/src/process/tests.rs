@@ -49,6 +49,22 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
     assert!(reqwest::get(format!("http://{address}/livez")).await.is_err());
 }
 
+/// Nobody read the body, so the connection ends: a next request on it would be lost.
+#[tokio::test]
+async fn who_is_refused_with_a_large_body_is_told_that_the_connection_ends() {
+    crate::install_crypto();
+    let process = Process::new("ingest", None);
+    let router = Router::new().route("/refused", axum::routing::post(|| async { http::StatusCode::UNAUTHORIZED }));
+    let address = process.serve(LOCAL.into(), router).unwrap();
+    let closes = async |bytes: usize| {
+        let request = reqwest::Client::new().post(format!("http://{address}/refused")).body(vec![b'x'; bytes]);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().contains_key("connection"))
+    };
+    assert_eq!(closes(10).await, (401, false));
+    assert_eq!(closes(100_000).await, (401, true));
+}
+
 #[tokio::test]
 async fn pages_of_named_origins_may_call_every_api() {
     use reqwest::Method;
