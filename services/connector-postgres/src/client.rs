@@ -18,6 +18,7 @@ use model::{Command, RecordRef, Source, Timestamp};
 use runtime::Process;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::Instant;
 
 use crate::config::{Config, Table};
 use crate::decode::{self, Row};
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     usable: Mutex<BTreeMap<String, Arc<Statements>>>,
     /// One look at the tables at a time.
     looking: tokio::sync::Mutex<()>,
+    /// When the tables that somebody held may be waited for again, by kind.
+    held: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Client {
@@ -58,6 +61,7 @@ impl Client {
             pool: OnceLock::new(),
             usable: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
+            held: Mutex::default(),
         })
     }
 
@@ -72,6 +76,10 @@ impl Client {
 
     fn usable(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Statements>>> {
         self.usable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {

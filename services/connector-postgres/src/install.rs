@@ -72,9 +72,9 @@ pub(crate) fn fingerprint(schema: &Name, table: &Table) -> String {
 
 /// Whether what is installed under one fingerprint watches the same as what would be under another.
 pub(crate) fn watches_the_same(installed: &str, current: &str) -> bool {
-    // A fingerprint of an older release has no such part.
     let watched = |fingerprint: &str| fingerprint.splitn(3, '-').nth(2).map(str::to_owned);
-    watched(installed).is_some_and(|watches| watched(current) == Some(watches))
+    // A fingerprint of an older release has no such part: what it watches is all that there is until the new one can be installed.
+    !installed.is_empty() && watched(installed).is_none_or(|watches| watched(current) == Some(watches))
 }
 
 fn hash(text: &str) -> u64 {
@@ -327,6 +327,7 @@ mod tests {
         assert!(!watches_the_same(&of(&config("public.tasks")), &of(&changed)));
         let other_script = of(&changed).replacen("2-", "1-", 1);
         assert!(watches_the_same(&other_script, &of(&changed)));
-        assert!(!watches_the_same("2-0123456789abcdef", &of(&changed)), "an older release does not say");
+        assert!(watches_the_same("2-0123456789abcdef", &of(&changed)), "an older release does not say");
+        assert!(!watches_the_same("", &of(&changed)), "nobody says");
     }
 }

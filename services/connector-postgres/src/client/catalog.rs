@@ -23,7 +23,7 @@ struct Column {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Capture {
     Missing,
-    /// By another version, or for another configuration. Whether it watches the same is known of those that say so.
+    /// By another version, or for another configuration. Whether it watches the same is taken for granted of those that do not say so.
     Other {
         watches_the_same: bool,
     },

@@ -41,6 +41,12 @@ pub(super) fn is_about_shape(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("42P01" | "42703" | "3F000" | "42804" | "42883"))
 }
 
+/// Whether somebody held a lock for longer than is waited for it.
+pub(super) fn is_about_lock(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.as_deref() == Some("55P03")
+}
+
 /// Whether a value does not have the form that its column needs: no row can have such a key.
 pub(super) fn is_about_form(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);

@@ -1,11 +1,14 @@
 //! Looks whether the tracked tables can be used, says so in the readiness, and installs what captures their changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connector::{Failure, Finding, Severity};
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio::time::Instant;
 
 use super::catalog::{self, Capture};
+use super::failure::is_about_lock;
 use super::{Client, options, pool};
 use crate::config::{Config, Table};
 use crate::encode::Statements;
@@ -14,6 +17,8 @@ use crate::name::Name;
 
 /// How long an installation of ours waits for the lock of a table.
 const INSTALL_LOCK_MS: u32 = 200;
+/// How long it then leaves the table to those who write it.
+const INSTALL_AGAIN: Duration = Duration::from_secs(30);
 
 /// Installs the outbox and the triggers for all tables, for a role where one is named, or nothing.
 pub(crate) async fn install(config: &Config, role: Option<&Name>) -> anyhow::Result<()> {
@@ -139,15 +144,25 @@ impl Client {
     /// What is installed once it was tried. Where somebody's transaction holds the table, what captures the same goes on; the next sweep
     /// tries again.
     async fn installed(&self, table: &Table, before: Capture) -> Result<Capture, Failure> {
+        let goes_on = before == (Capture::Other { watches_the_same: true });
+        if !goes_on && self.held().get(table.kind.as_str()).is_some_and(|again| Instant::now() < *again) {
+            let why =
+                format!("its capture is not installed: somebody writes {} all the time (lock timeout)", table.table);
+            return Err(Failure::unavailable(why));
+        }
         let alone = Config { tables: vec![table.clone()], ..self.config.clone() };
         // Whoever writes the table queues behind us while we wait for it.
         let script = format!("{ALONE}SET LOCAL lock_timeout = '{INSTALL_LOCK_MS}ms';\n{}", body(&alone));
-        match self.settle("install", run(self.pool(), script).await) {
+        let ran = run(self.pool(), script).await;
+        if ran.as_ref().is_err_and(is_about_lock) {
+            self.held().insert(table.kind.to_string(), Instant::now() + INSTALL_AGAIN);
+        }
+        match self.settle("install", ran) {
             Ok(()) => {
                 tracing::info!(table = %table.table, fingerprint = fingerprint(&self.config.schema, table), "installed the capture of changes");
                 Ok(Capture::Current)
             }
-            Err(failure) if before == (Capture::Other { watches_the_same: true }) => {
+            Err(failure) if goes_on => {
                 tracing::warn!(table = %table.table, error = %failure, "the capture of this version cannot be installed yet");
                 Ok(before)
             }
