@@ -30,31 +30,39 @@ pub(super) enum Capture {
     Current,
 }
 
-/// The statements for a table, if it can be read and written.
+/// The statements for a table, if we can read and write all of it.
 pub(super) async fn statements(
     pool: &PgPool,
     config: &Config,
     table: &Table,
 ) -> Result<Result<Statements, Obstacle>, sqlx::Error> {
-    let columns = columns(pool, table).await?;
-    let statements = types(table, &columns).map(|types| Statements::new(&config.schema, table, &types));
-    Ok(match (statements, hidden(pool, table).await?) {
+    Ok(match (of_columns(pool, config, table).await?, hidden(pool, table).await?) {
         (Ok(_), Some(obstacle)) => Err(obstacle),
         (statements, _) => statements,
     })
 }
 
+/// The statements for a table, if its columns are fit for them, whoever may see its rows.
+pub(super) async fn of_columns(
+    pool: &PgPool,
+    config: &Config,
+    table: &Table,
+) -> Result<Result<Statements, Obstacle>, sqlx::Error> {
+    let columns = columns(pool, table).await?;
+    Ok(types(table, &columns).map(|types| Statements::new(&config.schema, table, &types)))
+}
+
 /// Whether row-level security hides rows of a table from us: they would pass for deleted.
 pub(super) async fn hidden(pool: &PgPool, table: &Table) -> Result<Option<Obstacle>, sqlx::Error> {
-    // What a policy lets one see is not known without every row; only `true` is all of them. A write needs the policies of both.
+    // What a policy lets one see is not known without every row; only `true` is all of them. A row that may be seen and not written is
+    // taken for none that is gone.
     let role = sqlx::query_scalar::<_, String>(
         "WITH policy AS (SELECT polcmd, polpermissive, pg_get_expr(polqual, polrelid) IS NOT DISTINCT FROM 'true' AS shows_all \
              FROM pg_policy WHERE polrelid = to_regclass($1) \
              AND EXISTS (SELECT FROM unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))) \
-         SELECT quote_ident(current_user) WHERE row_security_active(to_regclass($1)::oid) AND EXISTS ( \
-             SELECT FROM unnest(ARRAY['r', 'w']::\"char\"[]) AS command WHERE NOT coalesce( \
-                 (SELECT bool_or(shows_all) FILTER (WHERE polpermissive) AND bool_and(shows_all OR polpermissive) \
-                  FROM policy WHERE polcmd IN (command, '*')), false))",
+         SELECT quote_ident(current_user) WHERE row_security_active(to_regclass($1)::oid) AND NOT coalesce( \
+             (SELECT bool_or(shows_all) FILTER (WHERE polpermissive) AND bool_and(shows_all OR polpermissive) \
+              FROM policy WHERE polcmd IN ('r', '*')), false)",
     );
     let role = role.bind(table.table.quoted()).fetch_optional(pool).await?;
     Ok(role.map(|role| {

@@ -97,7 +97,7 @@ async fn rows_that_row_level_security_hides_are_not_gone() {
     let hides = [
         "ALTER TABLE work.tasks ENABLE ROW LEVEL SECURITY",
         "CREATE POLICY one ON work.tasks USING (id = 1)",
-        "CREATE POLICY reads ON work.tasks FOR SELECT USING (true)",
+        "CREATE POLICY writes ON work.tasks FOR UPDATE USING (true)",
     ];
     for hide in hides {
         client.usable().clear();
@@ -110,15 +110,38 @@ async fn rows_that_row_level_security_hides_are_not_gone() {
         assert_eq!(client.read(&record("2")).await.unwrap_err().code(), "unavailable", "{hide}");
     }
     assert_eq!(client.examine().await[0].code, "table_unusable");
-    database.run(&format!("CREATE POLICY lockstep ON work.tasks TO {role} USING (true)")).await;
-    assert_eq!(natives(&sweep(&client, None).await.0), ["todo", "todo"]);
+    database.run("DROP POLICY writes ON work.tasks; CREATE POLICY reads ON work.tasks FOR SELECT USING (true)").await;
+    assert_eq!(natives(&sweep(&client, None).await.0), ["todo", "todo"], "what may not be written may be read");
     assert_eq!(part(), Ok(()));
+    let reading = client.read(&record("2")).await.unwrap();
+    assert_eq!(client.write(&command("2", "done", 7), &reading).await.unwrap_err().code(), "unavailable");
+    database.run(&format!("CREATE POLICY lockstep ON work.tasks TO {role} USING (true)")).await;
     let reading = client.read(&record("2")).await.unwrap();
     client.write(&command("2", "done", 7), &reading).await.unwrap();
     database.run("CREATE POLICY but ON work.tasks AS RESTRICTIVE USING (id = 1)").await;
     assert_eq!(client.read(&record("2")).await.unwrap_err().code(), "unavailable", "it was usable until now");
     database.run(&format!("ALTER ROLE {role} BYPASSRLS")).await;
     assert_eq!(natives(&sweep(&client, None).await.0), ["todo", "done"]);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn whoever_installs_need_not_see_the_rows() {
+    let database = Database::new().await;
+    let (mut config, role) = (database.client().config.clone(), format!("owner_{}", database.name()));
+    database
+        .run(&format!(
+            "CREATE ROLE {role}; GRANT CREATE ON DATABASE {} TO {role}; ALTER TABLE tasks OWNER TO {role}; \
+             ALTER TABLE tasks ENABLE ROW LEVEL SECURITY; ALTER TABLE tasks FORCE ROW LEVEL SECURITY",
+            database.name()
+        ))
+        .await;
+    let url = config.url.expose();
+    let also = if url.contains('?') { '&' } else { '?' };
+    config.url = runtime::config::Secret::new(format!("{url}{also}options[role]={role}"));
+    install(&config, None).await.unwrap();
+    assert_eq!(database.client().examine().await[0].code, "captured");
     database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
     database.drop().await;
 }
