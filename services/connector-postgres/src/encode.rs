@@ -74,8 +74,8 @@ pub struct Statements {
     /// Captures rows as they stand, above all that was known of them: `$1` kind, `$2` keys, `$3` the versions at which they were read,
     /// `$4` what stands in the place of a tag.
     pub raise: String,
-    /// Forgets rows that are gone for long, in key order, and says how many and up to which: `$1` kind, `$2` how many, `$3` the key after
-    /// which.
+    /// Forgets those of the captured rows that are gone for long, in key order, and says how many it looked at and up to which: `$1` kind,
+    /// `$2` how many, `$3` the key after which.
     pub forget: String,
     /// How many rows there are.
     pub count: String,
@@ -188,12 +188,13 @@ impl Statements {
             // A key that is used again begins with the time, above all that was known of it. A row that is there and has no status is not
             // gone; one that comes meanwhile holds its version, or waits until it is made anew.
             forget: format!(
-                "WITH gone AS MATERIALIZED (SELECT v.key FROM {versions} v WHERE v.kind = $1 AND v.key > $3 AND v.status IS NULL \
-                     AND v.at < now() - interval '{GONE_KEPT}' \
+                "WITH page AS MATERIALIZED (SELECT key FROM {versions} WHERE kind = $1 AND key > $3 ORDER BY key LIMIT $2), \
+                 gone AS MATERIALIZED (SELECT v.key FROM page JOIN {versions} v ON v.kind = $1 AND v.key = page.key \
+                     WHERE v.status IS NULL AND v.at < now() - interval '{GONE_KEPT}' \
                      AND NOT EXISTS (SELECT FROM {name} t WHERE t.{key} = CAST(v.key AS {key_type})) \
-                     ORDER BY v.key LIMIT $2 FOR UPDATE OF v SKIP LOCKED), \
-                 forgotten AS (DELETE FROM {versions} v USING gone WHERE v.kind = $1 AND v.key = gone.key RETURNING v.key) \
-                 SELECT count(*), max(key) FROM forgotten"
+                     FOR UPDATE OF v SKIP LOCKED), \
+                 forgotten AS (DELETE FROM {versions} v USING gone WHERE v.kind = $1 AND v.key = gone.key) \
+                 SELECT count(*), max(key) FROM page"
             ),
             count: format!("SELECT count(*) FROM {name} WHERE {key} IS NOT NULL"),
             count_since: format!(

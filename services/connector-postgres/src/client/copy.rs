@@ -13,7 +13,9 @@ use crate::decode::Row;
 use crate::encode::{self, Statements};
 use crate::install::trigger_names;
 
-/// How many batches are forgotten after one sweep.
+/// How many versions are looked at in one statement when those of rows that are gone are forgotten, in batches.
+const FORGET_BATCHES: i64 = 20;
+/// How many such statements follow one sweep.
 const FORGET_STEPS_MAX: u32 = 100;
 
 /// What was captured so shortly before may still be on its way, and is above what is known anyway.
@@ -160,24 +162,34 @@ impl Client {
         Ok(raise.execute(self.pool()).await?.rows_affected())
     }
 
-    /// Forgets the versions of rows that are gone for long, some of them: the next comparison of all rows goes on.
-    pub(super) async fn forget(&self, table: &Table, statements: &Statements, looked: &Looked) {
+    /// Forgets the versions of rows that are gone for long, of those after a key, and says after which the next comparison of all rows
+    /// goes on.
+    pub(super) async fn forget(
+        &self,
+        table: &Table,
+        statements: &Statements,
+        looked: &Looked,
+        after: String,
+    ) -> String {
         // A dry run changes nothing.
         if looked.leaves.is_none() {
-            return;
+            return after;
         }
-        let batch = i64::from(self.config.batch);
-        let mut after = String::new();
+        // Most that are looked at stay, and none is sent to us.
+        let page = i64::from(self.config.batch) * FORGET_BATCHES;
+        let mut after = after;
         for _ in 0..FORGET_STEPS_MAX {
             let step = sqlx::query_as::<_, (i64, Option<String>)>(AssertSqlSafe(statements.forget.clone()));
-            let forgotten = step.bind(table.kind.as_str()).bind(batch).bind(&after).fetch_one(self.pool()).await;
+            let looked_at = step.bind(table.kind.as_str()).bind(page).bind(&after).fetch_one(self.pool()).await;
             // Keys of another type were told when rows that are gone were looked for.
-            let forgotten = if forgotten.as_ref().is_err_and(is_about_form) { Ok((0, None)) } else { forgotten };
-            match told(table, "versions of rows that are gone are kept", forgotten) {
-                Some((count, Some(last))) if count >= batch => after = last,
-                _ => return,
+            let looked_at = if looked_at.as_ref().is_err_and(is_about_form) { Ok((0, None)) } else { looked_at };
+            match told(table, "versions of rows that are gone are kept", looked_at) {
+                Some((count, Some(last))) if count >= page => after = last,
+                Some(_) => return String::new(),
+                None => return after,
             }
         }
+        after
     }
 
     /// What is known of the outbox from now on, when all rows of a sweep were compared.
@@ -223,7 +235,8 @@ fn told<T>(table: &Table, means: &str, answer: Result<T, sqlx::Error>) -> Option
         Ok(answer) => return Some(answer),
         Err(error) => failure(&error),
     };
-    tracing::warn!(table = %table.table, error = %failed, "{means}; run `lockstep postgres install --apply`");
+    let grants = if failed.code() == "forbidden" { " --for ROLE" } else { "" };
+    tracing::warn!(table = %table.table, error = %failed, "{means}; run `lockstep postgres install --apply{grants}`");
     None
 }
 

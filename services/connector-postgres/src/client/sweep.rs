@@ -30,6 +30,9 @@ struct Mark {
     /// The outbox that was there.
     #[serde(default)]
     outbox: Option<Outbox>,
+    /// The key up to which versions of rows that are gone were forgotten; empty where all were.
+    #[serde(default)]
+    forgot: String,
 }
 
 /// A place within a sweep.
@@ -69,7 +72,9 @@ impl Client {
                 return Ok(Page { next: serde_json::to_value(place).ok(), ..page });
             }
             if place.full {
-                self.forget(table, &statements, &looked).await;
+                let forgot = place.done.get(table.kind.as_str()).map(|mark| mark.forgot.clone()).unwrap_or_default();
+                let forgot = self.forget(table, &statements, &looked, forgot).await;
+                place.done.entry(table.kind.to_string()).or_default().forgot = forgot;
             }
             let known = place.known(table).cloned();
             let outbox = self.swept(table, looked, known).await;
@@ -165,7 +170,7 @@ impl Client {
 
     /// The cursor of a sweep through what changed since a moment.
     pub(crate) fn cursor_since(&self, since: Timestamp) -> Option<Value> {
-        let mark = Mark { since: since.0, full: self.process.now_ms(), outbox: None };
+        let mark = Mark { since: since.0, full: self.process.now_ms(), outbox: None, forgot: String::new() };
         let marks: Cursor = self.config.tables.iter().map(|table| (table.kind.to_string(), mark.clone())).collect();
         serde_json::to_value(marks).ok()
     }

@@ -67,6 +67,10 @@ async fn the_versions_of_rows_that_are_gone_for_long_are_forgotten() {
         )
         .await;
     let before = drain(&client).await;
+    let statements = client.statements(&client.config.tables[0]).await.unwrap();
+    let step = sqlx::query_as::<_, (i64, Option<String>)>(sqlx::AssertSqlSafe(statements.forget.clone()));
+    let looked_at = step.bind("task").bind(2_i64).bind("7").fetch_one(database.pool()).await.unwrap();
+    assert_eq!(looked_at, (2, Some("9".to_owned())), "one statement looks at a page of keys, gone or not");
     let left = async || {
         let keys = "SELECT string_agg(key, ' ' ORDER BY key) FROM lockstep_outbox.versions";
         sqlx::query_scalar::<_, String>(keys).fetch_one(database.pool()).await.unwrap()
