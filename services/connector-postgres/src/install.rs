@@ -230,7 +230,7 @@ BEGIN
         IF NOT has_table_privilege(TG_RELID, 'SELECT') THEN RETURN NULL; END IF;
         BEGIN
             EXECUTE format('SELECT {note}(%L, t.%I::text, ''delete'', t.%I::text, NULL, NULL, NULL) FROM %s t '
-                'WHERE t.%2$I IS NOT NULL', {kind}, {key}, {status}, TG_RELID::regclass);
+                'WHERE octet_length(t.%2$I::text) <= {KEY_MAX}', {kind}, {key}, {status}, TG_RELID::regclass);
         EXCEPTION WHEN OTHERS THEN
             -- A column is gone. Rows that are gone are found when all rows are compared.
             NULL;

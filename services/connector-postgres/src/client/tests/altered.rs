@@ -139,5 +139,12 @@ async fn a_key_that_is_no_name_stands_in_nobodys_way() {
     database.run("UPDATE tasks SET id = 'two' WHERE id <> 'one'").await;
     let seen = drain(&client).await;
     assert_eq!((seen[0].record.id(), seen.len()), ("two", 1), "it has a name now");
+    database
+        .run(
+            "INSERT INTO tasks (id) SELECT string_agg(md5(n::text), '') FROM generate_series(1, 84) n; \
+             TRUNCATE tasks",
+        )
+        .await;
+    assert_eq!(natives(&drain(&client).await), ["(deleted)", "(deleted)"], "those that have a name");
     database.drop().await;
 }
