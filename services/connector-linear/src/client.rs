@@ -253,10 +253,12 @@ impl Linear {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Failure::unavailable(format!(
+        let why = format!(
             "whether {record} is of a team that counts is not known while Linear shows no team {missing}; \
              mend connector.linear.teams or the credential's access"
-        )))
+        );
+        // A team stays away until a person does something; whoever waited for it would keep others waiting.
+        Err(Failure::refused("team_missing", why))
     }
 
     fn scope_now(&self) -> MutexGuard<'_, Scope> {

@@ -103,6 +103,11 @@ pub const REASONS: &[Reason] = &[
     ),
     is("rejected", "the system refuses the call for good", "the detail has its answer: mend the cause, then replay"),
     is(
+        "team_missing",
+        "Linear does not show the record, and a team of `connector.linear.teams` is missing, whose it may be",
+        "give the credential access to the team, or mend `connector.linear.teams` and restart; then replay",
+    ),
+    is(
         "told_too_often",
         "agents set each other to work: one was told of what others made of an item three times within ten minutes",
         "see what they are at, and which of `connector.agentapi.messages` sets them off; replay later, or discard",

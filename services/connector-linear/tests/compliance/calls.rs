@@ -222,10 +222,14 @@ async fn while_a_team_that_counts_is_missing_nothing_is_gone() {
     let (linear, readiness) = for_eng(&server);
     let issue = record(&server, "ENG-1");
     assert!(matches!(newest(&server, &linear), Decoded::Incomplete(_)));
-    assert!(matches!(linear.read(&issue).await, Err(Failure::Unavailable { .. })));
+    assert!(matches!(linear.read(&issue).await, Err(Failure::Refused { code: "team_missing", .. })));
     assert!(matches!(newest(&server, &linear), Decoded::Ignored("team_missing")));
     let nobody = "linear/issue/00000000-0000-4000-8000-000000000000".parse().unwrap();
-    assert!(matches!(linear.read(&nobody).await, Err(Failure::Unavailable { .. })), "out of sight is not gone");
+    let refused = linear.read(&nobody).await;
+    assert!(
+        matches!(refused, Err(Failure::Refused { code: "team_missing", .. })),
+        "out of sight is not gone: {refused:?}"
+    );
     let (seen, cursor) = swept(&linear, cursor).await;
     assert_eq!(seen, []);
     assert!(readiness().unwrap().unwrap_err().contains("no team ENG"));
