@@ -133,7 +133,8 @@ impl Connector for Github {
             }
             Of::PullRequest => {
                 let pull = self.pull(&at, "read").await?;
-                self.keep_shown(record, &at.repository, &pull.head).await;
+                // Whoever reads tries again: a webhook that told of the new head is given back.
+                self.keep_shown(record, &at.repository, &pull.head).await?;
                 let extra = json!({"node": pull.node, "head": pull.head, "draft": pull.standing.is_draft});
                 (pull.observation(&self.terms(), Source::Poll)?, extra)
             }
@@ -361,7 +362,8 @@ impl Github {
             failure => failure,
         })?;
         let seen = self.terms().counted_in(repository, pull.observation(&self.terms(), Source::Sweep)?)?;
-        self.keep_shown(&seen.record, &at.repository, &pull.head).await;
+        // It hides neither this one nor the others of the page.
+        let _ = self.keep_shown(&seen.record, &at.repository, &pull.head).await;
         Ok(seen)
     }
 

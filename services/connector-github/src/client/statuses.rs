@@ -21,24 +21,26 @@ impl Github {
         Ok(())
     }
 
-    /// Shows on the head of a pull request what was shown on the one before, where it has moved. What comes of it is nothing to whoever
-    /// reads the pull request: what failed and may succeed is done by the next reading.
-    pub(super) async fn keep_shown(&self, record: &RecordRef, repository: &str, head: &str) {
+    /// Shows on the head of a pull request what was shown on the one before, where it has moved. Fails where the next reading may succeed,
+    /// and does it.
+    pub(super) async fn keep_shown(&self, record: &RecordRef, repository: &str, head: &str) -> Result<(), Failure> {
         let before = self.heads().moved(record, head);
         // Apart, for it is seldom done and would make every reading as large.
         for commit in &before {
             match Box::pin(self.show_again(repository, commit, head)).await {
                 Ok(false) => {}
-                Ok(true) => return,
+                Ok(true) => return Ok(()),
                 Err(failure) => {
                     tracing::info!(%record, %failure, "its new head does not show yet what the one before did");
                     if matches!(failure, Failure::Unavailable { .. } | Failure::Limited { .. }) {
                         before.iter().rev().for_each(|commit| self.heads().note(record, commit));
+                        return Err(failure);
                     }
-                    return;
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
     /// Shows on one commit what is shown on another; whether anything is.

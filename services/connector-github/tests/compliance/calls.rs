@@ -203,13 +203,17 @@ async fn what_a_new_head_shows_already_stays() {
 }
 
 #[tokio::test]
-async fn a_head_that_cannot_be_shown_a_status_is_read_all_the_same() {
+async fn a_head_that_cannot_be_shown_a_status_is_read_again_and_hides_no_page() {
     let server = server().await;
     let (front, api_url) = Front::of(server.url()).await;
     let (github, _) = connector_to(api_url, &[REPO], true);
     let (record, head) = shown_and_pushed(&server, &github, false).await;
     front.break_path(&format!("/statuses/{head}"));
-    assert_eq!(native(&github, &record).await, "open");
+    for _ in 0..2 {
+        let read = github.read(&record).await;
+        assert!(matches!(read, Err(Failure::Unavailable { .. })), "its webhook is given back: {read:?}");
+        github.sweep(None, None).await.expect("a page");
+    }
     front.mend_paths();
     assert_eq!(native(&github, &record).await, "open");
     assert_eq!(server.statuses(REPO, &head).len(), 1, "the next reading shows it");
