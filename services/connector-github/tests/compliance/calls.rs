@@ -191,6 +191,15 @@ async fn a_sweep_notices_a_new_head_of_which_no_webhook_told() {
 }
 
 #[tokio::test]
+async fn a_dry_run_shows_nothing_on_a_new_head() {
+    let server = server().await;
+    let (github, _) = connector_to(server.url(), &[REPO], false);
+    let (_, head) = shown_and_pushed(&server, &github, false).await;
+    github.sweep(None, None).await.unwrap();
+    assert_eq!(server.statuses(REPO, &head), []);
+}
+
+#[tokio::test]
 async fn what_a_new_head_shows_already_stays() {
     let server = server().await;
     let github = connector(&server);
