@@ -184,6 +184,14 @@ pub fn says_already(statuses: &Value, call: &Call) -> bool {
         .is_some_and(|(shown, body)| ["state", "description"].iter().all(|field| shown[field] == body[field]))
 }
 
+/// Whether what is shown of ours on one commit is not older than what is shown on another: a head that was one before, and is it again,
+/// still shows what it showed then.
+pub fn shows_newer(head: &Value, before: &Value) -> bool {
+    // In RFC 3339 and in UTC, as all of GitHub's times.
+    let at = |statuses| shown(statuses).map(|status| status["updated_at"].as_str().unwrap_or_default());
+    at(head).is_some_and(|head| Some(head) >= at(before))
+}
+
 /// Shows on a commit what of ours is among the newest statuses of another.
 pub fn status_again(statuses: &Value, repository: &str, sha: &str) -> Option<Call> {
     let shown = shown(statuses)?;
@@ -289,5 +297,16 @@ mod tests {
         assert!(says_already(&shown("ENG-12 is done"), &call));
         assert!(!says_already(&shown("ENG-12 is in_review"), &call));
         assert!(!says_already(&json!({"statuses": []}), &call));
+    }
+
+    #[test]
+    fn a_head_that_is_one_again_does_not_keep_what_it_showed_long_ago() {
+        let shown = |updated_at: &str| json!({"statuses": [{"context": "lockstep", "updated_at": updated_at}]});
+        let before = shown("2026-11-20T09:30:00Z");
+        assert!(!shows_newer(&shown("2026-11-20T09:29:59Z"), &before));
+        assert!(!shows_newer(&json!({"statuses": []}), &before));
+        for at in ["2026-11-20T09:30:00Z", "2026-11-20T09:30:01Z"] {
+            assert!(shows_newer(&shown(at), &before), "whoever wrote it knew more: {at}");
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Github {
         let Some(call) = encode::status_again(&shown, repository, head) else { return Ok(false) };
         // Whoever has the turn to write may be showing a newer one.
         let show = async {
-            if encode::shown(&self.statuses(repository, head).await?).is_none() {
+            if !encode::shows_newer(&self.statuses(repository, head).await?, &shown) {
                 self.api.ask(&call, "show").await?;
             }
             Ok(true)
