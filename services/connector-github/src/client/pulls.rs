@@ -1,6 +1,6 @@
 //! Reads pull requests: by GraphQL, and by REST those that GraphQL cannot read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{MutexGuard, PoisonError};
 
 use connector::Failure;
@@ -13,14 +13,16 @@ use crate::pull::Pull;
 
 /// When GraphQL has failed so often in a row for one pull request, and answered for another right afterwards, it cannot read that one.
 const TRIES: u32 = 4;
+/// How many are remembered that it read.
+const GOOD_MAX: usize = 4;
 /// Of how many it is remembered how often GraphQL failed for them; past it all are forgotten, which costs tries and nothing else.
 const FAILED_MAX: usize = 1_000;
 
 /// Which pull requests GraphQL can read.
 #[derive(Debug, Default)]
 pub(super) struct Served {
-    /// The last one that it read.
-    last: Option<Address>,
+    /// Those that it read last, and the one first that is asked for next: one of them may not be readable any more.
+    good: VecDeque<Address>,
     /// How often in a row it failed for one and answered for another.
     failed: HashMap<Address, u32>,
 }
@@ -28,7 +30,23 @@ pub(super) struct Served {
 impl Served {
     fn read(&mut self, at: &Address) {
         self.failed.remove(at);
-        self.last = Some(at.clone());
+        self.good.retain(|good| good != at);
+        self.good.push_front(at.clone());
+        self.good.truncate(GOOD_MAX);
+    }
+
+    /// Another than this one that it read.
+    fn another(&self, at: &Address) -> Option<Address> {
+        self.good.iter().find(|good| *good != at).cloned()
+    }
+
+    /// It failed for this one too: the next time another is asked for.
+    fn failed_as_well(&mut self, at: &Address) {
+        let before = self.good.len();
+        self.good.retain(|good| good != at);
+        if self.good.len() < before {
+            self.good.push_back(at.clone());
+        }
     }
 
     fn failed(&mut self, at: &Address) {
@@ -79,12 +97,16 @@ impl Github {
 
     /// Whether GraphQL answers when it is asked for another one: then it is not away, and its circuit does not open because of this one.
     async fn serves_another(&self, at: &Address, class: &'static str) -> bool {
-        let other = self.served().last.clone().filter(|last| last != at);
-        let call = other.map_or_else(encode::graphql_limits, |other| encode::pull(&other));
-        !matches!(
-            self.api.graphql(&call, class).await,
-            Err(Failure::Unavailable { .. } | Failure::Limited { .. } | Failure::Busy { .. })
-        )
+        let other = self.served().another(at);
+        let call = other.as_ref().map_or_else(encode::graphql_limits, encode::pull);
+        match (self.api.graphql(&call, class).await, other) {
+            (Err(Failure::Unavailable { .. }), Some(other)) => {
+                self.served().failed_as_well(&other);
+                false
+            }
+            (Err(Failure::Unavailable { .. } | Failure::Limited { .. } | Failure::Busy { .. }), _) => false,
+            _ => true,
+        }
     }
 
     fn served(&self) -> MutexGuard<'_, Served> {

@@ -215,6 +215,28 @@ async fn while_graphql_is_away_no_pull_request_is_given_up() {
 }
 
 #[tokio::test]
+async fn of_several_that_graphql_cannot_read_none_hides_another() {
+    let server = server().await;
+    let (front, api_url) = Front::of(server.url()).await;
+    let (github, _) = connector_to(api_url, &[REPO], true);
+    let numbers = ["ada/eng-1", "ada/eng-2", "ada/eng-3"]
+        .map(|branch| server.open_pull(REPO, "Sign in", "", branch, false).unwrap());
+    let [broken, last, good] = numbers;
+    for number in [good, last] {
+        github.read(&pull(number)).await.unwrap();
+    }
+    for number in [broken, last] {
+        front.break_pull(number, Broken::Graphql);
+    }
+    for _ in 0..5 {
+        if let Err(failure) = github.read(&pull(broken)).await {
+            assert!(matches!(failure, Failure::Unavailable { .. }), "{failure}");
+        }
+    }
+    github.read(&pull(broken)).await.expect("a pull request by REST");
+}
+
+#[tokio::test]
 async fn who_reads_it_all_is_told_of_a_repository_that_cannot_be_seen() {
     let server = server().await;
     let (github, _) = connector_to(server.url(), &["acme/old", REPO], false);
