@@ -15,7 +15,7 @@ use model::Native;
 pub struct Patience {
     /// How long an agent must have stood still before that is shown.
     pub stable_ms: i64,
-    /// How long it may be out of reach before it is offline.
+    /// How long it may be out of reach before it is offline, or unknown where it was never reached.
     pub offline_ms: i64,
     /// After how long what it shows is published once more.
     pub repeat_ms: i64,
@@ -147,7 +147,7 @@ impl Watched {
     /// When, after now, `news` may change though nothing is said.
     pub fn due(&self, now: i64) -> Option<i64> {
         let patience_ends = match self.lost {
-            Some(lost) => self.said.as_ref().map(|_| lost + self.patience.offline_ms),
+            Some(lost) => Some(lost + self.patience.offline_ms),
             None => self.is_stable().then_some(self.since + self.patience.stable_ms),
         };
         [patience_ends, self.repeat()].into_iter().flatten().filter(|due| *due > now).min()
@@ -164,12 +164,12 @@ impl Watched {
     fn shows(&self, now: i64) -> Option<Native> {
         let word = |word: &str| Native::new(word).ok();
         if let Some(lost) = self.lost {
-            return match &self.said {
-                // It was never reached: nobody can say that it is off.
-                None => word("unknown"),
-                Some(_) if now >= lost + self.patience.offline_ms => word("offline"),
-                Some(_) => None,
-            };
+            // It may be back in a moment, and what it then shows must not pass for what follows an outage.
+            if now < lost + self.patience.offline_ms {
+                return None;
+            }
+            // Of one that was never reached nobody can say that it is off.
+            return word(if self.said.is_some() { "offline" } else { "unknown" });
         }
         if self.failed {
             return word("error");
@@ -184,8 +184,8 @@ impl Watched {
         self.said.clone()
     }
 
-    /// Whether that it stands still is worth telling: it ran before, or that is what was shown already. Whoever knows nothing of what was
-    /// shown leaves it to the resolver, which does.
+    /// Whether that it stands still is worth telling: it ran before, or that is what was shown already. Whoever has shown nothing yet tells
+    /// it: to the resolver it is no news after `stable` and `idle`, and a hand-over after any other word, `offline` too.
     fn hands_over(&self) -> bool {
         self.ran || self.before().is_none_or(|shown| shown.as_str() == "stable")
     }
@@ -264,7 +264,10 @@ mod tests {
 
     #[test]
     fn an_agent_that_was_never_reached_is_unknown_and_one_that_went_is_offline() {
-        expect(&[(0, "lost"), (40_000, "tick"), (50_000, "running")], &[(0, "unknown"), (50_000, "running")]);
+        expect(
+            &[(0, "lost"), (29_999, "tick"), (30_000, "tick"), (50_000, "running")],
+            &[(30_000, "unknown"), (50_000, "running")],
+        );
         expect(
             &[(0, "running"), (100, "lost"), (200, "lost"), (30_099, "tick"), (30_100, "tick"), (40_000, "running")],
             &[(0, "running"), (30_100, "offline"), (40_000, "running")],
@@ -298,22 +301,33 @@ mod tests {
         };
         shown("stable", "idle");
         shown("running", "stable");
-        expect(&[(0, "lost"), (50_000, "stable"), (52_000, "tick")], &[(0, "unknown"), (52_000, "idle")]);
+        let never_reached = [(0, "lost"), (40_000, "tick"), (50_000, "stable"), (52_000, "tick")];
+        expect(&never_reached, &[(40_000, "unknown"), (52_000, "idle")]);
     }
 
     #[test]
     fn an_agent_that_runs_after_an_outage_hands_over_what_it_then_does() {
         let steps = [
             (0, "lost"),
-            (10, "stable"),
-            (2_010, "tick"),
-            (3_000, "running"),
-            (4_000, "stable"),
-            (6_000, "tick"),
-            (66_000, "tick"),
+            (30_000, "tick"),
+            (40_010, "stable"),
+            (42_010, "tick"),
+            (43_000, "running"),
+            (44_000, "stable"),
+            (46_000, "tick"),
+            (106_000, "tick"),
         ];
-        let expected = [(0, "unknown"), (2_010, "idle"), (3_000, "running"), (6_000, "stable"), (66_000, "stable")];
+        let expected =
+            [(30_000, "unknown"), (42_010, "idle"), (43_000, "running"), (46_000, "stable"), (106_000, "stable")];
         expect(&steps, &expected);
+    }
+
+    #[test]
+    fn a_first_connect_that_is_refused_hides_no_hand_over() {
+        expect(&[(0, "lost"), (1_000, "lost"), (3_000, "stable"), (5_000, "tick")], &[(5_000, "stable")]);
+        let mut watched = Watched::new(PATIENCE);
+        watched.out_of_reach(100);
+        assert_eq!(watched.due(100), Some(30_100));
     }
 
     #[test]

@@ -213,7 +213,8 @@ async fn what_an_agent_shows_is_told_again_from_time_to_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_was_never_there_is_unknown() {
     let agent = Agent::start().await;
-    let section = agent.section();
+    let mut section = agent.section();
+    section["offline_after_s"] = json!(1);
     agent.0.stop().await;
     let mut running = Running::start(section).await;
     running.shows("unknown").await;
