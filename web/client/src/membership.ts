@@ -294,9 +294,10 @@ export class Membership {
   }
 
   #snapshot(snapshot: Snapshot, text: string): void {
-    this.#known.snapshot(snapshot);
-    if (!this.#entered.has(snapshot.room)) this.#known.forget(snapshot.room);
     const { room, more } = snapshot;
+    // The word that a room is in effect comes before its snapshot, and after what is left of one for who has left it since.
+    if (!this.#entered.has(room)) return;
+    this.#known.snapshot(snapshot);
     const first = !this.#amid.has(room);
     const shown = this.#amid.get(room) ?? [...this.#waiting.keys()].filter((member) => this.#waits(member, room));
     if (more) this.#amid.set(room, shown);

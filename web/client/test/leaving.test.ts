@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Lockstep, Message } from "../src/index.js";
-import { type Peer, Queue, positions, together } from "./server.js";
+import { type Peer, Queue, agent, positions, snapshot, together } from "./server.js";
 
 /** Waits until the client has heard all that the server has said. */
 async function listened(lockstep: Lockstep, peer: Peer): Promise<void> {
@@ -38,6 +38,35 @@ test("a room that is left and joined again before the server has answered is ask
   peer.says({ type: "delivery", position: "p2", item: "i1", record: "r/r/1" });
   assert.deepEqual(positions([await heard.next("p2")]), ["p2"]);
 }));
+
+for (const [form, pages] of [["whole", 0], ["in part", 1]] as const) {
+  test(`a snapshot that was ${form} on its way when its room was left is not taken for that of who joins again`, () => together(async (server, { lockstep }) => {
+    const [gone, heard] = [new Queue<Message>(), new Queue<Message>()];
+    const join = (to: Queue<Message>) => lockstep.subscribe("agent_states", {}, (message) => to.push(message));
+    const first = join(gone);
+    const peer = await server.connection();
+    peer.welcomes();
+    await peer.admits("p0");
+    await first.ready;
+    for (let page = 0; page < pages; page++) {
+      peer.says(snapshot("agent_states", { more: true, position: "p0" }));
+      await gone.next("page");
+    }
+    first.unsubscribe();
+    join(heard);
+    peer.says(snapshot("agent_states", { position: "p0" }));
+    // Told to who has left; the second snapshot contains it.
+    peer.says(agent("a", "p1"));
+    const left = await peer.hears("unsubscribe");
+    peer.says({ type: "unsubscribed", rooms: left["rooms"] });
+    await peer.admits("p1");
+    for (const more of [true, false]) peer.says(snapshot("agent_states", { position: "p1", more }));
+    peer.says(agent("a", "p2"));
+    const told = [await heard.next("page"), await heard.next("page"), await heard.next("event")];
+    assert.deepEqual(positions(told), ["p1", "p1", "p2"]);
+    assert.deepEqual([heard.size, gone.size], [0, 0]);
+  }));
+}
 
 test("to leave twice does nothing to who follows the same filter since", () => together(async (server, client) => {
   const { lockstep } = client;
