@@ -372,6 +372,11 @@ export class Membership {
     }
     const passing = PASSING.has(error.code);
     for (const room of rooms) {
+      if (error.room === undefined && this.#entered.has(room)) {
+        // It was asked for once more and stays in effect; who waits to be shown it still does.
+        if (passing) this.#owed.add(room);
+        continue;
+      }
       this.#entered.delete(room);
       if (!passing || !this.#followed.has(room)) {
         this.#followed.delete(room);

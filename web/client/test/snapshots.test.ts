@@ -114,6 +114,27 @@ test("a room whose snapshot cannot be read is joined anew", () => together(async
   assert.equal((await heard.next("the snapshot")).type, "snapshot");
 }));
 
+test("a room in effect goes on when a snapshot for somebody else is refused for now, and that is asked for again", () => together(async (server, { lockstep }) => {
+  const [first, late] = [new Queue<Message>(), new Queue<Message>()];
+  lockstep.subscribe("agent_states", { snapshot: false }, (message) => first.push(message));
+  const peer = await server.connection();
+  peer.welcomes();
+  await peer.admits("p0");
+  lockstep.subscribe("agent_states", {}, (message) => late.push(message));
+  const { ref } = await peer.hears("subscribe");
+  peer.says({ type: "error", code: "busy", reason: "16 messages of yours are being worked on", ref });
+  peer.says(agent("a", "p1"));
+  assert.deepEqual(positions([await first.next("event")]), ["p1"]);
+  const again = await peer.admits("p1");
+  assert.deepEqual([again["rooms"], again["position"]], [["agent_states"], undefined]);
+  peer.says(snapshot("agent_states", { position: "p1" }));
+  peer.says(agent("a", "p2"));
+  assert.deepEqual(positions([await first.next("event")]), ["p2"]);
+  const told = [await late.next("message"), await late.next("message")];
+  while (told.at(-1)?.type !== "agent_state" || positions(told).at(-1) !== "p2") told.push(await late.next("message"));
+  assert.ok(told.some(({ type }) => type === "snapshot"));
+}));
+
 test("who joins a room amid the pages of another's snapshot is shown it from the beginning", () => together(async (server, { lockstep }) => {
   const [first, late] = [new Queue<Message>(), new Queue<Message>()];
   lockstep.subscribe("all", {}, (message) => first.push(message));
