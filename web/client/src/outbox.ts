@@ -20,6 +20,9 @@ const ATTEMPTS_MAX = 8;
 /** For how long after it was first sent a status may be sent again, in milliseconds. Servers know an id again for 120 s. */
 const AGAIN_MS = 100_000;
 
+/** Refusals of what may be stored all the same. */
+const DOUBTFUL: ReadonlySet<string> = new Set(["not_stored", "timeout"]);
+
 /** A status with its id. */
 export type Update = Status & { id: string };
 
@@ -36,8 +39,10 @@ interface Entry {
   readonly call: number;
   readonly end: (ended: Ended) => void;
   attempts: number;
-  /** When it was first sent. */
-  sentAt?: number;
+  /** When it was first sent, unless the answers say that it was not stored. */
+  sentAt: number | undefined;
+  /** It may be stored, for what is known. */
+  doubtful: boolean;
 }
 
 /** A message that goes now. */
@@ -81,7 +86,7 @@ export class Outbox {
     const call = ++this.#calls;
     this.#waiting = this.#waiting.filter((entry) => !replaced.includes(entry));
     updates.forEach((update, index) => {
-      this.#waiting.push({ update, bytes: sizes[index]!, call, end: (ended) => end(index, ended), attempts: 0 });
+      this.#waiting.push({ update, bytes: sizes[index]!, call, end: (ended) => end(index, ended), attempts: 0, sentAt: undefined, doubtful: false });
     });
     replaced.forEach((entry) => entry.end({ as: "replaced" }));
   }
@@ -133,6 +138,10 @@ export class Outbox {
   refused(ref: string | undefined, error: LockstepError, passing: boolean): "other" | "now" | "later" {
     const sent = this.#answered(ref);
     if (sent === undefined) return "other";
+    for (const entry of sent) {
+      entry.doubtful ||= DOUBTFUL.has(error.code);
+      if (!entry.doubtful) entry.sentAt = undefined;
+    }
     if (passing) {
       const worn = sent.filter((entry) => entry.attempts >= ATTEMPTS_MAX);
       this.#return(sent.filter((entry) => !worn.includes(entry)));
@@ -156,7 +165,10 @@ export class Outbox {
     const sent = this.#sent?.entries ?? [];
     this.#sent = undefined;
     // A broken connection says nothing against the statuses.
-    sent.forEach((entry) => void entry.attempts--);
+    for (const entry of sent) {
+      entry.attempts -= 1;
+      entry.doubtful = true;
+    }
     this.#return(sent);
   }
 

@@ -124,6 +124,24 @@ test("a status whose answer was lost is not sent again once servers may have for
   assert.deepEqual([...ended], [["a", "answer_lost"]]);
 });
 
+test("only a status that may be stored grows too old to be sent again", () => {
+  for (const [code, may] of [["busy", false], ["overloaded", false], ["not_stored", true], ["timeout", true]] as const) {
+    const { box, add, ended } = outbox();
+    add(update("a"));
+    box.refused(box.next(65_536, 0)?.ref, error(code), true);
+    assert.equal(box.next(65_536, 100_001)?.statuses.length, may ? undefined : 1, code);
+    assert.deepEqual([...ended], may ? [["a", "answer_lost"]] : []);
+  }
+  // A later answer says nothing of what was sent before.
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  box.next(65_536, 0);
+  box.lost();
+  box.refused(box.next(65_536, 50_000)?.ref, error("busy"), true);
+  assert.equal(box.next(65_536, 100_001), undefined);
+  assert.deepEqual([...ended], [["a", "answer_lost"]]);
+});
+
 test("a call with a status that is no JSON is refused, and changes nothing", () => {
   const { box, add, ended } = outbox(2);
   add(update("a1", "r/r/a"));
