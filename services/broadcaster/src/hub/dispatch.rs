@@ -114,8 +114,8 @@ impl Shard {
                 }
                 Pulled::More => {}
                 Pulled::Lost(rooms) => {
-                    self.askings += 1;
-                    self.begin_anew(key, rooms, "too_old", self.askings);
+                    let asking = self.asking();
+                    self.begin_anew(key, rooms, "too_old", asking);
                 }
                 Pulled::TooSlow => return self.close(key, Close::TOO_SLOW),
             }

@@ -28,6 +28,9 @@ const SHOWN_TIMES: usize = 2;
 /// How long a client that another broadcaster told more than was told here waits for that to come.
 const REACHED: Duration = Duration::from_secs(5);
 
+/// How much of a client waits for that at most; where it says more, nothing is waited for any longer.
+const WANTED_MAX: usize = 32;
+
 /// What a client wants of some rooms.
 #[derive(Debug)]
 pub struct Wish {
@@ -45,20 +48,15 @@ pub enum Wanted {
     In(Box<Wish>),
     /// To leave those of these names.
     Out(Vec<String>, Option<String>),
+    /// To know when what it said before is looked at.
+    Ping(Option<String>),
 }
 
 impl Wanted {
-    fn reference(&self) -> Option<&str> {
-        match self {
-            Self::In(wish) => wish.reference.as_deref(),
-            Self::Out(_, reference) => reference.as_deref(),
-        }
-    }
-
     fn position(&self) -> Option<Position> {
         match self {
             Self::In(wish) => wish.position,
-            Self::Out(..) => None,
+            Self::Out(..) | Self::Ping(_) => None,
         }
     }
 }
@@ -112,13 +110,12 @@ impl Shard {
         if client.wanted.is_empty() && ahead.is_none() {
             return self.grant(key, wanted);
         }
-        if self.asks(key, wanted.reference()).is_none() {
-            return;
-        }
         let Some(client) = self.clients.get_mut(key) else { return };
         client.wanted.push_back(wanted);
-        if let [_] = client.wanted.make_contiguous() {
-            self.await_reached(key, ahead);
+        match client.wanted.len() {
+            1 => self.await_reached(key, ahead),
+            WANTED_MAX.. => self.resume(key, false),
+            _ => {}
         }
     }
 
@@ -145,9 +142,7 @@ impl Shard {
             if ahead.is_some() {
                 return self.await_reached(key, ahead);
             }
-            let next = self.clients.get_mut(key).and_then(|client| client.wanted.pop_front());
-            self.answered(key);
-            if let Some(next) = next {
+            if let Some(next) = self.clients.get_mut(key).and_then(|client| client.wanted.pop_front()) {
                 self.grant(key, next);
             }
             waits = reached;
@@ -158,6 +153,7 @@ impl Shard {
         match wanted {
             Wanted::In(wish) => self.subscribe(key, *wish),
             Wanted::Out(names, reference) => self.unsubscribe(key, &names, reference.as_deref()),
+            Wanted::Ping(reference) => self.ping(key, reference.as_deref()),
         }
     }
 
@@ -177,8 +173,7 @@ impl Shard {
             (known, if ahead { Resume::Reset("ahead") } else { self.shared.history.resume(&known) })
         });
         let until = self.applied;
-        self.askings += 1;
-        let asking = self.askings;
+        let asking = self.asking();
         let (from, missed) = match resume {
             Some((known, Resume::From(next))) => (next, Some(Missed { known, until })),
             _ => (until + 1, None),

@@ -161,19 +161,9 @@ impl Shard {
         match frame::read(text) {
             Err((refusal, reference)) if known => self.answer(key, &refusal.message(reference.as_deref())),
             Ok(Frame::Auth { token, reference }) => self.authenticate(key, &token, reference),
-            Ok(Frame::Ping { reference }) => {
-                // Answers go before events that wait: where those are not told yet, the client is not there yet.
-                // One that waits to come back has been further already in some of it; one that seeks an item is owed what names its id only.
-                let is_there = |client: &Client| {
-                    client.flow.is_live()
-                        && client.outbox.has_told()
-                        && client.wanted.is_empty()
-                        && client.rooms.iter().all(|room| room.sought.is_none())
-                };
-                let told = self.clients.get(key).is_some_and(is_there);
-                let position = (known && told).then(|| self.position.to_string());
-                self.answer(key, &with_reference(frame::pong(now, position), reference.as_deref()));
-            }
+            // An answer that refers to a ping shows that what was said before it is looked at.
+            Ok(Frame::Ping { reference: Some(reference) }) => self.wants(key, Wanted::Ping(Some(reference))),
+            Ok(Frame::Ping { reference: None }) => self.ping(key, None),
             _ if !known => self.close(key, Close::AUTH_MISSING),
             Ok(Frame::Subscribe { rooms, filter, position, snapshot, reference }) => {
                 self.asked_for(key, rooms, filter, position, snapshot, reference);
@@ -191,6 +181,20 @@ impl Shard {
             }
             Err(_) => {}
         }
+    }
+
+    /// Answers a ping, with where the client is when it was told all.
+    pub(super) fn ping(&mut self, key: Key, reference: Option<&str>) {
+        let Some(client) = self.clients.get(key) else { return };
+        // Answers go before events that wait: where those are not told yet, the client is not there yet.
+        // One that waits to come back has been further already in some of it; one that seeks an item is owed what names its id only.
+        let is_there = client.rights.is_some()
+            && client.flow.is_live()
+            && client.outbox.has_told()
+            && client.wanted.is_empty()
+            && client.rooms.iter().all(|room| room.sought.is_none());
+        let position = is_there.then(|| self.position.to_string());
+        self.answer(key, &with_reference(frame::pong(self.now_ms, position), reference));
     }
 
     /// Lets something be worked on where it can be waited for, after what the client asked for before.

@@ -144,6 +144,12 @@ impl Shard {
         self.by_serial.get(&serial).copied()
     }
 
+    /// The number of one more asking for rooms, or beginning anew in them.
+    pub(super) fn asking(&mut self) -> u64 {
+        self.askings += 1;
+        self.askings
+    }
+
     /// The one copy of a filter that its clients share; `None` for one that lets everything pass.
     pub(super) fn shared_filter(&mut self, filter: Filter) -> Option<Arc<Filter>> {
         if filter.is_open() {

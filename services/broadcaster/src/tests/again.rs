@@ -90,3 +90,35 @@ async fn a_filter_is_not_replaced_by_an_earlier_one_that_waited() {
     world.announce(2, 1).await;
     assert_eq!(client.hear().await["key"], "K2");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_that_is_referred_to_is_answered_after_what_was_said_before_it() {
+    let (world, running) = world(|_| ()).await;
+    let (mut client, position) = ahead(&running).await;
+    client.say(json!({"type": "subscribe", "rooms": ["all"], "position": position, "ref": "1"})).await;
+    client.say(json!({"type": "subscribe", "rooms": ["deliveries"], "ref": "2"})).await;
+    client.say(json!({"type": "ping", "ref": "2"})).await;
+    client.hears_nothing().await;
+    world.announce(1, 1).await;
+    let mut said = Vec::new();
+    while said.last().is_none_or(|(kind, _)| kind != "pong") {
+        let message = client.hear().await;
+        said.push((message["type"].clone(), message["ref"].clone()));
+    }
+    said.retain(|(kind, _)| kind != "snapshot");
+    assert_eq!(json!(said), json!([["subscribed", "1"], ["subscribed", "2"], ["pong", "2"]]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_much_a_client_says_while_it_waits_each_room_that_it_leaves_is_left() {
+    let (_world, running) = world(|config| (config.messages_per_s, config.messages_burst) = (10_000, 10_000)).await;
+    let (mut client, position) = ahead(&running).await;
+    client.say(json!({"type": "subscribe", "rooms": ["all"], "position": position, "ref": "1"})).await;
+    for number in 0..100 {
+        client.say(json!({"type": "subscribe", "rooms": ["health"], "snapshot": false})).await;
+        client.say(json!({"type": "unsubscribe", "rooms": ["health"], "ref": number.to_string()})).await;
+    }
+    for number in 0..100 {
+        assert_eq!(client.hear_of("unsubscribed").await["ref"], number.to_string());
+    }
+}
