@@ -48,10 +48,10 @@ struct Told {
     forgotten: Position,
     /// By level the number of the event that says it newest.
     newest: HashMap<Box<str>, u64>,
-    /// By level what a new watcher is shown, and when it was told.
+    /// By level what a new watcher is shown while it is not too old, what the next one follows, and when it was told.
     standing: HashMap<Box<str>, (Arc<Event>, i64)>,
     standing_bytes: usize,
-    /// When the newest message was stored, and when what stood for too long was last thrown away.
+    /// When the newest message was stored, and when alerts that stood for too long were last thrown away.
     now_ms: i64,
     swept_ms: i64,
 }
@@ -259,13 +259,13 @@ impl Told {
         }
     }
 
-    /// Throws away what stood for too long; not for each event.
+    /// Throws away alerts that stood for too long; not for each event. Of what else is not shown any more the next one still follows.
     fn sweep(&mut self, bounds: &Bounds) {
         let now = self.now_ms;
-        if now.saturating_sub(self.swept_ms) < bounds.standing_ms / 10 {
+        if now.saturating_sub(self.swept_ms) < bounds.alerts_ms / 10 {
             return;
         }
-        self.standing.retain(|_, (event, at)| now < bounds.stands_until(event, *at));
+        self.standing.retain(|_, (event, at)| event.feed != Feed::Alerts || now < bounds.stands_until(event, *at));
         self.standing_bytes = self.standing.values().map(|(event, _)| event.weight()).sum();
         self.swept_ms = now;
     }
@@ -417,6 +417,25 @@ mod tests {
     }
 
     #[test]
+    fn however_long_ago_the_state_before_was_told_the_next_one_follows_it() {
+        let history = History::new(BOUNDS);
+        let tell = |sequence, at_ms, status: &str| {
+            let state = v1::AgentState { agent: "a".into(), status: status.into(), ..Default::default() };
+            let state = Draft { message: Message::AgentState(state), at_ms, ..draft(Feed::Live, 1, sequence, "a") };
+            history.tell(vec![Draft { at_ms, ..draft(Feed::Deliveries, 1, sequence, "x") }], Feed::Deliveries, None);
+            history.tell(vec![state], Feed::Live, None);
+        };
+        [(0, "error"), (10_000, "error"), (20_000, "idle")]
+            .iter()
+            .zip(1..)
+            .for_each(|((at_ms, status), sequence)| tell(sequence, *at_ms, status));
+        let told = history.from(1, 10).unwrap();
+        let on: Vec<u8> =
+            told.iter().filter(|event| event.feed == Feed::Live).map(|event| event.message.on()).collect();
+        assert_eq!(on, [on::STATUS_CHANGE | on::ERROR_STATE, 0, on::STATUS_CHANGE | on::RECOVERY]);
+    }
+
+    #[test]
     fn only_the_newest_of_a_level_is_not_superseded() {
         let history = History::new(BOUNDS);
         let state = |sequence, agent: &str| history.tell(vec![draft(Feed::Live, 1, sequence, agent)], Feed::Live, None);
@@ -444,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stood_for_too_long_is_neither_shown_nor_kept() {
+    fn what_stood_for_too_long_is_not_shown_and_alerts_are_not_kept() {
         let history = History::new(BOUNDS);
         let alert = v1::SystemAlert { id: "d".into(), severity: crate::message::CRITICAL.into(), ..Default::default() };
         let alert = Draft { message: Message::SystemAlert(alert), ..draft(Feed::Alerts, 1, 1, "") };
@@ -458,6 +477,6 @@ mod tests {
             let told = history.read();
             (told.standing.len(), told.standing_bytes > 0)
         };
-        assert_eq!((kept(1, 900), kept(2, 1_000), kept(3, 5_000)), ((2, true), (1, true), (0, false)));
+        assert_eq!((kept(1, 900), kept(2, 1_000), kept(3, 5_000)), ((2, true), (2, true), (1, true)));
     }
 }
