@@ -77,8 +77,10 @@ pub struct Client {
     pub asked: u32,
     /// What it wants of rooms, in its order, where the first waits for what it has read elsewhere to be told here, too.
     pub wanted: VecDeque<Wanted>,
-    /// Ends when what it asked for last is done.
+    /// Ends when what it asked for last of what counts in order is done.
     pub last_asked: Option<oneshot::Receiver<()>>,
+    /// Dropped when it is gone.
+    pub here: Arc<()>,
     /// How many rooms are being read for it.
     pub reading: usize,
     /// When items that it follows by their keys are looked up again, and how often they were.

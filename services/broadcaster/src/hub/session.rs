@@ -87,6 +87,7 @@ impl Shard {
             wanted: VecDeque::new(),
             reading: 0,
             last_asked: None,
+            here: Arc::default(),
             looks: Looks::default(),
             closing: None,
             leaves_at: None,
@@ -170,12 +171,12 @@ impl Shard {
             }
             Ok(Frame::Unsubscribe { rooms, reference }) => self.wants(key, Wanted::Out(rooms, reference)),
             Ok(Frame::StatusUpdate { statuses, reference }) => {
-                self.elsewhere(key, reference, move |shared, rights, reference| async move {
+                self.elsewhere(key, true, reference, move |shared, rights, reference| async move {
                     requests::status_update(&shared, &rights, statuses, reference).await
                 });
             }
             Ok(Frame::Acknowledge { alert, reference }) => {
-                self.elsewhere(key, reference, move |shared, rights, reference| async move {
+                self.elsewhere(key, false, reference, move |shared, rights, reference| async move {
                     requests::acknowledge(&shared, &rights, &alert, reference).await
                 });
             }
@@ -197,8 +198,9 @@ impl Shard {
         self.answer(key, &with_reference(frame::pong(self.now_ms, position), reference));
     }
 
-    /// Lets something be worked on where it can be waited for, after what the client asked for before.
-    fn elsewhere<F, Fut>(&mut self, key: Key, reference: Option<String>, work: F)
+    /// Lets something be worked on where it can be waited for. What counts `in_order` begins when what counted before is done, and not
+    /// at all when its client has gone by then: that may have said something newer elsewhere.
+    fn elsewhere<F, Fut>(&mut self, key: Key, in_order: bool, reference: Option<String>, work: F)
     where
         F: FnOnce(Arc<crate::Shared>, Arc<Rights>, Option<String>) -> Fut,
         Fut: Future<Output = Value> + Send + 'static,
@@ -207,13 +209,17 @@ impl Shard {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(rights) = client.rights.clone() else { return };
         let (done, is_done) = oneshot::channel::<()>();
-        let before = client.last_asked.replace(is_done);
+        let before = if in_order { client.last_asked.replace(is_done) } else { None };
+        let here = Arc::downgrade(&client.here);
         let shared = Arc::clone(&self.shared);
         let work = work(Arc::clone(&shared), rights, reference);
         self.main.spawn(async move {
             if let Some(before) = before {
                 // Its end is dropped, not sent.
                 let _ = before.await;
+                if here.strong_count() == 0 {
+                    return;
+                }
             }
             let answer = work.await;
             drop(done);
