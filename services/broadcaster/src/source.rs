@@ -60,7 +60,7 @@ pub async fn start(shared: &Arc<Shared>) -> anyhow::Result<Loading> {
     for (index, (source, there)) in begun.into_iter().enumerate() {
         let (loaded, loads) = oneshot::channel();
         loading.push(loads);
-        let turn = Turn { turns: turns.clone(), index, until: Instant::now() + LOADS };
+        let turn = Turn { turns: turns.clone(), index, until: Instant::now() + LOADS / 2 };
         let load = there.map(|there| Load { there, loaded, turn });
         shared.process.spawn("feed", follow(Arc::clone(shared), source, load));
     }
@@ -137,7 +137,7 @@ impl Turns {
 struct Turn {
     turns: Turns,
     index: usize,
-    /// One that is stuck keeps the others until then.
+    /// One that is stuck keeps the others until then, which leaves them time to be told before clients are let in.
     until: Instant,
 }
 
@@ -172,6 +172,7 @@ async fn follow(shared: Arc<Shared>, mut source: Source, mut load: Option<Load>)
             changed = source.gone.changed() => {
                 changed.context("the feed is over")?;
                 source.lose(&shared, &mut metrics).await;
+                load = load.filter(|load| source.read.sequence < load.there);
             }
             batch = source.tail.next_batch(BATCH) => {
                 let batch = batch?;
