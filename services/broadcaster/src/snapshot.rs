@@ -72,7 +72,7 @@ pub struct Pages {
     room: Room,
     position: Position,
     snapshot: Arc<Snapshot>,
-    standing: Vec<Arc<Event>>,
+    standing: Arc<[Arc<Event>]>,
     /// How many messages one holds at most.
     page: usize,
     /// How many lists of items, and how many messages, were shown.
@@ -89,6 +89,7 @@ impl Pages {
         standing: Vec<Arc<Event>>,
         page: usize,
     ) -> Self {
+        let standing = standing.into();
         Self { room, position, snapshot, standing, page: page.max(1), items: 0, messages: 0 }
     }
 

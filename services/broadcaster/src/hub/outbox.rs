@@ -57,7 +57,8 @@ impl Outbox {
         self.answers.push_back(Answer::Bytes(bytes));
     }
 
-    /// Adds a snapshot. One of the same room that has not begun to be written need not be kept beside it: this is newer.
+    /// Adds a snapshot. It takes the place of those of the same room that have not begun to be written, too, as each was asked for: this
+    /// is newer, and what it shows is kept once for all.
     pub fn show(&mut self, pages: Pages) {
         for answer in &mut self.answers {
             if let Answer::Pages(waiting) = answer
