@@ -40,6 +40,8 @@ enum State {
 struct Ask {
     rooms: BTreeSet<String>,
     refused: Vec<Refusal>,
+    /// How far those are that were joined on this connection before.
+    before: BTreeMap<String, State>,
     /// They were in effect before: a refusal is then nobody's answer but the watcher's end.
     again: bool,
 }
@@ -95,13 +97,15 @@ impl Rooms {
                 State::Followed
             }
         };
+        let before = |room: &String| self.joined.get(room).map(|state| (room.clone(), *state));
+        let before = rooms.iter().filter_map(before).collect();
         self.joined.extend(rooms.iter().map(|room| (room.clone(), state)));
         self.asks += 1;
         let said = self.said(self.asks, &rooms, state);
         if state == State::Followed {
             self.resumed.insert(self.asks);
         }
-        self.asked.insert(self.asks, Ask { rooms, refused: Vec::new(), again: false });
+        self.asked.insert(self.asks, Ask { rooms, refused: Vec::new(), before, again: false });
         (reference(self.asks), said)
     }
 
@@ -123,6 +127,7 @@ impl Rooms {
             // What of it is in effect goes on with the others; an answer is owed all the same.
             ask.rooms.retain(|room| self.joined.get(room).is_some_and(|state| *state != State::Followed));
             ask.refused.clear();
+            ask.before.clear();
         }
         let mut said = Vec::new();
         for state in [State::Followed, State::Fresh, State::Begins] {
@@ -135,7 +140,7 @@ impl Rooms {
                 if state == State::Followed {
                     self.resumed.insert(self.asks);
                 }
-                self.asked.insert(self.asks, Ask { rooms, refused: Vec::new(), again: true });
+                self.asked.insert(self.asks, Ask { rooms, refused: Vec::new(), before: BTreeMap::new(), again: true });
             }
         }
         for (number, ask) in &asked {
@@ -253,7 +258,16 @@ impl Rooms {
         }
         let rooms = match &refusal.room {
             Some(room) if ask.rooms.contains(room) => BTreeSet::from([room.clone()]),
-            _ => ask.rooms.clone(),
+            _ => {
+                // Nothing of it was done: what was joined before stays as it was, unless its snapshot has come meanwhile.
+                let before = std::mem::take(&mut ask.before);
+                for (room, state) in &before {
+                    if let Some(known) = self.joined.get_mut(room).filter(|known| **known != State::Followed) {
+                        *known = *state;
+                    }
+                }
+                ask.rooms.iter().filter(|room| !before.contains_key(*room)).cloned().collect()
+            }
         };
         ask.refused.push(refusal.clone());
         self.leave(&rooms);

@@ -142,3 +142,16 @@ fn a_join_that_broke_off_keeps_its_reference() {
     assert_eq!((said.len(), &said[2]["type"], &said[2]["ref"]), (3, &json!("ping"), &json!(reference)));
     assert!(rooms.pong(&reference).is_some_and(|answered| !answered.again));
 }
+
+#[test]
+fn rooms_in_effect_stay_so_when_joining_them_once_more_is_refused() {
+    let mut rooms = Rooms::default();
+    joined(&mut rooms, &["a", "b"], "p0", &["a"]);
+    let (reference, _) = rooms.join(names(&["a", "b", "c"]), Begin::Snapshot);
+    let busy = Refusal { code: "busy".into(), reference: Some(reference.clone()), ..Refusal::default() };
+    show(&mut rooms, "b", "p1");
+    assert_eq!(rooms.refused(&busy), Blame::Rooms);
+    assert_eq!(rooms.pong(&reference), Some(Answered { again: false, refused: vec![busy] }));
+    rooms.quiet("p2".into());
+    assert_eq!(asked(&mut rooms), [(json!(["a", "b"]), json!("p2"))]);
+}
