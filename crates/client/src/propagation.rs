@@ -257,7 +257,8 @@ pub(crate) async fn propagate(client: &Client, status: &Status, deadline: Durati
     let open = client.watch().rooms([format!("record:{}", status.record)]).open();
     let mut watch = timeout_at(until, open).await.map_err(late)??;
     let (before, position) = timeout_at(until, stands(&mut watch)).await.map_err(late)??;
-    let accepted = watch.update_status(std::slice::from_ref(status)).await?;
+    let unanswered = |_| Error::unavailable("no answer came before the deadline: the status may be stored");
+    let accepted = timeout_at(until, watch.update_status(std::slice::from_ref(status))).await.map_err(unanswered)??;
     let none = || Error::Unexpected { why: "no status was accepted, and none refused".into() };
     let mut propagation = Propagation::of(accepted.into_iter().next().ok_or_else(none)?);
     propagation.hear(&before);
