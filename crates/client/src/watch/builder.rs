@@ -86,7 +86,8 @@ impl WatchBuilder {
         self
     }
 
-    /// Calls this when a connection of the open watch breaks, and when it stands again. It must not take long.
+    /// Calls this when the connection that the watch was opened with breaks, and when it stands again. It must not take long. Rooms
+    /// that were joined with another filter go by one of their own, which it is not called for.
     pub fn on_state(mut self, told: impl Fn(ConnectionState) + Send + Sync + 'static) -> Self {
         self.on_state = OnState::new(told);
         self

@@ -107,7 +107,7 @@ impl Links {
             url: self.url.clone(),
             credential: self.credential.clone(),
             backoff: self.backoff,
-            on_state: self.on_state.clone(),
+            on_state: if first { self.on_state.clone() } else { OnState::default() },
             lost: false,
             commands,
             out: self.out.clone(),

@@ -206,6 +206,10 @@ impl Task {
                 if welcome.message_max_bytes > 0 {
                     self.message_max_bytes.store(welcome.message_max_bytes, Ordering::Relaxed);
                 }
+                // Of rooms it stands with the answer about them.
+                if self.rooms.is_whole() {
+                    self.stands();
+                }
             }
             Said::AuthSuccess => {}
             Said::Subscribed(subscribed) => self.rooms.subscribed(&subscribed),
@@ -259,10 +263,15 @@ impl Task {
             None => self.calls.answer(Some(reference), Ok(Vec::new())),
         };
         self.opened = true;
+        self.stands();
+        Ok(())
+    }
+
+    /// The connection stands, again if it was lost.
+    fn stands(&mut self) {
         if std::mem::take(&mut self.lost) {
             self.on_state.tell(ConnectionState::Connected);
         }
-        Ok(())
     }
 
     async fn refused(&mut self, refusal: Refusal, text: &str) -> Result<(), Stop> {

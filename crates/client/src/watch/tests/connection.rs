@@ -60,6 +60,29 @@ async fn who_shows_it_is_told_once_that_a_connection_broke_and_that_it_stands_ag
 }
 
 #[tokio::test]
+async fn a_watch_that_has_left_its_rooms_is_told_that_it_stands_again() {
+    let url = server(|mut peer| async move {
+        peer.says(&json!({"type": "welcome", "position": "p0"})).await;
+        if peer.number == 0 {
+            peer.joins("p0", &[]).await;
+            let unsubscribe = peer.hears_a("unsubscribe").await;
+            peer.says(&json!({"type": "unsubscribed", "rooms": ["all"], "ref": unsubscribe["ref"]})).await;
+        } else {
+            peer.stays().await;
+        }
+    })
+    .await;
+    let (tell, mut states) = mpsc::unbounded_channel();
+    let watch = watching(&url, &["all"]).on_state(move |state| tell.send(state).unwrap_or_default());
+    let mut watch = watch.open().await.unwrap();
+    watch.leave(["all"]).await.unwrap();
+    for stands in [false, true] {
+        let state = tokio::time::timeout(DEADLINE, states.recv()).await.expect("a state in time");
+        assert_eq!(state == Some(crate::ConnectionState::Connected), stands);
+    }
+}
+
+#[tokio::test]
 async fn without_an_event_it_goes_on_from_where_it_was_subscribed() {
     for wanted in [true, false] {
         let url = server(move |mut peer| async move {
