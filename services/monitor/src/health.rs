@@ -192,7 +192,10 @@ impl Seen {
                 let left = self.left.get(name);
                 let why = if left.is_some() { "it was stopped" } else { "no sign of life yet" };
                 let since = Some(*left.unwrap_or(&began));
-                Component { instances: Some(0), since, ..wrong(Health::Unhealthy, why, None) }
+                // A restart takes a while, and is nothing that anybody must look at.
+                let restarts = left.is_some_and(|left| now - left <= silent);
+                let status = if restarts { Health::Degraded } else { Health::Unhealthy };
+                Component { instances: Some(0), since, ..wrong(status, why, None) }
             });
         }
         let servers: BTreeMap<String, Component> = ["nats", "postgres"]

@@ -98,8 +98,12 @@ fn who_was_told_to_stop_is_not_missed_unless_it_must_be_there() {
     seen.sign(leaving("resolver", "a"), 1_005);
     let report = seen.judge(&limits(), 1_006);
     let resolver = part(&report, "services", "resolver");
-    assert_eq!((report.status, resolver.since), (Health::Unhealthy, Some(1_005)));
+    assert_eq!((report.status, resolver.status, resolver.since), (Health::Degraded, Health::Degraded, Some(1_005)));
     assert_eq!(resolver.reason.as_deref(), Some("it was stopped"));
+    assert_eq!(seen.judge(&limits(), 1_015).status, Health::Degraded, "it may be restarting");
+    let report = seen.judge(&limits(), 1_016);
+    let resolver = part(&report, "services", "resolver");
+    assert_eq!((report.status, resolver.status, resolver.since), (Health::Unhealthy, Health::Unhealthy, Some(1_005)));
 }
 
 #[test]
