@@ -383,9 +383,10 @@ fn is_short_of_memory(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "53200")
 }
 
-/// Whether a statement took longer than it may (class 57, query canceled).
+/// Whether a statement took longer than it may (class 57, query canceled), or what is done between two (25P03, idle in transaction).
 fn is_timeout(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "57014")
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == "57014" || code == "25P03")
 }
 
 /// Whether PostgreSQL refuses what was written (classes 22 and 23; 54: it is more than fits), or what it holds cannot be read, rather
@@ -418,6 +419,48 @@ mod tests {
         batch.from[0].give_up();
         assert!(!batch.may_go_on());
         assert!(batch.from[1].is_given_up(), "or its reader would go on behind what was dropped");
+    }
+
+    /// What PostgreSQL refuses with a code.
+    #[derive(Debug)]
+    struct Refused(&'static str);
+
+    impl std::fmt::Display for Refused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Refused {}
+
+    impl sqlx::error::DatabaseError for Refused {
+        fn message(&self) -> &'static str {
+            "refused"
+        }
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.into())
+        }
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn what_takes_too_long_was_taken_back_whether_in_a_statement_or_between_two() {
+        let refused = |code| sqlx::Error::Database(Box::new(Refused(code)));
+        for code in ["57014", "25P03"] {
+            assert!(is_timeout(&refused(code)) && is_taken_back(&refused(code)), "{code}");
+        }
+        assert!(!is_timeout(&refused("57P01")) && !is_taken_back(&refused("57P01")));
     }
 
     #[test]
