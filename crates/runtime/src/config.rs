@@ -18,6 +18,9 @@ pub use tree::UNKNOWN;
 /// The exit code of a process that was not configured right (`EX_USAGE` of sysexits.h).
 pub const EXIT_CONFIG: i32 = 64;
 
+/// Keys of an older release, and what they are called now.
+const RENAMED: [(&str, &str); 1] = [("broadcaster.origins", "http.origins")];
+
 /// What the names of our own environment variables start with.
 const PREFIX: &str = "LOCKSTEP__";
 
@@ -187,7 +190,11 @@ fn fill<T: DeserializeOwned>(tree: Tree) -> Result<T, (String, String)> {
     serde_path_to_error::deserialize(tree).map_err(|error| {
         let key = error.path().to_string();
         let key = if key == "." { String::new() } else { key };
-        (key, error.into_inner().to_string())
+        let why = match RENAMED.iter().find(|(before, _)| *before == key) {
+            Some((_, now)) => format!("it is {now} now"),
+            None => error.into_inner().to_string(),
+        };
+        (key, why)
     })
 }
 

@@ -74,7 +74,7 @@ mod tests {
         let broadcaster = "LOCKSTEP__BROADCASTER__AUTH__API_KEYS";
         let all = [ingest, resolver, broadcaster];
         assert_eq!(set("", &[]), all);
-        assert_eq!(set("[ingest]\nbody_max_bytes = 1\n[broadcaster]\norigins = []", &[(ingest, KEYS)]), all);
+        assert_eq!(set("[ingest]\nbody_max_bytes = 1\n[broadcaster]\nthreads = 1", &[(ingest, KEYS)]), all);
         assert_eq!(set("[ingest]\napi_keys = [\"own\"]", &[]), [resolver, broadcaster]);
         assert_eq!(set("[resolver]\nallow_anonymous = true", &[]), [ingest, broadcaster]);
         assert_eq!(set("[[broadcaster.auth.keys]]\nkey = \"own\"", &[]), [ingest, resolver]);

@@ -67,6 +67,7 @@ fn what_is_wrong_is_named_by_its_key() {
         ("[policy]\nstrategy = \"coin\"", "policy.strategy"),
         ("[monitor]\nsilent_ms = 0", "monitor.silent_ms"),
         ("[nats]\npartitions = 0", "nats.partitions"),
+        ("[broadcaster]\norigins = []", "broadcaster.origins: it is http.origins now"),
     ];
     for (text, key) in cases {
         let error = load(text, &[]).err().unwrap().to_string();
