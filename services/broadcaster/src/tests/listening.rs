@@ -124,6 +124,8 @@ async fn nobody_is_served_without_a_key_under_a_name_that_is_not_ours() {
     let refused = Client::with(&running, "", &rebound).await.err().unwrap();
     assert_eq!((refused.0, refused.1["code"].as_str()), (403, Some("host_not_allowed")));
     assert_eq!(listen(&running, "", &rebound).await.status(), 403);
+    let with_any_key = [("host", "evil.example:8082"), ("x-api-key", "any")];
+    assert_eq!(listen(&running, "", &with_any_key).await.status(), 403, "nor with a key that nobody asks for");
     assert!(Client::with(&running, "", &[("host", "lockstep.internal:8082")]).await.is_ok());
     let guarded = world.start(|config| config.auth.api_keys = vec!["k".into()]).await.unwrap();
     let known = [("host", "watch.example"), ("x-api-key", "k")];
