@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::ConfigError;
-use crate::{HttpConfig, Problem, Secret};
+use crate::{HttpConfig, Problem, Process, Secret};
 
 /// The digests of the keys: equally long, so that comparing them tells nothing of their lengths.
 #[derive(Clone)]
@@ -43,6 +43,18 @@ impl Keys {
             found.conditional_assign(&at, key.ct_eq(&given));
         }
         usize::try_from(found).ok()?.checked_sub(1)
+    }
+}
+
+/// Says at the start, of an API that no key guards, where other machines reach it at `listen` or the gateway and nobody said by which
+/// names: who has called it so for long would look for the reason elsewhere.
+pub fn tell_names(process: &Process, listen: SocketAddr) {
+    if let Some(address) = process.http().unnamed([Some(listen), process.gateway()].into_iter().flatten()) {
+        tracing::warn!(
+            service = process.service(), %address,
+            "no key guards this API, so it is served under IP addresses, localhost and names without a dot only; where others call it by a \
+             name with dots, as through a proxy or in Kubernetes, set http.hosts"
+        );
     }
 }
 

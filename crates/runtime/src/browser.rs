@@ -1,7 +1,7 @@
 //! Decides what browsers may do with the HTTP APIs: which pages may call them, and under which names they may be called where no key
 //! guards them. The section `[http]`.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -20,7 +20,8 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 pub struct HttpConfig {
     /// The origins, beside our own address, whose pages may call and watch: `https://status.example.com`.
     pub origins: Vec<String>,
-    /// The names, beside addresses, `localhost` and names without a dot, under which an API that no key guards may be called.
+    /// The names, beside addresses, `localhost` and names without a dot, under which an API that no key guards may be called. A leading
+    /// `*.` stands for whatever is before the rest; `*` alone is every name.
     pub hosts: Vec<String>,
 }
 
@@ -36,10 +37,15 @@ impl HttpConfig {
                 format!("{wrong:?} is no origin; it is written as in \"https://status.example.com\", without a path");
             return Err(ConfigError::new("http.origins", why));
         }
-        match self.hosts.iter().find(|name| name.is_empty() || name.contains(['/', ':', '*', ' '])) {
+        let is_name = |name: &&String| {
+            let rest = name.strip_prefix("*.").unwrap_or(name);
+            *name == "*" || !(rest.is_empty() || rest.contains(['/', ':', '*', ' ']))
+        };
+        match self.hosts.iter().find(|name| !is_name(name)) {
             Some(wrong) => {
-                let why =
-                    format!("{wrong:?} is no host name; it is written as in \"lockstep.internal\", without a port");
+                let why = format!(
+                    "{wrong:?} is no host name; it is written as in \"lockstep.internal\" or \"*.internal\", without a port"
+                );
                 Err(ConfigError::new("http.hosts", why))
             }
             None => Ok(()),
@@ -80,8 +86,13 @@ impl HttpConfig {
         let of_origin = |origin: &String| origin.split_once("://").is_some_and(|(_, place)| place == host);
         is_local(&name)
             || name.parse::<std::net::Ipv4Addr>().is_ok()
-            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
+            || self.hosts.iter().any(|known| is_meant(known, &name))
             || self.origins.iter().any(of_origin)
+    }
+
+    /// Of the addresses of an API that no key guards, one that other machines reach, where nobody said by which names.
+    pub(crate) fn unnamed(&self, addresses: impl IntoIterator<Item = SocketAddr>) -> Option<SocketAddr> {
+        self.hosts.is_empty().then(|| addresses.into_iter().find(|address| !address.ip().is_loopback())).flatten()
     }
 
     /// What a browser is answered that asks whether a page of another origin may call us; nothing where none may.
@@ -104,6 +115,16 @@ impl HttpConfig {
                 .expose_headers([header::RETRY_AFTER, named("x-request-id")])
                 .max_age(REMEMBERED)
         })
+    }
+}
+
+/// Whether an entry of `hosts` means a name, which is in small letters.
+fn is_meant(known: &str, name: &str) -> bool {
+    let known = known.to_ascii_lowercase();
+    match known.strip_prefix('*') {
+        // With its dot: `evilinternal` is not below `*.internal`.
+        Some(end) => name.strip_suffix(end).is_some_and(|before| !before.is_empty()),
+        None => known == name,
     }
 }
 
@@ -153,6 +174,26 @@ mod tests {
             assert_eq!(allowed(other), other == "evil.", "{other}");
         }
         assert!(HttpConfig::default().admit_host(&HeaderMap::new()).is_ok());
+        let allowed = |known: &str, host| {
+            let config = HttpConfig { hosts: vec![known.into()], ..HttpConfig::default() };
+            config.check().unwrap();
+            config.admit_host(&headers(host, None)).is_ok()
+        };
+        assert!(
+            allowed("*.svc.Cluster.local", "ingest.lockstep.SVC.cluster.local:8080") && allowed("*", "evil.example")
+        );
+        assert!(!allowed("*.svc.cluster.local", "evil-svc.cluster.local"));
+        assert!(!allowed("*.svc.cluster.local", ".svc.cluster.local"));
+    }
+
+    #[test]
+    fn what_others_reach_under_names_that_nobody_said_is_known() {
+        let unnamed = |hosts: &[&str], address: &str| {
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            HttpConfig { hosts, ..HttpConfig::default() }.unnamed([address.parse().unwrap()]).is_some()
+        };
+        assert!(unnamed(&[], "0.0.0.0:80") && unnamed(&[], "10.0.0.1:80"));
+        assert!(!unnamed(&[], "127.0.0.1:80") && !unnamed(&["*"], "0.0.0.0:80"));
     }
 
     #[test]
@@ -165,7 +206,7 @@ mod tests {
         for wrong in ["status.example", "https://", "https://status.example/", "*", "https://*.example"] {
             assert_eq!(key(wrong, "a"), Err("http.origins".into()), "{wrong}");
         }
-        for wrong in ["", "lockstep.internal:8080", "http://lockstep.internal", "*.internal"] {
+        for wrong in ["", "lockstep.internal:8080", "http://lockstep.internal", "*.", "a.*", "*internal", "*.*"] {
             assert_eq!(key("https://a", wrong), Err("http.hosts".into()), "{wrong}");
         }
     }

@@ -108,6 +108,9 @@ async fn start(
     Hub::start(&shared, orders)?;
     loading.done(&shared).await;
     process.spawn("drain", drain(Arc::clone(&shared)));
+    if shared.access.anonymous().is_some() {
+        runtime::access::tell_names(&process, listen);
+    }
     process.serve(listen, router(shared))
 }
 

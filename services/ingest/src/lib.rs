@@ -68,6 +68,9 @@ pub fn run(config: Config, process: &Process, bus: Bus, policy: Arc<Policy>) -> 
         bus,
         policy,
     }));
+    if ingest.0.config.api_keys.is_empty() {
+        runtime::access::tell_names(&process, listen);
+    }
     process.serve(listen, router(ingest))?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use bus::{Bus, Stream};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use runtime::{Problem, Process};
 use store::Store;
 use tokio::time::timeout;
@@ -59,6 +59,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store) -> an
     }));
     monitor.watch().await?;
     let router = Router::new().route("/health", get(health)).route("/alerts", get(open_alerts)).with_state(monitor);
+    runtime::access::tell_names(&process, listen);
     process.serve(listen, router)?;
     Ok(())
 }
@@ -90,9 +91,11 @@ async fn health(State(monitor): State<Monitor>) -> Response {
     (status, Json(report)).into_response()
 }
 
-/// The alerts that are open.
-async fn open_alerts(State(monitor): State<Monitor>) -> Result<Json<Vec<Alert>>, Problem> {
+/// The alerts that are open. They name items and people, and no key guards them: other than `/health`, which a balancer asks by whatever
+/// name, they are told only under names of ours.
+async fn open_alerts(State(monitor): State<Monitor>, headers: HeaderMap) -> Result<Json<Vec<Alert>>, Problem> {
     let shared = &monitor.0;
+    shared.process.http().admit_host(&headers)?;
     let looked = async {
         let held = shared.store.held(HELD_MAX).await.map_err(|error| error.to_string())?;
         let (letters, _) = shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;

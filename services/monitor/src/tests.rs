@@ -77,6 +77,8 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
     assert_eq!((status, report["status"].as_str()), (200, Some("healthy")), "{body}");
     assert_eq!(report["components"]["systems"]["linear"]["status"], "healthy");
     assert_eq!(get(&format!("{base}/alerts")).await, (200, "[]".to_owned()));
+    let rebound = reqwest::Client::new().get(format!("{base}/alerts")).header("host", "evil.example").send().await;
+    assert_eq!(rebound.unwrap().status(), 403, "a page whose name leads here is told nothing");
 
     for version in 1..=3 {
         let delivery = v1::Delivery {

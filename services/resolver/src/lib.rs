@@ -68,6 +68,9 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     resolve(config.batch, &process, &bus, &store, &policy).await?;
     process.spawn("mark", mark::Keeper::new(process.clone(), bus.clone(), store.clone(), &policy).run());
     let keys = Keys::new(&config.api_keys, process.http());
+    if config.api_keys.is_empty() {
+        runtime::access::tell_names(&process, config.listen);
+    }
     let router = api::router(api::State { bus, store, policy, process: process.clone() }, keys);
     process.serve(config.listen, router)?;
     Ok(())
