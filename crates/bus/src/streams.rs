@@ -118,10 +118,16 @@ impl Bus {
         let behind = lags.iter().find(|lag| lag.pending > 0 || lag.ack_pending > 0);
         let unread = behind.map(|lag| lag.consumer.as_str()).or(never_read.then_some("the resolver"));
         if let Some(reader) = unread {
+            // Commands are kept for ever: those of a system that is gone are never read.
+            let gone = behind.filter(|lag| lag.stream == Stream::Commands.name()).map(|lag| {
+                let (stream, consumer) = (lag.stream, &lag.consumer);
+                format!("; or, if its connector is gone for good, remove it, and the next: `nats consumer rm {stream} {consumer}`")
+            });
             bail!(
                 "nats.partitions is {}, and the streams have {known}: {reader} has not read everything yet, and what is unread would be read \
-                 out of order, or never. Set it to {known} until `lockstep_consumer_lag` is 0",
-                self.config.partitions
+                 out of order, or never. Set it to {known} until `lockstep_consumer_lag` is 0{}",
+                self.config.partitions,
+                gone.unwrap_or_default()
             );
         }
         Ok(())

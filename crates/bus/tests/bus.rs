@@ -8,6 +8,8 @@ mod credentials;
 mod dead_letters;
 #[path = "bus/lost_end.rs"]
 mod lost_end;
+#[path = "bus/partitions.rs"]
+mod partitions;
 #[path = "bus/tickets.rs"]
 mod tickets;
 
@@ -157,6 +159,8 @@ async fn what_nobody_would_read_is_not_taken() {
     let jetstream = async_nats::jetstream::new(async_nats::connect(world.server.url()).await.unwrap());
     let mut config = jetstream.get_stream("OBSERVATIONS").await.unwrap().cached_info().config.clone();
     config.subjects = vec!["lockstep.observe.*.*.*.*".into(), "lockstep.delivery.*.*.*.*".into()];
+    let transform = config.subject_transform.as_mut().unwrap();
+    transform.destination.push_str(".{{wildcard(5)}}");
     jetstream.update_stream(config).await.unwrap();
     let mut feed = world.bus.observations(0).await.unwrap();
     world.bus.publish_all(numbered(0..2)).await.unwrap();
