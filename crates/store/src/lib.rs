@@ -20,6 +20,7 @@ use anyhow::Context;
 use runtime::Process;
 use runtime::config::Secret;
 use serde::Deserialize;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool, Postgres, Transaction};
 
@@ -233,13 +234,28 @@ impl Store {
             return Ok(());
         }
         sqlx::query("create schema if not exists lockstep").execute(self.pool()?).await.or_else(already_there)?;
-        // One of its own: a migration of much data, or the wait for another process that does it, takes as long as it takes.
-        let mut unhurried = self.pool()?.acquire().await?.detach();
-        sqlx::query("set statement_timeout = 0").execute(&mut unhurried).await?;
-        let migrated = sqlx::migrate!().run_direct(None, &mut unhurried, false).await;
-        migrated.context("bringing the schema `lockstep` up to date")?;
-        unhurried.close().await?;
+        let mut pause = Duration::from_millis(250);
+        // As long as it takes: whoever starts us may end that.
+        while let Err(error) = self.try_to_migrate().await {
+            if !is_locked_out(&error) {
+                return Err(error).context("bringing the schema `lockstep` up to date");
+            }
+            tracing::info!("another process uses the tables, or brings the schema up to date: it is waited for");
+            tokio::time::sleep(pause.mul_f64(0.5 + runtime::jitter() / 2.0)).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
         self.maintain_partitions().await
+    }
+
+    async fn try_to_migrate(&self) -> Result<(), MigrateError> {
+        // One of its own: a migration of much data takes as long as it takes. But who waits for a table holds up all who come after, be it
+        // only for a long reader before; and a connection that goes gives back the lock that all migrations take.
+        let mut unhurried = self.pool()?.acquire().await?.detach();
+        sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = '3s'").execute(&mut unhurried).await?;
+        let migrated = sqlx::migrate!().run_direct(None, &mut unhurried, false).await;
+        let closed = unhurried.close().await;
+        migrated?;
+        Ok(closed?)
     }
 
     /// A transaction whose statements take as long as they take: it writes very many rows.
@@ -291,6 +307,12 @@ fn pool_of(connections: u32) -> PgPoolOptions {
                 Ok(true)
             })
         })
+}
+
+/// Whether a migration waited too long for a lock that others hold.
+fn is_locked_out(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
 }
 
 /// `create schema if not exists` may lose a race with itself.

@@ -196,7 +196,7 @@ impl Batch<'_> {
 /// How many locks all identifiers share. A batch may bring tens of thousands of them, and PostgreSQL has room for a few thousand locks.
 const BUCKETS: u32 = 1_024;
 
-/// The lock of an identifier: the same in every process and version (FNV-1a).
+/// The lock of an identifier (FNV-1a): must be the same in every process, be it of another release.
 fn bucket(key: &Key) -> u16 {
     let hash =
         key.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

@@ -120,3 +120,32 @@ async fn what_is_done_to_all_records_takes_as_long_as_it_takes() {
     migrating.rollback().await.unwrap();
     tokio::time::timeout(DEADLINE, waits).await.expect("in time").unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_waits_for_a_table_does_not_hold_up_who_comes_after_it_for_long() {
+    let (store, pool) = store(&store::Config::default()).await;
+    let mut reading = pool.begin().await.unwrap();
+    sqlx::query("lock table lockstep._sqlx_migrations").execute(&mut *reading).await.unwrap();
+    let waits = store.migrate();
+    tokio::pin!(waits);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    // It waits, and then it does not, though the table is still held.
+    for expected in [true, false] {
+        loop {
+            let waiting: bool = sqlx::query_scalar(
+                "select exists (select from pg_locks where relation = 'lockstep._sqlx_migrations'::regclass and not granted)",
+            )
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+            if waiting == expected {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it should wait now: {expected}");
+            let a_moment = tokio::time::timeout(Duration::from_millis(10), &mut waits).await;
+            assert!(a_moment.is_err(), "it goes on");
+        }
+    }
+    reading.rollback().await.unwrap();
+    tokio::time::timeout(DEADLINE, waits).await.expect("in time").unwrap();
+}
