@@ -37,6 +37,9 @@ pub struct Claim {
     /// In the database
     #[arg(long)]
     pub database: bool,
+    /// Also where it is not noted yet of which systems a Lockstep's data is, as by an older release
+    #[arg(long)]
+    pub adopt: bool,
 }
 
 /// The kinds of systems.
@@ -81,10 +84,10 @@ enum Found {
 }
 
 /// Why it must not be used for these systems.
-fn refusal(wanted: Systems, found: &Found) -> Option<String> {
+fn refusal(wanted: Systems, found: &Found, adopt: bool) -> Option<String> {
     match found {
         Found::Lockstep(Some(noted)) if *noted != wanted => Some(format!("has the data of {noted}")),
-        Found::Lockstep(None) if wanted == Systems::Sandboxes => {
+        Found::Lockstep(None) if wanted == Systems::Sandboxes && !adopt => {
             Some("has the data of a Lockstep that no demo has started".to_owned())
         }
         Found::Foreign(what) if wanted == Systems::Sandboxes => {
@@ -106,13 +109,13 @@ pub async fn run(file: Option<&Path>, claim: Claim) -> anyhow::Result<ExitCode> 
         let mut connection =
             connecting.context("the database does not answer")?.context("the database cannot be reached")?;
         let found = timeout(PATIENCE, in_database(&mut connection)).await.context("the database does not answer")??;
-        refuse(claim.systems, &found, "DATABASE_URL", "the database", "a database of its own; or name an empty one")?;
+        refuse(&claim, &found, &DATABASE)?;
         database = Some((connection, found));
     }
     if claim.nats {
         let bus = Bus::connect(&settings.nats, &process).await?;
         let found = on_bus(&bus).await?;
-        refuse(claim.systems, &found, "NATS_URL", "the NATS server", "one of its own; or name another")?;
+        refuse(&claim, &found, &NATS)?;
         if found != Found::Lockstep(Some(claim.systems)) {
             bus.ensure_topology().await?;
             bus.store_cursor(CURSOR, claim.systems.word().into()).await?;
@@ -135,10 +138,39 @@ pub async fn run(file: Option<&Path>, claim: Claim) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn refuse(wanted: Systems, found: &Found, variable: &str, what: &str, then: &str) -> Result<(), ConfigError> {
-    let Some(why) = refusal(wanted, found) else { return Ok(()) };
-    let why = format!("{what} {why}; unset {variable}, and `cargo xtask up` starts {then}");
-    Err(ConfigError { origin: variable.to_owned(), key: String::new(), why })
+/// A server, in the sentence that refuses it.
+struct Server {
+    variable: &'static str,
+    option: &'static str,
+    name: &'static str,
+    instead: &'static str,
+}
+
+const DATABASE: Server = Server {
+    variable: "DATABASE_URL",
+    option: "--database",
+    name: "the database",
+    instead: "a database of its own; or name an empty one",
+};
+const NATS: Server = Server {
+    variable: "NATS_URL",
+    option: "--nats",
+    name: "the NATS server",
+    instead: "one of its own; or name another",
+};
+
+fn refuse(claim: &Claim, found: &Found, server: &Server) -> Result<(), ConfigError> {
+    let Some(why) = refusal(claim.systems, found, claim.adopt) else { return Ok(()) };
+    let Server { variable, option, name, instead } = server;
+    let adopt = match found {
+        Found::Lockstep(None) => format!(
+            ". If it was a demo's of an older release, say so: `cargo lockstep claim {} {option} --adopt`",
+            claim.systems.word()
+        ),
+        _ => String::new(),
+    };
+    let why = format!("{name} {why}; unset {variable}, and `cargo xtask up` starts {instead}{adopt}");
+    Err(ConfigError { origin: (*variable).to_owned(), key: String::new(), why })
 }
 
 async fn in_database(connection: &mut PgConnection) -> sqlx::Result<Found> {
@@ -205,10 +237,22 @@ mod tests {
         ];
         for (found, demo, real) in cases {
             for (wanted, part) in [(Systems::Sandboxes, demo), (Systems::Real, real)] {
-                let refused = refusal(wanted, &found);
+                let refused = refusal(wanted, &found, false);
                 assert_eq!(refused.is_some(), part.is_some(), "{wanted:?} {found:?}");
                 assert!(refused.unwrap_or_default().contains(part.unwrap_or_default()), "{wanted:?} {found:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_demo_of_before_used_is_adopted_once_a_person_says_so_and_nothing_else_is() {
+        let claim = |adopt| Claim { systems: Systems::Sandboxes, nats: true, database: true, adopt };
+        let refused = refuse(&claim(false), &Found::Lockstep(None), &NATS).unwrap_err().why;
+        assert!(refused.ends_with("`cargo lockstep claim sandboxes --nats --adopt`"), "{refused}");
+        assert!(refuse(&claim(true), &Found::Lockstep(None), &DATABASE).is_ok());
+        for other in [Found::Lockstep(Some(Systems::Real)), Found::Foreign("the table public.users".to_owned())] {
+            let refused = refuse(&claim(true), &other, &DATABASE).unwrap_err().why;
+            assert!(!refused.contains("--adopt"), "{refused}");
         }
     }
 }
