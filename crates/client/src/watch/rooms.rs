@@ -247,7 +247,7 @@ impl Rooms {
     /// Something was not done.
     pub(crate) fn refused(&mut self, refusal: &Refusal) -> Blame {
         let asked = refusal.reference.as_deref().and_then(number).and_then(|number| self.asked.get_mut(&number));
-        let passing = refusal.code == "unavailable";
+        let passing = matches!(refusal.code.as_str(), "unavailable" | "busy");
         let Some(ask) = asked else {
             // How a room stands is read after its subscription was answered.
             let room = refusal.room.as_ref().is_some_and(|room| self.joined.contains_key(room));

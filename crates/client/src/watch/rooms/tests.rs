@@ -126,6 +126,8 @@ fn what_cannot_be_read_for_a_moment_is_asked_for_anew() {
     assert_eq!(rooms.refused(&refusal("a")), Blame::Passing, "its snapshot, which comes after the answer");
     assert_eq!(rooms.refused(&refusal("b")), Blame::NoRoom);
     assert_eq!(asked(&mut rooms), [(json!(["a"]), Value::Null)]);
+    let busy = Refusal { code: "busy".into(), reference: Some("s2".into()), ..Refusal::default() };
+    assert_eq!(rooms.refused(&busy), Blame::Passing, "rooms that were in effect before the connection broke");
 }
 
 #[test]
