@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use model::{Mapping, Native, Policy};
 use runtime::EXIT_CONFIG;
 
 use crate::connectors;
@@ -28,6 +30,7 @@ pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
             None => {}
         }
     }
+    lines.extend(without_idle(&policy));
     for line in lines {
         output::line(&line);
     }
@@ -39,4 +42,46 @@ pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::from(u8::try_from(EXIT_CONFIG).unwrap_or(1)))
+}
+
+/// Tells of mappings of agents that lack a word which came after they were written.
+fn without_idle(policy: &Policy) -> Vec<String> {
+    let Ok(idle) = Native::new("idle") else { return Vec::new() };
+    let lacks = |mapping: &Mapping| {
+        let lens = policy.lifecycles.get(&mapping.lifecycle).and_then(|of| mapping.lens(of, None).ok());
+        lens.is_some_and(|lens| !lens.knows(&idle))
+    };
+    let agents = policy.mappings.iter().filter(|of| of.system.as_str() == "agentapi" && of.kind.as_str() == "agent");
+    let told = |mapping: &Arc<Mapping>| {
+        format!(
+            "warning: the mapping of agentapi/agent for {} does not know idle, which an agent shows that is found standing still after an \
+             outage: add it to `silent`, and `idle = \"stable\"` to `alias`",
+            mapping.lifecycle
+        )
+    };
+    agents.filter(|mapping| lacks(mapping)).map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Lifecycles, Mappings};
+
+    use super::*;
+
+    #[test]
+    fn a_mapping_of_agents_from_before_idle_is_told() {
+        let told = |silent: &str| {
+            let mapping = format!(
+                "[[mapping]]\nsystem = 'agentapi'\nkind = 'agent'\nlifecycle = 'operation'\nwritable = []\nsilent = [{silent}]\n\
+                 get = {{ pending = 'stable', executing = 'running', completed = 'done', failed = 'error' }}\n\
+                 put = {{ running = 'executing', stable = 'pending', done = 'completed', error = 'failed' }}"
+            );
+            let (lifecycles, mut mappings) = (Lifecycles::built_in().unwrap(), Mappings::default());
+            mappings.add_toml(&mapping, &lifecycles).unwrap();
+            without_idle(&Policy::new(lifecycles, mappings, "work".parse().unwrap()))
+        };
+        let lacking = told("'offline', 'unknown'");
+        assert!(lacking.len() == 1 && lacking[0].contains("for operation"), "{lacking:?}");
+        assert_eq!(told("'offline', 'unknown', 'idle'"), [""; 0]);
+    }
 }
