@@ -33,7 +33,7 @@ pub use feed::{Feed, Listener, Tail};
 pub use lag::Lag;
 pub use lease::Lease;
 pub use outgoing::{Outgoing, headers};
-pub use publish::PublishError;
+pub use publish::{PublishError, time_in_order};
 pub use received::{Received, ack_all};
 pub use share::Share;
 pub use told::Told;

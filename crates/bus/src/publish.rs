@@ -38,6 +38,8 @@ pub enum PublishError {
 
 /// How many of one call's messages wait for their acknowledgement at once.
 const WINDOW: usize = 1_024;
+/// How many messages that go out one after another may take as long as a few.
+const AT_LENGTH: usize = 150;
 /// The wait before an attempt that follows one refused at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -146,6 +148,17 @@ impl Bus {
     }
 }
 
+/// How long messages may take that are stored in order, where a few may take `patience`: on one subject each waits for the one before it, and
+/// the same messages sent again would take as long again.
+pub fn time_in_order(messages: &[Outgoing], patience: Duration) -> Duration {
+    let mut of_subject: HashMap<&str, usize> = HashMap::with_capacity(messages.len());
+    for message in messages {
+        *of_subject.entry(&message.subject).or_default() += 1;
+    }
+    let most = of_subject.into_values().max().unwrap_or(0);
+    patience.saturating_mul(u32::try_from(1 + most / AT_LENGTH).unwrap_or(u32::MAX))
+}
+
 /// Which messages go out next, by their places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Due {
@@ -227,6 +240,16 @@ mod tests {
         let Due { ready, after, .. } = Due::in_order(&messages);
         assert_eq!(ready, [0, 2, 4]);
         assert_eq!(after, [Some(1), Some(3), Some(5), None, None, None]);
+    }
+
+    #[test]
+    fn what_waits_for_one_another_may_take_longer() {
+        let on = |subject: usize| Outgoing::new(subject.to_string(), String::new(), "");
+        let time = |messages: Vec<Outgoing>| time_in_order(&messages, Duration::from_secs(3)).as_secs();
+        assert_eq!(time((0..500).map(on).collect()), 3, "all go out at once");
+        assert_eq!(time((0..500).map(|at| on(at % 2)).collect()), 6);
+        assert_eq!(time((0..500).map(|_| on(0)).collect()), 12);
+        assert_eq!(time(Vec::new()), 3);
     }
 
     #[test]

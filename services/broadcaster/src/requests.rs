@@ -64,7 +64,8 @@ async fn publish(shared: &Shared, rights: &Rights, statuses: Value) -> Result<Va
         return Err(Refusal::new("forbidden", reason));
     }
     let messages: Vec<_> = ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
-    let sequences = stored(shared.bus.publish_in_order(&messages, Instant::now() + STORED)).await?;
+    let wait = bus::time_in_order(&messages, STORED);
+    let sequences = stored(wait, shared.bus.publish_in_order(&messages, Instant::now() + wait)).await?;
     let accepted: Vec<Value> = ready
         .iter()
         .zip(sequences)
@@ -73,8 +74,8 @@ async fn publish(shared: &Shared, rights: &Rights, statuses: Value) -> Result<Va
     Ok(json!({"type": "status_accepted", "accepted": accepted}))
 }
 
-async fn stored<T>(publishing: impl Future<Output = Result<T, PublishError>>) -> Result<T, Refusal> {
-    let why = match tokio::time::timeout(STORED, publishing).await {
+async fn stored<T>(wait: Duration, publishing: impl Future<Output = Result<T, PublishError>>) -> Result<T, Refusal> {
+    let why = match tokio::time::timeout(wait, publishing).await {
         Ok(Ok(stored)) => return Ok(stored),
         Ok(Err(PublishError::Overtaken { .. })) => {
             let reason = "the alert was raised again, or acknowledged, just now; look at it, and acknowledge it again";
@@ -118,7 +119,7 @@ async fn acknowledged(shared: &Shared, rights: &Rights, alert: &str) -> Result<V
         let id = format!("ack:{severity}:{alert}:{}", kept.sequence);
         // One that was raised again meanwhile nobody has seen yet.
         let acknowledged = Outgoing::alert(severity, alert, id, proto::encode(&known)).only_after(kept.sequence);
-        stored(shared.bus.publish(acknowledged)).await?;
+        stored(STORED, shared.bus.publish(acknowledged)).await?;
     }
     if found {
         Ok(json!({"type": "acknowledged", "alert": alert}))

@@ -21,7 +21,8 @@ pub struct Config {
     pub body_max_bytes: usize,
     /// How long a request's body may take to arrive.
     pub body_wait_ms: u64,
-    /// How long JetStream may take to store before the answer is 503. The senders of webhooks wait 5 s in all.
+    /// How long JetStream may take to store before the answer is 503. The senders of webhooks wait 5 s in all. Statuses of one record, of
+    /// which each waits for the one before, may take it once more for every 150.
     pub publish_wait_ms: u64,
     /// How many requests of those with a key may be in memory at once.
     pub in_flight_max: usize,

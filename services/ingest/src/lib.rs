@@ -86,10 +86,11 @@ impl Ingest {
     async fn within<T>(
         &self,
         stream: Stream,
+        wait: Duration,
         publishing: impl Future<Output = Result<T, PublishError>>,
     ) -> Result<T, Problem> {
         let name = stream.as_system();
-        let why = match tokio::time::timeout(self.0.config.publish_wait(), publishing).await {
+        let why = match tokio::time::timeout(wait, publishing).await {
             Ok(Ok(stored)) => {
                 self.0.process.succeeded(&name);
                 return Ok(stored);
@@ -100,7 +101,7 @@ impl Ingest {
                 return Err(Problem::too_large("over_max_payload", detail));
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no acknowledgement within {} ms", self.0.config.publish_wait_ms),
+            Err(_) => format!("no acknowledgement within {} ms", wait.as_millis()),
         };
         tracing::warn!(why, "JetStream did not store a message; the sender was told to come again");
         self.0.process.works_with(&name);

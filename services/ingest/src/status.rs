@@ -31,11 +31,11 @@ impl Ingest {
     pub(crate) async fn observed(&self, ready: Vec<Ready>) -> Result<Response, Problem> {
         let messages: Vec<Outgoing> =
             ready.iter().map(|ready| Outgoing::observation(ready.lane, &ready.observation)).collect();
-        let until = Instant::now() + self.0.config.publish_wait();
+        let wait = bus::time_in_order(&messages, self.0.config.publish_wait());
         let span = tracing::info_span!("store statuses", count = ready.len(), record = %ready[0].observation.record);
         // Of those without a position the later one counts; a copy of the request finds them in the order in which they were stored.
-        let storing = self.0.bus.publish_in_order(&messages, until);
-        let sequences = self.within(Stream::Observations, storing).instrument(span).await?;
+        let storing = self.0.bus.publish_in_order(&messages, Instant::now() + wait);
+        let sequences = self.within(Stream::Observations, wait, storing).instrument(span).await?;
         let accepted: Vec<Value> = ready
             .iter()
             .zip(sequences)

@@ -25,7 +25,8 @@ async fn accept(ingest: &Ingest, request: Request) -> Result<Response, Problem> 
     let ready = ready(list, &asked.context(ingest)?).map_err(problem)?;
     let span = tracing::info_span!("store telemetry", count = ready.len(), kind = ready[0].telemetry.kind());
     let messages: Vec<Outgoing> = ready.into_iter().map(outgoing).collect();
-    let accepted = ingest.within(Stream::Live, ingest.0.bus.publish_all(messages)).instrument(span).await?.len();
+    let wait = ingest.0.config.publish_wait();
+    let accepted = ingest.within(Stream::Live, wait, ingest.0.bus.publish_all(messages)).instrument(span).await?.len();
     Ok((StatusCode::ACCEPTED, Json(json!({"accepted": accepted}))).into_response())
 }
 

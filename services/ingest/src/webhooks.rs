@@ -71,6 +71,7 @@ impl Ingest {
         let (id, event, kept) = (&webhook.id, &webhook.event, webhook.headers.clone());
         self.within(
             Stream::Webhooks,
+            self.0.config.publish_wait(),
             self.0.bus.publish(Outgoing::webhook(&name, id, event, kept, webhook.body.clone())),
         )
         .await
