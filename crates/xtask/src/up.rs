@@ -66,6 +66,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if !servers::is_free(options.port) {
         return Err(setting::wrong(format!("port {} is taken; choose another with --port", options.port)));
     }
+    if !options.fresh {
+        said.check_stored(folder)?;
+    }
+    said.check_credentials()?;
     // Before the build: a wrong setting is told at once, not after minutes.
     let external = External::ask(said.server("nats.url", "NATS_URL"), said.server("database.url", "DATABASE_URL"))?;
     if !options.no_build {

@@ -30,6 +30,14 @@ pub struct Nats {
     pub process: Option<Process>,
 }
 
+impl Nats {
+    /// The user and the password in the address of a server of ours.
+    pub fn who(&self) -> Option<(&str, &str)> {
+        let (who, _) = self.url.strip_prefix("nats://")?.split_once('@')?;
+        who.split_once(':').filter(|_| self.process.is_some())
+    }
+}
+
 /// How a server of ours is set up.
 #[derive(Clone)]
 pub struct Setup {

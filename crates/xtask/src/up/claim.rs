@@ -25,6 +25,9 @@ pub fn run(systems: Systems, executable: &Path, said: &Said, external: &External
     for (option, variable, url) in named {
         command.arg(option).env(variable, url);
     }
+    if let Some(storage_mb) = said.storage_mb(systems, false) {
+        command.env("LOCKSTEP__NATS__STORAGE_MB", storage_mb.to_string());
+    }
     // The sandboxes' own file is written later, and says nothing of servers.
     command.env("LOCKSTEP_CONFIG", said.file().unwrap_or(Path::new("/dev/null")));
     let output = command.output().with_context(|| format!("{} cannot be run", executable.display()))?;

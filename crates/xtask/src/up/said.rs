@@ -11,7 +11,7 @@ use anyhow::Result;
 use toml::{Table, Value};
 
 use super::place::Systems;
-use crate::servers::{Named, OWN};
+use crate::servers::{Named, OWN, STORAGE_MB};
 use crate::setting::{given, wrong};
 use crate::state;
 
@@ -84,6 +84,43 @@ impl Said {
         let (place, url) = self.find(key, (!own).then_some(expected))?;
         Some(Named { place, url })
     }
+
+    /// How many megabytes the streams get where nobody says it: on a laptop, and for a demo, fewer than the services' own default.
+    pub fn storage_mb(&self, systems: Systems, is_own: bool) -> Option<u64> {
+        let few = is_own || systems == Systems::Sandboxes;
+        (few && self.find("nats.storage_mb", None).is_none()).then_some(STORAGE_MB)
+    }
+
+    /// Refuses a file that names a server where the folder has what one of ours stored: it would not be read any more.
+    pub fn check_stored(&self, folder: &Path) -> Result<()> {
+        for (key, expected, name) in [("nats.url", "NATS_URL", "nats"), ("database.url", "DATABASE_URL", "postgres")] {
+            let stored = folder.join("data").join(name);
+            let named = self.server(key, expected).filter(|named| named.place.starts_with(key));
+            if let Some(Named { place, .. }) = named.filter(|_| stored.is_dir()) {
+                return Err(wrong(format!(
+                    "{place} names a server, and {} has what an earlier start stored without it; leave the key out to go on with that, or \
+                     begin with an empty folder (--data)",
+                    stored.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a file that says who we are to a NATS server, and names none: ours knows another.
+    pub fn check_credentials(&self) -> Result<()> {
+        if self.server("nats.url", "NATS_URL").is_some() {
+            return Ok(());
+        }
+        let said = ["nats.token", "nats.credentials"]
+            .map(|key| self.find(key, None).filter(|(place, _)| place.starts_with(key)));
+        match said.into_iter().flatten().next() {
+            Some((place, _)) => {
+                Err(wrong(format!("{place} is for a NATS server of yours: name it with nats.url, or leave this out")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The configuration file of a person's own.
@@ -130,5 +167,35 @@ mod tests {
         assert_eq!(said.server("database.url", "DATABASE_URL").unwrap().url, "postgres://theirs");
         let said = Said::new("[nats]\nurl = \"nats://theirs\"", &shell);
         assert_eq!(said.server("nats.url", "NATS_URL").unwrap().url, "nats://theirs");
+    }
+
+    #[test]
+    fn a_file_that_names_a_server_does_not_hide_what_one_of_ours_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = "[nats]\nurl = \"nats://theirs\"\n[database]\nurl = \"postgres://theirs\"";
+        Said::new(file, &[]).check_stored(folder.path()).unwrap();
+        fs::create_dir_all(folder.path().join("data/postgres")).unwrap();
+        let refused = Said::new(file, &[]).check_stored(folder.path()).unwrap_err().to_string();
+        assert!(refused.starts_with("database.url in lockstep.toml names a server"), "{refused}");
+        Said::new("", &[]).check_stored(folder.path()).unwrap();
+        // What the environment names won before, too.
+        Said::new(file, &[("DATABASE_URL", "postgres://theirs")]).check_stored(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn who_we_are_to_a_nats_is_said_with_its_address() {
+        let credentials = "[nats]\ncredentials = \"a.creds\"";
+        let refused = Said::new(credentials, &[]).check_credentials().unwrap_err().to_string();
+        assert!(refused.starts_with("nats.credentials in lockstep.toml is for a NATS server of yours"), "{refused}");
+        Said::new(credentials, &[("NATS_URL", "nats://theirs")]).check_credentials().unwrap();
+    }
+
+    #[test]
+    fn a_demos_streams_are_small_wherever_they_are() {
+        let megabytes = |file, systems, is_own| Said::new(file, &[]).storage_mb(systems, is_own);
+        assert_eq!(megabytes("", Systems::Sandboxes, false), Some(STORAGE_MB));
+        assert_eq!(megabytes("", Systems::Real, true), Some(STORAGE_MB));
+        assert_eq!(megabytes("", Systems::Real, false), None);
+        assert_eq!(megabytes("[nats]\nstorage_mb = 64", Systems::Sandboxes, true), None);
     }
 }

@@ -81,8 +81,8 @@ impl Services {
             sandbox_environment(&mut command, &sandbox.addresses, credentials, said);
         }
         servers_environment(&mut command, servers);
-        if servers.nats.process.is_some() && said.find("nats.storage_mb", None).is_none() {
-            command.env("LOCKSTEP__NATS__STORAGE_MB", servers::STORAGE_MB.to_string());
+        if let Some(storage_mb) = said.storage_mb(systems, servers.nats.process.is_some()) {
+            command.env("LOCKSTEP__NATS__STORAGE_MB", storage_mb.to_string());
         }
         config::environment(&mut command, port)?;
         if let Some(config) = &config {
@@ -161,6 +161,19 @@ impl Sandbox {
 fn servers_environment(command: &mut Command, servers: &Servers) {
     command.env_remove("LOCKSTEP__NATS__URL").env("NATS_URL", &servers.nats.url);
     command.env_remove("LOCKSTEP__DATABASE__URL").env("DATABASE_URL", &servers.postgres.url);
+    if servers.nats.process.is_some() {
+        own_credentials(command, servers.nats.who());
+    }
+}
+
+/// Who we are to a NATS of ours: what a person says is for another, and would win over what stands in the address.
+fn own_credentials(command: &mut Command, who: Option<(&str, &str)>) {
+    for key in ["USER", "PASSWORD", "TOKEN", "CREDENTIALS"] {
+        command.env_remove(format!("LOCKSTEP__NATS__{key}"));
+    }
+    if let Some((user, password)) = who {
+        command.env("LOCKSTEP__NATS__USER", user).env("LOCKSTEP__NATS__PASSWORD", password);
+    }
 }
 
 /// As it stands between a shell's single quotes.
@@ -246,6 +259,20 @@ mod tests {
         let unset =
             "unset LINEAR_API_KEY\nunset LOCKSTEP__CONNECTOR__GITHUB__TOKEN\nunset LOCKSTEP__INGEST__LINEAR__SECRETS\n";
         assert_eq!(exports(&command), unset);
+    }
+
+    #[test]
+    fn to_a_server_of_ours_we_are_who_its_address_says() {
+        let mut command = Command::new("true");
+        own_credentials(&mut command, Some(("lockstep", "s3cret")));
+        let told = exports(&command);
+        assert!(told.contains("export LOCKSTEP__NATS__USER='lockstep'"));
+        assert!(
+            told.contains("export LOCKSTEP__NATS__PASSWORD='s3cret'") && told.contains("unset LOCKSTEP__NATS__TOKEN")
+        );
+        let mut command = Command::new("true");
+        own_credentials(&mut command, None);
+        assert!(exports(&command).contains("unset LOCKSTEP__NATS__USER"));
     }
 
     #[test]
