@@ -24,8 +24,8 @@ pub const REASONS: &[Reason] = &[
     ),
     is(
         "attempts_exhausted",
-        "the system stayed away through all attempts",
-        "wait until the system answers (`GET /health`), then replay",
+        "the system stayed away through all attempts; to a sweep: it fails for this record alone",
+        "wait until the system answers (`GET /health`), then replay; what a sweep met: run `lockstep sync`, discard",
     ),
     is(
         "bad_request",
@@ -50,9 +50,10 @@ pub const REASONS: &[Reason] = &[
     ),
     is(
         "gone",
-        "the record is not there any more; to a sweep: its team or repository is not, or may not be seen",
-        "restore it in its system and replay, or untie it (`DELETE …/links/{record}`) and discard; what a sweep met: \
-         give the credential access, or leave the repository out, run `lockstep sync`, discard",
+        "the record is not there any more, or the credential may not see it; to a sweep: its team or repository is not, or may not be seen",
+        "restore it in its system, or give the credential access, and replay; if it is gone for good untie it \
+         (`DELETE …/links/{record}`) and discard; what a sweep met: give the credential access, or leave the repository \
+         out, run `lockstep sync`, discard",
     ),
     is(
         "invalid",
@@ -119,7 +120,7 @@ pub const REASONS: &[Reason] = &[
     ),
     is(
         "unauthorized",
-        "the credential is wrong, expired or revoked",
+        "the credential is wrong, expired or revoked, or the GitHub App is not installed under that id any more",
         "set a new one, restart the connector, then replay",
     ),
     is(

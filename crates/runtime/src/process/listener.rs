@@ -240,10 +240,11 @@ where
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_client_that_takes_nothing_does_not_keep_its_connection() {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
