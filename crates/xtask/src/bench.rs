@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::servers::{self, Durability, Servers};
+use crate::servers::{self, Durability, Servers, Setup};
 use crate::state::{self, State};
 use crate::tools::{self, Baselines};
 use crate::{files, process, say};
@@ -17,6 +17,9 @@ pub struct Options {
     words: Vec<String>,
 }
 
+/// What is measured takes what it takes where nobody says otherwise (`nats.storage_mb`).
+const STORAGE_MB: u64 = 4_096;
+
 /// Runs one benchmark or all.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let state = State::take(&state::shared().join("bench-servers"))?;
@@ -27,7 +30,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     files::folder(&out)?;
     servers::stop_leftovers(state.folder())?;
     servers::wipe(state.folder())?;
-    let servers = Servers::start(state.folder(), Durability::Lasting)?;
+    let servers =
+        Servers::start(state.folder(), Durability::Lasting, &Setup { storage_mb: STORAGE_MB, ..Setup::default() })?;
     let executables = state::executables(true)?;
     let mut command = Command::new(executables.join("bench"));
     command.args(["--nats", &servers.nats.url, "--database", &servers.postgres.url, "--out"]).arg(&out);

@@ -60,9 +60,9 @@ impl Servers {
     }
 
     /// Starts both on free ports with their state in `folder`, whatever the environment names.
-    pub fn start(folder: &Path, durability: Durability) -> Result<Self> {
+    pub fn start(folder: &Path, durability: Durability, setup: &Setup) -> Result<Self> {
         let external = External { nats: None, postgres: None };
-        Self::start_missing(external, folder, durability, Preferred::default(), &Setup::default())
+        Self::start_missing(external, folder, durability, Preferred::default(), setup)
     }
 
     /// Starts those that are not there already, with their state in `folder`.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::servers::{self, Durability, Servers};
+use crate::servers::{self, Durability, Servers, Setup};
 use crate::state::{self, State};
 use crate::{process, say, signals, tools};
 
@@ -78,7 +78,7 @@ fn all(options: &Options, outcome: &mut Outcome) -> Result<()> {
     }
     servers::stop_leftovers(state.folder())?;
     servers::wipe(state.folder())?;
-    let servers = Servers::start(state.folder(), Durability::Disposable)?;
+    let servers = Servers::start(state.folder(), Durability::Disposable, &Setup::default())?;
     let executable = state::executables(false)?.join("lockstep");
     let environment = |mut command: Command| {
         command.env("LOCKSTEP_TEST_NATS_URL", &servers.nats.url);
