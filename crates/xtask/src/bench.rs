@@ -18,7 +18,7 @@ pub struct Options {
 }
 
 /// What is measured takes what it takes where nobody says otherwise (`nats.storage_mb`).
-const STORAGE_MB: u64 = 4_096;
+const DEFAULT_MB: u64 = 4_096;
 
 /// Runs one benchmark or all.
 pub fn run(options: &Options) -> Result<ExitCode> {
@@ -31,7 +31,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     servers::stop_leftovers(state.folder())?;
     servers::wipe(state.folder())?;
     let servers =
-        Servers::start(state.folder(), Durability::Lasting, &Setup { storage_mb: STORAGE_MB, ..Setup::default() })?;
+        Servers::start(state.folder(), Durability::Lasting, &Setup { storage_mb: DEFAULT_MB, ..Setup::default() })?;
     let executables = state::executables(true)?;
     let mut command = Command::new(executables.join("bench"));
     command.args(["--nats", &servers.nats.url, "--database", &servers.postgres.url, "--out"]).arg(&out);

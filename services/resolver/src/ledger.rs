@@ -397,7 +397,8 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// What a message led to that was taken before was led to in the item that its record has left since: that one owes what it owed.
+    /// A message that comes again may be of a record that has left its item since: what the message led to was told of that item, which owes
+    /// its commands still.
     fn look_where_they_parted(&mut self) {
         let from = |item| self.parted.get(item).or_else(|| self.parted_before.get(item)).copied();
         let left: Vec<_> = self.redelivered.iter().filter_map(|(item, cause)| Some((from(item)?, *cause))).collect();
