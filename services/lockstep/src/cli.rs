@@ -39,6 +39,8 @@ pub enum Task {
     Sandbox(SandboxTask),
     /// Show items: each record's status side by side, and what is not in step
     Status(Status),
+    /// Show what happened to an item, and why, newest first
+    History(History),
     /// Show every change as it happens, one line each
     Watch(Watch),
     /// Read a system from its beginning, or from a moment on, and bring everything in step with it
@@ -140,6 +142,21 @@ pub struct Status {
     pub not_in_step: bool,
     /// One item, by its id, key, or record
     pub item: Option<String>,
+}
+
+/// What happened to one item.
+#[derive(Debug, Args)]
+pub struct History {
+    #[command(flatten)]
+    pub at: At,
+    /// Print the API's answer
+    #[arg(long)]
+    pub json: bool,
+    /// How many lines at most, the newest
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// The item, by its id, key, or record
+    pub item: String,
 }
 
 /// What happens, as it happens.

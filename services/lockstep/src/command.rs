@@ -6,6 +6,7 @@ pub mod conflicts;
 pub mod dead;
 pub mod doctor;
 pub mod health;
+pub mod history;
 pub mod postgres;
 pub mod status;
 pub mod sync;

@@ -47,6 +47,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Task::Claim(claim) => asynchronously(command::claim::run(config.as_deref(), claim)),
         Task::Sandbox(task) => asynchronously(sandbox::run(task)),
         Task::Status(status) => asynchronously(command::status::run(status)),
+        Task::History(history) => asynchronously(command::history::run(history)),
         Task::Watch(watch) => asynchronously(command::watch::run(watch)),
         Task::Sync(order) => asynchronously(command::sync::run(config.as_deref(), order)),
         Task::Health(health) => asynchronously(command::health::run(health)),

@@ -1,0 +1,93 @@
+//! How a history reads on a terminal. Pure.
+
+use serde_json::Value;
+
+use crate::output;
+
+/// One line for each thing that happened, under a heading; then which other items' histories belong to it.
+pub fn lines(answer: &Value) -> Vec<String> {
+    let heading = ["VERSION", "WHEN", "WHAT", "WHY", "WHERE"].map(str::to_owned).to_vec();
+    let happened = answer["history"].as_array().map_or(&[][..], Vec::as_slice);
+    let rows: Vec<_> = std::iter::once(heading).chain(happened.iter().map(row)).collect();
+    let mut lines = output::table(&rows);
+    let took_over = answer["took_over"].as_array().map_or(&[][..], Vec::as_slice);
+    lines.extend(
+        took_over
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|item| format!("it took over another item's records; what was before: lockstep history {item}")),
+    );
+    if let Some(item) = answer["ended_into"].as_str() {
+        lines.push(format!("its records were taken over by another item; what came after: lockstep history {item}"));
+    }
+    lines
+}
+
+fn row(happened: &Value) -> Vec<String> {
+    let version = happened["version"].as_u64().map(|version| version.to_string()).unwrap_or_default();
+    let when = happened["at"].as_i64().map(output::moment).unwrap_or_default();
+    let irregular = if happened["irregular"] == true { ", irregular" } else { "" };
+    let why = format!("{}{irregular}", text(happened, "reason").replace('_', " "));
+    vec![version, when, what(happened), why, place(happened)]
+}
+
+/// A change has no other word than where from and where to.
+fn what(happened: &Value) -> String {
+    match (text(happened, "kind"), text(happened, "from"), text(happened, "to")) {
+        ("changed", "", to) => format!("new, {to}"),
+        ("changed", from, to) => format!("{from} → {to}"),
+        (kind @ ("linked" | "unlinked"), ..) | (kind, _, "") => kind.to_owned(),
+        (kind, _, to) => format!("{kind}: {to}"),
+    }
+}
+
+/// Who did it, by which record, and what that showed.
+fn place(happened: &Value) -> String {
+    let automation = if happened["actor"]["automation"] == true { "automation " } else { "" };
+    let actor = happened["actor"]["name"].as_str().map(|name| format!("{automation}{name} in ")).unwrap_or_default();
+    let native = happened["native"].as_str().map(|native| format!(" ({native})")).unwrap_or_default();
+    format!("{actor}{}{native}", text(happened, "record"))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_history_tells_what_happened_why_and_who_did_it_where() {
+        let lines = lines(&json!({
+            "history": [
+                {"version": 3, "at": 61_000, "kind": "changed", "from": "todo", "to": "done", "reason": "edited", "irregular": true,
+                 "record": "github/issue/a#1", "native": "closed", "actor": {"name": "ada", "automation": false}},
+                {"version": 2, "at": 60_000, "kind": "stale", "from": null, "to": "todo", "reason": "older_position", "irregular": false,
+                 "record": "github/issue/a#1", "native": "open", "actor": {"name": "bot", "automation": true}},
+                {"version": 1, "at": 59_000, "kind": "linked", "from": null, "to": "todo", "reason": "adopted", "irregular": false,
+                 "record": "postgres/task/1", "native": null, "actor": null},
+                {"version": 1, "at": 58_000, "kind": "changed", "from": null, "to": "todo", "reason": "first_seen", "irregular": false,
+                 "record": "github/issue/a#1", "native": "open", "actor": null},
+            ],
+            "took_over": ["b"], "ended_into": "c",
+        }));
+        let expected = [
+            "VERSION  WHEN                  WHAT         WHY                WHERE",
+            "3        1970-01-01T00:01:01Z  todo → done  edited, irregular  ada in github/issue/a#1 (closed)",
+            "2        1970-01-01T00:01:00Z  stale: todo  older position     automation bot in github/issue/a#1 (open)",
+            "1        1970-01-01T00:00:59Z  linked       adopted            postgres/task/1",
+            "1        1970-01-01T00:00:58Z  new, todo    first seen         github/issue/a#1 (open)",
+            "it took over another item's records; what was before: lockstep history b",
+            "its records were taken over by another item; what came after: lockstep history c",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn an_answer_without_lines_has_no_heading() {
+        assert!(lines(&json!({"history": [], "took_over": [], "ended_into": null})).is_empty());
+    }
+}
