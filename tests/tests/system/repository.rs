@@ -286,26 +286,60 @@ fn the_stages_of_the_readme_read_and_write_what_the_code_does() -> anyhow::Resul
 }
 
 #[test]
-fn the_reasons_of_dead_letters_in_the_readme_are_those_of_the_code() -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(root().join("README.md"))?;
+fn the_documented_reasons_of_dead_letters_are_those_of_the_code() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(root().join("docs/operations.md"))?;
     let told = table(&text, &["reason", "what happened", "what to do"]);
     let known: Vec<Vec<String>> = bus::REASONS
         .iter()
         .map(|reason| vec![format!("`{}`", reason.code), reason.means.to_owned(), reason.to_do.to_owned()])
         .collect();
-    ensure!(told == known, "README.md tells {told:#?}, and the code {known:#?}");
+    ensure!(told == known, "docs/operations.md tells {told:#?}, and the code {known:#?}");
     Ok(())
 }
 
 #[test]
-fn the_reasons_of_histories_in_the_readme_are_those_of_the_code() -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(root().join("README.md"))?;
+fn the_documented_reasons_of_histories_are_those_of_the_code() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(root().join("docs/operations.md"))?;
     let told = table(&text, &["reason", "meaning"]);
     let told: BTreeSet<&str> =
         told.iter().flat_map(|row| row[0].split(", ")).map(|word| word.trim_matches('`')).collect();
     let known: BTreeSet<&str> = model::Reason::ALL.iter().map(|reason| reason.code()).collect();
-    ensure!(told == known, "README.md tells {told:#?}, and the code {known:#?}");
+    ensure!(told == known, "docs/operations.md tells {told:#?}, and the code {known:#?}");
     Ok(())
+}
+
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let headings = text.lines().filter(|line| {
+        is_code ^= line.starts_with("```");
+        !is_code && line.starts_with('#')
+    });
+    headings.map(|heading| anchor(heading.trim_start_matches('#'))).collect()
+}
+
+#[test]
+fn the_links_of_the_documents_lead_somewhere() -> anyhow::Result<()> {
+    let link = Regex::new(r"\]\(([^)\s]+)\)")?;
+    let files = files()?;
+    let mut dead = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "md")) {
+        for to in link.captures_iter(text).map(|found| found[1].to_owned()).filter(|to| !to.starts_with("http")) {
+            let (file, heading) = to.split_once('#').unwrap_or((&to, ""));
+            let target = if file.is_empty() { root().join(path) } else { root().join(path).with_file_name(file) };
+            let there = target.exists()
+                && (heading.is_empty() || anchors(&std::fs::read_to_string(&target)?).contains(heading));
+            if !there {
+                dead.push(format!("{}: {to}", path.display()));
+            }
+        }
+    }
+    none("links that lead nowhere", &dead)
 }
 
 #[test]
