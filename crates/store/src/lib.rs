@@ -3,6 +3,7 @@
 //! Knows how the model's values lie in tables. Decides nothing.
 
 mod batch;
+pub mod fault;
 mod known;
 mod lives;
 mod mark;
@@ -29,7 +30,7 @@ pub use known::Known;
 pub use lives::Maker;
 pub use mark::Mark;
 pub use query::{ConflictRow, HistoryEntry, HistoryPlace, ItemFilter, ItemRow};
-pub use transaction::{Batch, is_overtaken};
+pub use transaction::Batch;
 
 /// Where PostgreSQL is, and how much of it is used.
 #[derive(Debug, Clone, Deserialize)]
@@ -68,13 +69,6 @@ impl Config {
         let read = PgConnectOptions::from_str(url).map(drop);
         read.map_err(|error| (URL, format!("(DATABASE_URL) is not a PostgreSQL address: {error}")))
     }
-}
-
-/// Whether PostgreSQL is there and will not have us: a user or password that is wrong, or a database that is not there. Waiting mends
-/// neither.
-fn refuses(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("28") || code == "3D000")
 }
 
 /// How a database stands.
@@ -163,7 +157,7 @@ impl Store {
         loop {
             match self.ping().await {
                 Ok(()) => return Ok(()),
-                Err(error) if refuses(&error) => {
+                Err(error) if fault::is_refusal_of_us(&error) => {
                     return Err(error).context("PostgreSQL at database.url (DATABASE_URL) refuses");
                 }
                 Err(error) if tokio::time::Instant::now() >= deadline => {
@@ -312,12 +306,10 @@ fn pool_of(connections: u32) -> PgPoolOptions {
 /// Whether a migration waited too long for a lock that others hold.
 fn is_locked_out(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
+    fault::is_locked_out(error)
 }
 
 /// `create schema if not exists` may lose a race with itself.
 fn already_there(error: sqlx::Error) -> Result<sqlx::postgres::PgQueryResult, sqlx::Error> {
-    let raced =
-        error.as_database_error().is_some_and(|error| matches!(error.code().as_deref(), Some("23505" | "42P06")));
-    if raced { Ok(sqlx::postgres::PgQueryResult::default()) } else { Err(error) }
+    if fault::is_there_already(&error) { Ok(sqlx::postgres::PgQueryResult::default()) } else { Err(error) }
 }

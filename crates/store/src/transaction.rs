@@ -7,7 +7,7 @@ use model::{
 };
 
 use crate::known::{Entry, Stamp};
-use crate::{Base, Known, Maker, Save, Store, batch};
+use crate::{Base, Known, Maker, Save, Store, batch, fault};
 
 /// A transaction over the items that one batch of messages touches.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ impl Batch<'_> {
         ask!(&mut self.under, batch => batch.conflicts_of(ids))
     }
 
-    /// Writes it all and makes it durable, and gives back the history. `made_by` makes the versions that are new. Refused as [overtaken](is_overtaken) when
+    /// Writes it all and makes it durable, and gives back the history. `made_by` makes the versions that are new. Refused as [overtaken](fault::is_overtaken) when
     /// somebody else wrote what it went by: begun anew, the batch reads it.
     pub async fn commit(self, save: Save, made_by: &Maker) -> sqlx::Result<Vec<HistoryRow>> {
         let parted = self.parted_from().clone();
@@ -183,7 +183,7 @@ impl Batch<'_> {
             })),
             Ok(None) => {}
             Err(error) => {
-                if is_overtaken(&error) {
+                if fault::is_overtaken(&error) {
                     known.is_shared();
                 }
                 return Err(error);
@@ -201,9 +201,4 @@ fn bucket(key: &Key) -> u16 {
     let hash =
         key.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     u16::try_from((hash ^ (hash >> 16)) % BUCKETS).unwrap_or_default()
-}
-
-/// Whether a batch was refused because somebody else wrote what it went by without having read it.
-pub fn is_overtaken(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40001")
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
 use model::{Backoff, Command, Conflict, ConflictId, Intent, Lane, Policy};
 use runtime::Process;
-use store::{Known, Maker, Store};
+use store::{Known, Maker, Store, fault};
 use tokio::sync::mpsc;
 
 use crate::input::{Input, Poison};
@@ -163,7 +163,7 @@ impl Worker {
                     return;
                 }
                 // What was known is forgotten: the next attempt reads.
-                Err(error) if store::is_overtaken(&error) => {
+                Err(error) if fault::is_overtaken(&error) => {
                     tracing::debug!("another process wrote what this one knew");
                 }
                 Err(error) if attempt >= STORE_ATTEMPTS && should_narrow(&batch, &error) => {
@@ -292,7 +292,7 @@ impl Worker {
         match batch.commit(save, &maker).await {
             Ok(written) => rows.extend(written),
             Err(error) => {
-                if is_taken_back(&error) {
+                if fault::is_taken_back(&error) {
                     unpublished.never_was();
                 }
                 return Err(error);
@@ -375,37 +375,7 @@ impl Worker {
 
 /// Whether the fault is looked for in the batch's messages: what PostgreSQL refuses, or what takes it too long all at once.
 fn should_narrow(batch: &Batch, error: &sqlx::Error) -> bool {
-    is_about_the_data(error) || (batch.messages.len() > 1 && (is_timeout(error) || is_short_of_memory(error)))
-}
-
-/// Whether what was asked takes more memory than PostgreSQL has, or more locks (class 53, out of memory).
-fn is_short_of_memory(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "53200")
-}
-
-/// Whether a statement took longer than it may (class 57, query canceled), or what is done between two (25P03, idle in transaction).
-fn is_timeout(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == "57014" || code == "25P03")
-}
-
-/// Whether PostgreSQL refuses what was written (classes 22 and 23; 54: it is more than fits), or what it holds cannot be read, rather
-/// than the moment.
-fn is_about_the_data(error: &sqlx::Error) -> bool {
-    if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) {
-        return true;
-    }
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
-}
-
-/// Whether PostgreSQL says that nothing was committed; of all else nobody knows.
-fn is_taken_back(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    let refused = ["22", "23", "40", "54"];
-    is_timeout(error)
-        || is_short_of_memory(error)
-        || code.is_some_and(|code| refused.iter().any(|class| code.starts_with(class)))
+    fault::is_about_the_data(error) || (batch.messages.len() > 1 && fault::is_too_much(error))
 }
 
 #[cfg(test)]
@@ -419,54 +389,5 @@ mod tests {
         batch.from[0].give_up();
         assert!(!batch.may_go_on());
         assert!(batch.from[1].is_given_up(), "or its reader would go on behind what was dropped");
-    }
-
-    /// What PostgreSQL refuses with a code.
-    #[derive(Debug)]
-    struct Refused(&'static str);
-
-    impl std::fmt::Display for Refused {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str(self.0)
-        }
-    }
-
-    impl std::error::Error for Refused {}
-
-    impl sqlx::error::DatabaseError for Refused {
-        fn message(&self) -> &'static str {
-            "refused"
-        }
-        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
-            Some(self.0.into())
-        }
-        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
-            self
-        }
-        fn kind(&self) -> sqlx::error::ErrorKind {
-            sqlx::error::ErrorKind::Other
-        }
-    }
-
-    #[test]
-    fn what_takes_too_long_was_taken_back_whether_in_a_statement_or_between_two() {
-        let refused = |code| sqlx::Error::Database(Box::new(Refused(code)));
-        for code in ["57014", "25P03"] {
-            assert!(is_timeout(&refused(code)) && is_taken_back(&refused(code)), "{code}");
-        }
-        assert!(!is_timeout(&refused("57P01")) && !is_taken_back(&refused("57P01")));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_not_waited_for() {
-        let unreadable = sqlx::Error::ColumnDecode { index: "changed_by".into(), source: "too long".into() };
-        assert!(is_about_the_data(&unreadable));
-        assert!(!is_about_the_data(&sqlx::Error::PoolTimedOut));
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::{Receipt, Verdict};
-use store::{Batch, Known, Maker, Save, is_overtaken};
+use store::fault::is_overtaken;
+use store::{Batch, Known, Maker, Save};
 
 use super::*;
 
