@@ -52,6 +52,19 @@ impl std::str::FromStr for HistoryPlace {
     }
 }
 
+/// What records show that no mapping knows.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct UnmappedRow {
+    /// The records' system.
+    pub system: String,
+    /// The records' kind.
+    pub kind: String,
+    /// What they show.
+    pub native: String,
+    /// How many show it.
+    pub records: i64,
+}
+
 /// A conflict, with what people call its item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConflictRow {
@@ -242,6 +255,17 @@ impl Store {
         .fetch_all(self.pool()?)
         .await?;
         Ok(rows)
+    }
+
+    /// What records show that no mapping knows, that of most records first.
+    pub async fn unmapped(&self, limit: u32) -> sqlx::Result<Vec<UnmappedRow>> {
+        sqlx::query_as(
+            "select system, kind, native, count(*) as records from records where unmapped
+             group by system, kind, native order by count(*) desc, system, kind, native limit $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(self.pool()?)
+        .await
     }
 
     /// One conflict.

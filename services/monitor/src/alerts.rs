@@ -5,7 +5,7 @@
 use bus::topology::AS_SYSTEM;
 use model::{Candidate, Timestamp};
 use serde::Serialize;
-use store::ConflictRow;
+use store::{ConflictRow, UnmappedRow};
 
 use crate::health::{Component, Health, Report};
 
@@ -22,7 +22,7 @@ pub enum Severity {
 /// One alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
-    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `service_down`, `service_not_ready`, `reading_stalled`, `not_stored` or
+    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `unmapped`, `service_down`, `service_not_ready`, `reading_stalled`, `not_stored` or
     /// `system_failing`.
     pub code: &'static str,
     /// How urgent it is.
@@ -69,9 +69,23 @@ pub struct Side {
 /// How long a service is down or not ready before somebody is told: one that is restarted is not worth it.
 const LASTING_MS: i64 = 60_000;
 
+/// What is stored that a person must see to.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The conflicts that hold items.
+    pub held: Vec<ConflictRow>,
+    /// What records show that no mapping knows.
+    pub unmapped: Vec<UnmappedRow>,
+    /// How many dead letters there are.
+    pub dead_letters: u64,
+}
+
+/// How many statuses that no mapping knows are named in one alert.
+const NAMED_MAX: usize = 5;
+
 /// The open alerts: the most urgent first, then the oldest.
-pub fn open(held: &[ConflictRow], dead_letters: u64, report: &Report) -> Vec<Alert> {
-    let mut alerts: Vec<Alert> = held.iter().map(stands_still).collect();
+pub fn open(stored: &Stored, report: &Report) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = stored.held.iter().map(stands_still).collect();
     let ill = |part: &str| {
         let parts = report.components.get(part).into_iter().flatten();
         parts.filter(|(_, component)| component.status > Health::Healthy).collect::<Vec<_>>()
@@ -116,21 +130,47 @@ pub fn open(held: &[ConflictRow], dead_letters: u64, report: &Report) -> Vec<Ale
         let action = "see whether it is up and takes the credential: `lockstep doctor`; what it is owed waits";
         alert("system_failing", Severity::Warning, name, component, action)
     }));
-    if dead_letters > 0 {
-        let (letters, are) = if dead_letters == 1 { ("message", "was") } else { ("messages", "were") };
-        alerts.push(Alert {
-            code: "dead_letters",
-            severity: Severity::Warning,
-            since: None,
-            message: format!("{dead_letters} {letters} {are} given up"),
-            action: "see them with `lockstep dead list`; replay them once the cause is mended, or discard them"
-                .to_owned(),
-            held: None,
-        });
-    }
+    alerts.extend(given_up(stored.dead_letters));
+    alerts.extend(unmapped(&stored.unmapped));
     // Stable: those of one severity stay in their order.
     alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity == Severity::Critical));
     alerts
+}
+
+fn given_up(dead_letters: u64) -> Option<Alert> {
+    let message = match dead_letters {
+        0 => return None,
+        1 => "1 message was given up".to_owned(),
+        several => format!("{several} messages were given up"),
+    };
+    let action = "see them with `lockstep dead list`; replay them once the cause is mended, or discard them".to_owned();
+    Some(Alert { code: "dead_letters", severity: Severity::Warning, since: None, message, action, held: None })
+}
+
+fn unmapped(rows: &[UnmappedRow]) -> Option<Alert> {
+    let named: Vec<String> = rows
+        .iter()
+        .take(NAMED_MAX)
+        .map(|row| {
+            let (records, show) = if row.records == 1 { ("record", "shows") } else { ("records", "show") };
+            format!("{} {records} of {}/{} {show} {:?}", row.records, row.system, row.kind, row.native)
+        })
+        .collect();
+    if named.is_empty() {
+        return None;
+    }
+    let others = if rows.len() > NAMED_MAX { ", and there are others" } else { "" };
+    Some(Alert {
+        code: "unmapped",
+        severity: Severity::Warning,
+        since: None,
+        message: format!("no mapping knows what is shown: {}{others}", named.join(", ")),
+        action:
+            "add it to the system's mapping and restart the services, or mend it where it is shown; which records: \
+                 `lockstep status --not-in-step`"
+                .to_owned(),
+        held: None,
+    })
 }
 
 fn stands_still(row: &ConflictRow) -> Alert {
@@ -214,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_fight_names_both_sides_and_what_ends_it_and_comes_before_all_else() {
-        let alerts = open(&[row(false, 1), row(true, 2)], 1, &well());
+        let alerts =
+            open(&Stored { held: vec![row(false, 1), row(true, 2)], dead_letters: 1, ..Stored::default() }, &well());
         let codes: Vec<_> = alerts.iter().map(|alert| alert.code).collect();
         assert_eq!(codes, ["flip_flop", "conflict_held", "dead_letters"]);
         let fight = &alerts[0];
@@ -232,13 +273,13 @@ mod tests {
     fn people_who_take_each_others_change_back_are_not_told_to_turn_something_off() {
         let mut row = row(true, 1);
         row.conflict.candidates[0].actor = None;
-        let fight = &open(&[row], 0, &well())[0];
+        let fight = &open(&Stored { held: vec![row], ..Stored::default() }, &well())[0];
         assert!(fight.action.starts_with("agree on who decides, then"), "{}", fight.action);
     }
 
     #[test]
     fn where_nothing_waits_there_is_no_alert() {
-        assert!(open(&[], 0, &well()).is_empty());
+        assert!(open(&Stored::default(), &well()).is_empty());
     }
 
     #[test]
@@ -254,7 +295,7 @@ mod tests {
         let systems = [("linear", "calls to it fail: 500"), ("nats:WEBHOOKS", "calls to it fail: no space left")];
         let systems = systems.map(|(name, why)| (name.to_owned(), ill(Health::Degraded, why))).into();
         let components = BTreeMap::from([("streams", streams), ("systems", systems)]);
-        let alerts = open(&[], 1, &Report { components, ..well() });
+        let alerts = open(&Stored { dead_letters: 1, ..Stored::default() }, &Report { components, ..well() });
         let told: Vec<_> = alerts.iter().map(|alert| (alert.code, alert.severity, alert.message.as_str())).collect();
         let wanted = [
             ("reading_stalled", Severity::Critical, "OBSERVATIONS: nothing is read"),
@@ -278,7 +319,7 @@ mod tests {
             since: None,
         };
         let components = BTreeMap::from([("systems", BTreeMap::from([("nats:WEBHOOKS".to_owned(), full)]))]);
-        let alert = open(&[], 0, &Report { components, ..well() }).remove(0);
+        let alert = open(&Stored::default(), &Report { components, ..well() }).remove(0);
         assert!(alert.action.contains("raise nats.storage_mb") && !alert.action.contains("disk"), "{}", alert.action);
     }
 
@@ -298,7 +339,7 @@ mod tests {
         ];
         let services = services.map(|(name, component)| (name.to_owned(), component)).into();
         let report = Report { at: 70_000, components: BTreeMap::from([("services", services)]), ..well() };
-        let told: Vec<_> = open(&[], 0, &report)
+        let told: Vec<_> = open(&Stored::default(), &report)
             .into_iter()
             .map(|alert| (alert.code, alert.severity, alert.message, alert.since))
             .collect();
@@ -307,5 +348,21 @@ mod tests {
             ("service_not_ready", Severity::Warning, "connector-github: why".to_owned(), Some(Timestamp(0))),
         ];
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn what_no_mapping_knows_is_told_of_once_for_all_records_that_show_it() {
+        let row = |native: &str, records| UnmappedRow {
+            system: "linear".into(),
+            kind: "issue".into(),
+            native: native.into(),
+            records,
+        };
+        let rows = |rows| Stored { unmapped: rows, ..Stored::default() };
+        let alerts = open(&rows(vec![row("QA 2", 3), row("Parked", 1)]), &well());
+        let wanted = "no mapping knows what is shown: 3 records of linear/issue show \"QA 2\", 1 record of linear/issue shows \"Parked\"";
+        assert_eq!((alerts.len(), alerts[0].code, alerts[0].message.as_str()), (1, "unmapped", wanted));
+        let many = (0..=NAMED_MAX).map(|number| row(&number.to_string(), 1)).collect();
+        assert!(open(&rows(many), &well())[0].message.ends_with("shows \"4\", and there are others"));
     }
 }

@@ -22,12 +22,15 @@ use tokio::time::timeout;
 
 pub use config::Config;
 
-use alerts::Alert;
+use alerts::{Alert, Stored};
 use counts::Counts;
 use health::{Health, Limits, Report, Seen};
 
 /// How many held items are told of at most.
 const HELD_MAX: u32 = 1_000;
+
+/// How many statuses that no mapping knows are looked at: more than an alert names.
+const UNMAPPED_MAX: u32 = 10;
 
 /// What the tasks and the handlers share.
 #[derive(Clone)]
@@ -98,8 +101,11 @@ async fn open_alerts(State(monitor): State<Monitor>, headers: HeaderMap) -> Resu
     shared.process.http().admit_host(&headers)?;
     let looked = async {
         let held = shared.store.held(HELD_MAX).await.map_err(|error| error.to_string())?;
-        let (letters, _) = shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
-        Ok::<_, String>(alerts::open(&held, letters, &monitor.judge()))
+        let unmapped = shared.store.unmapped(UNMAPPED_MAX).await.map_err(|error| error.to_string())?;
+        let (dead_letters, _) =
+            shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
+        let stored = Stored { held, unmapped, dead_letters };
+        Ok::<_, String>(alerts::open(&stored, &monitor.judge()))
     };
     let wait = shared.config.probe_wait();
     let alerts =

@@ -77,6 +77,28 @@ async fn what_is_not_in_step_is_listed_however_much_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_no_mapping_knows_is_counted_by_what_is_shown_until_it_shows_something_else() {
+    let world = World::new().await;
+    let unmapped = async || -> Vec<(String, String, i64)> {
+        let rows = world.store.unmapped(10).await.unwrap();
+        rows.into_iter().map(|row| (format!("{}/{}", row.system, row.kind), row.native, row.records)).collect()
+    };
+    for number in 1..=3 {
+        let key = format!("T-{number}");
+        world.see(&owning(seen(&format!("tracker/issue/{number}"), "todo", 1), &key)).await;
+        let native = if number == 3 { "parked" } else { "mislaid" };
+        world.see(&seen(&format!("tracker/issue/{number}"), native, 2)).await;
+        world.eventually(&key, |group| group.links.iter().all(|link| link.unmapped)).await;
+    }
+    let shown = |native: &str, records| ("tracker/issue".to_owned(), native.to_owned(), records);
+    assert_eq!(unmapped().await, [shown("mislaid", 2), shown("parked", 1)]);
+    world.see(&seen("tracker/issue/3", "done", 3)).await;
+    world.eventually("T-3", |group| group.links.iter().all(|link| !link.unmapped)).await;
+    assert_eq!(unmapped().await, [shown("mislaid", 2)]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn conflicts_are_listed_page_by_page() {
     let world = World::new().await;
     let pool = world.database().await;
