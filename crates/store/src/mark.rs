@@ -49,9 +49,16 @@ impl Store {
         sqlx::query_scalar("select again_at from anew").fetch_one(self.pool()?).await
     }
 
-    /// Notes when that is. A time that was noted before is then too early.
-    pub async fn set_sweep_again_at(&self, at: i64) -> sqlx::Result<()> {
-        sqlx::query("update anew set again_at = $1").bind(at).execute(self.pool()?).await.map(drop)
+    /// Notes that it is at `at`, or later where a later time was noted before.
+    pub async fn sweep_again_from(&self, at: i64) -> sqlx::Result<()> {
+        let noted = sqlx::query("update anew set again_at = greatest(again_at, $1)").bind(at);
+        noted.execute(self.pool()?).await.map(drop)
+    }
+
+    /// Puts it off to `at`, where it is to be done before that.
+    pub async fn put_off_sweep_again(&self, at: i64) -> sqlx::Result<()> {
+        let put_off = sqlx::query("update anew set again_at = $1 where again_at < $1").bind(at);
+        put_off.execute(self.pool()?).await.map(drop)
     }
 
     /// Notes that it was done which was to be done then. Another time that was noted meanwhile stays.

@@ -125,16 +125,13 @@ impl Keeper {
     /// Does so now, and once more.
     async fn sweep_anew_and_once_more(&self, again_ms: i64) -> anyhow::Result<()> {
         // First of all, and where a restart does not lose it: as soon as it is noted what this was for, nobody begins it again.
-        self.store.set_sweep_again_at(self.process.now_ms() + again_ms).await?;
+        self.store.sweep_again_from(self.process.now_ms() + again_ms).await?;
         self.sweep_anew().await
     }
 
     /// Others may be restarted after this process, one after another.
-    async fn put_off(&self) -> anyhow::Result<()> {
-        if let Some(at) = self.store.sweep_again_at().await? {
-            self.store.set_sweep_again_at(at.max(self.process.now_ms() + AGAIN_MS)).await?;
-        }
-        Ok(())
+    async fn put_off(&self) -> sqlx::Result<()> {
+        self.store.put_off_sweep_again(self.process.now_ms() + AGAIN_MS).await
     }
 
     /// Of several processes that find it due each may do it: then the sweeps begin anew twice.
