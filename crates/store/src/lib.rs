@@ -238,7 +238,13 @@ impl Store {
             tokio::time::sleep(pause.mul_f64(0.5 + runtime::jitter() / 2.0)).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
-        self.maintain_partitions().await
+        match self.maintain_partitions().await {
+            Err(error) if fault::is_locked_out(&error) => {
+                tracing::info!("the history is being read: its partitions are maintained later");
+                Ok(())
+            }
+            other => other.context("maintaining the history's partitions"),
+        }
     }
 
     async fn try_to_migrate(&self) -> Result<(), MigrateError> {
@@ -246,7 +252,10 @@ impl Store {
         // only for a long reader before; and a connection that goes gives back the lock that all migrations take.
         let mut unhurried = self.pool()?.acquire().await?.detach();
         sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = '3s'").execute(&mut unhurried).await?;
-        let migrated = sqlx::migrate!().run_direct(None, &mut unhurried, false).await;
+        let migrated = match sqlx::migrate!().run_direct(None, &mut unhurried, false).await {
+            Ok(()) => partitions::make_this_months(&mut unhurried).await.map_err(MigrateError::Execute),
+            Err(error) => Err(error),
+        };
         let closed = unhurried.close().await;
         migrated?;
         Ok(closed?)

@@ -1,45 +1,27 @@
 //! History by month: a partition for this month and the next, and none older than is kept; nor conflicts that ended before.
 
+use sqlx::PgConnection;
 use time::{Date, Month, OffsetDateTime};
 
 use crate::Store;
 
 impl Store {
-    /// Makes the partitions that will be needed, and drops those of months that ended more than `history_months` ago.
-    pub async fn maintain_partitions(&self) -> anyhow::Result<()> {
-        // One at a time, whoever it is: two processes that start together would both create.
+    /// Makes the partitions that will be needed, and drops those of months that ended more than `history_months` ago. Waits some seconds
+    /// for who reads the history, and is an error then: meanwhile all who write it wait as well. It can be done later.
+    pub async fn maintain_partitions(&self) -> sqlx::Result<()> {
+        let this = this_month();
         let mut tx = self.pool()?.begin().await?;
+        sqlx::query("set local lock_timeout = '3s'").execute(&mut *tx).await?;
+        // One at a time, whoever it is: two processes that start together would both create.
         sqlx::query("select pg_advisory_xact_lock(hashtext('lockstep.history'))").execute(&mut *tx).await?;
-        let this = first_of_month(OffsetDateTime::now_utc().date());
         for month in [this, following(this)] {
-            let (from, to) = (month, following(month));
-            let name = format!("history_{}_{:02}", from.year(), u8::from(from.month()));
-            let exists: bool = sqlx::query_scalar("select to_regclass('lockstep.' || $1) is not null")
-                .bind(&name)
-                .fetch_one(&mut *tx)
-                .await?;
-            if !exists {
-                // Names and dates are our own: nothing from outside is in this text.
-                let create = format!("create table {name} partition of history for values from ('{from}') to ('{to}')");
-                sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut *tx).await?;
-            }
+            make(&mut tx, month).await?;
         }
         let oldest = (self.history_months > 0).then(|| {
             (0..self.history_months).fold(this, |first, _| first_of_month(first.previous_day().unwrap_or(first)))
         });
         if let Some(oldest) = oldest {
-            let kept_from = format!("history_{}_{:02}", oldest.year(), u8::from(oldest.month()));
-            let names: Vec<String> = sqlx::query_scalar(
-                "select relname::text from pg_inherits join pg_class on oid = inhrelid
-                 where inhparent = 'lockstep.history'::regclass and relname like 'history\\_2%' and relname < $1",
-            )
-            .bind(kept_from)
-            .fetch_all(&mut *tx)
-            .await?;
-            for name in names {
-                tracing::info!(partition = name, "history older than database.history_months is dropped");
-                sqlx::query(sqlx::AssertSqlSafe(format!("drop table {name}"))).execute(&mut *tx).await?;
-            }
+            drop_before(&mut tx, oldest).await?;
         }
         tx.commit().await?;
         if let Some(oldest) = oldest {
@@ -63,6 +45,49 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Makes this month's partition: what is written before there is one keeps it from being made later.
+pub(crate) async fn make_this_months(connection: &mut PgConnection) -> sqlx::Result<()> {
+    make(connection, this_month()).await
+}
+
+async fn make(connection: &mut PgConnection, month: Date) -> sqlx::Result<()> {
+    let name = name(month);
+    let exists: bool = sqlx::query_scalar("select to_regclass('lockstep.' || $1) is not null")
+        .bind(&name)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !exists {
+        // Names and dates are our own: nothing from outside is in this text.
+        let (from, to) = (month, following(month));
+        let create = format!("create table {name} partition of history for values from ('{from}') to ('{to}')");
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(connection).await?;
+    }
+    Ok(())
+}
+
+async fn drop_before(connection: &mut PgConnection, oldest: Date) -> sqlx::Result<()> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "select relname::text from pg_inherits join pg_class on oid = inhrelid
+         where inhparent = 'lockstep.history'::regclass and relname like 'history\\_2%' and relname < $1",
+    )
+    .bind(name(oldest))
+    .fetch_all(&mut *connection)
+    .await?;
+    for name in names {
+        tracing::info!(partition = name, "history older than database.history_months is dropped");
+        sqlx::query(sqlx::AssertSqlSafe(format!("drop table {name}"))).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn name(month: Date) -> String {
+    format!("history_{}_{:02}", month.year(), u8::from(month.month()))
+}
+
+fn this_month() -> Date {
+    first_of_month(OffsetDateTime::now_utc().date())
 }
 
 fn first_of_month(date: Date) -> Date {

@@ -18,6 +18,7 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::Bus;
 use model::Policy;
@@ -124,10 +125,15 @@ pub(crate) async fn enter_epoch(bus: &Bus, store: &Store) -> anyhow::Result<()> 
 
 /// Makes the next month's partition of the history before it is needed.
 async fn maintain(store: Store, process: Process) -> anyhow::Result<()> {
-    const EVERY: std::time::Duration = std::time::Duration::from_hours(6);
-    while process.shutdown().run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+    const EVERY: Duration = Duration::from_hours(6);
+    // Each attempt may hold up all batches for some seconds.
+    const AGAIN: Duration = Duration::from_mins(10);
+    let mut wait = EVERY;
+    while process.shutdown().run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+        wait = EVERY;
         if let Err(error) = store.maintain_partitions().await {
-            tracing::warn!(%error, "the history's partitions were not maintained; tried again in six hours");
+            tracing::warn!(%error, "the history's partitions were not maintained; tried again in ten minutes");
+            wait = AGAIN;
         }
         if let Err(error) = store.forget_lives().await {
             tracing::warn!(%error, "what was noted of resolvers of long ago was not forgotten; tried again in six hours");

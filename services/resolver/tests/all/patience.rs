@@ -122,6 +122,26 @@ async fn what_is_done_to_all_records_takes_as_long_as_it_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_reads_the_history_for_long_keeps_nobody_from_starting_nor_from_writing_it() {
+    const PARTITIONS: &str = "select count(*) from pg_inherits where inhparent = 'lockstep.history'::regclass";
+    let (store, pool) = store(&store::Config::default()).await;
+    let partitions = async || sqlx::query_scalar::<_, i64>(PARTITIONS).fetch_one(&pool).await.unwrap();
+    let all = partitions().await;
+    let next = "select relname::text from pg_inherits join pg_class on oid = inhrelid
+                where inhparent = 'lockstep.history'::regclass and relname like 'history\\_2%' order by relname desc limit 1";
+    let next: String = sqlx::query_scalar(next).fetch_one(&pool).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("drop table lockstep.{next}"))).execute(&pool).await.unwrap();
+    let mut reading = pool.begin().await.unwrap();
+    sqlx::query("lock table lockstep.history in access share mode").execute(&mut *reading).await.unwrap();
+    let starts = tokio::time::timeout(Duration::from_secs(20), store.migrate());
+    starts.await.expect("it does not wait until the reader ends").unwrap();
+    assert_eq!(partitions().await, all - 1);
+    reading.rollback().await.unwrap();
+    store.maintain_partitions().await.unwrap();
+    assert_eq!(partitions().await, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_waits_for_a_table_does_not_hold_up_who_comes_after_it_for_long() {
     let (store, pool) = store(&store::Config::default()).await;
     let mut reading = pool.begin().await.unwrap();
