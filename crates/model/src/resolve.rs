@@ -94,7 +94,11 @@ pub fn begin(observation: &Observation, receipt: Receipt, policy: &Policy) -> Re
     let to = turn.group.item.status.clone();
     turn.row(RowKind::Changed, None, &to, Reason::FirstSeen);
     turn.note();
-    Ok(turn.done(if is_known { Verdict::Created } else { Verdict::Unmapped }))
+    let verdict = if is_known { Verdict::Created } else { Verdict::Unmapped };
+    if turn.counts(verdict) {
+        turn.link_mut().hear(receipt);
+    }
+    Ok(turn.done(verdict))
 }
 
 pub(crate) fn new_item(observation: &Observation, lifecycle: &Lifecycle, status: Status, id: ItemId) -> Item {
@@ -129,7 +133,7 @@ fn new_link(observation: &Observation, receipt: Receipt) -> Link {
         agreed: Version(1),
         sent: vec![],
         shown: None,
-        said: if observation.position.is_none() { receipt.first() } else { 0 },
+        said: 0,
         resent: 0,
         vocabulary: observation.vocabulary.clone(),
         unmapped: false,

@@ -336,6 +336,9 @@ fn what_was_said_before_does_not_count_when_a_more_urgent_lane_brought_what_was_
     assert_eq!(unknown.verdict, Verdict::Unmapped);
     let honest = model::resolve(unknown.group, &without("in_progress"), normal(6), &policy);
     assert_eq!(honest.verdict, Verdict::FastForward, "what nothing came of voids nothing");
+    let unknown = model::begin(&without("gibberish"), crate::scene::receipt(7, 0), &policy).unwrap();
+    let honest = model::resolve(unknown.group, &without("in_progress"), normal(6), &policy);
+    assert_eq!(honest.verdict, Verdict::FastForward, "nor where it was the first word");
 
     let mut scene = Scene::new(policy, &[(ISSUE, "Todo"), (TASK, "todo")]);
     // Long after the table's row was heard of.

@@ -156,6 +156,7 @@ pub fn reported(command: &Command, at: u64, outcome: DeliveryOutcome) -> Report 
     Report {
         id: format!("d:{}:{}:{}", command.record, command.version, command.cause),
         record: command.record.clone(),
+        item: Some(command.item),
         version: command.version,
         cause: Some(command.cause),
         outcome,

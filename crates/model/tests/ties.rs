@@ -178,6 +178,44 @@ fn a_late_report_of_the_former_item_brings_out_again_what_the_new_one_asks() {
 }
 
 #[test]
+fn a_report_of_the_former_item_says_nothing_of_the_new_ones_versions() {
+    for versions in [2, 3] {
+        let mut ties = Ties::by(OnLink::Item);
+        let (issue, task, bug) = (ties.own(ISSUE, "Todo"), ties.own(TASK, "todo"), ties.own(BUG, "open"));
+        let former = ties.tied(&issue, &task);
+        let former = ties.edit(&former, ISSUE, "In Progress", 10);
+        let (_, alone) = ties.untie(&former.group, TASK).unwrap();
+        let mut bug = ties.edit(&bug, BUG, "closed/completed", 10).group;
+        if versions == 3 {
+            bug = ties.edit(&bug, BUG, "closed/not_planned", 11).group;
+        }
+        let group = ties.tied(&bug, &alone);
+        assert_eq!((former.commands[0].version, group.item.version), (Version(2), Version(versions)));
+
+        let group_version = group.item.version;
+        let told = reported(&former.commands[0], 20, DeliveryOutcome::Applied);
+        let late = model::report(group, &told, ties.next(), &ties.policy);
+        let link = late.group.link(&TASK.parse().unwrap()).unwrap();
+        assert_eq!(link.agreed, Version(0), "it shows what the former item was");
+        assert!(link.sent.iter().any(|sent| sent.version == group_version), "the new item's command is on its way");
+        let edited = ties.edit(&late.group, TASK, "in_review", 30);
+        assert_eq!(edited.verdict, Verdict::Conflict, "nobody there saw what the new item is");
+
+        let refused = model::Report {
+            native: None,
+            reason: Some("not_allowed".into()),
+            ..reported(&former.commands[0], 20, DeliveryOutcome::Rejected)
+        };
+        let late = model::report(late.group, &refused, ties.next(), &ties.policy);
+        assert_eq!(
+            late.group.link(&TASK.parse().unwrap()).unwrap().last_error,
+            None,
+            "another item's is none of its own"
+        );
+    }
+}
+
+#[test]
 fn an_untied_record_has_an_item_of_its_own_and_stays_there() {
     let mut ties = Ties::by(OnLink::Item);
     let (issue, task) = (ties.own(ISSUE, "In Review"), ties.own(TASK, "in_progress"));

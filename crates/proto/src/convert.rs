@@ -217,6 +217,7 @@ pub fn report_from(message: &v1::Delivery) -> Result<Report, Malformed> {
     Ok(Report {
         id: message.id.clone(),
         record: message.record.parse().map_err(wrong("record"))?,
+        item: some(&message.item).map(item_id).transpose()?,
         version: Version(message.version),
         cause: (message.cause > 0).then_some(message.cause),
         outcome: DeliveryOutcome::of_code(&message.outcome)

@@ -160,6 +160,7 @@ proptest! {
         let message = v1::Delivery {
             id: "d".into(),
             record: record.to_string(),
+            item: uuid::Uuid::nil().to_string(),
             version,
             outcome: outcome.into(),
             mode: "tell".into(),
@@ -172,6 +173,7 @@ proptest! {
         let wanted = Report {
             id: "d".into(),
             record,
+            item: Some(ItemId(uuid::Uuid::nil())),
             version: Version(version),
             cause: Some(7),
             outcome: DeliveryOutcome::of_code(outcome).unwrap(),

@@ -2,8 +2,8 @@
 
 use super::{Resolved, Turn, resolve, rules};
 use crate::{
-    CommandMode, DeliveryOutcome, Group, Link, Native, Observation, Origin, Policy, Position, Receipt, RecordRef, Sent,
-    Source, Status, Timestamp, Verdict, Version, commands_due,
+    CommandMode, DeliveryOutcome, Group, ItemId, Link, Native, Observation, Origin, Policy, Position, Receipt,
+    RecordRef, Sent, Source, Status, Timestamp, Verdict, Version, commands_due,
 };
 
 /// What a connector says became of a command.
@@ -13,6 +13,8 @@ pub struct Report {
     pub id: String,
     /// Which record.
     pub record: RecordRef,
+    /// Of which item the command was; `None` where that is not told.
+    pub item: Option<ItemId>,
     /// Which version's command.
     pub version: Version,
     /// The stream sequence of what caused the command: of one version several may have gone out. `None` from an older release.
@@ -38,6 +40,7 @@ pub const OLDER_COMMAND: &str = "older_command";
 /// the link.
 pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Policy) -> Resolved {
     let Some(place) = group.index_of(&report.record) else { return Resolved::invalid(group) };
+    let report = &report.as_seen_by(group.item.id);
     let observation = as_observation(report);
     let news = !group.links[place].has_taken(receipt);
     if report.outcome == DeliveryOutcome::Overtaken {
@@ -55,7 +58,6 @@ pub fn report(mut group: Group, report: &Report, receipt: Receipt, policy: &Poli
         let verdict = if news { Verdict::Reported } else { Verdict::Redelivered };
         return Resolved { group, verdict, rows: vec![], commands, conflicts: vec![] };
     }
-    // A version that the item has not reached is another item's, to which the record was tied before.
     // One that failed may have been written all the same: an answer that came too late is no refusal.
     let over = report.outcome != DeliveryOutcome::Failed;
     let wrote = matches!(report.outcome, DeliveryOutcome::Applied | DeliveryOutcome::Unchanged);
@@ -98,12 +100,22 @@ fn must_look_again(group: &Group, place: usize, report: &Report) -> bool {
     newest && seen_since && link.resent < Link::RESENT_MAX
 }
 
+impl Report {
+    /// What is left of the report for this item. The commands of another, to which the record was tied before, are [void](Link::void) here:
+    /// its versions say nothing of this one's.
+    fn as_seen_by(&self, item: ItemId) -> Self {
+        let is_ours = self.item.is_none_or(|theirs| theirs == item);
+        Self { version: if is_ours { self.version } else { Version(0) }, ..self.clone() }
+    }
+}
+
 impl Turn<'_> {
     /// A report that tells nothing of what the record shows.
     fn note_outcome(&mut self, report: &Report) -> Verdict {
-        let newer = self.link().sent.iter().any(|sent| sent.version > report.version);
+        let is_void = report.version == Version(0);
+        let newer = is_void || self.link().sent.iter().any(|sent| sent.version > report.version);
         match report.outcome {
-            // A newer command is on its way, and may fare better.
+            // A newer command is on its way, and may fare better; and what another item wanted is nothing to this one.
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed if newer => {}
             DeliveryOutcome::Rejected | DeliveryOutcome::Failed => {
                 self.link_mut().last_error.clone_from(&report.reason);

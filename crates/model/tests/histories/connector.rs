@@ -171,6 +171,7 @@ impl World {
                 outcome.code()
             ),
             record: known.record.clone(),
+            item: Some(work.command.item),
             version: work.command.version,
             cause: Some(work.command.cause),
             outcome,
