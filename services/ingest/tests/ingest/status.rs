@@ -72,7 +72,7 @@ async fn a_status_that_must_be_stored_again_does_not_come_behind_the_next_one_of
 
 #[tokio::test]
 async fn many_statuses_of_one_record_may_take_longer_than_a_few() {
-    let world = World::with(|config| config.publish_wait_ms = 1_000).await;
+    let world = World::with(|config| config.publish_wait_ms = 2_000).await;
     let client = async_nats::connect(world.server.url()).await.unwrap();
     async_nats::jetstream::new(client.clone()).delete_stream("OBSERVATIONS").await.unwrap();
     let mut sent = client.subscribe("lockstep.observe.>").await.unwrap();
@@ -80,12 +80,12 @@ async fn many_statuses_of_one_record_may_take_longer_than_a_few() {
     // A disk that takes its time for each.
     tokio::spawn(async move {
         while let Some(message) = sent.next().await {
-            tokio::time::sleep(std::time::Duration::from_millis(4)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             let answer = json!({"stream": "OBSERVATIONS", "seq": 1}).to_string();
             client.publish(message.reply.unwrap(), answer.into()).await.unwrap();
         }
     });
-    let batch: Vec<Value> = (0..450).map(|_| status(1, "running")).collect();
+    let batch: Vec<Value> = (0..480).map(|_| status(1, "running")).collect();
     let (code, said) = answer(world.post("/v1/status", Value::from(batch).to_string())).await;
     assert_eq!(code, 202, "{said}");
 }
