@@ -3,7 +3,9 @@
 use uuid::Uuid;
 
 use crate::resolve::{Resolved, Turn, new_item};
-use crate::{Group, ItemId, Link, Observation, OnLink, Policy, Reason, Receipt, RecordRef, RowKind, Verdict, Version};
+use crate::{
+    Group, ItemId, Key, Link, Observation, OnLink, Policy, Reason, Receipt, RecordRef, RowKind, Verdict, Version,
+};
 
 /// What came of tying one item's records to another.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,6 +137,22 @@ pub fn part(
     alone.row(RowKind::Changed, None, &to, Reason::Parted);
     turn.rows.append(&mut alone.rows);
     Ok((turn.done(Verdict::Linked), alone.group))
+}
+
+impl Group {
+    /// A record owns an identifier no more: another has a better right to it, and is what it means by it, unless they are of one kind.
+    pub fn give_up(&mut self, record: &RecordRef, key: &Key, to: &RecordRef, policy: &Policy) {
+        let Some(place) = self.index_of(record) else { return };
+        let link = &mut self.links[place];
+        link.keys.retain(|own| own != key);
+        if !to.is_kin_of(record) && !link.mentions.contains(key) {
+            link.mentions.push(key.clone());
+        }
+        if self.item.key.as_ref() == Some(key) {
+            self.item.key = None;
+            self.name_after_its_records(policy);
+        }
+    }
 }
 
 /// Whether identifiers may tie `incoming` to `target`: only a lone record moves by itself, and only to an item that has

@@ -187,7 +187,7 @@ impl RecordRef {
     }
 
     /// Whether both are of one system and kind: on one item they are read together.
-    pub(crate) fn is_kin_of(&self, other: &Self) -> bool {
+    pub fn is_kin_of(&self, other: &Self) -> bool {
         self.system == other.system && self.kind == other.kind
     }
 

@@ -3,6 +3,8 @@
 //! Pure, but for what it was given: [`Ledger::take`] decides with `model`, [`Ledger::close`] says what to write and what to
 //! publish.
 
+mod identifiers;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -187,6 +189,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn observe(&mut self, observation: &Observation, receipt: Receipt) -> Result<Verdict, Poison> {
+        let observation = &*self.with_its_own_keys(observation);
         // In strict mode an observation may yet be refused, and must then have changed nothing.
         let before = if self.policy.strict { self.group_of(&observation.record) } else { None };
         let known = self.take_group(&observation.record);
@@ -317,58 +320,6 @@ impl<'a> Ledger<'a> {
         self.commands.extend(resolved.commands.into_iter().map(|command| (command.record.clone(), command)));
         self.conflicts.extend(resolved.conflicts.into_iter().map(|conflict| (conflict.id, conflict)));
         resolved.verdict
-    }
-
-    /// Ties records together by the identifiers that this one owns and mentions.
-    fn tie(&mut self, observation: &Observation, receipt: Receipt) {
-        let record = &observation.record;
-        if !observation.mentions.is_empty() {
-            self.mentioning.insert(record.clone());
-        }
-        for key in &observation.keys {
-            if self.owners.get(key) != Some(record) {
-                self.owners.insert(key.clone(), record.clone());
-                self.keys.insert(key.clone(), record.clone());
-                for waiting in self.mentioning(key) {
-                    self.tie_two(&waiting, record, observation, receipt);
-                }
-            }
-        }
-        for key in &observation.mentions {
-            if let Some(owner) = self.owners.get(key).cloned() {
-                self.tie_two(record, &owner, observation, receipt);
-            }
-        }
-    }
-
-    /// The records that were seen to mention an identifier before anybody owned it.
-    fn mentioning(&self, key: &Key) -> Vec<RecordRef> {
-        let mentions = |record: &RecordRef| {
-            let group = self.item_of(record).and_then(|item| self.groups.get(&item));
-            group.and_then(|group| group.link(record)).is_some_and(|link| link.mentions.contains(key))
-        };
-        let in_this_batch = self.mentioning.iter().filter(|record| !self.waiting.contains(record));
-        self.waiting.iter().chain(in_this_batch).filter(|record| mentions(record)).cloned().collect()
-    }
-
-    fn tie_two(&mut self, mentioning: &RecordRef, owner: &RecordRef, observation: &Observation, receipt: Receipt) {
-        if self.item_of(mentioning) == self.item_of(owner) {
-            return;
-        }
-        let (Some(one), Some(other)) = (self.group_of(mentioning), self.group_of(owner)) else { return };
-        if one.link(mentioning).is_some_and(|link| link.pinned) {
-            return;
-        }
-        let tied = if model::may_adopt(&other, &one) {
-            self.adopt(other, one, mentioning, observation, receipt)
-        } else if model::may_adopt(&one, &other) {
-            self.adopt(one, other, owner, observation, receipt)
-        } else {
-            return;
-        };
-        if let Err(poison) = tied {
-            tracing::info!(record = %mentioning, %owner, reason = poison.reason, "records were not tied: {}", poison.detail);
-        }
     }
 
     fn adopt(

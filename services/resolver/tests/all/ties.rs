@@ -145,6 +145,41 @@ fn a_record_that_is_retitled_and_what_it_names_are_tied_in_one_batch() {
     assert_eq!(closed.groups.values().map(|group| group.links.len()).collect::<Vec<_>>(), [2]);
 }
 
+/// What the items are called, and how many records each has.
+fn named(ledger: Ledger) -> Vec<(String, usize)> {
+    let called = |group: Group| (group.item.key.map_or_else(String::new, |key| key.to_string()), group.links.len());
+    let mut named: Vec<_> = ledger.close().groups.into_values().map(called).collect();
+    named.sort();
+    named
+}
+
+#[test]
+fn an_identifier_stays_its_owners_and_whoever_claims_it_means_that() {
+    let policy = policy_of(MAPPINGS, "");
+    let said = |observation| Observation { position: None, source: Source::Api, ..observation };
+    let ours = || owning(seen("tracker/issue/1", "todo", 1), "T-1");
+    let theirs = || owning(seen("forge/issue/a/b#1", "open", 1), "T-1");
+    let of_its_kind = || owning(seen("tracker/issue/2", "todo", 1), "T-1");
+    let gone = Observation { keys: vec![], ..seen("tracker/issue/1", "(deleted)", 2) };
+    for (observations, wanted) in [
+        (vec![ours(), theirs()], vec![("T-1", 2)]),
+        (vec![ours(), said(theirs())], vec![("T-1", 2)]),
+        // Two of one kind are not one because somebody gave both the same name.
+        (vec![ours(), of_its_kind()], vec![("", 1), ("T-1", 1)]),
+        // Whoever sees its record knows better than who only speaks of one.
+        (vec![said(theirs()), ours()], vec![("T-1", 2)]),
+        (vec![said(of_its_kind()), ours()], vec![("", 1), ("T-1", 1)]),
+        (vec![said(theirs()), said(ours())], vec![("T-1", 2)]),
+        // Nobody owns what its owner left behind.
+        (vec![ours(), gone, theirs()], vec![("T-1", 1), ("T-1", 1)]),
+    ] {
+        let mut ledger = Ledger::new(&policy, vec![], vec![], vec![]);
+        taken(&mut ledger, &observations);
+        let wanted: Vec<_> = wanted.into_iter().map(|(key, records)| (key.to_owned(), records)).collect();
+        assert_eq!(named(ledger), wanted, "{observations:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_ends_because_its_item_does_is_told() {
     let manual = || {
