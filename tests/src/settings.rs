@@ -42,7 +42,8 @@ impl Default for Settings {
     }
 }
 
-/// The credentials that sandboxes and services share. Both are an application's, whose writes are known by their actor.
+/// The credentials that sandboxes and services share. Both are an application's; of GitHub's the writes are known by their actor, of
+/// Linear's they are not, for want of `app_id`.
 pub mod credentials {
     /// Linear's OAuth token.
     pub const LINEAR_TOKEN: &str = "lin_oauth_system_tests";

@@ -150,7 +150,7 @@ pub async fn start(options: LinearOptions) -> anyhow::Result<LinearSandbox> {
     let path = options.data.map(|folder| folder.join("linear.jsonl"));
     let (journal, entries) = Journal::open(path.as_deref())?;
     let mut world = World::new(journal, entries, webhooks.clone(), secrets)?;
-    seed::fill(&mut world, &options.webhook_secret, options.seed_demo)?;
+    seed::fill(&mut world, &options.client.0, &options.webhook_secret, options.seed_demo)?;
     let shared = Arc::new(Shared {
         world: Mutex::new(world),
         documents: Documents::default(),
@@ -274,6 +274,11 @@ impl LinearSandbox {
     /// Replaces the budgets; new windows start now.
     pub fn set_limits(&self, limits: LinearLimits) {
         self.shared.set_limits(limits);
+    }
+
+    /// The id by which webhooks name the application: its OAuth client's, the same in every sandbox.
+    pub fn app_id(&self) -> String {
+        seed::id(seed::CLIENT)
     }
 
     /// Makes the token that the OAuth app exchanged its secret for useless from now on.

@@ -216,13 +216,30 @@ impl Linear {
         let us = match self.ask(&encode::viewer(), "read").await {
             Ok(data) if data["viewer"]["app"] == true => {
                 let user = data["viewer"]["id"].as_str().map(str::to_owned);
-                Us { ids: user.into_iter().chain(self.app_id.clone()).collect(), client_known: self.app_id.is_some() }
+                let asked = if self.app_id.is_none() { self.asked_app_id().await? } else { None };
+                let client_id = self.credential.client_id().map(str::to_owned);
+                let ids = [user, self.app_id.clone(), client_id, asked].into_iter().flatten().collect();
+                Us { ids, client_known: self.app_id.is_some() }
             }
             Ok(_) | Err(Failure::Gone { .. }) => Us::default(),
             Err(failure) => return Err(failure),
         };
         self.us.get_or_init(|| us);
         Ok(())
+    }
+
+    /// The OAuth app's id as Linear tells it for a client id; `None` where there is no client id, or Linear does not tell.
+    async fn asked_app_id(&self) -> Result<Option<String>, Failure> {
+        let Some(client_id) = self.credential.client_id() else { return Ok(None) };
+        match self.ask(&encode::application(client_id), "read").await {
+            Ok(data) => Ok(data["applicationInfo"]["id"].as_str().map(str::to_owned)),
+            Err(limited @ Failure::Limited { .. }) => Err(limited),
+            Err(failure) => {
+                // Nothing must wait for it: where it is not known, a write of ours is recognized by what it wrote.
+                tracing::warn!(%failure, "Linear does not tell the OAuth app's id; see connector.linear.app_id");
+                Ok(None)
+            }
+        }
     }
 
     /// Asks which of the configured teams there are, and says so in the readiness.
@@ -321,7 +338,8 @@ impl Linear {
             Err(failure) => Err(failure.to_string()),
         };
         let issues: Nodes<examine::Synced> = part(&self.ask(&encode::synced(&self.teams), "examine").await?, "issues")?;
-        Ok(Snapshot { seen, webhooks, issues: issues.nodes, more_teams: next.is_some(), skew })
+        let asked_app_id = self.asked_app_id().await?;
+        Ok(Snapshot { seen, asked_app_id, webhooks, issues: issues.nodes, more_teams: next.is_some(), skew })
     }
 
     /// What is answered: its data, and all of it.

@@ -76,6 +76,11 @@ impl Credential {
         }
     }
 
+    /// An OAuth app's client id, where it is known.
+    pub fn client_id(&self) -> Option<&str> {
+        if let Self::App(app) = self { Some(&app.id) } else { None }
+    }
+
     /// Whether it is a person's own: those keys go bare, tokens do not.
     pub fn is_personal(&self) -> bool {
         matches!(self, Self::Key(key) if key.expose().starts_with("lin_api_"))

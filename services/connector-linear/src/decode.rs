@@ -159,7 +159,8 @@ pub struct Us {
     /// The ids by which webhooks name the app that our credential belongs to; none under a personal key, where a person
     /// may be the actor.
     pub ids: Vec<String>,
-    /// Whether the OAuth client's own id is among them.
+    /// Whether the configuration says by which of them webhooks name the app. One that was only asked for is recognized where it
+    /// comes; that another is not ours does not follow.
     pub client_known: bool,
 }
 
@@ -172,8 +173,8 @@ impl Us {
             Origin::Unknown
         } else if self.ids.contains(id) {
             Origin::Own(None)
-        } else if sender.kind == "oauthClient" && !self.client_known {
-            // The app's user is known by another id than its client: this client may be ours.
+        } else if !self.client_known && !matches!(sender.kind.as_str(), "user" | "integration") {
+            // An app is named by its OAuth client's id, which is not its user's: this client may be ours.
             Origin::Unknown
         } else {
             Origin::Other

@@ -12,8 +12,8 @@ use crate::vocabulary::State;
 pub const PAGE: u32 = 50;
 
 #[cfg(test)]
-const DOCUMENTS: [&str; 10] =
-    [ISSUE, ISSUES, TEAMS, TEAM_STATES, TEAM_SIZES, ISSUE_UPDATE, VIEWER, EXAMINE, WEBHOOKS, SYNCED];
+const DOCUMENTS: [&str; 11] =
+    [ISSUE, ISSUES, TEAMS, TEAM_STATES, TEAM_SIZES, ISSUE_UPDATE, VIEWER, APPLICATION, EXAMINE, WEBHOOKS, SYNCED];
 
 const ISSUE: &str = include_str!("../graphql/issue.graphql");
 const ISSUES: &str = include_str!("../graphql/issues.graphql");
@@ -22,6 +22,7 @@ const TEAM_STATES: &str = include_str!("../graphql/team_states.graphql");
 const TEAM_SIZES: &str = include_str!("../graphql/team_sizes.graphql");
 const ISSUE_UPDATE: &str = include_str!("../graphql/issue_update.graphql");
 const VIEWER: &str = include_str!("../graphql/viewer.graphql");
+const APPLICATION: &str = include_str!("../graphql/application.graphql");
 const EXAMINE: &str = include_str!("../graphql/examine.graphql");
 const WEBHOOKS: &str = include_str!("../graphql/webhooks.graphql");
 const SYNCED: &str = include_str!("../graphql/synced.graphql");
@@ -62,6 +63,11 @@ pub fn team_sizes() -> Value {
 /// Asks who we are.
 pub fn viewer() -> Value {
     json!({"query": VIEWER})
+}
+
+/// Asks for the OAuth app of a client id.
+pub fn application(client_id: &str) -> Value {
+    json!({"query": APPLICATION, "variables": {"clientId": client_id}})
 }
 
 /// Asks who we are, and for a page of the teams with their states and what moves their issues.

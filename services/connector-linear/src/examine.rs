@@ -21,6 +21,8 @@ pub const PAGES_MAX: usize = 10;
 pub struct Snapshot {
     /// Who we are, and the teams.
     pub seen: Seen,
+    /// The OAuth app's id, where Linear tells it.
+    pub asked_app_id: Option<String>,
     /// The webhooks, or why they cannot be seen.
     pub webhooks: Result<Vec<Hook>, String>,
     /// The issues that changed last.
@@ -107,7 +109,7 @@ pub struct Ours<'a> {
 
 /// What follows from the snapshot.
 pub fn judged(snapshot: &Snapshot, ours: &Ours<'_>) -> Examined {
-    let mut findings = credential(&snapshot.seen.viewer, ours);
+    let mut findings = credential(snapshot, ours);
     findings.extend(snapshot.skew.clone());
     findings.extend(webhooks(snapshot, ours));
     findings.extend(teams(snapshot, ours));
@@ -118,19 +120,19 @@ pub fn judged(snapshot: &Snapshot, ours: &Ours<'_>) -> Examined {
     Examined { findings, words: snapshot.seen.teams.nodes.iter().filter_map(words).collect() }
 }
 
-fn credential(viewer: &Viewer, ours: &Ours<'_>) -> Vec<Finding> {
-    let name = &viewer.name;
+fn credential(snapshot: &Snapshot, ours: &Ours<'_>) -> Vec<Finding> {
+    let Viewer { name, app } = &snapshot.seen.viewer;
     let mut findings = vec![Finding::new(Severity::Info, "reachable", "linear", format!("signed in as {name}"), "")];
-    if !viewer.app {
+    if !app {
         let message =
             format!("the credential is a person's ({name}): no webhook tells whether an edit was Lockstep's own");
-        let action = "use an OAuth app: set connector.linear.client_id, client_secret and app_id";
+        let action = "use an OAuth app: set connector.linear.client_id and client_secret";
         findings.push(Finding::new(Severity::Warning, "personal_credential", "linear", message, action));
-    } else if ours.app_id.is_none() {
-        let message =
-            "connector.linear.app_id is not set: webhooks may name Lockstep by an id that it does not know as its own";
-        let action = "set it to the OAuth app's client id";
-        findings.push(Finding::new(Severity::Info, "app_id_missing", "linear", message, action));
+    } else if ours.app_id.is_none() && snapshot.asked_app_id.is_none() {
+        let message = "connector.linear.app_id is not set, and Linear does not tell it: webhooks name Lockstep by an id that it does \
+                       not know as its own";
+        let action = "set it to the actor's id in a webhook of Lockstep's own write, or use connector.linear.client_id and client_secret";
+        findings.push(Finding::new(Severity::Warning, "app_id_missing", "linear", message, action));
     }
     findings
 }
@@ -272,7 +274,7 @@ mod tests {
 
     fn snapshot(seen: Seen) -> Snapshot {
         let webhooks = Ok(vec![hook(true, "https://x.example/webhooks/linear")]);
-        Snapshot { seen, webhooks, issues: vec![], more_teams: false, skew: None }
+        Snapshot { seen, asked_app_id: None, webhooks, issues: vec![], more_teams: false, skew: None }
     }
 
     fn codes(snapshot: &Snapshot, teams: &[&str]) -> Vec<&'static str> {
@@ -322,6 +324,19 @@ mod tests {
         assert_eq!(with(Ok(vec![hook(true, "https://other.example/hook")])), "webhook_missing");
         assert_eq!(with(Ok(vec![hook(false, "https://x.example/webhooks/linear")])), "webhook_disabled");
         assert_eq!(with(Err("forbidden".to_owned())), "webhooks_unseen");
+    }
+
+    #[test]
+    fn an_app_that_does_not_know_by_which_id_webhooks_name_it_is_told() {
+        let about_app = |asked: Option<&str>, app_id: Option<&str>| {
+            let asked_app_id = asked.map(str::to_owned);
+            let ours = Ours { teams: &[], app_id, sweep: Duration::from_mins(5) };
+            let findings = judged(&Snapshot { asked_app_id, ..snapshot(seen(|_| {})) }, &ours).findings;
+            findings.into_iter().find(|finding| finding.code == "app_id_missing").map(|finding| finding.severity)
+        };
+        assert_eq!(about_app(None, None), Some(Severity::Warning));
+        assert_eq!(about_app(Some("asked"), None), None);
+        assert_eq!(about_app(None, Some("set")), None);
     }
 
     #[test]

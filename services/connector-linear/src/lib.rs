@@ -39,7 +39,7 @@ pub struct Config {
     pub client_id: Option<String>,
     /// The app's client secret.
     pub client_secret: Option<Secret>,
-    /// The OAuth client's id, by which webhooks name the app that an OAuth token belongs to.
+    /// The OAuth client's id, by which webhooks name the app that an OAuth token belongs to. Where `client_id` is given it is asked for.
     pub app_id: Option<String>,
     /// The keys (`ENG`) of the only teams whose issues count; empty for all. One that is moved to another team counts as deleted.
     pub teams: Vec<String>,

@@ -110,7 +110,8 @@ fn sender(world: &World, actor: Actor) -> Value {
     match (actor, user) {
         (Actor::Github, _) => json!({"id": id, "service": "github", "type": "integration"}),
         (_, None) => Value::Null,
-        (Actor::App, Some(user)) => json!({"id": user["id"], "name": user["name"], "type": "oauthClient"}),
+        // By the id of its OAuth client, which is not that of the user that it acts as.
+        (Actor::App, Some(user)) => json!({"id": seed::id(seed::CLIENT), "name": user["name"], "type": "oauthClient"}),
         (Actor::Person, Some(user)) => {
             let mut person = pick(user, &["id", "name", "email", "url"]);
             person["type"] = json!("user");

@@ -34,6 +34,11 @@ pub fn resolve(
         "viewer" => Ok(reference("User", &json!(seed::user(actor)))),
         "organization" => Ok(reference("Organization", &json!(seed::id("organization")))),
         "rateLimitStatus" => Ok(limits.clone()),
+        "applicationInfo" => {
+            let client_id = text(arguments, "clientId").unwrap_or_default();
+            let found = world.find(inner, "clientId", client_id).ok_or_else(|| ApiError::not_found(inner))?;
+            Ok(reference(inner, &found["id"]))
+        }
         "issueVcsBranchSearch" => Ok(branch(world, text(arguments, "branchName").unwrap_or_default())),
         _ if KEPT.contains(&inner) => entity(world, inner, arguments),
         _ => Err(ApiError::input(format!("This sandbox does not answer \"{field}\""))),

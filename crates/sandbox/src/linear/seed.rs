@@ -17,6 +17,8 @@ use crate::{
 const PERSON: &str = "Ada";
 /// The application behind an OAuth token.
 const APP: &str = "Lockstep";
+/// What its OAuth client is seeded as.
+pub const CLIENT: &str = "oauth-client";
 
 struct TeamSeed {
     key: &'static str,
@@ -84,7 +86,7 @@ pub fn user(actor: Actor) -> String {
 }
 
 /// Fills in what the world does not have yet.
-pub fn fill(world: &mut World, webhook_secret: &str, demo: bool) -> Result<(), ApiError> {
+pub fn fill(world: &mut World, client_id: &str, webhook_secret: &str, demo: bool) -> Result<(), ApiError> {
     // Older than anything that happens from now on, and each a millisecond after the one before.
     let mut stamp = clock::now_ms() - 60_000;
     let mut add = |world: &mut World, kind: &str, name: &str, fields: Value| {
@@ -116,6 +118,7 @@ pub fn fill(world: &mut World, webhook_secret: &str, demo: bool) -> Result<(), A
     for (name, color) in LABELS {
         add(world, "IssueLabel", &format!("label/{name}"), json!({"name": name, "color": color, "isGroup": false}))?;
     }
+    configured_client(world, client_id);
     configured_webhook(world, webhook_secret);
     if demo && world.rows("Issue").next().is_none() {
         for title in ISSUES {
@@ -151,6 +154,14 @@ fn team_rows(
         add(world, "WorkflowState", &format!("state/{key}/{name}"), fields)?;
     }
     Ok(())
+}
+
+/// The OAuth client of the options.
+fn configured_client(world: &mut World, client_id: &str) {
+    let developer = "https://sandbox.example";
+    let fields =
+        json!({"id": id(CLIENT), "clientId": client_id, "name": APP, "developer": APP, "developerUrl": developer});
+    world.set("Application", row(fields));
 }
 
 /// The webhook of the options; its address is the server's target, which can change at any time.

@@ -18,8 +18,9 @@ use crate::{
 pub type Row = Map<String, Value>;
 
 /// The types of which entities are kept.
-pub const KEPT: [&str; 11] = [
+pub const KEPT: [&str; 12] = [
     "Organization",
+    "Application",
     "User",
     "Team",
     "WorkflowState",

@@ -15,6 +15,7 @@ const SYSTEMS: &str = r#"
 # A short sweep, so that a lost webhook is made good while one watches.
 [connector.linear]
 sweep_s = 15
+app_id = "c4bd992c-fbe3-5da7-8159-ef5c4ca55190"
 
 [connector.github]
 sweep_s = 15

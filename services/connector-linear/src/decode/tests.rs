@@ -157,6 +157,10 @@ fn a_client_of_unknown_id_may_be_ours() {
     let us = Us { client_known: false, ..app() };
     let by_client = body(|body| body["actor"] = json!({"id": "a-client", "type": "oauthClient", "name": "x"}));
     assert_eq!(seen(&by_client, &us).origin, Origin::Unknown);
+    let of_another_kind = body(|body| body["actor"] = json!({"id": "a-client", "type": "application", "name": "x"}));
+    assert_eq!(seen(&of_another_kind, &us).origin, Origin::Unknown, "what Linear calls an app's actor is an open set");
+    let asked = Us { ids: vec![APP.to_owned(), "a-client".to_owned()], ..us.clone() };
+    assert_eq!(seen(&by_client, &asked).origin, Origin::Own(None));
     assert_eq!(seen(UPDATE.as_bytes(), &us).origin, Origin::Other);
 }
 

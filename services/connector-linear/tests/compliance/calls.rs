@@ -75,9 +75,10 @@ async fn a_webhook_before_the_team_is_known_asks_for_the_record() {
 }
 
 #[tokio::test]
-async fn our_own_write_lands_and_is_known_to_be_ours() {
+async fn our_own_write_lands_and_is_known_to_be_ours_by_the_configured_id() {
     let server = server().await;
-    let linear = connector(&server, APP);
+    let app_id = Some(server.app_id());
+    let linear = connector_with(&server, Config { api_key: Secret::new(APP), app_id, ..Config::default() });
     let record = record(&server, "ENG-2");
     let reading = linear.read(&record).await.unwrap();
     assert_eq!((reading.observation.native.as_str(), reading.observation.source), ("Todo", Source::Poll));
@@ -87,6 +88,32 @@ async fn our_own_write_lands_and_is_known_to_be_ours() {
     assert_eq!(server.counters().counts().writes, 1);
     let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
     assert_eq!((seen[0].origin, seen[0].position), (Origin::Own(None), written.position));
+}
+
+#[tokio::test]
+async fn without_its_id_an_apps_own_write_is_not_taken_for_another_s() {
+    let server = server().await;
+    let linear = connector(&server, APP);
+    let record = record(&server, "ENG-2");
+    let reading = linear.read(&record).await.unwrap();
+    linear.write(&command(&record, "Done", "done"), &reading).await.unwrap();
+    let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
+    assert_eq!(seen[0].origin, Origin::Unknown);
+    server.move_issue("ENG-2", "In Review").unwrap();
+    let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
+    assert_eq!(seen[0].origin, Origin::Other, "a person is somebody else all the same");
+}
+
+#[tokio::test]
+async fn an_oauth_app_whose_id_linear_does_not_tell_works_without() {
+    let server = server().await;
+    let api_url = Front::refusing(server.url(), "query Application", "Entity not found: Application").await;
+    let linear = try_connector(Config { api_url, ..by_secret("lin_secret_sandbox") }).unwrap();
+    let record = record(&server, "ENG-2");
+    let reading = linear.read(&record).await.unwrap();
+    linear.write(&command(&record, "Done", "done"), &reading).await.unwrap();
+    let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
+    assert_eq!(seen[0].origin, Origin::Unknown);
 }
 
 #[tokio::test]
@@ -142,7 +169,7 @@ async fn an_issue_whose_team_is_not_shown_hides_no_other() {
         let server = server().await;
         server.remove_issue("ENG-2").unwrap();
         let trashed = record(&server, "ENG-2");
-        let api_url = format!("{}/graphql", Front::teamless(server.url(), message).await);
+        let api_url = Front::refusing(server.url(), "query TeamStates", message).await;
         let linear = try_connector(Config { api_url, api_key: Secret::new(APP), ..Config::default() }).unwrap();
         let page = linear.sweep(None, None).await.unwrap();
         let [seen] = &page.observations[..] else { panic!("{page:?}") };

@@ -19,8 +19,8 @@ pub struct Front {
     server: String,
     client: reqwest::Client,
     how: Arc<Mutex<Misbehave>>,
-    /// What is said to whoever asks for a team.
-    teamless: Option<&'static str>,
+    /// What begins the one question that it refuses, and what it says to that.
+    refuses: Option<(&'static str, &'static str)>,
 }
 
 impl Front {
@@ -29,15 +29,15 @@ impl Front {
         Self::start(server, None).await
     }
 
-    /// In front of a server that refuses to show any team, with that message, though it shows their issues.
-    pub async fn teamless(server: String, message: &'static str) -> String {
-        Self::start(server, Some(message)).await.1
+    /// In front of a server that refuses whatever asks like this, with that message. Answers where the API is.
+    pub async fn refusing(server: String, asked: &'static str, message: &'static str) -> String {
+        format!("{}/graphql", Self::start(server, Some((asked, message))).await.1)
     }
 
-    async fn start(server: String, teamless: Option<&'static str>) -> (Self, String) {
+    async fn start(server: String, refuses: Option<(&'static str, &'static str)>) -> (Self, String) {
         runtime::install_crypto();
         let how = Arc::new(Mutex::new(Misbehave::No));
-        let front = Self { server, client: reqwest::Client::new(), how, teamless };
+        let front = Self { server, client: reqwest::Client::new(), how, refuses };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(front.clone());
@@ -64,7 +64,7 @@ impl Front {
 async fn answer(State(front): State<Front>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_MAX).await.unwrap();
-    if let Some(message) = front.teamless.filter(|_| says(&body, "query TeamStates")) {
+    if let Some((_, message)) = front.refuses.filter(|(asked, _)| says(&body, asked)) {
         let extensions = json!({"code": "INPUT_ERROR"});
         return Json(json!({"errors": [{"message": message, "extensions": extensions}]})).into_response();
     }

@@ -49,7 +49,11 @@ async fn a_change_is_told_signed_with_who_did_it_and_what_was_before() {
     assert!(uuid::Uuid::parse_str(header(hook, "linear-delivery")).is_ok());
     let body = &hook.body;
     assert_eq!((&body["action"], &body["type"]), (&json!("update"), &json!("Issue")));
-    assert_eq!(body["actor"]["type"], "oauthClient");
+    let (who, client_id) =
+        ("query($id: String!) { viewer { id } applicationInfo(clientId: $id) { id } }", "lin_client_sandbox");
+    let who = api.data(who, json!({"id": client_id})).await;
+    assert_eq!((&body["actor"]["type"], &body["actor"]["id"]), (&json!("oauthClient"), &who["applicationInfo"]["id"]));
+    assert_ne!(body["actor"]["id"], who["viewer"]["id"], "an app is not named by its user");
     assert_eq!(
         body["data"]["state"],
         json!({"id": state, "name": "In Progress", "type": "started", "color": "#f2c94c"})
@@ -57,6 +61,17 @@ async fn a_change_is_told_signed_with_who_did_it_and_what_was_before() {
     assert_eq!(body["data"]["team"]["key"], "ENG");
     assert_eq!(body["updatedFrom"], json!({"stateId": old.state_id, "startedAt": null, "updatedAt": old.updated_at}));
     assert!((body["webhookTimestamp"].as_i64().unwrap() - sandbox::clock::now_ms()).abs() < 10_000);
+}
+
+#[tokio::test]
+async fn the_demos_configurations_name_the_application() {
+    let app_id = format!("app_id = \"{}\"", Api::start().await.sandbox.app_id());
+    for demo in [
+        include_str!("../../../../../deploy/sandbox/lockstep.toml"),
+        include_str!("../../../../xtask/src/up/config.rs"),
+    ] {
+        assert!(demo.contains(&app_id), "{app_id} is missing in {demo}");
+    }
 }
 
 #[tokio::test]
