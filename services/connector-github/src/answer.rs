@@ -15,8 +15,9 @@ pub fn failure(status: StatusCode, body: &[u8]) -> Option<Failure> {
     let message = said["message"].as_str().unwrap_or("no message");
     Some(match status {
         StatusCode::UNAUTHORIZED => {
-            let why =
-                format!("GitHub does not accept the credential ({message}); check github.token or the app's settings");
+            let why = format!(
+                "GitHub does not accept the credential ({message}); check connector.github.token or the app's settings"
+            );
             Failure::refused("unauthorized", why)
         }
         StatusCode::FORBIDDEN => refused("forbidden", message),
@@ -33,7 +34,8 @@ pub fn failure(status: StatusCode, body: &[u8]) -> Option<Failure> {
 pub fn no_token(failure: Failure) -> Failure {
     match failure {
         Failure::Gone { why } | Failure::Refused { why, .. } => {
-            let why = format!("the app gets no token: {why}; check github.app_id, installation_id and private_key");
+            let why =
+                format!("the app gets no token: {why}; check connector.github.app_id, installation_id and private_key");
             Failure::refused("unauthorized", why)
         }
         failure => failure,
@@ -73,7 +75,11 @@ mod tests {
 
     #[test]
     fn each_status_has_its_meaning() {
-        assert!(matches!(failed(401, "Bad credentials"), Some(Failure::Refused { code: "unauthorized", .. })));
+        let why = failed(401, "Bad credentials").unwrap();
+        assert!(
+            matches!(&why, Failure::Refused { code: "unauthorized", why } if why.contains("connector.github.token")),
+            "{why}"
+        );
         assert!(matches!(failed(403, "Resource not accessible"), Some(Failure::Refused { code: "forbidden", .. })));
         assert!(matches!(failed(404, "Not Found"), Some(Failure::Gone { .. })));
         assert!(matches!(failed(410, "Gone"), Some(Failure::Gone { .. })));

@@ -399,7 +399,7 @@ impl Github {
             // The webhook of opening it would look like a person's edit.
             let shown = &reading.observation.native;
             let why = format!(
-                "{at} is {shown}, and only an app's or bot's credential can make it {wanted}; see github.bot_login"
+                "{at} is {shown}, and only an app's or bot's credential can make it {wanted}; see connector.github.bot_login"
             );
             return Err(Failure::refused("reason_kept", why));
         }

@@ -34,7 +34,7 @@ pub const MAPPING: &str = include_str!("../mapping.toml");
 /// The connector, as the list of connectors has it.
 pub const REGISTRATION: connector::Registration = connector::registration::<Github>(MAPPING);
 
-/// The settings under `[github]`.
+/// The settings under `[connector.github]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -21,7 +21,7 @@ pub fn data(status: StatusCode, body: &[u8]) -> Result<Value, Failure> {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(unauthorized(&status.to_string())),
         _ if status.is_success() && answer["data"].is_object() => Ok(answer["data"].clone()),
-        _ => Err(refused("unreadable", &format!("{status} without data; check linear.api_url"))),
+        _ => Err(refused("unreadable", &format!("{status} without data; check connector.linear.api_url"))),
     }
 }
 
@@ -43,7 +43,10 @@ pub fn is_unauthorized(failure: &Failure) -> bool {
 }
 
 fn unauthorized(message: &str) -> Failure {
-    Failure::refused("unauthorized", format!("Linear does not accept the credential ({message}); check linear.api_key"))
+    Failure::refused(
+        "unauthorized",
+        format!("Linear does not accept the credential ({message}); check connector.linear.api_key"),
+    )
 }
 
 fn refused(code: &'static str, message: &str) -> Failure {
@@ -68,7 +71,7 @@ mod tests {
     fn a_refused_credential_names_the_setting() {
         let refused = failed(400, &error("AUTHENTICATION_ERROR", "Authentication required"));
         assert!(
-            matches!(refused, Failure::Refused { code: "unauthorized", ref why } if why.contains("linear.api_key"))
+            matches!(refused, Failure::Refused { code: "unauthorized", ref why } if why.contains("connector.linear.api_key"))
         );
         assert!(matches!(failed(401, &Value::Null), Failure::Refused { code: "unauthorized", .. }));
     }

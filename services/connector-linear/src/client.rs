@@ -352,8 +352,9 @@ impl Linear {
                 (format!("Bearer {token}"), Some(token))
             }
         };
-        let mut authorization = HeaderValue::from_str(&shown)
-            .map_err(|_| Failure::refused("unauthorized", "linear.api_key holds characters that no key has"))?;
+        let mut authorization = HeaderValue::from_str(&shown).map_err(|_| {
+            Failure::refused("unauthorized", "connector.linear.api_key holds characters that no key has")
+        })?;
         authorization.set_sensitive(true);
         let request = self.calls.client().post(self.url.clone()).header(AUTHORIZATION, authorization).json(asked);
         let answered = self.calls.send(request, class).await?;

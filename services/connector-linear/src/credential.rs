@@ -107,7 +107,7 @@ impl Token {
             let why = said["error_description"].as_str().or(said["error"].as_str()).unwrap_or("no message");
             let what = "Linear gives the OAuth app no token";
             let todo =
-                "check linear.client_id and linear.client_secret, and that the app has client credentials turned on";
+                "check connector.linear.client_id and client_secret, and that the app has client credentials turned on";
             return Err(Failure::refused("unauthorized", format!("{what} ({status}: {why}); {todo}")));
         }
         let given: Exchanged = serde_json::from_slice(body)

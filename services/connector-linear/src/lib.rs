@@ -27,7 +27,7 @@ pub const MAPPING: &str = include_str!("../mapping.toml");
 /// The connector, as the list of connectors has it.
 pub const REGISTRATION: connector::Registration = connector::registration::<Linear>(MAPPING);
 
-/// The settings under `[linear]`.
+/// The settings under `[connector.linear]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

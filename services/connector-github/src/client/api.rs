@@ -135,8 +135,9 @@ impl Api {
     fn request(&self, call: &Call, bearer: &str) -> Result<RequestBuilder, Failure> {
         // An Enterprise Server has REST under /api/v3 and GraphQL beside it.
         let root = if call.is_graphql() { self.root.trim_end_matches("/v3") } else { &self.root };
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {bearer}"))
-            .map_err(|_| Failure::refused("unauthorized", "github.token holds characters that no token has"))?;
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {bearer}")).map_err(|_| {
+            Failure::refused("unauthorized", "connector.github.token holds characters that no token has")
+        })?;
         authorization.set_sensitive(true);
         let request = self
             .rest
