@@ -103,9 +103,9 @@ impl Receipt {
 pub enum Lane {
     /// Ahead of all else.
     Critical,
-    /// A person waits: webhooks, our API, our own reports.
+    /// A person waits: webhooks, operators, our own reports.
     High,
-    /// The usual.
+    /// The usual: statuses told through our API.
     #[default]
     Normal,
     /// Sweeps and backfills.

@@ -50,7 +50,7 @@ pub struct Config {
     pub private_key: Option<Secret>,
     /// A file with the app's private key, instead.
     pub private_key_path: Option<PathBuf>,
-    /// The repositories that are swept, as `owner/name`; with any given, webhooks of others are ignored.
+    /// The repositories that are swept, as `owner/name`; with any given, what belongs to another counts as deleted.
     pub repositories: Vec<String>,
     /// How long it is at most from one sweep of them to the next.
     pub sweep_s: u64,

@@ -103,7 +103,7 @@ pub struct Ours<'a> {
     pub teams: &'a [String],
     /// Our OAuth client's id, where it is configured.
     pub app_id: Option<&'a str>,
-    /// How often we sweep.
+    /// How long it is at most from one sweep to the next.
     pub sweep: Duration,
 }
 

@@ -43,7 +43,7 @@ pub struct Config {
     pub app_id: Option<String>,
     /// The keys (`ENG`) of the only teams whose issues count; empty for all. One that is moved to another team counts as deleted.
     pub teams: Vec<String>,
-    /// How often it is asked what has changed.
+    /// How long it is at most from one sweep to the next.
     pub sweep_s: u64,
 }
 
