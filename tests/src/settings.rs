@@ -69,7 +69,9 @@ pub(crate) struct Addresses<'a> {
 pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
     let Addresses { gateway, nats, database, linear, github, agent } = at;
     let Settings { sweep_s, redeliver_s, .. } = settings;
-    let apart = settings.writes_apart_ms.map(|apart| format!("writes_apart_ms = {apart}")).unwrap_or_default();
+    // Where writes are not apart, as many may go as a test makes.
+    let apart = |apart| format!("writes_apart_ms = {apart}, writes_an_hour = 0");
+    let apart = settings.writes_apart_ms.map(apart).unwrap_or_default();
     let mut text = String::new();
     // One address for all: a service whose address is the gateway's has none of its own.
     for service in ["gateway", "admin", "ingest", "resolver", "broadcaster", "monitor"] {

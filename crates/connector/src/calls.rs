@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::Failure;
 use asking::Asking;
 use breaker::Breaker;
-use limits::{Limit, Limits};
+use limits::{Limit, Limits, Points};
 use line::{Credentials, Line, Place, Wants};
 use pacer::{Need, Pacer};
 
@@ -44,10 +44,15 @@ pub struct CallSettings {
     pub body_bytes_max: usize,
     /// How long after a write the next may follow, in place of what the system asks for.
     pub writes_apart_ms: Option<u64>,
+    /// How many writes may be made in an hour, in place of what the system allows; 0 for any number. What only has webhooks sent
+    /// again is not counted.
+    pub writes_an_hour: Option<u64>,
 }
 
 /// The classes of calls that write.
 const WRITES: [&str; 3] = ["write", "show", "redeliver"];
+/// Those of them that make content.
+const CONTENT: [&str; 2] = ["write", "show"];
 
 impl Default for CallSettings {
     fn default() -> Self {
@@ -57,7 +62,21 @@ impl Default for CallSettings {
             at_once: 8,
             body_bytes_max: 16 * 1024 * 1024,
             writes_apart_ms: None,
+            writes_an_hour: None,
         }
+    }
+}
+
+impl CallSettings {
+    /// A system's limits, with what is set in their place.
+    fn over(&self, limits: Limits) -> Limits {
+        let writes_apart = self.writes_apart_ms.map_or(limits.writes_apart, Duration::from_millis);
+        let content = match self.writes_an_hour {
+            None => limits.content,
+            Some(0) => None,
+            Some(most) => Some(Points::content_an_hour(most)),
+        };
+        Limits { writes_apart, content, ..limits }
     }
 }
 
@@ -86,10 +105,7 @@ impl Calls {
             .redirect(reqwest::redirect::Policy::limited(3))
             .build()
             .map_err(|error| format!("the HTTP client cannot be made: {error}"))?;
-        let limits = match settings.writes_apart_ms {
-            Some(apart) => Limits { writes_apart: Duration::from_millis(apart), ..limits },
-            None => limits,
-        };
+        let limits = settings.over(limits);
         let line = Line::new(system, process.metrics().clone(), Pacer::new(limits, settings.at_once));
         Ok(Self { client, system, limits, settings: Arc::new(settings), process, line, circuit: Arc::default() })
     }
@@ -188,7 +204,8 @@ impl Calls {
     }
 
     fn need(&self, class: &'static str, asking: &Asking) -> Need {
-        Need { lane: asking.lane, class, budgets: self.limits.budgets, writes: WRITES.contains(&class) }
+        let (writes, makes_content) = (WRITES.contains(&class), CONTENT.contains(&class));
+        Need { lane: asking.lane, class, budgets: self.limits.budgets, writes, makes_content }
     }
 
     /// Waits for a place in the line. A circuit that is open is not waited for.

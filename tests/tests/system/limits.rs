@@ -154,7 +154,8 @@ async fn strict_limits_are_met_by_waiting() -> anyhow::Result<()> {
     let settings = Settings { pieces: size.records, writes_apart_ms: None, ..Settings::default() };
     with_world(settings, async |world| {
         // GitHub's own limits; Linear's for an hour in proportion, with windows so short that many pass in a test.
-        let github = GithubLimits { secondary_points: Some(900), ..GithubLimits::default() };
+        let github =
+            GithubLimits { secondary_points: Some(900), content_per_hour: Some(500), ..GithubLimits::default() };
         world.github.set_limits(github);
         world.linear.set_limits(LinearLimits { requests: 14, complexity: 5_555, window_ms: 10_000 });
         // Warm-up: whoever was told of other limits learns of these.

@@ -18,6 +18,8 @@ pub struct Limits {
     pub writes_apart: Duration,
     /// A limit on a span of time that no header tells of.
     pub points: Option<Points>,
+    /// Another one, on calls that make content.
+    pub content: Option<Points>,
     /// The wait after a refusal that names none; doubled with each that follows.
     pub unnamed_wait: Duration,
 }
@@ -33,6 +35,15 @@ pub struct Points {
     pub read: u64,
     /// What a call costs that writes.
     pub write: u64,
+    /// What a call costs that writes and makes content: a status, a comment, an edit that people are told of.
+    pub content: u64,
+}
+
+impl Points {
+    /// So many calls in an hour that make content, whatever else there is.
+    pub const fn content_an_hour(most: u64) -> Self {
+        Self { span: Duration::from_hours(1), most, read: 0, write: 0, content: 1 }
+    }
 }
 
 /// What an answer says about limits.
@@ -76,6 +87,7 @@ pub const STANDARD: Limits = Limits {
     budgets: &[],
     writes_apart: Duration::ZERO,
     points: None,
+    content: None,
     unnamed_wait: Duration::from_secs(5),
 };
 
@@ -84,14 +96,16 @@ pub const STANDARD: Limits = Limits {
 pub const LINEAR: Limits = Limits { read: linear, budgets: &["requests", "complexity", "endpoint"], ..STANDARD };
 
 /// GitHub: calls in an hour, and the secondary limits. Of those it tells nothing beforehand: 900 points in a minute, a read for
-/// one and a write for five, and the advice to write one after another, a second apart. Its GraphQL has 2,000 points of its
-/// own; ours come out of the 900 together, so that both are kept.
+/// one and a write for five; 500 calls in an hour that make content, and 80 in a minute; and the advice to write one after
+/// another, a second apart, which keeps within the 80. Its GraphQL has 2,000 points of its own; ours come out of the 900
+/// together, so that both are kept.
 /// See <https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api>.
 pub const GITHUB: Limits = Limits {
     read: github,
     budgets: &["core"],
     writes_apart: Duration::from_secs(1),
-    points: Some(Points { span: Duration::from_mins(1), most: 900, read: 1, write: 5 }),
+    points: Some(Points { span: Duration::from_mins(1), most: 900, read: 1, write: 5, content: 5 }),
+    content: Some(Points::content_an_hour(500)),
     unnamed_wait: Duration::from_mins(1),
 };
 

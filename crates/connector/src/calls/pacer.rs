@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::Lane;
 use tokio::time::Instant;
 
-use super::limits::{LONGEST, Limit, Limits, Standing};
+use super::limits::{LONGEST, Limit, Limits, Points, Standing};
 
 /// Resets that are nearer to each other than this are one: clocks differ, and some systems round.
 const SAME_RESET: Duration = Duration::from_secs(2);
@@ -28,6 +28,8 @@ pub struct Need {
     pub budgets: &'static [&'static str],
     /// Whether it writes.
     pub writes: bool,
+    /// Whether what it writes is content.
+    pub makes_content: bool,
 }
 
 /// A budget's name, and the class of calls it is for where each has one of its own.
@@ -38,7 +40,6 @@ type Name = (&'static str, &'static str);
 pub struct Drawn {
     began: Instant,
     need: Need,
-    points: u64,
     costs: Vec<(Name, u64)>,
 }
 
@@ -66,10 +67,18 @@ pub struct Pacer {
     budgets: BTreeMap<Name, Budget>,
     /// What calls of a class cost of a budget, at most so far.
     costs: BTreeMap<Name, u64>,
+    /// The limits that no header tells of.
+    spans: Vec<Span>,
+}
+
+/// A limit on a span of time, and what was spent of it.
+#[derive(Debug)]
+struct Span {
+    points: Points,
     /// Points that were spent, each with the end of its span.
     spent: VecDeque<(Instant, u64)>,
     /// All of those, and the points of calls under way.
-    points: u64,
+    taken: u64,
 }
 
 #[derive(Debug)]
@@ -98,8 +107,7 @@ impl Pacer {
             next_write: None,
             budgets: BTreeMap::new(),
             costs: BTreeMap::new(),
-            spent: VecDeque::new(),
-            points: 0,
+            spans: [limits.points, limits.content].into_iter().flatten().map(Span::new).collect(),
         }
     }
 
@@ -127,30 +135,13 @@ impl Pacer {
         let apart = if need.writes { self.wait_to_write(now) } else { None };
         let budget = |name: Name| self.budgets.get(&name)?.wait(need.lane, self.cost(name.0, need.class), now);
         let budgets = names(need).filter_map(budget).max();
-        [held, apart, budgets, self.wait_for_points(need, now)].into_iter().flatten().max()
-    }
-
-    fn wait_for_points(&self, need: &Need, now: Instant) -> Option<Duration> {
-        let points = self.limits.points?;
-        let cost = if need.writes { points.write } else { points.read };
-        let room = points.most.saturating_sub(kept_back(points.most, need.lane)).max(cost);
-        let (mut points_then, mut at) = (self.points + cost, now);
-        // The oldest go first; those of calls under way have not begun to age.
-        let mut oldest = self.spent.iter();
-        while points_then > room {
-            let Some((over, spent)) = oldest.next() else { return Some(UNDER_WAY) };
-            points_then -= spent;
-            at = *over;
-        }
-        until(at, now)
+        let spans = self.spans.iter().filter_map(|span| span.wait(need, now)).max();
+        [held, apart, budgets, spans].into_iter().flatten().max()
     }
 
     /// A call goes out.
     pub fn begin(&mut self, need: &Need, now: Instant) -> Drawn {
-        while let Some((_, spent)) = self.spent.pop_front_if(|(over, _)| *over <= now) {
-            self.points = self.points.saturating_sub(spent);
-        }
-        let points = self.limits.points.map_or(0, |points| if need.writes { points.write } else { points.read });
+        self.spans.iter_mut().for_each(|span| span.take(need, now));
         let costs: Vec<_> = names(need).map(|name| (name, self.cost(name.0, need.class))).collect();
         for (name, cost) in &costs {
             if let Some(budget) = self.budgets.get_mut(name) {
@@ -159,8 +150,7 @@ impl Pacer {
             }
         }
         self.under_way += 1;
-        self.points += points;
-        Drawn { began: now, need: *need, points, costs }
+        Drawn { began: now, need: *need, costs }
     }
 
     /// A call has ended. How long to wait, when it was turned away.
@@ -178,11 +168,7 @@ impl Pacer {
                 budget.untold.push_back((now, *cost));
             }
         }
-        match self.limits.points {
-            // Counted from the end: the system counts from some moment of the call.
-            Some(points) if sent => self.spent.push_back((now + points.span, drawn.points)),
-            _ => self.points = self.points.saturating_sub(drawn.points),
-        }
+        self.spans.iter_mut().for_each(|span| span.end(&drawn.need, sent, now));
         if sent && drawn.need.writes {
             self.next_write = Some(now + self.limits.writes_apart);
         }
@@ -231,6 +217,57 @@ impl Pacer {
 
     fn cost(&self, budget: &'static str, class: &'static str) -> u64 {
         self.costs.get(&(budget, class)).copied().unwrap_or(1).max(1)
+    }
+}
+
+impl Span {
+    fn new(points: Points) -> Self {
+        Self { points, spent: VecDeque::new(), taken: 0 }
+    }
+
+    fn cost(&self, need: &Need) -> u64 {
+        let Points { read, write, content, .. } = self.points;
+        if need.makes_content {
+            content
+        } else if need.writes {
+            write
+        } else {
+            read
+        }
+    }
+
+    fn wait(&self, need: &Need, now: Instant) -> Option<Duration> {
+        let (most, cost) = (self.points.most, self.cost(need));
+        if cost == 0 {
+            return None;
+        }
+        let room = most.saturating_sub(kept_back(most, need.lane)).max(cost);
+        let (mut taken_then, mut at) = (self.taken + cost, now);
+        // The oldest go first; those of calls under way have not begun to age.
+        let mut oldest = self.spent.iter();
+        while taken_then > room {
+            let Some((over, spent)) = oldest.next() else { return Some(UNDER_WAY) };
+            taken_then -= spent;
+            at = *over;
+        }
+        until(at, now)
+    }
+
+    fn take(&mut self, need: &Need, now: Instant) {
+        while let Some((_, spent)) = self.spent.pop_front_if(|(over, _)| *over <= now) {
+            self.taken = self.taken.saturating_sub(spent);
+        }
+        self.taken += self.cost(need);
+    }
+
+    fn end(&mut self, need: &Need, sent: bool, now: Instant) {
+        let cost = self.cost(need);
+        if !sent {
+            self.taken = self.taken.saturating_sub(cost);
+        } else if cost > 0 {
+            // Counted from the end: the system counts from some moment of the call.
+            self.spent.push_back((now + self.points.span, cost));
+        }
     }
 }
 

@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::call::Actor;
+use super::graphql;
 use super::hub::Hub;
-use super::rate::{self, Resource};
+use super::rate::{self, Kind, Resource};
 use super::refusal::{Outcome, Refusal};
 use crate::faults::ApiFault;
 use crate::limits::Standing;
@@ -52,7 +53,14 @@ pub(super) async fn gate(State(hub): State<Arc<Hub>>, mut request: Request, next
         return standing_of_all(&hub, &actor);
     }
     let reads = request.method() == Method::GET;
-    if let Some(refused) = beyond_limits(&hub, &actor, resource, reads) {
+    let kind = match kind(request).await {
+        Ok((kind, whole)) => {
+            request = whole;
+            kind
+        }
+        Err(refusal) => return refusal.into_response(),
+    };
+    if let Some(refused) = beyond_limits(&hub, &actor, resource, kind) {
         hub.counters.limited();
         return refused;
     }
@@ -76,6 +84,23 @@ pub(super) async fn gate(State(hub): State<Arc<Hub>>, mut request: Request, next
     response
 }
 
+/// What a request is to the secondary limits, and the request again: only its body tells whether GraphQL reads.
+async fn kind(request: Request) -> Outcome<(Kind, Request)> {
+    let path = request.uri().path();
+    if path == "/graphql" {
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| Refusal::not_json())?;
+        let kind = if graphql::mutates(&bytes) { Kind::Content } else { Kind::Read };
+        return Ok((kind, Request::from_parts(parts, Body::from(bytes))));
+    }
+    let kind = match *request.method() {
+        Method::GET => Kind::Read,
+        _ if path.ends_with("/attempts") || path.ends_with("/access_tokens") => Kind::Write,
+        _ => Kind::Content,
+    };
+    Ok((kind, request))
+}
+
 /// The caller: an app shows a signed token of its own for the routes that are about the app itself.
 fn caller(hub: &Hub, path: &str, headers: &HeaderMap) -> Outcome<Actor> {
     if path == "/app" || path.starts_with("/app/") || path.ends_with("/installation") {
@@ -86,15 +111,17 @@ fn caller(hub: &Hub, path: &str, headers: &HeaderMap) -> Outcome<Actor> {
 }
 
 /// The refusal of a call whose limit is used up.
-fn beyond_limits(hub: &Hub, actor: &Actor, resource: Resource, reads: bool) -> Option<Response> {
+fn beyond_limits(hub: &Hub, actor: &Actor, resource: Resource, kind: Kind) -> Option<Response> {
     if let Some(budget) = hub.limits.budget(&actor.credential, resource) {
         let standing = budget.standing();
         if standing.remaining == 0 {
             return Some(rate::primary_refusal(standing, resource));
         }
     }
-    if let Some(budget) = hub.limits.budget(&actor.credential, Resource::Secondary) {
-        let standing = budget.take(if reads { 1 } else { 5 });
+    let content = u64::from(kind == Kind::Content);
+    for (resource, cost) in [(Resource::Secondary, kind.points()), (Resource::Content, content)] {
+        let Some(budget) = hub.limits.budget(&actor.credential, resource) else { continue };
+        let standing = budget.take(cost);
         if !standing.allowed {
             return Some(rate::secondary_refusal(StatusCode::FORBIDDEN, standing.retry_after_seconds()));
         }

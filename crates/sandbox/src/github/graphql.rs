@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue};
 use apollo_compiler::response::JsonMap;
 use apollo_compiler::validation::Valid;
-use apollo_compiler::{ExecutableDocument, Schema};
+use apollo_compiler::{ExecutableDocument, Schema, ast};
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
@@ -44,6 +44,17 @@ struct Asked {
     variables: Option<JsonMap>,
     #[serde(default, rename = "operationName")]
     operation_name: Option<String>,
+}
+
+/// Whether a request's body asks for a mutation.
+pub(super) fn mutates(body: &[u8]) -> bool {
+    let Ok(asked) = serde_json::from_slice::<Asked>(body) else { return false };
+    let Ok(document) = ast::Document::parse(asked.query, "query.graphql") else { return false };
+    let meant = |operation: &ast::OperationDefinition| {
+        let is_named = |name: &String| operation.name.as_ref().is_some_and(|own| own.as_str() == name);
+        operation.operation_type.is_mutation() && asked.operation_name.as_ref().is_none_or(is_named)
+    };
+    document.definitions.iter().any(|one| one.as_operation_definition().is_some_and(|operation| meant(operation)))
 }
 
 async fn answer(State(hub): State<Arc<Hub>>, Extension(actor): Caller, body: Bytes) -> Outcome<Json<Value>> {

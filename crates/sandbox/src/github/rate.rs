@@ -24,11 +24,13 @@ pub struct GithubLimits {
     /// Points in a minute, where a read costs one and a write five: a secondary limit. GitHub's is 900; none is the default,
     /// so that a load test is not one of patience.
     pub secondary_points: Option<u64>,
+    /// Calls in an hour that make content: another secondary limit. GitHub's is 500; none is the default, for the same reason.
+    pub content_per_hour: Option<u64>,
 }
 
 impl Default for GithubLimits {
     fn default() -> Self {
-        Self { primary: 5_000, window_seconds: 3_600, secondary_points: None }
+        Self { primary: 5_000, window_seconds: 3_600, secondary_points: None, content_per_hour: None }
     }
 }
 
@@ -41,6 +43,26 @@ pub(super) enum Resource {
     Graphql,
     /// Both, by the minute.
     Secondary,
+    /// What makes content, by either, by the hour.
+    Content,
+}
+
+/// What a call is to the secondary limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It reads.
+    Read,
+    /// It writes nothing that anybody is told of: a token, a delivery that is made again.
+    Write,
+    /// It makes content.
+    Content,
+}
+
+impl Kind {
+    /// What it costs of the points.
+    pub(super) fn points(self) -> u64 {
+        if self == Self::Read { 1 } else { 5 }
+    }
 }
 
 impl Resource {
@@ -80,6 +102,7 @@ impl Limits {
         let (limit, seconds) = match resource {
             Resource::Core | Resource::Graphql => (limits.primary, limits.window_seconds),
             Resource::Secondary => (limits.secondary_points?, 60),
+            Resource::Content => (limits.content_per_hour?, 3_600),
         };
         let new = || Budget::new(limit, Duration::from_secs(seconds));
         Some(budgets.entry((credential.to_owned(), resource)).or_insert_with(new).clone())

@@ -182,6 +182,39 @@ async fn a_secondary_limit_counts_points_and_says_when_to_come_again() {
 }
 
 #[tokio::test]
+async fn of_graphql_a_query_costs_a_point_and_a_mutation_five() {
+    let api = Api::start().await;
+    let (query, id) = ("{ viewer { login } }", api.sandbox.pull("acme/web", 3).unwrap()["node_id"].clone());
+    let mutation =
+        "mutation M($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) { clientMutationId } }";
+    for (asked, points) in [(query, 2), (mutation, 10)] {
+        api.sandbox.set_limits(GithubLimits { secondary_points: Some(points), ..GithubLimits::default() });
+        let asked = json!({"query": asked, "variables": {"id": id}});
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(api.call(Method::POST, "/graphql", asked.clone()).await.status);
+        }
+        assert_eq!(statuses, [200, 200, 403], "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn what_makes_content_has_a_limit_by_the_hour() {
+    let api = Api::start().await;
+    api.sandbox.set_limits(GithubLimits { content_per_hour: Some(2), ..GithubLimits::default() });
+    let (issue, id) = (format!("{REPO}/issues/1"), api.sandbox.pull("acme/web", 3).unwrap()["node_id"].clone());
+    assert_eq!(api.call(Method::PATCH, &issue, json!({"title": "One"})).await.status, 200);
+    let mutation =
+        "mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) { clientMutationId } }";
+    let mutation = json!({"query": mutation, "variables": {"id": id}});
+    assert_eq!(api.call(Method::POST, "/graphql", mutation).await.status, 200);
+    let refused = api.call(Method::PATCH, &issue, json!({"title": "Three"})).await;
+    assert_eq!(refused.status, 403);
+    assert!((3_500..=3_600).contains(&refused.number("retry-after")));
+    assert_eq!(api.get(REPO).await.status, 200);
+}
+
+#[tokio::test]
 async fn drawn_faults_are_limits_in_each_form_and_server_errors() {
     let api = Api::start().await;
     api.sandbox.faults().set(Faults { limit: 1.0, ..Faults::default() });

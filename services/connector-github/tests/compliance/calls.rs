@@ -8,7 +8,10 @@ use sandbox::faults::Faults;
 use sandbox::github::{GithubLimits, GithubSandbox, PullAction};
 
 use crate::front::Front;
-use crate::world::{REPO, TOKEN, command, connector, connector_to, connector_with, issue, newest, pull, server, write};
+use crate::world::{
+    REPO, TOKEN, command, connector, connector_that_writes, connector_to, connector_with, issue, newest, pull, server,
+    write,
+};
 
 async fn native(github: &Github, record: &RecordRef) -> String {
     github.read(record).await.unwrap().observation.native.to_string()
@@ -246,6 +249,22 @@ async fn a_used_up_budget_is_a_limit() {
     server.set_limits(GithubLimits { primary: 1, ..GithubLimits::default() });
     github.read(&issue(number)).await.unwrap();
     assert!(matches!(github.read(&issue(number)).await, Err(Failure::Limited { .. })));
+}
+
+#[tokio::test]
+async fn an_hours_writes_are_not_exceeded_though_github_does_not_tell_of_them() {
+    let server = server().await;
+    let github = connector_that_writes(&server, 2);
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    server.set_limits(GithubLimits { content_per_hour: Some(2), ..GithubLimits::default() });
+    for native in ["closed/completed", "open"] {
+        assert_eq!(write(&github, &command(&issue(number), native, "done")).await.unwrap(), native);
+    }
+    let limited = write(&github, &command(&issue(number), "closed/completed", "done")).await;
+    let Err(Failure::Limited { retry_after, .. }) = limited else { panic!("{limited:?}") };
+    assert!(retry_after > std::time::Duration::from_mins(59), "{retry_after:?}");
+    assert_eq!(server.counters().counts().limited, 0, "it is known here, and GitHub has nothing to refuse");
+    assert_eq!(native(&github, &issue(number)).await, "open", "reading goes on");
 }
 
 #[tokio::test]

@@ -41,6 +41,16 @@ pub fn connector_with(server: &GithubSandbox, config: Config) -> Github {
     Github::new(config, Parts { process, calls, hears: true }).unwrap()
 }
 
+/// A connector with the bot's token that may write so often in an hour.
+pub fn connector_that_writes(server: &GithubSandbox, writes_an_hour: u64) -> Github {
+    let process = Process::new(SYSTEM, None);
+    let settings = CallSettings { writes_an_hour: Some(writes_an_hour), ..CallSettings::default() };
+    let calls = Calls::new(SYSTEM, Github::LIMITS, settings, process.clone()).unwrap();
+    let (api_url, token) = (server.url(), Some(Secret::new(TOKEN)));
+    let config = Config { api_url, token, repositories: vec![REPO.to_owned()], ..Config::default() };
+    Github::new(config, Parts { process, calls, hears: true }).unwrap()
+}
+
 /// A connector to several repositories, and the process that it tells of its readiness.
 pub fn connector_to(api_url: String, repositories: &[&str], hears: bool) -> (Github, Process) {
     let process = Process::new(SYSTEM, None);

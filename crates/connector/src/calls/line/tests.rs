@@ -11,7 +11,7 @@ fn line(limits: limits::Limits, at_once: usize) -> Arc<Line> {
 }
 
 fn need(lane: Lane, writes: bool) -> Need {
-    Need { lane, class: if writes { "write" } else { "read" }, budgets: &[], writes }
+    Need { lane, class: if writes { "write" } else { "read" }, budgets: &[], writes, makes_content: writes }
 }
 
 fn waiting(line: &Line) -> [i64; 4] {

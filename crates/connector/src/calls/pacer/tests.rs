@@ -1,4 +1,4 @@
-use super::super::limits::{self, Points, Refused};
+use super::super::limits::{self, Refused};
 use super::*;
 
 mod strict;
@@ -6,7 +6,8 @@ mod strict;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn need(lane: Lane, class: &'static str) -> Need {
-    Need { lane, class, budgets: &["core", "points"], writes: class == "write" }
+    let writes = matches!(class, "write" | "redeliver");
+    Need { lane, class, budgets: &["core", "points"], writes, makes_content: class == "write" }
 }
 
 fn urgent() -> Need {
@@ -165,7 +166,7 @@ fn writes_are_apart_and_reads_go_between() {
 #[test]
 fn points_that_no_header_tells_of_are_counted_here() {
     let now = Instant::now();
-    let points = Points { span: 60 * SECOND, most: 12, read: 1, write: 5 };
+    let points = Points { span: 60 * SECOND, most: 12, read: 1, write: 5, content: 5 };
     let limits = Limits { points: Some(points), ..limits::STANDARD };
     let mut pacer = Pacer::new(limits, 8);
     for second in 0..2 {
@@ -179,6 +180,27 @@ fn points_that_no_header_tells_of_are_counted_here() {
     pacer.begin(&urgent(), at);
     pacer.begin(&urgent(), at);
     assert_eq!(pacer.wait(&urgent(), at), Some(58 * SECOND));
+}
+
+#[test]
+fn content_has_an_hour_of_its_own_whose_last_part_is_for_the_urgent() {
+    let (mut pacer, now) = (Pacer::new(limits::GITHUB, 8), Instant::now());
+    let write = |lane| need(lane, "write");
+    // As fast as the other limits let it.
+    for written in 0..400 {
+        let at = now + SECOND * written;
+        assert_eq!(pacer.wait(&write(Lane::Low), at), None, "after {written} writes");
+        let drawn = pacer.begin(&write(Lane::Low), at);
+        pacer.end(&drawn, Ended::Unanswered, at);
+    }
+    let at = now + 400 * SECOND;
+    assert_eq!(pacer.wait(&write(Lane::Low), at), Some(3_200 * SECOND), "until the first is an hour ago");
+    assert_eq!(pacer.wait(&write(Lane::Normal), at), None, "a fifth is left, of which a sweep takes nothing");
+    assert_eq!(pacer.wait(&need(Lane::Low, "read"), at), None, "reading makes no content");
+    assert_eq!(pacer.wait(&need(Lane::Low, "redeliver"), at), None, "nor does having a webhook sent again");
+    let drawn = pacer.begin(&write(Lane::Normal), at);
+    pacer.end(&drawn, Ended::Unsent, at);
+    assert_eq!(pacer.wait(&write(Lane::Low), now + 3_600 * SECOND), None);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The pace against a server that keeps its limits strictly: it never has to say so, once it has told what they are.
 
-use super::super::super::limits::Points;
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -15,30 +14,32 @@ impl Dice {
     }
 }
 
-/// A server with a budget for each window, and a limit on the points of each minute that it tells nobody of.
+/// A server with a budget for each window, and limits on spans of time that it tells nobody of.
 struct Server {
     limit: u64,
     window: Duration,
-    points: Points,
     used: u64,
     resets: Instant,
-    minute: (Instant, u64),
+    /// Each with the beginning of the span and what was spent in it.
+    spans: [(Points, Instant, u64); 2],
 }
 
 impl Server {
     /// What it says to a call that reaches it now.
-    fn answers(&mut self, writes: bool, free: bool, now: Instant) -> Limit {
+    fn answers(&mut self, need: &Need, free: bool, now: Instant) -> Limit {
         if now >= self.resets {
             (self.used, self.resets) = (0, now + self.window);
         }
-        if now >= self.minute.0 + self.points.span {
-            self.minute = (now, 0);
+        for (points, began, spent) in &mut self.spans {
+            if now >= *began + points.span {
+                (*began, *spent) = (now, 0);
+            }
         }
-        let points = if writes { self.points.write } else { self.points.read };
-        if self.used >= self.limit || self.minute.1 + points > self.points.most {
+        let cost = |points: &Points| if need.writes { points.content } else { points.read };
+        if self.used >= self.limit || self.spans.iter().any(|(points, _, spent)| spent + cost(points) > points.most) {
             return refused(Some(SECOND), true);
         }
-        self.minute.1 += points;
+        self.spans.iter_mut().for_each(|(points, _, spent)| *spent += cost(points));
         self.used += u64::from(!free);
         // As the readers do it: a second more, against clocks that differ and resets that are rounded.
         let resets_in = self.resets - now + SECOND;
@@ -66,10 +67,12 @@ struct Call {
 fn run(seed: u64) -> (u64, u64) {
     let mut dice = Dice(seed);
     let start = Instant::now();
-    let points = Points { span: 60 * SECOND, most: 60 + dice.below(200), read: 1, write: 5 };
+    let points = Points { span: 60 * SECOND, most: 60 + dice.below(200), read: 1, write: 5, content: 5 };
+    let content = Points { span: 90 * SECOND, ..Points::content_an_hour(5 + dice.below(20)) };
     let window = Duration::from_secs(5 + dice.below(60));
-    let mut server = Server { limit: 20 + dice.below(100), window, points, used: 0, resets: start, minute: (start, 0) };
-    let limits = Limits { points: Some(points), budgets: &["core"], ..limits::STANDARD };
+    let spans = [(points, start, 0), (content, start, 0)];
+    let mut server = Server { limit: 20 + dice.below(100), window, used: 0, resets: start, spans };
+    let limits = Limits { points: Some(points), content: Some(content), budgets: &["core"], ..limits::STANDARD };
     let mut pacer = Pacer::new(limits, 1 + usize::try_from(dice.below(8)).unwrap());
     let (mut under_way, mut went, mut refusals, mut warm): (Vec<Call>, _, _, _) = (Vec::new(), 0, 0, false);
     for step in 0..30_000_u32 {
@@ -77,7 +80,7 @@ fn run(seed: u64) -> (u64, u64) {
         under_way.sort_by_key(|call| call.arrives);
         for call in &mut under_way {
             if matches!(call.answer, Answer::Open) && call.arrives <= now {
-                let answer = server.answers(call.drawn.need.writes, call.free, now);
+                let answer = server.answers(&call.drawn.need, call.free, now);
                 refusals += u64::from(warm && answer.refused.is_some());
                 // One in fifty answers is lost on its way.
                 call.answer = if dice.below(50) > 0 { Answer::Given(answer) } else { Answer::Lost };
