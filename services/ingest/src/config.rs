@@ -44,7 +44,8 @@ pub struct LinearConfig {
     pub secrets: Vec<Secret>,
     /// How large a webhook may be.
     pub body_max_bytes: usize,
-    /// How far the signed time of sending may be from now, either way.
+    /// How far the signed time of sending may be from now, either way: wide enough for Linear's last attempt, which may be signed with
+    /// the time of the first.
     pub window_s: u64,
 }
 
@@ -80,7 +81,7 @@ impl Default for Config {
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { secrets: Vec::new(), body_max_bytes: 5 * MIB, window_s: 60 }
+        Self { secrets: Vec::new(), body_max_bytes: 5 * MIB, window_s: 8 * 3_600 }
     }
 }
 

@@ -108,7 +108,7 @@ impl Hostile<'_> {
         let cases = [
             (401, "unsigned", post("/webhooks/github").body("{}")),
             (401, "forged", github("{}", "another secret")?),
-            (401, "stale", linear(now - 600_000, "hostile-2")?),
+            (401, "stale", linear(now - 9 * 3_600_000, "hostile-2")?),
         ];
         // What is signed and makes no sense is stored, and given up by the connector; the same once more is a copy.
         let (poison, copy) = (linear(now, "hostile-3")?, linear(now, "hostile-4")?);
