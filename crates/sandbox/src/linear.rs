@@ -72,8 +72,8 @@ pub struct LinearOptions {
     pub seed_demo: bool,
     /// What it does wrong from the start.
     pub faults: Faults,
-    /// How much it gives in each window.
-    pub limits: LinearLimits,
+    /// How much it gives in each window, in place of what Linear does.
+    pub limits: Option<LinearLimits>,
 }
 
 impl Default for LinearOptions {
@@ -88,7 +88,7 @@ impl Default for LinearOptions {
             client: ("lin_client_sandbox".to_owned(), "lin_secret_sandbox".to_owned()),
             seed_demo: true,
             faults: Faults::default(),
-            limits: LinearLimits::default(),
+            limits: None,
         }
     }
 }
@@ -110,6 +110,11 @@ impl Default for LinearLimits {
     fn default() -> Self {
         Self { requests: 5_000, complexity: 2_000_000, window_ms: 3_600_000 }
     }
+}
+
+impl LinearLimits {
+    /// What Linear gives a personal key in an hour.
+    pub const PERSONAL: Self = Self { requests: 2_500, complexity: 3_000_000, window_ms: 3_600_000 };
 }
 
 /// An issue as a person sees it.
@@ -161,9 +166,9 @@ pub async fn start(options: LinearOptions) -> anyhow::Result<LinearSandbox> {
         oauth_token: options.oauth_token,
         client: options.client,
         client_token: Mutex::default(),
-        limits: Mutex::new(options.limits),
-        person: Budgets::new(options.limits),
-        app: Budgets::new(options.limits),
+        limits: Mutex::new(options.limits.unwrap_or_default()),
+        person: Budgets::new(options.limits.unwrap_or(LinearLimits::PERSONAL)),
+        app: Budgets::new(options.limits.unwrap_or_default()),
     });
     let controls = Controls {
         faults: shared.faults.clone(),
@@ -271,7 +276,7 @@ impl LinearSandbox {
         &self.shared.faults
     }
 
-    /// Replaces the budgets; new windows start now.
+    /// Replaces the budgets, the person's and the application's; new windows start now.
     pub fn set_limits(&self, limits: LinearLimits) {
         self.shared.set_limits(limits);
     }

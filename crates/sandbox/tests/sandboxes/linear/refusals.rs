@@ -90,7 +90,12 @@ async fn an_answer_says_what_it_cost_and_what_is_left() {
     let in_ms = answer.number("x-ratelimit-requests-reset") - sandbox::clock::now_ms();
     assert!((3_500_000..=3_600_000).contains(&in_ms), "{in_ms}");
     let other = api.send(KEY, "{ viewer { id } }", json!({})).await;
-    assert_eq!(other.number("x-ratelimit-requests-remaining"), 4_999, "each credential has its own budget");
+    assert_eq!(other.number("x-ratelimit-requests-remaining"), 2_499, "each credential has its own budget");
+    assert_eq!(
+        other.number("x-ratelimit-complexity-limit"),
+        3_000_000,
+        "and a personal key another one than an application"
+    );
 }
 
 #[tokio::test]
