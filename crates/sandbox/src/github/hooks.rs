@@ -18,6 +18,9 @@ use super::shape::instant;
 use super::state::{Event, State as Held, now, repo_key};
 use crate::webhooks::{Logged, Outcome as Sent};
 
+/// How many hooks of a repository there may be for one event.
+const HOOKS_MAX: usize = 20;
+
 /// `/repos/{owner}/{repo}/hooks…` and `/app/hook/deliveries…`.
 pub(super) fn routes() -> Router<Arc<Hub>> {
     Router::new()
@@ -103,8 +106,11 @@ async fn create(
         if hooks_of(&hub, held, &key)?.iter().any(|hook| hook.url == url && hook.events == events) {
             return Err(Refusal::unprocessable("Validation Failed: Hook already exists on this repository"));
         }
-        if held.hooks.values().filter(|hook| hook.repo == key).count() >= 20 {
-            return Err(Refusal::unprocessable("Validation Failed: The \"push\" event cannot have more than 20 hooks"));
+        let of_repo = || held.hooks.values().filter(|hook| hook.repo == key);
+        let is_full = |event: &&String| of_repo().filter(|hook| hook.events.contains(event)).count() >= HOOKS_MAX;
+        if let Some(event) = events.iter().find(is_full) {
+            let said = format!("Validation Failed: The {event:?} event cannot have more than {HOOKS_MAX} hooks");
+            return Err(Refusal::unprocessable(said));
         }
         let hook = Hook { id: held.fresh_id(), repo: key.clone(), url, secret, events, active, created_at: now() };
         held.keep_hook(hook.clone())?;

@@ -89,6 +89,22 @@ async fn every_edit_of_a_person_is_told_in_order() {
 }
 
 #[tokio::test]
+async fn an_event_has_so_many_hooks_and_each_other_event_its_own() {
+    let (api, receiver) = start().await;
+    let mut made = Vec::new();
+    for (event, count) in [("issues", 21), ("pull_request", 1)] {
+        for number in 0..count {
+            let url = format!("{}/{number}", receiver.url());
+            let hook = json!({"events": [event], "config": {"url": url}});
+            made.push(api.call(Method::POST, &format!("{REPO}/hooks"), hook).await);
+        }
+    }
+    let refused: Vec<_> = made.iter().enumerate().filter(|(_, answer)| answer.status != 201).collect();
+    let [(20, answer)] = refused[..] else { panic!("{:?}", made.iter().map(|made| made.status).collect::<Vec<_>>()) };
+    assert!(answer.body["message"].as_str().unwrap().contains("\"issues\" event"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn dropped_and_doubled_webhooks_are_what_the_receiver_sees() {
     let (api, receiver) = start().await;
     api.sandbox.faults().set(Faults { webhook_drop: 1.0, ..Faults::default() });
