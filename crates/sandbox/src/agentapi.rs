@@ -36,7 +36,7 @@ pub struct AgentapiOptions {
     pub agent_type: String,
     /// How often a running agent's last message changes.
     pub redraw: Duration,
-    /// Names that the `Host` header may have; none checks nothing.
+    /// Names that the `Host` header may have; `*` is any.
     pub allowed_hosts: Vec<String>,
     /// What it does wrong.
     pub faults: Faults,
@@ -50,7 +50,7 @@ impl Default for AgentapiOptions {
             data: None,
             agent_type: "claude".to_owned(),
             redraw: Duration::from_millis(250),
-            allowed_hosts: Vec::new(),
+            allowed_hosts: ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(),
             faults: Faults::default(),
         }
     }

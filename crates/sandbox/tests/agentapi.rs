@@ -162,11 +162,12 @@ async fn a_restarted_agent_has_its_messages_and_stands_still() {
 
 #[tokio::test]
 async fn control_routes_faults_and_the_host_list_do_as_they_say() {
-    let allowed_hosts = vec!["localhost".to_owned()];
-    let (agent, http) = agent(AgentapiOptions { allowed_hosts, ..AgentapiOptions::default() }).await;
+    let (agent, http) = agent(AgentapiOptions::default()).await;
     let status = || http.get(format!("{}/status", agent.url()));
-    assert_eq!(status().send().await.unwrap().status().as_u16(), 400);
-    assert_eq!(status().header("host", "localhost:3284").send().await.unwrap().status().as_u16(), 200);
+    for (host, code) in [("agent.example:3284", 400), ("localhost:3284", 200), ("[::1]:3284", 200), ("[::1]", 200)] {
+        assert_eq!(status().header("host", host).send().await.unwrap().status().as_u16(), code, "{host}");
+    }
+    assert_eq!(status().send().await.unwrap().status().as_u16(), 200, "by its own address");
     let (code, _, state) = post(&http, &format!("{}/sandbox/run", agent.url()), json!({"message": "Testing"})).await;
     assert_eq!((code, &state["status"]), (200, &json!("running")));
     let (_, _, state) = post(&http, &format!("{}/sandbox/error", agent.url()), json!({"message": "no disk"})).await;

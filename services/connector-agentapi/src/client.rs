@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use connector::{Calls, Failure, Finding, Parts, Reading, Severity};
 use model::{Actor, LifecycleName, Native, Observation, Origin, RecordRef, Source, Timestamp};
+use reqwest::StatusCode;
 use runtime::Process;
 
 use crate::config::{self, Agent, Config};
@@ -109,6 +110,11 @@ impl Client {
 }
 
 async fn status(agent: &Agent, calls: &Calls) -> Result<Native, Failure> {
-    let answer = calls.send(calls.client().get(agent.address("status")), "status").await?.success("GET /status")?;
+    let answer = calls.send(calls.client().get(agent.address("status")), "status").await?;
+    if answer.status == StatusCode::BAD_REQUEST {
+        let why = "GET /status: answered with 400; agentapi's --allowed-hosts may lack the name under which connector.agentapi has it";
+        return Err(Failure::refused("rejected", why));
+    }
+    let answer = answer.success("GET /status")?;
     decode::status(&answer.bytes).map_err(|why| Failure::refused("unexpected_answer", format!("GET /status: {why}")))
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bus::testing::Server;
 use bus::{Bus, Feed, Outgoing, Stream, Tail};
+use connector::calls::{CallSettings, Calls};
 use connector::compliance::{Misbehave, World, check};
-use connector::{Registration, Webhook};
+use connector::{Connector, Parts, Registration, Webhook};
 use connector_agentapi::{Agentapi, REGISTRATION};
 use model::{Native, RecordRef};
 use proto::v1::{AgentState, Change, Observation};
@@ -237,6 +238,18 @@ fn change(id: &str, to: &str, agent: &str, at: i64) -> Change {
         records: vec!["linear/issue/1".into(), format!("agentapi/agent/{agent}")],
         ..Change::default()
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_allow_our_name_for_it_says_what_to_do() {
+    let options = AgentapiOptions { allowed_hosts: vec!["agent.example".to_owned()], ..AgentapiOptions::default() };
+    let agent = Agent(start(options).await.unwrap());
+    let process = Process::new("agentapi", None);
+    let calls = Calls::new("agentapi", Agentapi::LIMITS, CallSettings::default(), process.clone()).unwrap();
+    let config = serde_json::from_value(json!({"url": agent.0.url(), "name": agent.0.name()})).unwrap();
+    let connector = Agentapi::new(config, Parts { process, calls, hears: true }).unwrap();
+    let findings = connector.examine().await.findings;
+    assert!(findings[0].message.contains("--allowed-hosts"), "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ pub(super) struct Agent {
     pub(super) held: Mutex<Conversation>,
     pub(super) counters: Counters,
     pub(super) faults: SharedFaults,
-    /// Names that the `Host` header may have; none checks nothing.
+    /// Names that the `Host` header may have; `*` is any.
     pub(super) allowed_hosts: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ async fn gate(State(agent): Held, request: Request, next: Next) -> Response {
     if !slow.is_zero() {
         tokio::time::sleep(slow).await;
     }
-    if !agent.allowed_hosts.is_empty() && !host_allowed(&agent.allowed_hosts, request.headers()) {
+    if !host_allowed(&agent.allowed_hosts, request.headers()) {
         let said = format!("Invalid host header. Allowed hosts: {}", agent.allowed_hosts.join(", "));
         return (StatusCode::BAD_REQUEST, said).into_response();
     }
@@ -96,7 +96,8 @@ async fn gate(State(agent): Held, request: Request, next: Next) -> Response {
 
 fn host_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let name = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name);
     allowed.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(name))
 }
 

@@ -50,12 +50,12 @@ pub async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let mut agents = Vec::new();
     for number in 0..serve.agents {
         let listen = above(serve.listen_agents, number);
-        let options = AgentapiOptions {
-            name: format!("agent-{}", number + 1),
-            listen,
-            data: serve.data.clone(),
-            ..AgentapiOptions::default()
-        };
+        let name = format!("agent-{}", number + 1);
+        let mut options = AgentapiOptions { name, listen, data: serve.data.clone(), ..AgentapiOptions::default() };
+        if !listen.ip().is_loopback() {
+            // Others reach it by names that are not known here.
+            options.allowed_hosts = vec!["*".to_owned()];
+        }
         agents.push((options.name.clone(), agentapi::start(options).await?));
     }
     if let Some(file) = &serve.ready_file {
