@@ -265,6 +265,32 @@ mod tests {
     }
 
     #[test]
+    fn some_of_linears_queries_have_a_budget_of_their_own() {
+        let headers = headers(&[
+            ("x-ratelimit-requests-remaining", "2000"),
+            ("x-ratelimit-requests-limit", "2500"),
+            ("x-ratelimit-requests-reset", "1000000060000"),
+            ("x-ratelimit-endpoint-name", "IssueUpdate"),
+            ("x-ratelimit-endpoint-requests-remaining", "1"),
+            ("x-ratelimit-endpoint-requests-limit", "30"),
+            ("x-ratelimit-endpoint-requests-reset", "1000000030000"),
+        ]);
+        let body = br#"{"errors":[{"message":"slow down","extensions":{"code":"RATELIMITED"}}]}"#;
+        let limit = linear(StatusCode::BAD_REQUEST, &headers, body, NOW);
+        let endpoint = Standing {
+            budget: "endpoint",
+            by_class: true,
+            remaining: 1,
+            limit: 30,
+            resets_in: Duration::from_secs(31),
+            cost: None,
+        };
+        assert_eq!(limit.budgets[1..], [endpoint], "of which other queries take nothing");
+        let wait = limit.refused.unwrap().wait;
+        assert_eq!(wait, Some(Duration::from_secs(31)), "the tightest of the budgets is whole again");
+    }
+
+    #[test]
     fn github_says_it_with_seconds_and_retry_after_comes_first() {
         let primary = headers(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1000000060")]);
         let limit = github(StatusCode::FORBIDDEN, &primary, b"", NOW);

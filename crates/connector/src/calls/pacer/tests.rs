@@ -133,6 +133,15 @@ fn the_last_part_of_a_budget_is_for_the_urgent() {
 }
 
 #[test]
+fn a_budget_of_one_class_holds_no_other() {
+    let now = Instant::now();
+    let endpoint = Standing { budget: "points", by_class: true, ..standing(0, 30, 60) };
+    let pacer = pacer_told(&told(endpoint), now);
+    assert_eq!(pacer.wait(&urgent(), now), Some(60 * SECOND), "the class whose answer told of it");
+    assert_eq!(pacer.wait(&need(Lane::Critical, "write"), now), None);
+}
+
+#[test]
 fn points_are_set_aside_as_calls_of_that_class_have_cost() {
     let now = Instant::now();
     let points = |remaining| Standing { budget: "points", cost: Some(60), ..standing(remaining, 1_000, 60) };
