@@ -60,6 +60,11 @@ impl Failure {
         Self::Refused { why: why.into(), code }
     }
 
+    /// Something that a system said is not what it should be. `system` is its name for a person.
+    pub fn malformed(system: &str, error: &impl ToString) -> Self {
+        Self::refused("malformed", format!("{system} said something that cannot be read: {}", error.to_string()))
+    }
+
     /// The record is not there any more.
     pub fn gone(why: impl Into<String>) -> Self {
         Self::Gone { why: why.into() }

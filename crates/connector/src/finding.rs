@@ -4,10 +4,8 @@
 
 use model::{Kind, System, Vocabulary};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
-use crate::Failure;
+use crate::{Failure, moment};
 
 /// A clock that differs by more makes edits look newer or older than they are, and short-lived credentials invalid.
 const SKEW_MS_MAX: i64 = 5_000;
@@ -101,7 +99,7 @@ pub fn clock_skew(about: &str, date: Option<&str>, now_ms: i64) -> Option<Findin
 
 /// What a header `Date` says, in milliseconds since 1970. It has whole seconds: half of one more is the best guess.
 pub(crate) fn date_ms(date: &str) -> Option<i64> {
-    Some(OffsetDateTime::parse(date, &Rfc2822).ok()?.unix_timestamp() * 1_000 + 500)
+    Some(moment::http_date_ms(date)? + 500)
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ mod contract;
 mod failure;
 mod finding;
 mod lanes;
+pub mod moment;
 mod registration;
 mod run;
+mod token;
 
 pub use backfill::{Backfill, BoxSweeper, Order, Progress, Step, Sweeper, Swept, beginning};
 pub use calls::{Calls, Response};
@@ -20,3 +22,4 @@ pub use failure::{Action, Failure};
 pub use finding::{Examined, Finding, Severity, Words, clock_skew};
 pub use registration::{Registration, Settings, registration};
 pub use run::{Sink, observation_id, run};
+pub use token::Token;

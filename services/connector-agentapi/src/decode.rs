@@ -2,11 +2,10 @@
 //!
 //! Pure. Sets of words are open: a status or an event that is not known here is kept or passed over, never an error.
 
+use connector::moment::rfc3339_ms;
 use model::{Key, Native};
 use proto::v1::AgentState;
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 /// The largest event that is taken, in bytes: a screen is a few kilobytes.
 const EVENT_MAX: usize = 4 * 1024 * 1024;
@@ -85,16 +84,7 @@ pub fn status(body: &[u8]) -> Result<Native, String> {
 
 /// A moment as agentapi writes it, in milliseconds since 1970.
 pub fn moment(text: &str) -> Option<i64> {
-    milliseconds(OffsetDateTime::parse(text, &Rfc3339).ok()?)
-}
-
-/// The server's clock, from the `Date` header of an answer.
-pub fn date(header: &str) -> Option<i64> {
-    milliseconds(OffsetDateTime::parse(&header.replace("GMT", "+0000"), &Rfc2822).ok()?)
-}
-
-fn milliseconds(moment: OffsetDateTime) -> Option<i64> {
-    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()
+    rfc3339_ms(text).ok()
 }
 
 /// One message of the conversation.
@@ -212,12 +202,5 @@ mod tests {
     fn an_endless_event_is_refused() {
         let mut stream = Stream::default();
         assert!(stream.push(&vec![b'x'; EVENT_MAX + 1]).is_err());
-    }
-
-    #[test]
-    fn moments_are_read_as_they_are_written() {
-        assert_eq!(moment("2026-09-21T13:33:20.5Z"), Some(1_789_997_600_500));
-        assert_eq!(date("Mon, 21 Sep 2026 13:33:20 GMT"), Some(1_789_997_600_000));
-        assert_eq!((moment("yesterday"), date("")), (None, None));
     }
 }

@@ -5,16 +5,13 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use connector::{Token, moment};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use runtime::config::Secret;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::Config;
 
-/// A token is not used any more when it has less than this left.
-const SPARE_MS: i64 = 5 * 60 * 1_000;
 /// Clocks differ: a claim was made a little earlier than now, and ends well before the ten minutes that are allowed.
 const ISSUED_AGO_S: i64 = 60;
 const CLAIM_S: i64 = 8 * 60;
@@ -33,13 +30,6 @@ pub struct App {
     /// The installation whose repositories we work on.
     pub installation: u64,
     key: EncodingKey,
-}
-
-/// A token for an installation.
-#[derive(Clone)]
-pub struct Token {
-    secret: String,
-    expires_ms: i64,
 }
 
 #[derive(Serialize)]
@@ -103,18 +93,10 @@ impl App {
     }
 }
 
-impl Token {
-    /// The token that an app's claim was exchanged for.
-    pub fn exchanged(body: &[u8]) -> Option<Self> {
-        let exchanged: Exchanged = serde_json::from_slice(body).ok()?;
-        let expires = OffsetDateTime::parse(&exchanged.expires_at, &Rfc3339).ok()?;
-        Some(Self { secret: exchanged.token, expires_ms: expires.unix_timestamp() * 1_000 })
-    }
-
-    /// The token's text, while it is good for some time yet.
-    pub fn good(&self, now_ms: i64) -> Option<&str> {
-        (now_ms < self.expires_ms - SPARE_MS).then_some(self.secret.as_str())
-    }
+/// The token for an installation that an app's claim was exchanged for.
+pub fn exchanged(body: &[u8]) -> Option<Token> {
+    let exchanged: Exchanged = serde_json::from_slice(body).ok()?;
+    Some(Token::new(exchanged.token, moment::rfc3339_ms(&exchanged.expires_at).ok()?))
 }
 
 #[cfg(test)]
@@ -146,10 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_used_in_its_last_minutes() {
-        let token = Token::exchanged(br#"{"token": "ghs_x", "expires_at": "1970-01-01T01:00:00Z"}"#).unwrap();
-        let end = 3_600_000;
-        assert_eq!(token.good(end - SPARE_MS - 1), Some("ghs_x"));
-        assert_eq!(token.good(end - SPARE_MS), None);
+    fn a_token_says_when_it_ends() {
+        let token = exchanged(br#"{"token": "ghs_x", "expires_at": "1970-01-01T01:00:00Z"}"#).unwrap();
+        assert_eq!(token.good(50 * 60_000), Some("ghs_x"));
+        assert_eq!(token.good(60 * 60_000), None);
     }
 }

@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use connector::{Decoded, Failure, observation_id};
+use connector::{Decoded, Failure, moment, observation_id};
 use model::{Actor, Key, Native, Observation, Origin, Position, RecordRef, Source, Timestamp};
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::address::{Address, Of};
 use crate::mention;
@@ -355,12 +353,9 @@ pub fn observation(
 
 /// A time of GitHub's as a position and as a moment.
 pub fn moment(updated_at: &str) -> Result<(Position, Timestamp), Failure> {
-    let at = OffsetDateTime::parse(updated_at, &Rfc3339).map_err(|error| malformed(&format!("updated_at: {error}")))?;
-    let ms = at.unix_timestamp() * 1_000;
-    // Before 1970 there is no position, and the record's edits would lose their order.
-    let position =
-        u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| malformed(&"updated_at: is before 1970"))?;
-    Ok((Position(position), Timestamp(ms)))
+    let ms = moment::rfc3339_ms(updated_at).map_err(|error| malformed(&format!("updated_at: {error}")))?;
+    // Whole seconds are all that counts, whatever a server writes.
+    moment::position(ms - ms.rem_euclid(1_000)).map_err(|error| malformed(&format!("updated_at: {error}")))
 }
 
 fn origin(sender: Option<&Sender>, login: Option<&str>) -> Origin {
@@ -378,10 +373,7 @@ fn actor(sender: &Sender) -> Actor {
 
 /// Something that was said cannot be read.
 pub fn malformed(error: &impl ToString) -> Failure {
-    Failure::Refused {
-        why: format!("GitHub said something that cannot be read: {}", error.to_string()),
-        code: "malformed",
-    }
+    Failure::malformed("GitHub", error)
 }
 
 #[cfg(test)]

@@ -6,17 +6,13 @@
 use std::collections::BTreeMap;
 
 use connector::Failure;
+use connector::moment::{newest_before, overlapping, unreadable_place as unreadable};
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
 
 use crate::decode::moment;
 use crate::sights::is_unsettled;
-
-/// How far before the newest change seen the next sweep begins: two changes can share a second, and lists can lag.
-const OVERLAP: Duration = Duration::seconds(60);
 
 /// A sweep between two pages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +39,8 @@ struct Seen {
 
 /// The cursor of a sweep through what changed in the repositories since a moment.
 pub fn cursor_since(repositories: &[String], since: Timestamp) -> Option<Value> {
-    let at = OffsetDateTime::from_unix_timestamp(since.0.div_euclid(1_000)).ok()?;
-    // The overlap, which every sweep takes off, was not meant.
-    let newest = Some((at + OVERLAP).format(&Rfc3339).ok()?);
+    // In whole seconds, as all of GitHub's times.
+    let newest = Some(newest_before(Timestamp(since.0.div_euclid(1_000) * 1_000))?);
     let seen = Seen { newest, etag: None };
     let cursor: Cursor = repositories.iter().map(|name| (name.clone(), seen.clone())).collect();
     serde_json::to_value(cursor).ok()
@@ -140,18 +135,6 @@ impl Walk {
         self.since = self.newest.as_deref().map(overlapping).transpose()?;
         self.page = 1;
         Ok(())
-    }
-}
-
-fn overlapping(newest: &str) -> Result<String, Failure> {
-    let at = OffsetDateTime::parse(newest, &Rfc3339).map_err(|error| unreadable(&error))?;
-    (at - OVERLAP).format(&Rfc3339).map_err(|error| unreadable(&error))
-}
-
-fn unreadable(error: &impl ToString) -> Failure {
-    Failure::Refused {
-        why: format!("the sweep's stored place cannot be read: {}", error.to_string()),
-        code: "malformed",
     }
 }
 

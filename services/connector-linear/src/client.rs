@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use connector::calls::limits;
 use connector::{
-    Calls, Connector, Decoded, Examined, Failure, Finding, Page, Parts, Reading, Response, Unreadable, Webhook, Written,
+    Calls, Connector, Decoded, Examined, Failure, Finding, Page, Parts, Reading, Response, Token, Unreadable, Webhook,
+    Written,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, StatusCode};
@@ -14,7 +15,7 @@ use runtime::Process;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::credential::{App, Credential, Token};
+use crate::credential::{self, App, Credential};
 use crate::decode::{self, Issue, Nodes, Us};
 use crate::examine::{self, Seen, Snapshot};
 use crate::scope::{Named, Scope, Standing};
@@ -379,7 +380,7 @@ impl Linear {
         let request = self.calls.client().post(app.url.clone()).form(&app.claim());
         let answered = self.calls.send(request, "token").await?;
         let now = self.process.now_ms();
-        let token = Token::given(answered.status, &answered.bytes, now)?;
+        let token = credential::given(answered.status, &answered.bytes, now)?;
         let good = token.good(now).map(str::to_owned);
         *kept = Some(token);
         good.ok_or_else(|| Failure::unavailable("Linear gave a token that has nearly ended"))

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use connector::Failure;
+use connector::{Failure, Token};
 use http::StatusCode;
 use reqwest::Url;
 use runtime::config::Secret;
@@ -13,8 +13,6 @@ use serde_json::Value;
 
 use crate::Config;
 
-/// A token is not used any more when it has less than this left.
-const SPARE_MS: i64 = 5 * 60 * 1_000;
 /// What the token may do: move issues, and read all that is needed for it.
 const SCOPE: &str = "read,write";
 
@@ -32,12 +30,6 @@ pub struct App {
     secret: Secret,
     /// Where it gets them.
     pub url: Url,
-}
-
-/// An app's token.
-pub struct Token {
-    secret: String,
-    expires_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -99,32 +91,20 @@ impl App {
     }
 }
 
-impl Token {
-    /// The token that an app was given.
-    pub fn given(status: StatusCode, body: &[u8], now_ms: i64) -> Result<Self, Failure> {
-        if !status.is_success() {
-            let said: Value = serde_json::from_slice(body).unwrap_or_default();
-            let why = said["error_description"].as_str().or(said["error"].as_str()).unwrap_or("no message");
-            let what = "Linear gives the OAuth app no token";
-            let todo =
-                "check connector.linear.client_id and client_secret, and that the app has client credentials turned on";
-            return Err(Failure::refused("unauthorized", format!("{what} ({status}: {why}); {todo}")));
-        }
-        let given: Exchanged = serde_json::from_slice(body)
-            .map_err(|error| Failure::refused("malformed", format!("an OAuth app's token cannot be read: {error}")))?;
-        let expires_ms = now_ms.saturating_add(given.expires_in.saturating_mul(1_000));
-        Ok(Self { secret: given.access_token, expires_ms })
+/// The token that an app was given.
+pub fn given(status: StatusCode, body: &[u8], now_ms: i64) -> Result<Token, Failure> {
+    if !status.is_success() {
+        let said: Value = serde_json::from_slice(body).unwrap_or_default();
+        let why = said["error_description"].as_str().or(said["error"].as_str()).unwrap_or("no message");
+        let what = "Linear gives the OAuth app no token";
+        let todo =
+            "check connector.linear.client_id and client_secret, and that the app has client credentials turned on";
+        return Err(Failure::refused("unauthorized", format!("{what} ({status}: {why}); {todo}")));
     }
-
-    /// The token's text, while it is good for some time yet.
-    pub fn good(&self, now_ms: i64) -> Option<&str> {
-        (now_ms < self.expires_ms.saturating_sub(SPARE_MS)).then_some(self.secret.as_str())
-    }
-
-    /// Whether it is this one.
-    pub fn is(&self, text: &str) -> bool {
-        self.secret == text
-    }
+    let given: Exchanged = serde_json::from_slice(body)
+        .map_err(|error| Failure::refused("malformed", format!("an OAuth app's token cannot be read: {error}")))?;
+    let expires_ms = now_ms.saturating_add(given.expires_in.saturating_mul(1_000));
+    Ok(Token::new(given.access_token, expires_ms))
 }
 
 #[cfg(test)]
@@ -160,19 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_used_in_its_last_minutes() {
+    fn a_token_says_in_seconds_how_long_it_is_good() {
         let body = br#"{"access_token": "t", "token_type": "Bearer", "expires_in": 3600, "scope": "read write"}"#;
-        let token = Token::given(StatusCode::OK, body, 0).unwrap();
-        let end = 3_600_000;
-        assert_eq!(token.good(end - SPARE_MS - 1), Some("t"));
-        assert_eq!(token.good(end - SPARE_MS), None);
+        let token = given(StatusCode::OK, body, 0).unwrap();
+        assert_eq!(token.good(50 * 60_000), Some("t"));
+        assert_eq!(token.good(60 * 60_000), None);
     }
 
     #[test]
     fn an_app_that_gets_none_is_told_why() {
         let said =
             br#"{"error": "Error", "error_description": "Client does not support the client_credentials grant type"}"#;
-        let refused = Token::given(StatusCode::BAD_REQUEST, said, 0).err().unwrap();
+        let refused = given(StatusCode::BAD_REQUEST, said, 0).err().unwrap();
         assert!(
             matches!(&refused, Failure::Refused { code: "unauthorized", why } if why.contains("grant type")),
             "{refused}"

@@ -2,14 +2,12 @@
 //!
 //! Pure. It does not know which states a team has unless it is told.
 
-use connector::{Decoded, Failure, observation_id};
+use connector::{Decoded, Failure, moment, observation_id};
 use model::{
     Actor, Key, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp, Vocabulary,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::scope::{Scope, Standing};
 use crate::vocabulary::State;
@@ -296,15 +294,11 @@ pub fn native(issue: &Issue) -> Result<Native, Failure> {
 
 /// A time of Linear's as a position and as a moment.
 pub fn moment(updated_at: &str) -> Result<(Position, Timestamp), Failure> {
-    let at = OffsetDateTime::parse(updated_at, &Rfc3339).map_err(|error| malformed(&format!("updatedAt: {error}")))?;
-    at_ms(i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default())
+    at_ms(moment::rfc3339_ms(updated_at).map_err(|error| malformed(&format!("updatedAt: {error}")))?)
 }
 
 fn at_ms(ms: i64) -> Result<(Position, Timestamp), Failure> {
-    // Before 1970 there is no position, and the record's edits would lose their order.
-    let position =
-        u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| malformed(&"updatedAt: is before 1970"))?;
-    Ok((Position(position), Timestamp(ms)))
+    moment::position(ms).map_err(|error| malformed(&format!("updatedAt: {error}")))
 }
 
 fn actor(sender: &Sender) -> Option<Actor> {
@@ -313,10 +307,7 @@ fn actor(sender: &Sender) -> Option<Actor> {
 }
 
 fn malformed(error: &impl ToString) -> Failure {
-    Failure::Refused {
-        why: format!("Linear said something that cannot be read: {}", error.to_string()),
-        code: "malformed",
-    }
+    Failure::malformed("Linear", error)
 }
 
 #[cfg(test)]

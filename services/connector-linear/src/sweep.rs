@@ -3,14 +3,10 @@
 //! Pure. A page holds the newest changes first, so an issue that changes meanwhile is seen again and none is passed over.
 
 use connector::Failure;
+use connector::moment::{newest_before, overlapping, unreadable_place as unreadable};
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
-
-/// How far before the newest change seen the next sweep begins: what was committed late is older than what was seen.
-const OVERLAP: Duration = Duration::seconds(60);
 
 /// A sweep between two pages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +37,7 @@ struct Lacked {
 
 /// The cursor of a sweep through what changed since a moment.
 pub fn cursor_since(since: Timestamp) -> Option<Value> {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(since.0) * 1_000_000).ok()?;
-    // The overlap, which every sweep takes off, was not meant.
-    let newest = (at + OVERLAP).format(&Rfc3339).ok()?;
-    serde_json::to_value(Cursor { newest: Some(newest), lacked: None }).ok()
+    serde_json::to_value(Cursor { newest: Some(newest_before(since)?), lacked: None }).ok()
 }
 
 impl Place {
@@ -85,18 +78,6 @@ impl Place {
             return (serde_json::to_value(self).ok(), None);
         }
         (None, serde_json::to_value(Cursor { newest: self.newest, lacked: self.lacked }).ok())
-    }
-}
-
-fn overlapping(newest: &str) -> Result<String, Failure> {
-    let at = OffsetDateTime::parse(newest, &Rfc3339).map_err(|error| unreadable(&error))?;
-    (at - OVERLAP).format(&Rfc3339).map_err(|error| unreadable(&error))
-}
-
-fn unreadable(error: &impl ToString) -> Failure {
-    Failure::Refused {
-        why: format!("the sweep's stored place cannot be read: {}", error.to_string()),
-        code: "malformed",
     }
 }
 

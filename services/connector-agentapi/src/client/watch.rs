@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use connector::moment::http_date_ms;
 use connector::{Failure, Sink};
 use futures_util::future::try_join_all;
 use model::{Backoff, Source};
@@ -85,7 +86,7 @@ impl Client {
         // The stream first: what happens between the two calls is then in the stream.
         let request = calls.client().get(agent.address("events")).header("accept", "text/event-stream");
         let mut response = calls.open(request, "events").await.map_err(lost)?;
-        let its_date = response.headers().get("date").and_then(|date| decode::date(date.to_str().ok()?));
+        let its_date = response.headers().get("date").and_then(|date| http_date_ms(date.to_str().ok()?));
         watched.opened(its_date.unwrap_or_else(|| self.process.now_ms()));
         watched.told(status(agent, &calls).await.map_err(lost)?, self.process.now_ms());
         let mut stream = Stream::default();

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use connector::{Calls, Failure, Parts, Response};
+use connector::{Calls, Failure, Parts, Response, Token};
 use http::HeaderValue;
 use http::header::{ACCEPT, AUTHORIZATION, IF_NONE_MATCH};
 use reqwest::{RequestBuilder, Url};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::credential::{App, Credential, Token};
+use crate::credential::{self, App, Credential};
 use crate::decode::malformed;
 use crate::encode::{self, Call};
 use crate::{Config, answer};
@@ -121,7 +121,7 @@ impl Api {
             }
         }
         let answered = self.claimed(&encode::exchange(app.installation), &claim).await?;
-        let token = Token::exchanged(&answered).ok_or_else(|| malformed(&"an app's token"))?;
+        let token = credential::exchanged(&answered).ok_or_else(|| malformed(&"an app's token"))?;
         let good = token.good(now).map(str::to_owned);
         *kept = Some(token);
         good.ok_or_else(|| Failure::unavailable("GitHub gave a token that has nearly ended; is the clock right?"))
