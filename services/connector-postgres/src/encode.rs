@@ -135,19 +135,7 @@ impl Statements {
     pub fn new(schema: &Name, table: &Table, types: &Types) -> Self {
         let (key, status) = (table.key.quoted(), table.status.quoted());
         let (name, versions) = (table.table.quoted(), format!("{}.versions", schema.quoted()));
-        let title = |title: &Name| format!("left(t.{}::text, {TITLE_READ})", title.quoted());
-        let title = table.title.as_ref().map_or("NULL::text".into(), title);
-        // An installation of an older release says neither.
-        let unseen = |what: &str| format!("(SELECT {what} FROM {}.captures c WHERE c.kind = $1)", schema.quoted());
-        let mentions: Vec<_> = table.mentions.iter().map(|column| format!("to_jsonb(t.{})", column.quoted())).collect();
-        let columns = format!(
-            "SELECT t.{key}::text AS key, t.{status}::text AS status, {title} AS title, \
-             jsonb_build_array({})::text AS mentions, coalesce(v.version, {}, 0) AS version, v.status AS captured, \
-             CASE WHEN v.key IS NULL THEN {} ELSE v.origin END AS origin, v.actor, v.application, coalesce((extract(epoch FROM v.at) * 1000)::bigint, 0) AS at_ms",
-            mentions.join(", "),
-            unseen("(to_jsonb(c) ->> 'began')::bigint"),
-            unseen("to_jsonb(c) ->> 'origin'"),
-        );
+        let columns = columns(schema, table);
         let rows = format!("{columns} FROM {name} t LEFT JOIN {versions} v ON v.kind = $1 AND v.key = t.{key}::text");
         let (key_type, status_type) = (&types.key, &types.status);
         Self {
@@ -202,6 +190,24 @@ impl Statements {
             ),
         }
     }
+}
+
+/// The columns in which all rows come: those of the table `t`, and of what was captured of the row, `v`.
+fn columns(schema: &Name, table: &Table) -> String {
+    let (key, status) = (table.key.quoted(), table.status.quoted());
+    let title = |title: &Name| format!("left(t.{}::text, {TITLE_READ})", title.quoted());
+    let title = table.title.as_ref().map_or("NULL::text".into(), title);
+    // An installation of an older release says neither.
+    let unseen = |what: &str| format!("(SELECT {what} FROM {}.captures c WHERE c.kind = $1)", schema.quoted());
+    let mentions: Vec<_> = table.mentions.iter().map(|column| format!("to_jsonb(t.{})", column.quoted())).collect();
+    format!(
+        "SELECT t.{key}::text AS key, t.{status}::text AS status, {title} AS title, \
+         jsonb_build_array({})::text AS mentions, coalesce(v.version, {}, 0) AS version, v.status AS captured, \
+         CASE WHEN v.key IS NULL THEN {} ELSE v.origin END AS origin, v.actor, v.application, coalesce((extract(epoch FROM v.at) * 1000)::bigint, 0) AS at_ms",
+        mentions.join(", "),
+        unseen("(to_jsonb(c) ->> 'began')::bigint"),
+        unseen("to_jsonb(c) ->> 'origin'"),
+    )
 }
 
 #[cfg(test)]

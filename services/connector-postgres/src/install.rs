@@ -88,6 +88,10 @@ pub(crate) fn trigger_names(table: &Table) -> [String; 4] {
 }
 
 fn outbox(schema: &Name) -> String {
+    format!("{}\n{}", tables(schema), note(schema))
+}
+
+fn tables(schema: &Name) -> String {
     let captures = literal(&format!("{}.captures", schema.quoted()));
     let (schema, comment) =
         (schema.quoted(), literal("Where Lockstep hears of changes. Filled by triggers, emptied by the relay."));
@@ -146,8 +150,15 @@ BEGIN
     END IF;
 END
 {QUOTES};
+"
+    )
+}
 
-CREATE OR REPLACE FUNCTION {schema}.note(the_kind text, the_key text, what text, before text, after text, title text, mentions text)
+/// The function by which a trigger writes a change down.
+fn note(schema: &Name) -> String {
+    let schema = schema.quoted();
+    format!(
+        "CREATE OR REPLACE FUNCTION {schema}.note(the_kind text, the_key text, what text, before text, after text, title text, mentions text)
 RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {QUOTES}
     WITH counted AS (
         INSERT INTO {schema}.versions AS v (kind, key, version, status, origin, actor, application, at)
@@ -205,6 +216,26 @@ fn function(table: &Table) -> String {
 
 fn triggers(schema: &Name, table: &Table) -> String {
     let function = format!("{}.\"{}\"", schema.quoted(), function(table));
+    let mut sql = captured(schema, table, &function);
+    let name = table.table.quoted();
+    // Replaced, not dropped: that waits for no reader, such as a dump that takes hours.
+    for (trigger, event) in trigger_names(table).iter().zip(["INSERT", "UPDATE", "DELETE"]) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            sql,
+            "CREATE OR REPLACE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW EXECUTE FUNCTION {function}();"
+        );
+    }
+    let _ = writeln!(
+        sql,
+        "CREATE OR REPLACE TRIGGER \"{trigger}\" BEFORE TRUNCATE ON {name} FOR EACH STATEMENT EXECUTE FUNCTION {function}();",
+        trigger = trigger_names(table)[3]
+    );
+    sql
+}
+
+/// The function that a table's triggers execute: it sees what changed, and has it noted.
+fn captured(schema: &Name, table: &Table, function: &str) -> String {
     let mentions: Vec<_> = table.mentions.iter().map(|column| format!("seen -> {}", column.literal())).collect();
     let (key, status) = (table.key.literal(), table.status.literal());
     let watched = [&table.key, &table.status].into_iter().chain(&table.mentions);
@@ -218,7 +249,7 @@ fn triggers(schema: &Name, table: &Table) -> String {
     let title = |whole: &dyn Fn(&Name) -> String| {
         table.title.as_ref().map_or("NULL".into(), |title| format!("left({}, {TITLE_READ})", whole(title)))
     };
-    let mut sql = format!(
+    format!(
         "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {QUOTES}
 DECLARE
@@ -284,22 +315,7 @@ END
         new = of("NEW"),
         new_title = title(&|title| format!("NEW.{}::text", title.quoted())),
         any_title = title(&|title| format!("seen ->> {}", title.literal())),
-    );
-    let name = table.table.quoted();
-    // Replaced, not dropped: that waits for no reader, such as a dump that takes hours.
-    for (trigger, event) in trigger_names(table).iter().zip(["INSERT", "UPDATE", "DELETE"]) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            sql,
-            "CREATE OR REPLACE TRIGGER \"{trigger}\" AFTER {event} ON {name} FOR EACH ROW EXECUTE FUNCTION {function}();"
-        );
-    }
-    let _ = writeln!(
-        sql,
-        "CREATE OR REPLACE TRIGGER \"{trigger}\" BEFORE TRUNCATE ON {name} FOR EACH STATEMENT EXECUTE FUNCTION {function}();",
-        trigger = trigger_names(table)[3]
-    );
-    sql
+    )
 }
 
 #[cfg(test)]
