@@ -136,23 +136,30 @@ impl Client {
         let statements = self.statements(self.table(record)?).await?;
         // As it stands in the row: what is shown of it may be quoted.
         let expected = reading.extra.as_str();
-        let row = self.settle("write", self.exchange(&statements, command, expected).await)?;
-        let Some(row) = row else {
-            return Err(Failure::unavailable(format!(
-                "{record} changed between reading and writing; nothing was written"
-            )));
-        };
-        let native = decode::native(row.status.as_deref());
-        Ok(Written { native, position: Some(decode::position(row.capture.version)) })
+        let (reached, row) = self.settle("write", self.exchange(&statements, command, expected).await)?;
+        let position = row.as_ref().map(|row| decode::position(row.capture.version));
+        match row {
+            Some(row) if reached => Ok(Written { native: decode::native(row.status.as_deref()), position }),
+            Some(row) if row.status.as_deref() == expected && position == reading.observation.position => {
+                let why = format!(
+                    "{record}: the row is there and shows what was expected, but an UPDATE reached no row: \
+                     a policy for UPDATE or a trigger of the table keeps it"
+                );
+                Err(Failure::refused("not_allowed", why))
+            }
+            _ => {
+                Err(Failure::unavailable(format!("{record} changed between reading and writing; nothing was written")))
+            }
+        }
     }
 
-    /// One transaction: the tag, the conditional write, and what the row shows then. `None` when the condition failed.
+    /// One transaction: the tag, the conditional write, whether it reached the row, and what that shows then.
     async fn exchange(
         &self,
         statements: &Statements,
         command: &Command,
         expected: Option<&str>,
-    ) -> Result<Option<Row>, sqlx::Error> {
+    ) -> Result<(bool, Option<Row>), sqlx::Error> {
         let mut transaction = self.pool().begin().await?;
         sqlx::query("SELECT set_config($1, $2, true), set_config('lock_timeout', $3, true)")
             .bind(SETTING)
@@ -166,13 +173,14 @@ impl Client {
             .bind(expected)
             .execute(&mut *transaction)
             .await?;
-        if written.rows_affected() == 0 {
-            transaction.rollback().await?;
-            return Ok(None);
-        }
         let row = fetch(&mut transaction, statements, &command.record).await?;
-        transaction.commit().await?;
-        Ok(row)
+        let reached = written.rows_affected() > 0;
+        if reached {
+            transaction.commit().await?;
+        } else {
+            transaction.rollback().await?;
+        }
+        Ok((reached, row))
     }
 }
 

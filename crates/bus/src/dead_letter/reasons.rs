@@ -83,8 +83,8 @@ pub const REASONS: &[Reason] = &[
     ),
     is(
         "not_allowed",
-        "a constraint or trigger of the tracked table refuses the status",
-        "allow the status in the table or mend the mapping, then replay",
+        "a constraint, trigger or policy for UPDATE of the tracked table refuses the status",
+        "allow the status (or the row) in the table or mend the mapping, then replay",
     ),
     is(
         "other_lifecycle",

@@ -129,6 +129,28 @@ async fn a_row_that_changed_since_it_was_read_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn a_row_that_a_trigger_keeps_is_refused_and_not_tried_again() {
+    let database = Database::new().await;
+    let client = database.client();
+    database
+        .run(
+            "INSERT INTO tasks (id) VALUES (1); \
+             CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+             CREATE TRIGGER keep BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.status = 'done') EXECUTE FUNCTION keep()",
+        )
+        .await;
+    let reading = client.read(&record("1")).await.unwrap();
+    let kept = client.write(&command("1", "done", 7), &reading).await.unwrap_err();
+    assert!(kept.code() == "not_allowed" && kept.to_string().contains("a trigger of the table"), "{kept}");
+    // There and back: what is read next may be written.
+    database.run("UPDATE tasks SET status = 'blocked'; UPDATE tasks SET status = 'todo'").await;
+    assert_eq!(client.write(&command("1", "done", 7), &reading).await.unwrap_err().code(), "unavailable");
+    database.run("DELETE FROM tasks").await;
+    assert_eq!(client.write(&command("1", "done", 7), &reading).await.unwrap_err().code(), "unavailable");
+    database.drop().await;
+}
+
+#[tokio::test]
 async fn a_sweep_shows_every_row_and_the_next_one_only_what_changed() {
     let database = Database::new().await;
     let mut client = database.client();
