@@ -87,11 +87,18 @@ pub trait Connector: Send + Sync + Sized + 'static {
     fn write(&self, command: &Command, reading: &Reading) -> impl Future<Output = Result<Written, Failure>> + Send;
 
     /// Shows the item's status beside a record that cannot be told it. Showing what is shown already MUST do no harm. Where it stands on
-    /// something that the record leaves behind, such as a commit, the connector itself shows it on what follows.
+    /// something that the record leaves behind, such as a commit, [`keep_shown`](Self::keep_shown) shows it on what follows.
     fn show(&self, command: &Command, reading: &Reading) -> impl Future<Output = Result<(), Failure>> + Send {
         let _ = reading;
         let why = format!("{} cannot be shown a status", command.record);
         ready(Err(Failure::refused("cannot_show", why)))
+    }
+
+    /// Shows what stands on something that the record left behind on what it has now, where that is still to be done. Called for what a
+    /// webhook had read, when that is stored. What failed is tried again; after the last attempt it is left to the next webhook or sweep.
+    fn keep_shown(&self, reading: &Reading) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = reading;
+        ready(Ok(()))
     }
 
     /// One page of what changed since `cursor` (the `cursor` of the last finished sweep, `None` for the first), from `next`

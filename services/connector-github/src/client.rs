@@ -133,8 +133,7 @@ impl Connector for Github {
             }
             Of::PullRequest => {
                 let pull = self.pull(&at, "read").await?;
-                // Whoever reads tries again: a webhook that told of the new head is given back.
-                self.keep_shown(record, &at.repository, &pull.head).await?;
+                self.heads().note(record, &pull.head);
                 let extra = json!({"node": pull.node, "head": pull.head, "draft": pull.standing.is_draft});
                 (pull.observation(&self.terms(), Source::Poll)?, extra)
             }
@@ -168,6 +167,14 @@ impl Connector for Github {
             return Err(Failure::refused("cannot_show", format!("{at} has no commit to show a status on")));
         };
         self.show_on(&at.repository, head, command).await
+    }
+
+    async fn keep_shown(&self, reading: &Reading) -> Result<(), Failure> {
+        let record = &reading.observation.record;
+        match reading.extra["head"].as_str() {
+            Some(head) => self.show_on_the_next(record, &Address::of(record)?.1.repository, head).await,
+            None => Ok(()),
+        }
     }
 
     async fn examine(&self) -> Examined {
@@ -362,8 +369,9 @@ impl Github {
             failure => failure,
         })?;
         let seen = self.terms().counted_in(repository, pull.observation(&self.terms(), Source::Sweep)?)?;
+        self.heads().note(&seen.record, &pull.head);
         // It hides neither this one nor the others of the page.
-        let _ = self.keep_shown(&seen.record, &at.repository, &pull.head).await;
+        let _ = self.show_on_the_next(&seen.record, &at.repository, &pull.head).await;
         Ok(seen)
     }
 

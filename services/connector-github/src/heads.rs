@@ -28,12 +28,16 @@ impl Heads {
         commits.truncate(COMMITS_MAX);
     }
 
-    /// Notes what the head is now. The commits that were it before, of which nobody was told yet.
-    pub fn moved(&mut self, record: &RecordRef, head: &str) -> Vec<String> {
-        let mut before = self.0.remove(record).unwrap_or_default();
-        before.retain(|known| known != head);
-        self.note(record, head);
-        before
+    /// The commits that were the head before this one, and of which nobody said yet that they are settled; the newest first.
+    pub fn before(&self, record: &RecordRef, head: &str) -> Vec<String> {
+        self.0.get(record).into_iter().flatten().filter(|known| *known != head).cloned().collect()
+    }
+
+    /// What was shown on these commits stands on the head that followed. Of the newest that is not known: it may have been noted since.
+    pub fn settle(&mut self, record: &RecordRef, before: &[String]) {
+        let Some(commits) = self.0.get_mut(record) else { return };
+        let newest = commits.first().cloned();
+        commits.retain(|known| Some(known) == newest.as_ref() || !before.contains(known));
     }
 }
 
@@ -46,21 +50,29 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_moved_is_told_of_once_with_all_that_were_before_it() {
+    fn those_that_were_before_a_head_are_told_until_they_are_settled() {
         let mut heads = Heads::default();
-        assert_eq!(heads.moved(&record(1), "a"), [""; 0]);
-        assert_eq!(heads.moved(&record(1), "a"), [""; 0]);
+        assert_eq!(heads.before(&record(1), "a"), [""; 0]);
+        heads.note(&record(1), "a");
+        assert_eq!(heads.before(&record(1), "a"), [""; 0]);
         heads.note(&record(1), "b");
-        assert_eq!(heads.moved(&record(1), "c"), ["b", "a"]);
-        assert_eq!(heads.moved(&record(1), "c"), [""; 0]);
-        assert_eq!(heads.moved(&record(2), "c"), [""; 0], "another's");
+        heads.note(&record(1), "c");
+        for _ in 0..2 {
+            assert_eq!(heads.before(&record(1), "c"), ["b", "a"]);
+        }
+        assert_eq!(heads.before(&record(2), "c"), [""; 0], "another's");
+        heads.note(&record(1), "d");
+        heads.settle(&record(1), &["b".to_owned(), "a".to_owned()]);
+        assert_eq!(heads.before(&record(1), "d"), ["c"], "which was not looked at");
+        heads.settle(&record(1), &["d".to_owned()]);
+        assert_eq!(heads.before(&record(1), "e"), ["d", "c"], "who read an older head does not know");
     }
 
     #[test]
     fn neither_records_nor_commits_are_remembered_without_end() {
         let mut heads = Heads::default();
         (0..20).for_each(|commit| heads.note(&record(1), &commit.to_string()));
-        assert_eq!(heads.moved(&record(1), "head").len(), COMMITS_MAX);
+        assert_eq!(heads.before(&record(1), "head").len(), COMMITS_MAX);
         (0..=RECORDS_MAX).for_each(|number| heads.note(&record(number), "a"));
         assert!(heads.0.len() <= RECORDS_MAX);
     }

@@ -11,7 +11,7 @@ use tracing::{Instrument, info_span};
 
 use super::attempt::{End, attempts, in_progress};
 use super::{FINISH, Loop};
-use crate::{Connector, Decoded, Failure, Webhook};
+use crate::{Connector, Decoded, Failure, Reading, Webhook};
 
 /// One that had to wait for a limit comes again at the latest after twice this: the limit may be over sooner than was said.
 const AGAIN_MAX: Duration = Duration::from_mins(1);
@@ -42,45 +42,42 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
     let count = |outcome: &str| {
         parts.process.metrics().webhooks_total.with_label_values(&[C::SYSTEM, outcome]).inc();
     };
-    let seen = match parts.connector.decode(&webhook(message)) {
-        Ok(Decoded::Observations(seen)) => Ok(seen),
+    let taken = match parts.connector.decode(&webhook(message)) {
+        Ok(Decoded::Observations(seen)) => take(parts, message, &seen).await,
         Ok(Decoded::Ignored(reason)) => {
             tracing::debug!(reason, "webhook ignored");
             count("ignored");
             return parts.done(message).await;
         }
-        Ok(Decoded::Incomplete(records)) => read_all(parts, message, &records).await,
-        Err(failure) => Err(Unread::Dead(DeadLetter::of(message, failure.code(), failure.advice()))),
+        Ok(Decoded::Incomplete(records)) => complete(parts, message, &records).await,
+        Err(failure) => Err(Unfinished::Dead(DeadLetter::of(message, failure.code(), failure.advice()))),
     };
-    match seen {
-        Ok(seen) => {
-            let messages = seen.iter().map(|seen| Outgoing::observation(Lane::High, seen)).collect();
-            if in_progress(message, parts.follow_up(message, messages)).await {
-                count("taken");
-                parts.done(message).await;
-            }
+    match taken {
+        Ok(()) => {
+            count("taken");
+            parts.done(message).await;
         }
-        Err(Unread::Dead(letter)) => {
+        Err(Unfinished::Dead(letter)) => {
             if in_progress(message, parts.bury(letter)).await {
                 count("dead");
                 parts.done(message).await;
             }
         }
         // Its place is for others meanwhile: those that say enough, or ask for what no limit is about.
-        Err(Unread::Limited(wait)) => {
+        Err(Unfinished::Limited(wait)) => {
             let wait = wait.min(AGAIN_MAX);
             if let Err(error) = message.nak(wait + wait.mul_f64(runtime::jitter())).await {
                 tracing::debug!(%error, "it comes again when its time is over");
             }
         }
         // Not acknowledged: it comes again.
-        Err(Unread::Dropped) => {}
+        Err(Unfinished::Dropped) => {}
     }
 }
 
-/// Why a record was not read.
-enum Unread {
-    /// It cannot be.
+/// Why a webhook is not done with.
+enum Unfinished {
+    /// What it tells of cannot be read.
     Dead(DeadLetter),
     /// Not now, and for so long.
     Limited(Duration),
@@ -88,32 +85,67 @@ enum Unread {
     Dropped,
 }
 
+/// Publishes what was seen.
+async fn take<C: Connector>(parts: &Loop<C>, message: &Received, seen: &[Observation]) -> Result<(), Unfinished> {
+    let messages = seen.iter().map(|seen| Outgoing::observation(Lane::High, seen)).collect();
+    let stored = in_progress(message, parts.follow_up(message, messages)).await;
+    if stored { Ok(()) } else { Err(Unfinished::Dropped) }
+}
+
+/// Publishes what the records show now; only then it is seen to what is shown beside them, which may fail for long.
+async fn complete<C: Connector>(parts: &Loop<C>, message: &Received, records: &[RecordRef]) -> Result<(), Unfinished> {
+    let readings = read_all(parts, message, records).await?;
+    let seen: Vec<Observation> = readings.iter().map(|reading| reading.observation.clone()).collect();
+    take(parts, message, &seen).await?;
+    for reading in &readings {
+        keep_shown(parts, message, reading).await?;
+    }
+    Ok(())
+}
+
 /// What the records show now; a record that is gone shows nothing.
 async fn read_all<C: Connector>(
     parts: &Loop<C>,
     message: &Received,
     records: &[RecordRef],
-) -> Result<Vec<Observation>, Unread> {
-    let mut seen = Vec::new();
+) -> Result<Vec<Reading>, Unfinished> {
+    let mut readings = Vec::new();
     for record in records {
-        let read = || async {
-            match parts.connector.read(record).await {
-                Err(Failure::Limited { retry_after, .. }) => Ok(Err(retry_after)),
-                read => read.map(Ok),
-            }
-        };
+        let read = || async { unless_limited(parts.connector.read(record).await) };
         let (read, tries) = attempts(&parts.settings.backoff, message, parts.process.shutdown(), read).await;
         match read {
-            Ok(Ok(reading)) => seen.push(reading.observation),
-            Ok(Err(wait)) => return Err(Unread::Limited(wait)),
+            Ok(Ok(reading)) => readings.push(reading),
+            Ok(Err(wait)) => return Err(Unfinished::Limited(wait)),
             Err(End::GivenUp { failure: Failure::Gone { .. }, .. }) => {}
             Err(End::GivenUp { reason, failure, .. }) => {
-                return Err(Unread::Dead(DeadLetter::of(message, reason, failure.advice()).after(tries.into())));
+                return Err(Unfinished::Dead(DeadLetter::of(message, reason, failure.advice()).after(tries.into())));
             }
-            Err(End::Dropped) => return Err(Unread::Dropped),
+            Err(End::Dropped) => return Err(Unfinished::Dropped),
         }
     }
-    Ok(seen)
+    Ok(readings)
+}
+
+async fn keep_shown<C: Connector>(parts: &Loop<C>, message: &Received, reading: &Reading) -> Result<(), Unfinished> {
+    let keep = || async { unless_limited(parts.connector.keep_shown(reading).await) };
+    match attempts(&parts.settings.backoff, message, parts.process.shutdown(), keep).await.0 {
+        Ok(Ok(())) => {}
+        Ok(Err(wait)) => return Err(Unfinished::Limited(wait)),
+        Err(End::GivenUp { failure, .. }) => {
+            let record = &reading.observation.record;
+            tracing::warn!(%record, %failure, "it does not show what it did before; the next webhook or sweep tries again");
+        }
+        Err(End::Dropped) => return Err(Unfinished::Dropped),
+    }
+    Ok(())
+}
+
+/// What was done, or how long a limit keeps it from being done: that is not waited for here.
+fn unless_limited<T>(done: Result<T, Failure>) -> Result<Result<T, Duration>, Failure> {
+    match done {
+        Err(Failure::Limited { retry_after, .. }) => Ok(Err(retry_after)),
+        done => done.map(Ok),
+    }
 }
 
 fn webhook(message: &Received) -> Webhook {

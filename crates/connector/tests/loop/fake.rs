@@ -16,6 +16,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Read,
+    Keep,
     Write,
     Sweep,
     Change,
@@ -171,7 +172,11 @@ impl Fake {
     }
 
     pub async fn failed(&self) {
-        self.until(|inside| inside.failed > 0).await;
+        self.failed_times(1).await;
+    }
+
+    pub async fn failed_times(&self, count: usize) {
+        self.until(|inside| inside.failed >= count).await;
     }
 
     pub async fn writing(&self, count: usize) {
@@ -291,6 +296,12 @@ impl Connector for Fake {
 
     async fn show(&self, command: &Command, _reading: &Reading) -> Result<(), Failure> {
         self.happen(|inside| inside.writes.push(format!("{} shows {}", command.record.id(), command.status)));
+        Ok(())
+    }
+
+    async fn keep_shown(&self, reading: &Reading) -> Result<(), Failure> {
+        self.may(Part::Keep)?;
+        self.happen(|inside| inside.writes.push(format!("{} keeps it", reading.observation.record.id())));
         Ok(())
     }
 

@@ -30,3 +30,38 @@ async fn one_that_had_to_wait_is_completed_when_the_limit_is_over() {
     world.webhook("w1", "read two").await;
     assert_eq!(world.observation().await.1.record, "fake/thing/two");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_is_published_whatever_becomes_of_what_is_shown_beside_it() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set("two", "open");
+    let failures = [Failure::unavailable("it answers 502"), limited(Duration::from_millis(20))];
+    for failure in failures {
+        world.fake.fail(Part::Keep, failure);
+    }
+    world.webhook("w1", "read two").await;
+    assert_eq!(world.observation().await.1.record, "fake/thing/two");
+    tokio::time::timeout(DEADLINE, world.fake.written()).await.expect("it is tried until it is done");
+    assert_eq!(world.fake.writes(), ["two keeps it"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_beside_a_record_is_given_up_and_is_no_dead_letter() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set("two", "open");
+    for _ in 0..settings(3).backoff.attempts {
+        world.fake.fail(Part::Keep, Failure::unavailable("it answers 502"));
+    }
+    world.webhook("w1", "read two").await;
+    assert_eq!(world.observation().await.1.record, "fake/thing/two");
+    tokio::time::timeout(DEADLINE, world.fake.failed_times(3)).await.expect("three attempts");
+    world.webhook("w2", "read two").await;
+    tokio::time::timeout(DEADLINE, world.fake.written()).await.expect("the next one keeps it");
+    let taken = || world.process.metrics().webhooks_total.with_label_values(&["fake", "taken"]).get();
+    let both = async {
+        while taken() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, both).await.expect("both are done with");
+}

@@ -21,44 +21,44 @@ impl Github {
         Ok(())
     }
 
-    /// Shows on the head of a pull request what was shown on the one before, where it has moved. Fails where the next reading may succeed,
-    /// and does it.
-    pub(super) async fn keep_shown(&self, record: &RecordRef, repository: &str, head: &str) -> Result<(), Failure> {
+    /// Shows on the head of a pull request what was shown on the one before, where it has moved. Fails where the next attempt may succeed.
+    pub(super) async fn show_on_the_next(
+        &self,
+        record: &RecordRef,
+        repository: &str,
+        head: &str,
+    ) -> Result<(), Failure> {
+        let before = self.heads().before(record, head);
         // Where no loop runs, it may be a dry run.
-        if !self.hears {
+        if before.is_empty() || !self.hears {
             return Ok(());
         }
-        let before = self.heads().moved(record, head);
         // Apart, for it is seldom done and would make every reading as large.
-        for commit in &before {
-            match Box::pin(self.show_again(repository, commit, head)).await {
-                Ok(false) => {}
-                Ok(true) => return Ok(()),
-                Err(failure) => {
-                    tracing::info!(%record, %failure, "its new head does not show yet what the one before did");
-                    if matches!(failure, Failure::Unavailable { .. } | Failure::Limited { .. }) {
-                        before.iter().rev().for_each(|commit| self.heads().note(record, commit));
-                        return Err(failure);
-                    }
-                    return Ok(());
-                }
+        if let Err(failure) = Box::pin(self.show_again(repository, &before, head)).await {
+            tracing::info!(%record, %failure, "its new head does not show yet what the one before did");
+            if matches!(failure, Failure::Unavailable { .. } | Failure::Limited { .. }) {
+                return Err(failure);
             }
         }
+        self.heads().settle(record, &before);
         Ok(())
     }
 
-    /// Shows on one commit what is shown on another; whether anything is.
-    async fn show_again(&self, repository: &str, before: &str, head: &str) -> Result<bool, Failure> {
-        let shown = self.statuses(repository, before).await?;
-        let Some(call) = encode::status_again(&shown, repository, head) else { return Ok(false) };
-        // Whoever has the turn to write may be showing a newer one.
-        let show = async {
-            if !encode::shows_newer(&self.statuses(repository, head).await?, &shown) {
-                self.api.ask(&call, "show").await?;
-            }
-            Ok(true)
-        };
-        self.api.calls().in_turn(Box::pin(show)).await
+    /// Shows on the head what is shown on the first of the commits before it on which anything is.
+    async fn show_again(&self, repository: &str, before: &[String], head: &str) -> Result<(), Failure> {
+        for commit in before {
+            let shown = self.statuses(repository, commit).await?;
+            let Some(call) = encode::status_again(&shown, repository, head) else { continue };
+            // Whoever has the turn to write may be showing a newer one.
+            let show = async {
+                if !encode::shows_newer(&self.statuses(repository, head).await?, &shown) {
+                    self.api.ask(&call, "show").await?;
+                }
+                Ok(())
+            };
+            return self.api.calls().in_turn(Box::pin(show)).await;
+        }
+        Ok(())
     }
 
     async fn statuses(&self, repository: &str, commit: &str) -> Result<Value, Failure> {
