@@ -46,19 +46,19 @@ impl Github {
 
     /// Shows on the head what is shown on the first of the commits before it on which anything is.
     async fn show_again(&self, repository: &str, before: &[String], head: &str) -> Result<(), Failure> {
-        for commit in before {
-            let shown = self.statuses(repository, commit).await?;
-            let Some(call) = encode::status_again(&shown, repository, head) else { continue };
-            // Whoever has the turn to write may be showing a newer one.
-            let show = async {
+        // All of it in one turn: whoever has the turn to write may be showing a newer one, on this commit or on those.
+        let show = async {
+            for commit in before {
+                let shown = self.statuses(repository, commit).await?;
+                let Some(call) = encode::status_again(&shown, repository, head) else { continue };
                 if !encode::shows_newer(&self.statuses(repository, head).await?, &shown) {
                     self.api.ask(&call, "show").await?;
                 }
-                Ok(())
-            };
-            return self.api.calls().in_turn(Box::pin(show)).await;
-        }
-        Ok(())
+                break;
+            }
+            Ok(())
+        };
+        self.api.calls().in_turn(Box::pin(show)).await
     }
 
     async fn statuses(&self, repository: &str, commit: &str) -> Result<Value, Failure> {

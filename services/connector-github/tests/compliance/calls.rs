@@ -222,6 +222,30 @@ async fn what_a_new_head_shows_already_stays() {
 }
 
 #[tokio::test]
+async fn a_new_head_shows_what_the_one_before_did_when_it_came_to_it() {
+    let server = server().await;
+    let (github, process) = connector_to(server.url(), &[REPO], true);
+    let number = opened(&server, false);
+    let record = pull(number);
+    let reading = github.read(&record).await.unwrap();
+    github.show(&command(&record, "merged", "done"), &reading).await.unwrap();
+    server.act_on_pull(REPO, number, PullAction::Push).unwrap();
+    let head = server.pull(REPO, number).unwrap()["head"]["sha"].as_str().unwrap().to_owned();
+    let now = github.read(&record).await.unwrap();
+    let waiting = || process.metrics().pacer_waiting.with_label_values(&["github", "normal"]).get();
+    let later = command(&record, "merged", "failed");
+    let shown = github.calls().unwrap().in_turn(async {
+        while waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        github.show(&later, &reading).await
+    });
+    let both = async { tokio::try_join!(shown, github.keep_shown(&now)) };
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("both in time").unwrap();
+    assert_eq!(server.statuses(REPO, &head), [("failure".to_owned(), "lockstep".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_head_that_cannot_be_shown_a_status_hides_nothing_and_is_shown_it_later() {
     let server = server().await;
     let (front, api_url) = Front::of(server.url()).await;
