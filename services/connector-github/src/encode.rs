@@ -51,6 +51,12 @@ impl Call {
     pub fn is_graphql(&self) -> bool {
         self.path == "/graphql"
     }
+
+    /// Whether it is about the statuses of a commit.
+    pub fn is_of_a_commit(&self) -> bool {
+        // Behind `/repos/owner/name`.
+        self.path.split('/').nth(4).is_some_and(|part| matches!(part, "commits" | "statuses"))
+    }
 }
 
 /// Exchanges an app's claim for a token of its installation.
@@ -274,6 +280,8 @@ mod tests {
     fn a_commit_status_says_whose_status_it_is() {
         let call = show("in_review", Some("ENG-12"));
         assert_eq!(call.path, "/repos/acme/web/statuses/abc");
+        assert!(call.is_of_a_commit() && statuses("acme/web", "abc").is_of_a_commit());
+        assert!(!Call::get("/repos/statuses/commits/issues/7").is_of_a_commit());
         assert_eq!(
             call.body,
             Some(json!({"state": "pending", "context": "lockstep", "description": "ENG-12 is in_review"}))

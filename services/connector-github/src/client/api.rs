@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use connector::{Calls, Failure, Parts, Response, Token};
+use connector::{Calls, Connector as _, Failure, Parts, Response, Token};
 use http::HeaderValue;
 use http::header::{ACCEPT, AUTHORIZATION, IF_NONE_MATCH};
 use reqwest::{RequestBuilder, Url};
@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::credential::{self, App, Credential};
 use crate::decode::malformed;
 use crate::encode::{self, Call};
-use crate::{Config, answer};
+use crate::{Config, Github, answer};
 
 /// GitHub's API as one credential sees it.
 pub(super) struct Api {
@@ -23,6 +23,8 @@ pub(super) struct Api {
     rest: Calls,
     /// GraphQL has a budget of its own; the secondary limits are about both.
     graphql: Calls,
+    /// Statuses of commits: what fails for them does not keep issues and pull requests from being read and written.
+    statuses: Calls,
     root: String,
     credential: Credential,
     /// The account that our writes are made by, once it is known.
@@ -42,8 +44,9 @@ impl Api {
             login.get_or_init(|| known.clone());
         }
         let rest = parts.calls.for_credential(&credential.name());
-        let graphql = rest.drawing_on(&["graphql"]);
-        Ok(Self { process: parts.process.clone(), rest, graphql, root, credential, login, token: Mutex::new(None) })
+        let (graphql, statuses) = (rest.drawing_on(&["graphql"]), rest.drawing_on(Github::LIMITS.budgets));
+        let (process, token) = (parts.process.clone(), Mutex::new(None));
+        Ok(Self { process, rest, graphql, statuses, root, credential, login, token })
     }
 
     /// What the connector writes with.
@@ -87,7 +90,11 @@ impl Api {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        let calls = if call.is_graphql() { &self.graphql } else { &self.rest };
+        let calls = match call {
+            call if call.is_graphql() => &self.graphql,
+            call if call.is_of_a_commit() => &self.statuses,
+            _ => &self.rest,
+        };
         match judged(calls.send(request, class).await?) {
             // An app's token can be revoked before its time: the next attempt gets another.
             Err(Failure::Refused { code: "unauthorized", why }) if matches!(self.credential, Credential::App(_)) => {

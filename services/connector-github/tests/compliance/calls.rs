@@ -263,6 +263,27 @@ async fn a_head_that_cannot_be_shown_a_status_hides_nothing_and_is_shown_it_late
 }
 
 #[tokio::test]
+async fn statuses_that_fail_keep_no_issue_from_being_read() {
+    let server = server().await;
+    let (front, api_url) = Front::of(server.url()).await;
+    let (github, _) = connector_to(api_url, &[REPO], true);
+    let (record, head) = shown_and_pushed(&server, &github, false).await;
+    front.break_path(&format!("/statuses/{head}"));
+    front.break_path("/status");
+    let reading = github.read(&record).await.unwrap();
+    let mut kept = github.keep_shown(&reading).await;
+    for _ in 0..20 {
+        if matches!(kept, Err(Failure::Limited { .. })) {
+            break;
+        }
+        kept = github.keep_shown(&reading).await;
+    }
+    assert!(matches!(kept, Err(Failure::Limited { .. })), "they are held back: {kept:?}");
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    assert_eq!(native(&github, &issue(number)).await, "open");
+}
+
+#[tokio::test]
 async fn who_has_the_turn_to_write_waits_for_no_other() {
     let server = server().await;
     let github = connector(&server);
