@@ -15,6 +15,7 @@ use runtime::Process;
 use crate::config::{self, Agent, Config};
 use crate::decode;
 use crate::often::Often;
+use crate::watched::{Patience, Watched};
 
 /// The agents.
 pub(crate) struct Client {
@@ -35,15 +36,18 @@ struct Reached {
     agent: Agent,
     record: RecordRef,
     watch: Calls,
+    /// What is known of it, from one watch to the next.
+    watched: tokio::sync::Mutex<Watched>,
     /// Apart from the other: a busy agent answers with a 500, which must not look like one out of reach.
     tell: Calls,
 }
 
 impl Client {
     pub(crate) fn new(config: Config, parts: &Parts) -> Result<Self, String> {
+        let patience = patience(&config);
         let reached = |agent: Agent| {
-            let record = config::record(&agent.name)?;
-            Ok(Reached { agent, record, watch: parts.calls.scoped(), tell: parts.calls.scoped() })
+            let (record, watched) = (config::record(&agent.name)?, Watched::new(patience).into());
+            Ok(Reached { agent, record, watched, watch: parts.calls.scoped(), tell: parts.calls.scoped() })
         };
         let agents = config.all().into_iter().map(reached).collect::<Result<_, String>>()?;
         let lifecycle = LifecycleName::new("agent").map_err(|error| error.to_string())?;
@@ -106,6 +110,15 @@ impl Client {
         let reached = self.agent(record)?;
         let native = status(&reached.agent, &reached.watch).await?;
         Ok(Reading { observation: self.observation(reached, native, Source::Poll), extra: serde_json::Value::Null })
+    }
+}
+
+fn patience(config: &Config) -> Patience {
+    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    Patience {
+        stable_ms: ms(config.stable_ms),
+        offline_ms: ms(config.offline_after_s.saturating_mul(1_000)),
+        repeat_ms: ms(config.repeat_s.saturating_mul(1_000)),
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Watched {
 /// After how long whoever watches is told the same again: whoever comes later is shown what telemetry is kept, for ten minutes.
 const TELL_MS: i64 = 300_000;
 
+/// When something was shown that is to be published once more.
+const LONG_AGO: i64 = i64::MIN;
+
 impl Watched {
     /// An agent of which nothing is known.
     pub fn new(patience: Patience) -> Self {
@@ -66,6 +69,13 @@ impl Watched {
             shown: None,
             told_at: None,
         }
+    }
+
+    /// It is watched again after nobody here did, as where the bus was away. What it was shown as, and whether it ran since, is known; what
+    /// its server said may be old, and is said anew. What is shown is published once more: another may have watched meanwhile.
+    pub fn begins_again(&mut self) {
+        let shown = self.shown.take().map(|(native, _)| (native, LONG_AGO));
+        *self = Self { shown, ran: self.ran, ..Self::new(self.patience) };
     }
 
     /// Its server said this status, in an event or an answer.
@@ -122,6 +132,11 @@ impl Watched {
         (!is_known || self.repeat().is_some_and(|repeat| now >= repeat)).then_some(shows)
     }
 
+    /// This is being published. Whether it was stored may never be known, so it is published once more unless it [`showed`](Self::showed).
+    pub fn may_show(&mut self, native: Native) {
+        self.shown = Some((native, LONG_AGO));
+    }
+
     /// This was published.
     pub fn showed(&mut self, native: Native, now: i64) {
         if native.as_str() == "stable" {
@@ -169,7 +184,8 @@ impl Watched {
                 return None;
             }
             // Of one that was never reached nobody can say that it is off.
-            return word(if self.said.is_some() { "offline" } else { "unknown" });
+            let was_reached = self.said.is_some() || self.before().is_some_and(|shown| shown.as_str() != "unknown");
+            return word(if was_reached { "offline" } else { "unknown" });
         }
         if self.failed {
             return word("error");
@@ -217,6 +233,7 @@ mod tests {
             match step {
                 "lost" => watched.out_of_reach(now),
                 "tick" => {}
+                "again" => watched.begins_again(),
                 // The agent's clock is an hour behind ours.
                 "open" => watched.opened(now - 3_600_000),
                 "old error" => watched.erred(Some(-7_200_000)),
@@ -303,6 +320,47 @@ mod tests {
         shown("running", "stable");
         let never_reached = [(0, "lost"), (40_000, "tick"), (50_000, "stable"), (52_000, "tick")];
         expect(&never_reached, &[(40_000, "unknown"), (52_000, "idle")]);
+    }
+
+    #[test]
+    fn a_watch_that_begins_again_knows_what_was_shown_and_says_it_once_more() {
+        let still = [(0, "stable"), (2_000, "tick"), (2_001, "lost"), (40_000, "tick"), (50_000, "again")];
+        let shown = [(2_000, "stable"), (40_000, "offline")];
+        let back = [(60_000, "stable"), (62_000, "tick")];
+        expect(&[still.as_slice(), &back].concat(), &[shown.as_slice(), &[(62_000, "idle")]].concat());
+        let away = [(60_000, "lost"), (90_000, "tick")];
+        expect(&[still.as_slice(), &away].concat(), &[shown.as_slice(), &[(90_000, "offline")]].concat());
+        expect(&[(0, "running"), (10, "again"), (20, "running")], &[(0, "running"), (20, "running")]);
+        expect(&[(0, "running"), (10, "again"), (20, "stable"), (2_020, "tick")], &[(0, "running"), (2_020, "stable")]);
+    }
+
+    #[test]
+    fn what_may_have_been_published_counts_as_shown_and_is_published_again() {
+        let mut watched = Watched::new(PATIENCE);
+        watched.told(native("stable"), 0);
+        watched.showed(native("stable"), 2_000);
+        watched.out_of_reach(3_000);
+        watched.may_show(native("offline"));
+        assert_eq!(watched.news(33_000), Some(native("offline")));
+        watched.begins_again();
+        watched.told(native("stable"), 50_000);
+        assert_eq!(watched.news(52_000), Some(native("idle")));
+    }
+
+    #[test]
+    fn an_error_stands_when_the_watch_begins_again() {
+        let steps = [
+            (0, "running"),
+            (1, "open"),
+            (10, "error"),
+            (20, "stable"),
+            (30, "again"),
+            (31, "open"),
+            (32, "stable"),
+            (33, "error of 10"),
+            (2_040, "tick"),
+        ];
+        expect(&steps, &[(0, "running"), (10, "error"), (33, "error")]);
     }
 
     #[test]

@@ -101,7 +101,7 @@ struct Running {
     process: Process,
     bus: Bus,
     seen: Feed,
-    _server: Server,
+    server: Server,
 }
 
 impl Running {
@@ -112,7 +112,7 @@ impl Running {
         bus.ensure_topology().await.unwrap();
         let seen = bus.tail(Stream::Observations, &[], Tail::New).await.unwrap();
         (REGISTRATION.run)(section, process.clone(), bus.clone()).await.unwrap();
-        Self { process, bus, seen, _server: server }
+        Self { process, bus, seen, server }
     }
 
     async fn next(&mut self) -> Observation {
@@ -164,6 +164,27 @@ async fn an_agents_day_is_told_once_each() {
     running.shows("running").await;
     agent.0.stop().await;
     running.shows("offline").await;
+    running.end().await;
+}
+
+/// The bus is away for longer than a lease is believed to be held.
+const OUTAGE: Duration = Duration::from_secs(7);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_off_hands_nothing_over_though_the_bus_was_away_meanwhile() {
+    let agent = Agent::start().await;
+    let (mut section, listen) = (agent.section(), agent.0.addr());
+    section["offline_after_s"] = json!(1);
+    let mut running = Running::start(section).await;
+    running.shows("stable").await;
+    agent.0.stop().await;
+    running.shows("offline").await;
+    running.server.kill();
+    tokio::time::sleep(OUTAGE).await;
+    let agent = start(AgentapiOptions { listen, ..AgentapiOptions::default() }).await.unwrap();
+    running.server.restart().unwrap();
+    running.shows("idle").await;
+    agent.stop().await;
     running.end().await;
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{Client, Reached, status};
 use crate::decode::{self, Event, Stream};
-use crate::watched::{Patience, Watched};
+use crate::watched::Watched;
 
 /// The waits between connects.
 const RECONNECT: Backoff = Backoff { first_ms: 1_000, max_ms: 20_000, attempts: u32::MAX };
@@ -33,7 +33,9 @@ impl Client {
     }
 
     async fn watch_one(&self, reached: &Reached, sink: &Sink) -> Result<(), Failure> {
-        let mut watched = Watched::new(self.patience());
+        // The watch ends when the bus is away, and with the lease; one at a time goes on.
+        let mut watched = reached.watched.lock().await;
+        watched.begins_again();
         let mut attempt = 0_u32;
         loop {
             let begun = Instant::now();
@@ -54,15 +56,6 @@ impl Client {
                     break;
                 }
             }
-        }
-    }
-
-    fn patience(&self) -> Patience {
-        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-        Patience {
-            stable_ms: ms(self.config.stable_ms),
-            offline_ms: ms(self.config.offline_after_s.saturating_mul(1_000)),
-            repeat_ms: ms(self.config.repeat_s.saturating_mul(1_000)),
         }
     }
 
@@ -126,10 +119,12 @@ impl Client {
         if let Some(native) = watched.news(self.process.now_ms()) {
             let (seen, now) = (self.observation(reached, native.clone(), Source::Stream), self.process.now_ms());
             let id = format!("{}:state", seen.id);
+            let agent = &reached.agent;
+            let state = decode::state(&agent.name, agent.item.as_ref(), &native, watched.before(), now);
+            let tells = watched.tells(&native, now);
+            watched.may_show(native.clone());
             sink.observe(seen).await?;
-            if watched.tells(&native, now) {
-                let agent = &reached.agent;
-                let state = decode::state(&agent.name, agent.item.as_ref(), &native, watched.before(), now);
+            if tells {
                 sink.tell_state(id, &state).await;
             }
             watched.showed(native, now);
