@@ -1,15 +1,19 @@
 //! What happens around every request: a span, an id, a count, and an answer when a handler panics.
 
 use std::any::Any;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::body::HttpBody as _;
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::CONNECTION;
-use http::{HeaderName, HeaderValue, StatusCode, Version};
-
+use http::{HeaderName, HeaderValue, Version};
+use hyper::body::{Frame, SizeHint};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -18,9 +22,6 @@ use super::Process;
 use super::refusals::in_one_form;
 use super::tasks::message;
 use crate::{Problem, telemetry};
-
-/// So much of a body that was refused is read all the same, in bytes.
-const LEFT_MAX: u64 = 16 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -48,21 +49,53 @@ async fn observed(State(process): State<Process>, mut request: Request, next: Ne
         http.status = tracing::field::Empty,
         request.id = id.to_str().unwrap_or_default(),
     );
-    let is_large = request.body().size_hint().lower() > LEFT_MAX;
+    let is_read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
     let is_kept_alive = request.version() <= Version::HTTP_11;
     let headers = request.headers();
     telemetry::extract(&|name| headers.get(name)?.to_str().ok().map(str::to_owned), &span);
     request.headers_mut().insert(REQUEST_ID, id.clone());
+    let request = request.map(|body| Body::new(Watched { body, is_read: Arc::clone(&is_read) }));
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
     span.record("http.status", status.as_u16());
     process.metrics().http_requests_total.with_label_values(&[process.service(), &route, status.as_str()]).inc();
     response.headers_mut().insert(REQUEST_ID, id);
-    if is_kept_alive && (status == StatusCode::PAYLOAD_TOO_LARGE || (is_large && !status.is_success())) {
-        // What nobody read of the body ends the connection. Whoever is not told may send the next request on it.
+    if is_kept_alive && !is_read.load(Ordering::Acquire) {
+        // What nobody read of the body ends the connection, unless all of it happens to be there already. Whoever is not told may send
+        // the next request on it.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The body of a request, which says when it was read to its end.
+struct Watched {
+    body: Body,
+    is_read: Arc<AtomicBool>,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.is_read.store(true, Ordering::Release);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The caller's own id when it is short and plain, else a new one.

@@ -49,20 +49,53 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
     assert!(reqwest::get(format!("http://{address}/livez")).await.is_err());
 }
 
-/// Nobody read the body, so the connection ends: a next request on it would be lost.
+/// A body that nobody read ends the connection: a next request on it would be lost.
 #[tokio::test]
-async fn who_is_refused_with_a_large_body_is_told_that_the_connection_ends() {
-    crate::install_crypto();
+async fn who_is_answered_before_the_body_was_read_is_told_that_the_connection_ends() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let process = Process::new("ingest", None);
-    let router = Router::new().route("/refused", axum::routing::post(|| async { http::StatusCode::UNAUTHORIZED }));
+    let read =
+        |body: axum::body::Bytes| async move { (http::StatusCode::UNPROCESSABLE_ENTITY, body.len().to_string()) };
+    let router = Router::new()
+        .route("/unread", axum::routing::post(|| async { http::StatusCode::UNAUTHORIZED }))
+        .route("/read", axum::routing::post(read));
     let address = process.serve(LOCAL.into(), router).unwrap();
-    let closes = async |bytes: usize| {
-        let request = reqwest::Client::new().post(format!("http://{address}/refused")).body(vec![b'x'; bytes]);
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.headers().contains_key("connection"))
+    // What is answered to a head and the first part of its body; the rest follows only then.
+    let answered = async |path: &str, head: &str, parts: [&[u8]; 2]| {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{head}\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), parts[0]].concat()).await.unwrap();
+        if path == "/read" {
+            stream.write_all(parts[1]).await.unwrap();
+        }
+        let mut said = String::new();
+        while !said.contains("\r\n\r\n") {
+            let mut some = [0; 1024];
+            let count = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut some)).await.unwrap().unwrap();
+            assert!(count > 0, "{path} {head} was answered {said}");
+            said.push_str(&String::from_utf8_lossy(&some[..count]));
+        }
+        (said[9..12].to_owned(), said.to_ascii_lowercase().contains("connection: close"))
     };
-    assert_eq!(closes(10).await, (401, false));
-    assert_eq!(closes(100_000).await, (401, true));
+    for size in [10, 4_000, 12_000, 100_000] {
+        let body = vec![b'x'; size];
+        let length = format!("content-length: {size}");
+        let chunk = [format!("{size:x}\r\n").as_bytes(), &body, b"\r\n"].concat();
+        let chunked = "transfer-encoding: chunked";
+        let (unread, read) = (("401".to_owned(), true), ("422".to_owned(), false));
+        assert_eq!(answered("/unread", &length, [&body, b""]).await, unread, "{size} at once");
+        assert_eq!(answered("/unread", &length, [&body[..5], &body[5..]]).await, unread, "{size} in two parts");
+        assert_eq!(answered("/unread", chunked, [&chunk, b"0\r\n\r\n"]).await, unread, "{size} in chunks");
+        assert_eq!(answered("/read", &length, [&body, b""]).await, read, "{size} at once");
+        assert_eq!(answered("/read", &length, [&body[..5], &body[5..]]).await, read, "{size} in two parts");
+        assert_eq!(answered("/read", chunked, [&chunk, b"0\r\n\r\n"]).await, read, "{size} in chunks");
+    }
+    assert_eq!(
+        answered("/unread", "content-length: 0", [b"", b""]).await,
+        ("401".to_owned(), false),
+        "nothing to read"
+    );
+    process.shutdown().cancel();
 }
 
 #[tokio::test]
