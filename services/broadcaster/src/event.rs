@@ -224,11 +224,44 @@ mod tests {
         let event = event(change(), TRACE);
         let frame = event.bytes(Form::Json);
         assert_eq!(&frame[4..], event.text().as_bytes());
+        assert_eq!(event.bytes(Form::JsonDeflated), frame, "it is too small to be compressed");
         let told = v1::Told::decode(&event.bytes(Form::Protobuf)[4..]).unwrap();
         assert_eq!((told.event, told.position), (Some(event.message.told()), event.position.to_string()));
         let sse = String::from_utf8(event.bytes(Form::Sse).to_vec()).unwrap();
         assert!(sse.starts_with(&format!("id: {}\nevent: status_changed\ndata: {{", event.position)));
         assert_eq!(sse.matches('\n').count(), 4);
+    }
+
+    /// An event whose text has so many bytes.
+    fn of_size(size: usize) -> Event {
+        let titled = |length| {
+            let Message::Change(change) = change() else { unreachable!() };
+            event(Message::Change(v1::Change { title: "x".repeat(length), ..change }), TRACE)
+        };
+        let fixed = titled(1).text().len() - 1;
+        titled(size - fixed)
+    }
+
+    #[test]
+    fn what_is_large_enough_is_compressed_and_says_the_same() {
+        let small = of_size(DEFLATE_MIN - 1);
+        assert_eq!(small.bytes(Form::JsonDeflated), small.bytes(Form::Json));
+        let large = of_size(DEFLATE_MIN);
+        assert_eq!(large.text().len(), 512);
+        let frame = large.bytes(Form::JsonDeflated);
+        let head = if frame[1] < 126 { 2 } else { 4 };
+        assert_eq!((frame[0], frame.len() < 512), (0xc1, true), "RSV1 says so");
+        assert_eq!(wire::Deflate::decompressed(&frame[head..], 512).unwrap(), large.text().as_bytes());
+    }
+
+    #[test]
+    fn each_form_is_made_once_for_all_who_are_told() {
+        let large = of_size(1_000);
+        for form in [Form::Json, Form::JsonDeflated, Form::Protobuf, Form::Sse] {
+            assert_eq!(large.bytes(form).as_ptr(), large.bytes(form).as_ptr(), "{form:?}");
+        }
+        let small = of_size(DEFLATE_MIN - 1);
+        assert_eq!(small.bytes(Form::JsonDeflated).as_ptr(), small.bytes(Form::Json).as_ptr());
     }
 
     #[test]

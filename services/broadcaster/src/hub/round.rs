@@ -143,6 +143,15 @@ mod tests {
         let (one, other) = (round.joined(Form::Json, 0b111), round.joined(Form::Json, 0b111));
         assert!(Rc::ptr_eq(&one, &other));
         assert!(!Rc::ptr_eq(&one, &round.joined(Form::Sse, 0b111)));
+        let event = Arc::clone(&round.events[0]);
+        for form in [Form::Json, Form::JsonDeflated, Form::Protobuf, Form::Sse] {
+            let alone = round.joined(form, 1);
+            assert_eq!(
+                alone[0].bytes.as_ptr(),
+                event.bytes(form).as_ptr(),
+                "{form:?}: what goes out alone is not copied"
+            );
+        }
         for mask in 1..200 {
             round.joined(Form::Json, mask);
         }

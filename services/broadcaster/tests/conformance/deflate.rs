@@ -134,6 +134,31 @@ async fn nothing_is_compressed_unless_it_is_agreed_on() {
         .await;
 }
 
+#[tokio::test]
+async fn what_is_told_comes_compressed_where_it_is_large_and_that_is_agreed_on() {
+    let world = world::start().await;
+    let deflated = Client::offer(world.address(), "permessage-deflate").await.0;
+    let (plain, mut all) = (Client::connect(world.address()).await, Vec::new());
+    for mut client in [deflated, plain] {
+        client.send(&frame(TEXT, r#"{"type":"subscribe","rooms":["all"],"snapshot":false}"#)).await;
+        // The welcome, and the answer.
+        for _ in 0..2 {
+            assert_eq!(client.frame().await.unwrap().first, TEXT);
+        }
+        all.push(client);
+    }
+    for (number, size, first) in
+        [(1, 1_000, TEXT | RSV1), (2, 10, TEXT), (3, 100_000, TEXT | RSV1), (4, 1_000, TEXT | RSV1)]
+    {
+        world.announce(number..number + 1, size).await;
+        let [compressed, plain] = [all[0].frame().await.unwrap(), all[1].frame().await.unwrap()];
+        assert_eq!((compressed.first, plain.first), (first, TEXT), "{size}");
+        assert!(compressed.payload.len() <= plain.payload.len());
+        let text = if first == TEXT { compressed.payload } else { all[0].inflated(&compressed.payload) };
+        assert!(text == plain.payload && text.len() > size, "{size}: each says the same");
+    }
+}
+
 /// What an offer must and must not lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Agreed {
