@@ -1,6 +1,7 @@
 //! Which messages of a room a client wants. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use intake::telemetry::HEALTH;
 use serde::Deserialize;
@@ -68,6 +69,30 @@ impl Filter {
     }
 }
 
+/// The one copy of each filter, which all who want the same share: it is asked about a message once for all of them.
+#[derive(Debug, Default)]
+pub struct Filters(HashSet<Arc<Filter>>);
+
+impl Filters {
+    /// The copy of a filter; `None` for one that lets everything pass.
+    pub fn share(&mut self, filter: Filter) -> Option<Arc<Filter>> {
+        if filter.is_open() {
+            return None;
+        }
+        if let Some(known) = self.0.get(&filter) {
+            return Some(Arc::clone(known));
+        }
+        let filter = Arc::new(filter);
+        self.0.insert(Arc::clone(&filter));
+        Some(filter)
+    }
+
+    /// Forgets those that nobody has any more.
+    pub fn sweep(&mut self) {
+        self.0.retain(|filter| Arc::strong_count(filter) > 1);
+    }
+}
+
 fn bit(word: &str) -> Option<u8> {
     on::NAMES.iter().find(|(name, _)| *name == word).map(|(_, bit)| *bit)
 }
@@ -121,6 +146,35 @@ mod tests {
         for given in stays {
             assert!(!filter(given.clone()).passes(&failed()), "{given}");
         }
+    }
+
+    #[test]
+    fn a_health_level_passes_where_it_is_asked_for() {
+        let told = Message::HealthChanged(v1::HealthChanged {
+            target: "db".into(),
+            health: "degraded".into(),
+            ..v1::HealthChanged::default()
+        });
+        for given in [json!({"health": ["degraded"]}), json!({"health": ["unhealthy", "degraded"], "ids": ["db"]})] {
+            assert!(filter(given.clone()).passes(&told), "{given}");
+        }
+        for given in [json!({"health": ["healthy"]}), json!({"health": ["degraded"], "ids": ["cache"]})] {
+            assert!(!filter(given.clone()).passes(&told), "{given}");
+        }
+    }
+
+    #[test]
+    fn those_who_want_the_same_share_one_filter_as_long_as_somebody_has_it() {
+        let mut filters = Filters::default();
+        let given = |status: &str| filter(json!({"statuses": [status]}));
+        let (one, same) = (filters.share(given("done")).unwrap(), filters.share(given("done")).unwrap());
+        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &filters.share(given("failed")).unwrap()));
+        assert!(filters.share(Filter::default()).is_none(), "nobody need be asked");
+        filters.sweep();
+        assert_eq!(filters.0.len(), 1, "the other one nobody has any more");
+        drop((one, same));
+        filters.sweep();
+        assert_eq!(filters.0.len(), 0);
     }
 
     #[test]

@@ -87,7 +87,11 @@ impl Index {
     }
 
     /// Hands over everyone who should be told a message; who is in several rooms of it comes several times.
-    pub fn each(&self, message: &Message, mut told: impl FnMut(Key)) {
+    pub fn each(&self, message: &Message, told: impl FnMut(Key)) {
+        self.each_that_passes(message, |filter| filter.passes(message), told);
+    }
+
+    fn each_that_passes(&self, message: &Message, mut passes: impl FnMut(&Filter) -> bool, mut told: impl FnMut(Key)) {
         // Mostly few filters are asked about one message, and the same again; each client may have one of its own.
         let mut asked: BTreeMap<*const Filter, bool> = BTreeMap::new();
         message.rooms(|kind, name| {
@@ -100,7 +104,8 @@ impl Index {
                 rooms.lengths.keys().map_while(|length| name.get(..*length).or_else(|| later(name, *length)));
             let wildcards = beginnings.filter_map(|beginning| rooms.wildcards.get(beginning));
             for (filter, keys) in exact.into_iter().chain(wildcards).flat_map(|members| &members.0) {
-                if filter.as_ref().is_none_or(|filter| passes(&mut asked, filter, message)) {
+                let mut once = |filter| *asked.entry(Arc::as_ptr(filter)).or_insert_with(|| passes(filter));
+                if filter.as_ref().is_none_or(&mut once) {
                     for key in keys {
                         told(*key);
                     }
@@ -120,15 +125,12 @@ fn later(name: &str, length: usize) -> Option<&str> {
     (length < name.len()).then_some("\0")
 }
 
-fn passes(asked: &mut BTreeMap<*const Filter, bool>, filter: &Arc<Filter>, message: &Message) -> bool {
-    *asked.entry(Arc::as_ptr(filter)).or_insert_with(|| filter.passes(message))
-}
-
 #[cfg(test)]
 mod tests {
     use proto::v1;
 
     use super::*;
+    use crate::filter::Filters;
 
     fn state(agent: &str, status: &str) -> Message {
         Message::AgentState(v1::AgentState { agent: agent.into(), status: status.into(), ..Default::default() })
@@ -174,6 +176,26 @@ mod tests {
         index.join(&room("all"), None, 3);
         assert_eq!(told(&index, &state("a", "idle")), [3]);
         assert_eq!(told(&index, &state("a", "working")), [1, 2, 3]);
+    }
+
+    #[test]
+    fn each_filter_is_asked_once_however_many_clients_and_rooms_it_has() {
+        let (mut index, mut filters) = (Index::default(), Filters::default());
+        for key in 0..1_000 {
+            let status = if key % 2 == 0 { "working" } else { "idle" };
+            let filter = filters.share(Filter { statuses: [status.to_owned()].into(), ..Filter::default() });
+            for name in ["all", "agent_states", "agent:a", "agent:*"] {
+                index.join(&room(name), filter.as_ref(), key);
+            }
+        }
+        let (mut asked, mut heard) = (0, 0);
+        let message = state("a", "working");
+        let passes = |filter: &Filter| {
+            asked += 1;
+            filter.passes(&message)
+        };
+        index.each_that_passes(&message, passes, |_| heard += 1);
+        assert_eq!((asked, heard), (2, 4 * 500));
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Shard {
             }
         }
         let limit = self.shared.config.rooms_max;
-        let filter = self.shared_filter(wish.filter);
+        let filter = self.filters.share(wish.filter);
         let resume = wish.position.map(|known| {
             let ahead = self.shared.history.is_behind(&known);
             (known, if ahead { Resume::Reset("ahead") } else { self.shared.history.resume(&known) })

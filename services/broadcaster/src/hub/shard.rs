@@ -1,7 +1,7 @@
 //! One thread of the hub: its clients, and the loop that looks after them.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::index::{Index, Key};
 use super::round::Mask;
 use super::{Order, drive};
 use crate::Shared;
-use crate::filter::Filter;
+use crate::filter::Filters;
 use crate::position::Position;
 
 /// What a thread is told.
@@ -35,7 +35,7 @@ pub struct Shard {
     pub(super) clients: Slab<Client>,
     pub(super) by_serial: HashMap<u64, Key>,
     pub(super) index: Index,
-    pub(super) filters: HashSet<Arc<Filter>>,
+    pub(super) filters: Filters,
     /// By key of an item that is not known yet, those who follow it.
     pub(super) seekers: HashMap<Box<str>, Vec<Key>>,
     /// How often clients asked for rooms, or began anew in them.
@@ -93,7 +93,7 @@ async fn serve(of: Arc<Shared>, number: usize, mut orders: Orders, main: runtime
         clients: Slab::new(),
         by_serial: HashMap::new(),
         index: Index::default(),
-        filters: HashSet::new(),
+        filters: Filters::default(),
         seekers: HashMap::new(),
         askings: 0,
         due: Vec::new(),
@@ -148,18 +148,5 @@ impl Shard {
     pub(super) fn asking(&mut self) -> u64 {
         self.askings += 1;
         self.askings
-    }
-
-    /// The one copy of a filter that its clients share; `None` for one that lets everything pass.
-    pub(super) fn shared_filter(&mut self, filter: Filter) -> Option<Arc<Filter>> {
-        if filter.is_open() {
-            return None;
-        }
-        if let Some(known) = self.filters.get(&filter) {
-            return Some(Arc::clone(known));
-        }
-        let filter = Arc::new(filter);
-        self.filters.insert(Arc::clone(&filter));
-        Some(filter)
     }
 }

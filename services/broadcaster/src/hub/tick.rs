@@ -98,7 +98,7 @@ impl Shard {
         for (kind, count) in self.index.counts() {
             standing.rooms[kind.index()] = count;
         }
-        self.filters.retain(|filter| std::sync::Arc::strong_count(filter) > 1);
+        self.filters.sweep();
         self.publish(standing, now);
     }
 
