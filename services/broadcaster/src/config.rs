@@ -48,7 +48,8 @@ pub struct Config {
     pub snapshot_page: usize,
     /// How long a snapshot may take to read.
     pub snapshot_wait_ms: u64,
-    /// How often a quiet client is asked for a sign of life.
+    /// How often a quiet client is asked for a sign of life; one that is told by server-sent events is shown one so often, and every
+    /// 15 s at the least.
     pub ping_ms: u64,
     /// How long it may take to give one, and to close a connection that we close.
     pub patience_ms: u64,

@@ -12,8 +12,8 @@ use super::{Standing, TRANSPORTS};
 use crate::Config;
 use crate::wire::opcode;
 
-/// How long a stream of events may be silent: shorter than the shortest wait of common proxies.
-const KEEP_ALIVE_MS: i64 = 15_000;
+/// How long a stream of events may be silent at most: shorter than the shortest wait of common proxies.
+const KEEP_ALIVE_MS: u64 = 15_000;
 
 /// What a client is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn due(client: &Client, config: &Config, now: i64) -> Due {
             Due::Close(Close::NO_SIGN_OF_LIFE)
         }
         Transport::Socket { .. } if !client.pinged && silent >= ms(config.ping_ms) => Due::Ping,
-        Transport::Events(_) if silent >= KEEP_ALIVE_MS => Due::KeepAlive,
+        Transport::Events(_) if silent >= ms(config.ping_ms.min(KEEP_ALIVE_MS)) => Due::KeepAlive,
         _ => Due::Nothing,
     }
 }

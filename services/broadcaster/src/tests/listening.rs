@@ -92,6 +92,25 @@ async fn listeners_share_one_connection_of_http_2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_stream_shows_signs_of_life_between_its_events() {
+    let (world, running) = world(|config| config.ping_ms = 50).await;
+    let mut response = listen(&running, "?room=all", &[]).await;
+    let mut text = read_until(&mut response, "\"truncated\":false").await;
+    while text.matches(": still here\n\n").count() < 3 {
+        text.push_str(&read_until(&mut response, "\n\n").await);
+    }
+    world.announce(1, 1).await;
+    let told = read_until(&mut response, "\"version\":1").await;
+    // A comment: no event that a page would hear, and none that a sign of life stands amid.
+    let events = text.split("\n\n").chain(told.split("\n\n")).filter(|event| !event.starts_with(": still here"));
+    let heads: Vec<_> = events.filter_map(|event| event.lines().next()).collect();
+    assert!(
+        heads.iter().all(|head| ["retry: ", "event: ", "id: "].iter().any(|word| head.starts_with(word))),
+        "{heads:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_goes_gives_its_place_back() {
     let (_world, running) = world(|_| ()).await;
     let response = listen(&running, "", &[]).await;
