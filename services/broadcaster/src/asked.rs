@@ -88,6 +88,25 @@ mod tests {
     }
 
     #[test]
+    fn each_part_is_a_list_of_the_filter_by_itself() {
+        let given = |name: &str, word: &str| read(&[(name, word), (name, word)]).unwrap().filter;
+        let only = |word: &str| [word.to_owned()].into();
+        let expected = [
+            ("on", "recovery", Filter { on: only("recovery"), ..Filter::default() }),
+            ("id", "healthy", Filter { ids: only("healthy"), ..Filter::default() }),
+            ("status", "healthy", Filter { statuses: only("healthy"), ..Filter::default() }),
+            ("health", "healthy", Filter { health: only("healthy"), ..Filter::default() }),
+            ("system", "healthy", Filter { systems: only("healthy"), ..Filter::default() }),
+            ("lifecycle", "healthy", Filter { lifecycles: only("healthy"), ..Filter::default() }),
+        ];
+        for (name, word, filter) in expected {
+            assert_eq!(given(name, word), filter, "{name}");
+        }
+        let both = read(&[("status", "done"), ("status", "failed")]).unwrap().filter.statuses;
+        assert_eq!(both, ["done".to_owned(), "failed".to_owned()].into(), "each may stand several times");
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_refused_by_name() {
         let code = |parts: &[(&str, &str)]| read(parts).unwrap_err().code;
         assert_eq!(code(&[("room", "nonsense")]), "bad_room");

@@ -64,6 +64,7 @@ async fn every_room_can_be_joined_and_hears_its_own_and_no_other() {
         ("conflicts", vec!["conflict_opened"]),
         ("deliveries", vec!["delivery"]),
         ("project:ENG", vec!["conflict_opened"]),
+        ("lifecycle:work", vec!["conflict_opened"]),
         ("lifecycle:agent", vec![]),
         ("all", vec!["agent_state", "workflow_execution", "health_changed", "system_alert", "conflict_opened"]),
     ];
@@ -218,10 +219,20 @@ async fn one_wrong_room_does_not_keep_the_others_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_address_can_name_the_rooms() {
-    let (_world, running) = world(|_| ()).await;
+async fn the_address_can_name_the_rooms_and_their_filter() {
+    let (world, running) = world(|_| ()).await;
     let mut client = Client::with(&running, "?room=all&room=item:K1&on=recovery", &[]).await.unwrap();
     assert_eq!(client.hear().await["rooms"], json!(["all", "item:K1"]));
+    let query = "?room=health&id=db&id=cache&health=unhealthy";
+    let mut choosy = Client::with(&running, query, &[]).await.unwrap();
+    choosy.hear_of("snapshot").await;
+    for (target, health) in [("db", "degraded"), ("web", "unhealthy"), ("cache", "unhealthy"), ("db", "unhealthy")] {
+        world.tell("health_changed", target, json!({"target": target, "health": health})).await;
+    }
+    for target in ["cache", "db"] {
+        let heard = choosy.hear().await;
+        assert_eq!((&heard["target"], &heard["health"]), (&json!(target), &json!("unhealthy")));
+    }
     assert_eq!(Client::with(&running, "?room=nowhere", &[]).await.err().unwrap().0, 400);
     assert_eq!(Client::with(&running, "?rooms=all", &[]).await.err().unwrap().1["code"], "bad_query");
 }
