@@ -10,6 +10,7 @@ mod limits;
 mod listening;
 mod resume;
 mod rights;
+mod status;
 mod stopping;
 
 use std::time::Duration;

@@ -1,0 +1,71 @@
+//! How a broadcaster says that it is.
+
+use super::*;
+
+/// The status, once it is as expected.
+async fn status_when(running: &Running, expected: impl Fn(&Value) -> bool) -> Value {
+    let reached = async {
+        loop {
+            let status = ask(running, "GET", "/api/v1/websocket/status", &[]).await.1;
+            if expected(&status) {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, reached).await.expect("the status is as expected in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_counts_those_who_are_behind() {
+    let (world, running) = world(|_| ()).await;
+    let (mut live, mut held) = (Client::to(&running).await, Client::to(&running).await);
+    live.subscribe(&["all"]).await;
+    assert_eq!(status_when(&running, |status| status["connections"]["websocket"] == 2).await["clients_behind"], 0);
+    let lock = world.rows.hold().await;
+    held.say(json!({"type": "subscribe", "rooms": ["all"]})).await;
+    // What is told while its snapshot is read waits for it.
+    world.announce_all(1, 1..=3).await;
+    while live.hear().await["version"] != 3 {}
+    status_when(&running, |status| status["clients_behind"] == 1).await;
+    drop(lock);
+    held.hear_of("snapshot").await;
+    while held.hear().await["version"] != 3 {}
+    status_when(&running, |status| status["clients_behind"] == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_tells_how_much_is_told_and_remembered() {
+    let (world, running) = world(|config| config.history_max = 150).await;
+    let quiet = status_when(&running, |_| true).await;
+    assert_eq!(quiet["history"], json!({"events": 0, "bytes": 0, "events_max": 150}));
+    assert_eq!(quiet["messages_per_second"], 0);
+    let mut client = Client::to(&running).await;
+    client.subscribe(&["all"]).await;
+    world.announce_all(1, 1..=100).await;
+    while client.hear().await["version"] != 100 {}
+    // The rate is that of a whole second, and after another one without events it is none again.
+    let busy = status_when(&running, |status| status["messages_per_second"] != 0).await;
+    assert!(busy["messages_per_second"].as_u64().is_some_and(|rate| rate <= 100), "{busy}");
+    assert_eq!((&busy["messages"]["websocket"], &busy["history"]["events"]), (&json!(100), &json!(100)));
+    assert!(busy["history"]["bytes"].as_u64().is_some_and(|bytes| bytes > 100 * 100), "{busy}");
+    status_when(&running, |status| status["messages_per_second"] == 0).await;
+    world.announce_all(1, 101..=200).await;
+    while client.hear().await["version"] != 200 {}
+    assert_eq!(status_when(&running, |_| true).await["history"]["events"], 150, "the oldest are forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_says_what_is_wrong() {
+    let (_world, running) = world(|_| ()).await;
+    let health = async || ask(&running, "GET", "/api/v1/health", &[]).await;
+    let well = json!({"health": "healthy", "stopping": false, "faults": {}, "clients": 0});
+    assert_eq!(health().await, (200, well.clone()));
+    let part = running.process.of("broadcaster");
+    part.ready("feed", Err("the bus is away".into()));
+    let faults = json!({"feed": "the bus is away"});
+    let degraded = json!({"health": "degraded", "stopping": false, "faults": faults, "clients": 0});
+    assert_eq!(health().await, (503, degraded));
+    part.ready("feed", Ok(()));
+    assert_eq!(health().await, (200, well));
+}
