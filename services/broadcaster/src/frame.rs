@@ -60,6 +60,10 @@ pub enum Frame {
 
 /// The types of a client's messages.
 const TYPES: [&str; 6] = ["auth", "subscribe", "unsubscribe", "status_update", "acknowledge", "ping"];
+/// Types under which earlier systems knew ours, of one `room` or of several `rooms`.
+const SYNONYMS: [(&str, &str); 2] = [("join_room", "subscribe"), ("leave_room", "unsubscribe")];
+/// The members of a message whose own members stand apart, under `data`, as they did in earlier systems.
+const ENVELOPE: [&str; 4] = ["type", "timestamp", "data", "ref"];
 /// How long a `ref` may be, in characters.
 const REFERENCE_MAX: usize = 64;
 
@@ -116,6 +120,7 @@ pub fn read(text: &str) -> Result<Frame, (Refusal, Option<String>)> {
     let Value::Object(object) = value else {
         return Err(malformed("the message must be a JSON object with a type".into()));
     };
+    let object = in_our_form(object);
     let reference = reference_of(&object).map_err(malformed)?;
     let refused = |code, reason: String| (Refusal::new(code, reason), reference.clone());
     let known = TYPES.join(", ");
@@ -125,6 +130,31 @@ pub fn read(text: &str) -> Result<Frame, (Refusal, Option<String>)> {
         Some(_) => Err(refused("unknown_type", format!("types are {known}"))),
         None => Err(refused("malformed", format!("the message must have a type: {known}"))),
     }
+}
+
+/// The same message in our form, where it has that of clients which were written for earlier systems.
+fn in_our_form(mut object: Map<String, Value>) -> Map<String, Value> {
+    let is_envelope = |object: &Map<String, Value>| {
+        let data = object.get("data").and_then(Value::as_object);
+        data.is_some_and(|data| !data.contains_key("type"))
+            && object.keys().all(|name| ENVELOPE.contains(&name.as_str()))
+    };
+    if is_envelope(&object)
+        && let Some(Value::Object(data)) = object.remove("data")
+    {
+        object.remove("timestamp");
+        object.extend(data);
+    }
+    let name = object.get("type").and_then(Value::as_str);
+    if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, _)| name == Some(theirs)) {
+        object.insert("type".into(), json!(ours));
+        if !object.contains_key("rooms")
+            && let Some(room) = object.remove("room")
+        {
+            object.insert("rooms".into(), json!([room]));
+        }
+    }
+    object
 }
 
 fn reference_of(object: &Map<String, Value>) -> Result<Option<String>, String> {
@@ -161,6 +191,29 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_of_earlier_systems_say_means_the_same() {
+        let pairs = [
+            (r#"{"type":"join_room","room":"all"}"#, r#"{"type":"subscribe","rooms":["all"]}"#),
+            (
+                r#"{"type":"join_room","rooms":["all","health"],"ref":"r"}"#,
+                r#"{"type":"subscribe","rooms":["all","health"],"ref":"r"}"#,
+            ),
+            (
+                r#"{"type":"leave_room","timestamp":1,"data":{"room":"all"}}"#,
+                r#"{"type":"unsubscribe","rooms":["all"]}"#,
+            ),
+            (
+                r#"{"type":"auth","timestamp":"2026-01-01T00:00:00Z","data":{"token":"t"}}"#,
+                r#"{"type":"auth","token":"t"}"#,
+            ),
+            (r#"{"type":"ping","timestamp":1,"data":{},"ref":"r"}"#, r#"{"type":"ping","ref":"r"}"#),
+        ];
+        for (theirs, ours) in pairs {
+            assert!(read(ours).is_ok() && read(theirs) == read(ours), "{theirs}: {:?}", read(theirs));
+        }
+    }
+
+    #[test]
     fn a_refusal_names_its_room_whole() {
         let room = format!("record:acme/job/{}", "x".repeat(1_000));
         let message = Refusal::room("unavailable", &room, "later").message(Some("r"));
@@ -181,6 +234,11 @@ mod tests {
             ("{\"type\":\"subscribe\",\"rooms\":[],\"room\":\"all\"}", "malformed"),
             ("{\"type\":\"subscribe\",\"rooms\":[],\"filter\":{\"x\":[]}}", "malformed"),
             ("{\"type\":\"ping\",\"ref\":7}", "malformed"),
+            ("{\"type\":\"ping\",\"data\":7}", "malformed"),
+            ("{\"type\":\"ping\",\"data\":{\"type\":\"auth\",\"token\":\"t\"}}", "malformed"),
+            ("{\"type\":\"auth\",\"token\":\"t\",\"data\":{\"token\":\"u\"}}", "malformed"),
+            ("{\"type\":\"join_room\",\"room\":\"all\",\"rooms\":[]}", "malformed"),
+            ("{\"type\":\"join_room\"}", "malformed"),
             ("{\"type\":\"join\"}", "unknown_type"),
         ];
         for (frame, code) in cases {

@@ -147,10 +147,16 @@ fn lane(entry: &Entry) -> Result<Lane, Wrong> {
     }
 }
 
+/// The words of trackers for a lane.
+const SYNONYMS: [(&str, Lane); 2] = [("urgent", Lane::Critical), ("medium", Lane::Normal)];
+
 fn lane_of(value: &Value) -> Option<Lane> {
     match value {
         Value::Number(number) => Lane::ALL.get(usize::try_from(number.as_u64()?).ok()?).copied(),
-        Value::String(name) => Lane::named(name),
+        Value::String(name) => {
+            let name = name.to_ascii_lowercase();
+            SYNONYMS.iter().find(|(theirs, _)| *theirs == name).map(|(_, lane)| *lane).or_else(|| Lane::named(&name))
+        }
         _ => None,
     }
 }

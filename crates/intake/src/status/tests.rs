@@ -52,8 +52,18 @@ fn zero_is_the_most_urgent_and_not_unset() {
             assert_eq!(with(&json!({name: index})).unwrap().lane, lane);
             assert_eq!(with(&json!({name: lane.as_str()})).unwrap().lane, lane);
         }
+        let words = [
+            ("Urgent", Lane::Critical),
+            ("HIGH", Lane::High),
+            ("Medium", Lane::Normal),
+            ("medium", Lane::Normal),
+            ("Low", Lane::Low),
+        ];
+        for (word, lane) in words {
+            assert_eq!(with(&json!({name: word})).unwrap().lane, lane, "{word}");
+        }
         assert_eq!(with(&json!({name: null})).unwrap().lane, Lane::Normal);
-        for wrong in [json!(4), json!(-1), json!(0.5), json!("urgent"), json!(true), json!("")] {
+        for wrong in [json!(4), json!(-1), json!(0.5), json!("hot"), json!("Kritical"), json!(true), json!("")] {
             assert_eq!(field(with(&json!({name: wrong}))), name, "{wrong}");
         }
     }

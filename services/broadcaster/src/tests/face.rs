@@ -112,6 +112,19 @@ async fn every_room_can_be_joined_and_hears_its_own_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_an_earlier_system_is_understood() {
+    let (world, running) = world(|_| ()).await;
+    let mut client = Client::to(&running).await;
+    client.say(json!({"type": "join_room", "timestamp": 1, "data": {"room": "health_status"}})).await;
+    assert_eq!(client.hear().await["rooms"], json!(["health"]));
+    assert_eq!(client.hear().await["room"], "health");
+    world.tell("health_changed", "db", json!({"target": "db", "health": "degraded"})).await;
+    assert_eq!(client.hear().await["target"], "db");
+    client.say(json!({"type": "leave_room", "room": "health_status"})).await;
+    assert_eq!(client.hear().await["type"], "unsubscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_filter_lets_through_what_its_client_wants() {
     let (world, running) = world(|_| ()).await;
     let mut client = Client::to(&running).await;
