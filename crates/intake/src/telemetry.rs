@@ -141,8 +141,20 @@ fn one(message: Value, terms: Terms<'_>) -> Result<Telemetry, Wrong> {
 }
 
 fn unknown(kind: &str) -> Wrong {
-    Wrong::not_one_of("type", kind, KINDS)
+    match OURS.iter().find(|(kinds, _)| kinds.contains(&kind)) {
+        Some((_, instead)) => Wrong::new("type", format!("{kind:?} is told by Lockstep alone; {instead}")),
+        None => Wrong::not_one_of("type", kind, KINDS),
+    }
 }
+
+/// What watchers are told and nobody may tell, because it says what Lockstep decided or did; and what to do instead.
+const OURS: [(&[&str], &str); 5] = [
+    (&["status_changed"], "say what a record shows with POST /v1/status, and its item follows"),
+    (&["linked", "unlinked"], "tie records with POST /v1/items/{item}/links, and untie them with DELETE"),
+    (&["conflict_opened", "conflict_resolved"], "decide one with POST /v1/conflicts/{id}/pick"),
+    (&["delivery"], "connectors report what they did"),
+    (&["performance_metrics"], "send each measurement as a performance_metric"),
+];
 
 #[cfg(test)]
 mod tests;

@@ -169,6 +169,23 @@ fn what_is_wrong_is_named_by_field() {
 }
 
 #[test]
+fn what_lockstep_alone_tells_is_refused_with_what_to_do_instead() {
+    for (kind, instead) in [
+        ("status_changed", "POST /v1/status"),
+        ("linked", "/links"),
+        ("unlinked", "DELETE"),
+        ("conflict_opened", "/pick"),
+        ("conflict_resolved", "/pick"),
+        ("delivery", "connectors"),
+        ("performance_metrics", "performance_metric"),
+    ] {
+        let refused = all(vec![json!({"type": kind})]).unwrap_err();
+        let detail = refused.errors[0]["detail"].as_str().unwrap();
+        assert!(detail.contains("by Lockstep alone") && detail.contains(instead), "{kind}: {detail}");
+    }
+}
+
+#[test]
 fn one_wrong_message_keeps_all_out_and_each_is_named() {
     let mut list = good();
     list[1]["value"] = json!("high");
