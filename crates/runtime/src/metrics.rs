@@ -1,6 +1,7 @@
 //! What every process counts, and the text that Prometheus reads.
 //!
-//! Names and labels stand here and nowhere else. No label ever carries the id of an item or a record.
+//! Their names and labels stand here and nowhere else; what one service alone counts has them in that service's own `counts.rs`
+//! (broadcaster, monitor). No label ever carries the id of an item or a record.
 
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
