@@ -402,6 +402,16 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_is_heard_in_the_rooms_of_its_own_record_and_its_item() {
+        let delivery = |record: &str| {
+            let (record, item) = (record.to_owned(), "i".to_owned());
+            rooms(&Message::Delivery(v1::Delivery { record, item, ..v1::Delivery::default() }))
+        };
+        assert_eq!(delivery("github/issue/a#1"), ["deliveries", "item:i", "record:github/issue/a#1"]);
+        assert_eq!(delivery("agentapi/agent/a"), ["deliveries", "item:i", "record:agentapi/agent/a", "agent:a"]);
+    }
+
+    #[test]
     fn a_project_is_what_stands_before_the_number() {
         assert_eq!(project_of("ENG-1"), Some("ENG"));
         assert_eq!(project_of("a-b-12"), Some("a-b"));

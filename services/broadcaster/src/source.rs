@@ -340,7 +340,8 @@ impl Metrics {
 
     async fn tell(&mut self, shared: &Shared) {
         let Some((sequence, last)) = self.waiting.last() else { return };
-        // A batch is of one category or of several; then it is sorted under none.
+        // A batch is of one category or of several; then it is sorted under none. One for each would not do: whoever has read the first
+        // of them would be at a place that those of the others are behind, and go on without them.
         let one = self.waiting.iter().all(|(_, metric)| metric.category == last.category);
         let category = if one { last.category.clone() } else { String::new() };
         let place = Place { sequence: *sequence, ..self.read };
