@@ -211,10 +211,10 @@ export class Outbox {
     this.#waiting = [...entries, ...this.#waiting];
   }
 
-  /** The oldest waiting statuses of the same records, as many as are over. */
+  /** The oldest statuses of the same records that were not sent, as many as are over: what was sent may be stored. */
   #replaceable(updates: readonly Update[], over: number): Entry[] {
     const records = new Set(updates.map((update) => update.record));
-    return this.#waiting.filter((entry) => records.has(entry.update.record)).slice(0, over);
+    return this.#waiting.filter(({ update, sentAt }) => records.has(update.record) && sentAt === undefined).slice(0, over);
   }
 }
 

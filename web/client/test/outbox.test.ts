@@ -55,6 +55,8 @@ test("a full queue lets go of older statuses of the same record, and then refuse
   assert.deepEqual(ids(box), ["b1", "a2", "a3"]);
   // On its way, it may be stored already: it is not taken out any more.
   assert.throws(() => add(update("b2", "r/r/b")), LockstepError);
+  box.lost();
+  assert.throws(() => add(update("b3", "r/r/b")), LockstepError, "nor after its connection broke");
 });
 
 test("a message that the server finds wrong in places ends there, and goes again with the rest", () => {
