@@ -9,8 +9,10 @@ import type { NotStored, Stored } from "./updates.js";
 
 /** How far the statuses of one call have spread. */
 export interface Propagated {
-  /** Nothing is pending, rejected or failed. */
+  /** Each item took its status, or had it, and each record that can be told shows it, as its system confirmed. */
   readonly complete: boolean;
+  /** Nothing more is to come: nothing is pending. */
+  readonly settled: boolean;
   /** Each status, in no particular order. */
   readonly statuses: readonly StatusOutcome[];
 }
@@ -83,7 +85,7 @@ export class Propagation {
       following.forEach((end) => end());
     }
     const statuses = [...spreads.map((spread) => spread.outcome()), ...this.refused.map(notStored)];
-    return { complete: statuses.every(isComplete), statuses };
+    return { complete: statuses.every(isComplete), settled: statuses.every(isSettled), statuses };
   }
 
   /** Asks how the items stand until everything is settled. Events that settle it end the wait. */
@@ -161,8 +163,12 @@ function itemsOf(spreads: readonly Spread[]): string[] {
 }
 
 function isComplete({ outcome, records }: StatusOutcome): boolean {
-  const good = (one: string): boolean => one === "applied" || one === "unchanged" || one === "superseded";
-  return good(outcome) && records.every((record) => good(record.outcome));
+  const shows = (one: Outcome): boolean => one === "applied" || one === "unchanged";
+  return shows(outcome) && records.every((record) => shows(record.outcome) || record.outcome === "not_told");
+}
+
+function isSettled({ outcome, records }: StatusOutcome): boolean {
+  return [outcome, ...records.map((record) => record.outcome)].every((one) => one !== "pending");
 }
 
 /** What a status is that was not refused, by the code of its error. */

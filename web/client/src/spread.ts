@@ -14,13 +14,15 @@ import type { Stored } from "./updates.js";
  * | outcome | meaning |
  * | --- | --- |
  * | `applied` | its system confirmed that it shows the status |
- * | `unchanged` | nothing had to be written: it showed it already, or cannot be told it (`reason`) |
- * | `superseded` | something newer, or something that wins, took its place |
+ * | `unchanged` | nothing had to be written: it showed it already |
+ * | `superseded` | an edit that is newer, or that wins, counts instead |
+ * | `overtaken` | a newer version of the item came to the record first |
  * | `rejected` | refused for good |
  * | `failed` | all attempts were used up |
+ * | `not_told` | it cannot be told: `read_only`, `as_close`, `unmapped` or `deleted` |
  * | `pending` | none of these yet |
  */
-export type Outcome = "applied" | "unchanged" | "superseded" | "rejected" | "failed" | "pending";
+export type Outcome = "applied" | "unchanged" | "superseded" | "overtaken" | "rejected" | "failed" | "not_told" | "pending";
 
 /** How one record stands. */
 export interface RecordOutcome {
@@ -110,9 +112,15 @@ export class Spread {
     }
     const concerned = delivery.record !== this.record || this.#records.has(this.record);
     const ours = delivery.item === this.#item && delivery.version >= this.#version && concerned;
-    if (!ours || this.#records.get(delivery.record)?.outcome === "applied") return;
-    const verdict = delivered(delivery, this.#version);
-    if (verdict !== undefined) this.#records.set(delivery.record, verdict);
+    const known = this.#records.get(delivery.record)?.outcome ?? "pending";
+    if (!ours || known === "applied") return;
+    if (delivery.version === this.#version) {
+      const verdict = delivered(delivery);
+      if (verdict !== undefined) this.#records.set(delivery.record, verdict);
+    } else if (known === "pending" || known === "not_told") {
+      // What came of ours before stays what came of it.
+      this.#records.set(delivery.record, overtaken(delivery.version));
+    }
   }
 
   /** Whether the item has taken the status, and no change told of it: its history says what came of it. */
@@ -139,7 +147,7 @@ export class Spread {
       // The delivery's own word may be on its way to us: it gets one more look to arrive.
       const early = record.step === "in_step" && !this.#quiet.has(record.record);
       if (early) this.#quiet.add(record.record);
-      this.#records.set(record.record, early ? PENDING : shown(record));
+      this.#records.set(record.record, early ? PENDING : shown(record, item.version, this.#version));
     }
   }
 
@@ -166,16 +174,13 @@ const ASKED: ReadonlySet<string> = new Set(["asked", "already_there"]);
 /** Lines that tell which records belong to the item, not what became of a status. */
 const TIES: ReadonlySet<string> = new Set(["linked", "unlinked"]);
 
-/** What a delivery says; nothing where a newer one will. */
-function delivered(delivery: Delivery, version: number): Verdict | undefined {
-  const { outcome, reason } = delivery;
+/** What a delivery of the status's own version says; nothing where a newer command of the same version will. */
+function delivered({ outcome, reason }: Delivery): Verdict | undefined {
   switch (outcome) {
     case "overtaken":
       return undefined;
     case "applied":
     case "unchanged":
-      if (delivery.version === version) return { outcome, reason };
-      return { outcome: "superseded", reason: `it shows version ${delivery.version}, which is newer` };
     case "superseded":
     case "rejected":
     case "failed":
@@ -185,16 +190,20 @@ function delivered(delivery: Delivery, version: number): Verdict | undefined {
   }
 }
 
-/** What the step of another record says. */
-function shown(record: ItemRecord): Verdict {
+function overtaken(version: number): Verdict {
+  return { outcome: "overtaken", reason: `version ${version} of the item, which is newer, came first` };
+}
+
+/** What the step of another record says, of an item that has a version by now; `version` is the status's own. */
+function shown(record: ItemRecord, now: number, version: number): Verdict {
   switch (record.step) {
     case "in_step":
-      return { outcome: "unchanged", reason: "" };
+      return now > version ? overtaken(now) : { outcome: "unchanged", reason: "" };
     case "as_close":
     case "read_only":
     case "unmapped":
     case "deleted":
-      return { outcome: "unchanged", reason: record.step };
+      return { outcome: "not_told", reason: record.step };
     case "failed":
       return { outcome: "failed", reason: record.last_error ?? "" };
     default:

@@ -46,13 +46,35 @@ test("each record has its own outcome", () => {
   }
 });
 
-test("an overtaken command is no outcome: the newer one's is, and it superseded ours", () => {
+test("an overtaken command is no outcome: a newer one of the same version may follow, and one of a newer version overtakes", () => {
   const one = spread();
   one.change(change());
   one.delivery(delivery({ outcome: "overtaken" }));
   assert.equal(one.settled, false);
-  one.delivery(delivery({ version: 3 }));
-  assert.deepEqual(outcomes(one), ["applied", "superseded"]);
+  one.delivery(delivery({ version: 3, outcome: "rejected" }));
+  assert.deepEqual(one.outcome().records, [
+    { record: "github/issue/acme/web#7", outcome: "overtaken", reason: "version 3 of the item, which is newer, came first" },
+  ]);
+});
+
+test("what came of a write stays, whatever comes of later ones", () => {
+  for (const outcome of ["applied", "rejected", "failed"] as const) {
+    const one = spread();
+    one.change(change());
+    one.delivery(delivery({ outcome }));
+    one.delivery(delivery({ version: 3 }));
+    assert.deepEqual(outcomes(one), ["applied", outcome]);
+  }
+});
+
+test("a record that shows a newer version, and of which no delivery told, was overtaken", () => {
+  const one = spread();
+  one.change(change());
+  const stands = { ...item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "in_step" }), version: 3 };
+  one.stands(stands);
+  assert.deepEqual(outcomes(one), ["applied", "pending"], "its delivery may be on its way");
+  one.stands(stands);
+  assert.deepEqual(outcomes(one), ["applied", "overtaken"]);
 });
 
 test("a delivery that comes before the change counts", () => {
@@ -72,9 +94,9 @@ test("a status that changes nothing is settled by the item, after a look for del
   const one = spread();
   const stands = item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "in_step", "agentapi/agent/a": "read_only" });
   one.stands(stands);
-  assert.deepEqual(outcomes(one), ["unchanged", "pending", "unchanged"]);
+  assert.deepEqual(outcomes(one), ["unchanged", "pending", "not_told"]);
   one.stands(stands);
-  assert.deepEqual([outcomes(one), one.settled], [["unchanged", "unchanged", "unchanged"], true]);
+  assert.deepEqual([outcomes(one), one.settled], [["unchanged", "unchanged", "not_told"], true]);
 });
 
 test("the item tells of records that can be told nothing, and of those that failed", () => {
@@ -83,7 +105,7 @@ test("the item tells of records that can be told nothing, and of those that fail
   one.stands(item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "failed", "agentapi/agent/a": "read_only" }));
   assert.deepEqual(one.outcome().records, [
     { record: "github/issue/acme/web#7", outcome: "failed", reason: "no rights" },
-    { record: "agentapi/agent/a", outcome: "unchanged", reason: "read_only" },
+    { record: "agentapi/agent/a", outcome: "not_told", reason: "read_only" },
   ]);
 });
 
@@ -157,5 +179,5 @@ test("a record that shows what no mapping knows is told nothing, and nothing of 
   const one = spread();
   one.change(change());
   one.stands(item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "unmapped" }));
-  assert.deepEqual([one.outcome().records, one.settled], [[{ record: "github/issue/acme/web#7", outcome: "unchanged", reason: "unmapped" }], true]);
+  assert.deepEqual([one.outcome().records, one.settled], [[{ record: "github/issue/acme/web#7", outcome: "not_told", reason: "unmapped" }], true]);
 });
