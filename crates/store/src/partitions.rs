@@ -1,6 +1,6 @@
 //! History by month: a partition for this month and the next, and none older than is kept; nor conflicts that ended before.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use time::{Date, Month, OffsetDateTime};
 
 use crate::Store;
@@ -12,8 +12,7 @@ impl Store {
         let this = this_month();
         let mut tx = self.pool()?.begin().await?;
         sqlx::query("set local lock_timeout = '3s'").execute(&mut *tx).await?;
-        // One at a time, whoever it is: two processes that start together would both create.
-        sqlx::query("select pg_advisory_xact_lock(hashtext('lockstep.history'))").execute(&mut *tx).await?;
+        lock(&mut tx).await?;
         for month in [this, following(this)] {
             make(&mut tx, month).await?;
         }
@@ -49,7 +48,15 @@ impl Store {
 
 /// Makes this month's partition: what is written before there is one keeps it from being made later.
 pub(crate) async fn make_this_months(connection: &mut PgConnection) -> sqlx::Result<()> {
-    make(connection, this_month()).await
+    let mut tx = connection.begin().await?;
+    lock(&mut tx).await?;
+    make(&mut tx, this_month()).await?;
+    tx.commit().await
+}
+
+/// One at a time, whoever it is: two processes that start together would both create.
+async fn lock(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtext('lockstep.history'))").execute(connection).await.map(drop)
 }
 
 async fn make(connection: &mut PgConnection, month: Date) -> sqlx::Result<()> {

@@ -121,6 +121,21 @@ async fn what_is_done_to_all_records_takes_as_long_as_it_takes() {
     tokio::time::timeout(DEADLINE, waits).await.expect("in time").unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_that_start_at_once_bring_the_schema_up_to_date_together() {
+    let config = store::Config { url: Secret::from(database().await.as_str()), ..store::Config::default() };
+    let start = || async {
+        Store::connect(&config, &Process::new("resolver", None))
+            .await
+            .unwrap()
+            .migrate()
+            .await
+            .map_err(|error| format!("{error:#}"))
+    };
+    let started = futures_util::future::join_all((0..8).map(|_| start())).await;
+    assert!(started.iter().all(Result::is_ok), "{started:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_the_history_for_long_keeps_nobody_from_starting_nor_from_writing_it() {
     const PARTITIONS: &str = "select count(*) from pg_inherits where inhparent = 'lockstep.history'::regclass";
