@@ -28,6 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
+        Ok(_) if output::is_cut() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
             let wrong_setting = error.chain().any(<dyn std::error::Error>::is::<ConfigError>);

@@ -5,14 +5,37 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Writes one line. Whoever reads it may have gone, as `head` does: that is no error, and false.
+/// What could not be written is missed by somebody.
+static CUT: AtomicBool = AtomicBool::new(false);
+
+/// Writes one line. False where it could not be: whoever reads may have gone, as `head` does, which is no error; all else is complained of
+/// once, and makes the output [cut](is_cut).
 pub fn line(text: &str) -> bool {
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", harmless(text)).and_then(|()| out.flush()).is_ok()
+    match writeln!(out, "{}", harmless(text)).and_then(|()| out.flush()) {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe && !CUT.swap(true, Ordering::Relaxed) {
+                complain(&format!("the output cannot be written: {error}"));
+            }
+            false
+        }
+    }
+}
+
+/// Whether something could not be written though somebody wants to read it.
+pub fn is_cut() -> bool {
+    CUT.load(Ordering::Relaxed)
+}
+
+/// A text that stays on its line: what breaks it would let others' words pass for a line of ours.
+pub fn on_one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'], " ")
 }
 
 /// Writes one complaint.
@@ -31,7 +54,7 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        on_one_line(cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
 }

@@ -43,7 +43,9 @@ fn lines(message: &Message) -> Vec<String> {
         Message::AgentState(agent) => {
             live_line(agent.at, &agent.agent, &from_to(&agent.previous, &agent.status), &agent.task)
         }
-        Message::PerformanceMetrics(batch) => return batch.metrics.iter().map(metric_line).collect(),
+        Message::PerformanceMetrics(batch) => {
+            return batch.metrics.iter().map(|metric| output::on_one_line(&metric_line(metric))).collect();
+        }
         Message::WorkflowExecution(workflow) => {
             let what = format!("{} {} ({:.0} %)", workflow.status, workflow.stage, workflow.progress * 100.0);
             live_line(workflow.at, &named(&workflow.workflow, &workflow.execution), &what, &workflow.error)
@@ -66,7 +68,7 @@ fn lines(message: &Message) -> Vec<String> {
         }
         other => serde_json::to_string(other).unwrap_or_default(),
     };
-    vec![line]
+    vec![output::on_one_line(&line)]
 }
 
 /// What a room's snapshot knows beside its items, and that it is whole.
@@ -169,6 +171,17 @@ mod tests {
         ] {
             let line = said(json);
             assert!(line.len() == 1 && parts.iter().all(|part| line[0].contains(part)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn nobodys_words_pass_for_a_line_of_their_own() {
+        for json in [
+            r#"{"type": "system_alert", "component": "ci", "message": "ok\n03:09:00.000  ENG-1  todo → done"}"#,
+            r#"{"type": "performance_metrics", "metrics": [{"name": "a\u2028b"}]}"#,
+        ] {
+            let lines = said(json);
+            assert!(lines.len() == 1 && !lines[0].contains(['\n', '\u{2028}']), "{lines:?}");
         }
     }
 
