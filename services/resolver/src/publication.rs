@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bus::{Outgoing, Told};
-use model::{Conflict, Group, HistoryRow, ItemId, LifecycleName, RowKind};
+use model::{
+    Actor, Candidate, Conflict, Group, HistoryRow, Item, ItemId, LifecycleName, RecordRef, RowKind, Status, Timestamp,
+};
 use proto::v1;
 use store::Maker;
 
@@ -104,26 +106,58 @@ pub(crate) fn conflicts<'g>(
 ) -> Vec<Outgoing> {
     let change = |conflict: &Conflict| {
         let group = group_of(conflict)?;
-        let theirs = conflict.candidates.last()?;
-        let kind = if conflict.resolved_at.is_some() { "conflict_resolved" } else { "conflict_opened" };
+        let news = news(conflict, &group.item)?;
         Some(v1::Change {
-            id: format!("{}:{kind}", conflict.id),
-            kind: kind.into(),
+            id: format!("{}:{}", conflict.id, news.kind),
+            kind: news.kind.into(),
             version: conflict.version.0,
-            from: group.item.status.to_string(),
-            to: theirs.status.to_string(),
-            record: theirs.record.to_string(),
-            native: theirs.native.to_string(),
-            actor: theirs.actor.as_ref().map(proto::actor_to),
+            from: news.from.to_string(),
+            to: news.to.to_string(),
+            record: news.record.to_string(),
+            native: news.native,
+            actor: news.actor.map(proto::actor_to),
             reason: conflict.strategy.code().into(),
             conflict: conflict.id.to_string(),
-            at: theirs.at.0,
+            at: news.at.0,
             recorded_at: conflict.resolved_at.unwrap_or(conflict.opened_at).0,
             item: conflict.item.to_string(),
             ..about(group)
         })
     };
     outgoing(conflicts.iter().filter_map(change), &Traces::default())
+}
+
+/// What there is to tell of a conflict.
+struct News<'c> {
+    kind: &'static str,
+    from: &'c Status,
+    to: &'c Status,
+    record: &'c RecordRef,
+    native: String,
+    actor: Option<&'c Actor>,
+    at: Timestamp,
+}
+
+/// While it is open: what somebody wants the item to be. Once it is resolved: what it came to be, by whom.
+fn news<'c>(conflict: &'c Conflict, item: &'c Item) -> Option<News<'c>> {
+    let (ours, theirs) = (conflict.candidates.first()?, conflict.candidates.last()?);
+    let Some(at) = conflict.resolved_at else {
+        let Candidate { record, native, status: to, actor, at, .. } = theirs;
+        let (from, native) = (&item.status, native.to_string());
+        return Some(News { kind: "conflict_opened", from, to, record, native, actor: actor.as_ref(), at: *at });
+    };
+    let winner = conflict.winner.and_then(|winner| conflict.candidates.get(winner));
+    let (kind, from) = ("conflict_resolved", &ours.status);
+    let to = winner.map_or(&item.status, |winner| &winner.status);
+    let native = winner.map_or_else(String::new, |winner| winner.native.to_string());
+    // What was held was decided by whoever moved the item on; all else by the strategy, in favour of one of them.
+    let was_held = conflict.opened_at != at;
+    Some(match winner {
+        Some(Candidate { record, actor, .. }) if !was_held || item.version == conflict.version => {
+            News { kind, from, to, record, native, actor: actor.as_ref(), at }
+        }
+        _ => News { kind, from, to, record: &item.changed_by, native, actor: item.changed_by_actor.as_ref(), at },
+    })
 }
 
 fn about(group: &Group) -> v1::Change {
@@ -145,7 +179,7 @@ fn outgoing(changes: impl Iterator<Item = v1::Change>, traces: &Traces) -> Vec<O
 
 #[cfg(test)]
 mod tests {
-    use model::{Group, Lifecycles, Mappings, Native, Observation, Policy, Receipt, Source, Timestamp};
+    use model::{ConflictId, Group, Lifecycles, Mappings, Native, Observation, Policy, Receipt, Source};
 
     use super::*;
 
@@ -193,5 +227,53 @@ mod tests {
         };
         assert_eq!(asked(false), [2, 3, 4, 5]);
         assert_eq!(asked(true), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_conflict_that_is_resolved_tells_what_was_chosen_and_by_whom() {
+        let mut group = group("github/issue/a/b#1");
+        group.item.status = Status::new("running").unwrap();
+        let candidate = |record: &str, status: &str, who: &str| Candidate {
+            record: record.parse().unwrap(),
+            native: Native::new(status).unwrap(),
+            status: Status::new(status).unwrap(),
+            position: None,
+            actor: Some(Actor { name: who.into(), id: None, automation: false }),
+            at: Timestamp(5),
+        };
+        let mut conflict = Conflict {
+            id: ConflictId(group.item.id.0),
+            item: group.item.id,
+            version: group.item.version,
+            base: Native::new("open").unwrap(),
+            candidates: vec![
+                candidate("linear/issue/a", "running", "ada"),
+                candidate("postgres/task/1", "stopped", "bob"),
+            ],
+            strategy: model::Strategy::Manual,
+            escalated: false,
+            winner: None,
+            opened_at: Timestamp(6),
+            resolved_at: None,
+        };
+        let told = |conflict: &Conflict, group: &Group| {
+            let news = news(conflict, &group.item).unwrap();
+            let actor = news.actor.map(|actor| actor.name.clone()).unwrap_or_default();
+            (news.kind, news.from.to_string(), news.to.to_string(), actor, news.at.0)
+        };
+        let as_told = |kind, from: &str, to: &str, actor: &str, at| (kind, from.into(), to.into(), actor.into(), at);
+        assert_eq!(told(&conflict, &group), as_told("conflict_opened", "running", "stopped", "bob", 5));
+
+        // The strategy decides at once.
+        (conflict.winner, conflict.resolved_at) = (Some(0), Some(Timestamp(6)));
+        assert_eq!(told(&conflict, &group), as_told("conflict_resolved", "running", "running", "ada", 6));
+        // A person decides later, for one of them or for neither.
+        group.item.version = group.item.version.next();
+        group.item.status = Status::new("error").unwrap();
+        group.item.changed_by_actor = Some(Actor { name: "carl".into(), id: None, automation: false });
+        (conflict.winner, conflict.resolved_at) = (Some(1), Some(Timestamp(9)));
+        assert_eq!(told(&conflict, &group), as_told("conflict_resolved", "running", "stopped", "carl", 9));
+        conflict.winner = None;
+        assert_eq!(told(&conflict, &group), as_told("conflict_resolved", "running", "error", "carl", 9));
     }
 }
