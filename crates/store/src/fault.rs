@@ -53,43 +53,11 @@ fn is_class(error: &sqlx::Error, classes: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What PostgreSQL refuses with a code.
-    #[derive(Debug)]
-    struct Refused(&'static str);
-
-    impl std::fmt::Display for Refused {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str(self.0)
-        }
-    }
-
-    impl std::error::Error for Refused {}
-
-    impl DatabaseError for Refused {
-        fn message(&self) -> &'static str {
-            "refused"
-        }
-        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
-            Some(self.0.into())
-        }
-        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
-            self
-        }
-        fn kind(&self) -> sqlx::error::ErrorKind {
-            sqlx::error::ErrorKind::Other
-        }
-    }
+    use crate::refused::refused;
 
     #[test]
     fn what_takes_too_long_was_taken_back_whether_in_a_statement_or_between_two() {
-        let refused = |code| sqlx::Error::Database(Box::new(Refused(code)));
+        let refused = |code| refused(code, "refused");
         for code in ["57014", "25P03"] {
             assert!(is_too_much(&refused(code)) && is_taken_back(&refused(code)), "{code}");
         }

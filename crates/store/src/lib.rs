@@ -9,6 +9,8 @@ mod lives;
 mod mark;
 mod partitions;
 mod query;
+#[cfg(any(test, feature = "simulation"))]
+mod refused;
 mod row;
 #[cfg(feature = "simulation")]
 pub mod simulation;

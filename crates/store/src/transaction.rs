@@ -165,8 +165,8 @@ impl Batch<'_> {
         ask!(&mut self.under, batch => batch.conflicts_of(ids))
     }
 
-    /// Writes it all and makes it durable, and gives back the history. `made_by` makes the versions that are new. Refused as [overtaken](fault::is_overtaken) when
-    /// somebody else wrote what it went by: begun anew, the batch reads it.
+    /// Writes it all and makes it durable, and gives back the history. `made_by` makes the versions that are new. Refused as
+    /// [overtaken](fault::is_overtaken) when somebody else wrote what it went by: begun anew, the batch reads it.
     pub async fn commit(self, save: Save, made_by: &Maker) -> sqlx::Result<Vec<HistoryRow>> {
         let parted = self.parted_from().clone();
         let Self { under, known, unread, loaded } = self;

@@ -6,9 +6,10 @@ use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, Kind, RecordRe
 
 use runtime::simulation::chance;
 
-use super::locks::{Lock, refused};
+use super::locks::Lock;
 use super::{Client, Duty, Tables};
 use crate::known::Stamp;
+use crate::refused::refused;
 use crate::{Maker, Save};
 
 /// How often a load starts over because a record changed its item meanwhile.

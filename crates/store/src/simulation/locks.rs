@@ -1,13 +1,13 @@
 //! Locks that a transaction holds until it ends, and the ring of waiting ones that the server breaks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{ItemId, RecordRef};
-use sqlx::error::{DatabaseError, ErrorKind};
 use tokio::sync::Notify;
+
+use crate::refused::refused;
 
 /// What can be locked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,50 +92,5 @@ impl State {
             at = *owner;
         }
         false
-    }
-}
-
-/// An error of the server's.
-pub(super) fn refused(code: &'static str, why: &'static str) -> sqlx::Error {
-    sqlx::Error::Database(Box::new(Refused { code, why }))
-}
-
-#[derive(Debug)]
-struct Refused {
-    code: &'static str,
-    why: &'static str,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.why)
-    }
-}
-
-impl Error for Refused {}
-
-impl DatabaseError for Refused {
-    fn message(&self) -> &str {
-        self.why
-    }
-
-    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
-        Some(self.code.into())
-    }
-
-    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
-        self
-    }
-
-    fn kind(&self) -> ErrorKind {
-        if self.code == "23505" { ErrorKind::UniqueViolation } else { ErrorKind::Other }
     }
 }
