@@ -175,6 +175,13 @@ pub enum Source {
     Delivery,
 }
 
+impl Source {
+    /// Whether somebody saw the record itself: what is said through our API and what a report tells was not seen there.
+    pub fn is_sight(self) -> bool {
+        !matches!(self, Self::Api | Self::Delivery)
+    }
+}
+
 /// What an observation asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

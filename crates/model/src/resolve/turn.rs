@@ -140,8 +140,7 @@ impl<'a> Turn<'a> {
         }
         // Who sees the record itself sees as well that it mentions nothing any more. A mention that stayed would tie whatever is given
         // that identifier later.
-        let is_whole =
-            !matches!(observation.source, Source::Api | Source::Delivery) && !observation.native.is_deleted();
+        let is_whole = observation.source.is_sight() && !observation.native.is_deleted();
         if is_whole || !observation.mentions.is_empty() {
             link.mentions.clone_from(&observation.mentions);
         }
@@ -149,7 +148,7 @@ impl<'a> Turn<'a> {
             link.url.clone_from(&observation.url);
         }
         // Whoever reports on commands need not be one who sees the record.
-        link.watched |= !matches!(observation.source, Source::Api | Source::Delivery);
+        link.watched |= observation.source.is_sight();
         self.group.item.note(&observation.metadata);
         self.group.name_after_its_records(self.policy);
         let owner = self.group.links[self.index].keys.first();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::{Key, Observation, Receipt, RecordRef, Source};
+use model::{Key, Link, Observation, Receipt, RecordRef};
 
 use super::Ledger;
 
@@ -34,42 +34,41 @@ impl Ledger<'_> {
     /// is the other.
     pub(super) fn with_its_own_keys<'o>(&self, observation: &'o Observation) -> Cow<'o, Observation> {
         let owner = |key: &Key| self.owners.get(key).filter(|owner| self.keeps(owner, key, observation));
-        if observation.keys.iter().all(|key| owner(key).is_none()) {
+        let others: Vec<_> = observation.keys.iter().filter_map(|key| Some((key, owner(key)?))).collect();
+        if others.is_empty() {
             return Cow::Borrowed(observation);
         }
-        let (keys, others): (Vec<Key>, Vec<Key>) =
-            observation.keys.iter().cloned().partition(|key| owner(key).is_none());
-        let mut mentions = observation.mentions.clone();
-        for key in others {
-            let Some(owner) = owner(&key) else { continue };
+        let mut own = observation.clone();
+        for (key, owner) in others {
             tracing::info!(record = %observation.record, %owner, %key, "the identifier is another record's");
-            if !owner.is_kin_of(&observation.record) && !mentions.contains(&key) {
-                mentions.push(key);
+            own.keys.retain(|own| own != key);
+            if !owner.is_kin_of(&observation.record) && !own.mentions.contains(key) {
+                own.mentions.push(key.clone());
             }
         }
-        Cow::Owned(Observation { keys, mentions, ..observation.clone() })
+        Cow::Owned(own)
     }
 
-    /// Whether an identifier stays its owner's though another record comes with it: that is there, has not given it up, and somebody sees it, or
-    /// nobody sees the other either.
+    /// Whether an identifier stays its owner's though another record comes with it: that has it still, and somebody sees it, or nobody sees
+    /// the other either.
     fn keeps(&self, owner: &RecordRef, key: &Key, claimed_by: &Observation) -> bool {
-        let group = self.item_of(owner).and_then(|item| self.groups.get(&item));
-        let is_seen = !matches!(claimed_by.source, Source::Api | Source::Delivery);
-        *owner != claimed_by.record
-            && group
-                .and_then(|group| group.link(owner))
-                .is_some_and(|link| link.keys.contains(key) && !link.native.is_deleted() && (link.watched || !is_seen))
+        let has_a_right = |link: &Link| link.watched || !claimed_by.source.is_sight();
+        *owner != claimed_by.record && self.still_having(owner, key).is_some_and(has_a_right)
     }
 
     /// Whoever owned an identifier that another has a better right to means that one by it.
     fn give_up(&mut self, before: Option<&RecordRef>, key: &Key, to: &RecordRef) {
-        let Some((before, item)) = before.and_then(|before| Some((before, self.item_of(before)?))) else { return };
-        let Some(group) = self.groups.get_mut(&item) else { return };
-        if group.link(before).is_some_and(|link| link.keys.contains(key) && !link.native.is_deleted()) {
-            group.give_up(before, key, to, self.policy);
-            self.mentioning.insert(before.clone());
-            self.touched.insert(item);
-        }
+        let Some(before) = before.filter(|before| self.still_having(before, key).is_some()) else { return };
+        let Some(group) = self.item_of(before).and_then(|item| self.groups.get_mut(&item)) else { return };
+        group.give_up(before, key, to, self.policy);
+        self.touched.insert(group.item.id);
+        self.mentioning.insert(before.clone());
+    }
+
+    /// The link of a record that is there and has not given an identifier up.
+    fn still_having(&self, record: &RecordRef, key: &Key) -> Option<&Link> {
+        let link = self.groups.get(&self.item_of(record)?)?.link(record)?;
+        (link.keys.contains(key) && !link.native.is_deleted()).then_some(link)
     }
 
     /// The records that were seen to mention an identifier before anybody owned it.
