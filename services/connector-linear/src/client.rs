@@ -217,7 +217,7 @@ impl Linear {
         let us = match self.ask(&encode::viewer(), "read").await {
             Ok(data) if data["viewer"]["app"] == true => {
                 let user = data["viewer"]["id"].as_str().map(str::to_owned);
-                let asked = if self.app_id.is_none() { self.asked_app_id().await? } else { None };
+                let asked = self.asked_app_id().await?;
                 let client_id = self.credential.client_id().map(str::to_owned);
                 let ids = [user, self.app_id.clone(), client_id, asked].into_iter().flatten().collect();
                 Us { ids, client_known: self.app_id.is_some() }
@@ -229,9 +229,10 @@ impl Linear {
         Ok(())
     }
 
-    /// The OAuth app's id as Linear tells it for a client id; `None` where there is no client id, or Linear does not tell.
+    /// The OAuth app's id as Linear tells it for a client id, where it is not configured; `None` where there is no client id, or Linear does
+    /// not tell.
     async fn asked_app_id(&self) -> Result<Option<String>, Failure> {
-        let Some(client_id) = self.credential.client_id() else { return Ok(None) };
+        let Some(client_id) = self.credential.client_id().filter(|_| self.app_id.is_none()) else { return Ok(None) };
         match self.ask(&encode::application(client_id), "read").await {
             Ok(data) => Ok(data["applicationInfo"]["id"].as_str().map(str::to_owned)),
             Err(limited @ Failure::Limited { .. }) => Err(limited),
