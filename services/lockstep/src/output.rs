@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -66,6 +67,12 @@ pub fn cut(text: &str, chars_max: usize) -> String {
         return line;
     }
     line.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Who did something, to stand before where they did it; nothing where that is not known.
+pub fn by(actor: &Value) -> String {
+    let automation = if actor["automation"] == true { "automation " } else { "" };
+    actor["name"].as_str().map(|name| format!("{automation}{name} in ")).unwrap_or_default()
 }
 
 /// A moment in UTC, to the second, as `--since` takes it.

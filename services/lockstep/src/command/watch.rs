@@ -31,7 +31,11 @@ fn tell(state: ConnectionState) {
 }
 
 fn lines(message: &Message) -> Vec<String> {
-    let line = match message {
+    texts(message).iter().map(|text| output::on_one_line(text)).collect()
+}
+
+fn texts(message: &Message) -> Vec<String> {
+    let text = match message {
         Message::Snapshot(snapshot) => return snapshot_lines(snapshot),
         Message::Reset(reset) => format!("{}: what was missed is not known any more", reset.rooms.join(", ")),
         Message::StatusChanged(change) => change_line(change, &moved(change)),
@@ -43,9 +47,7 @@ fn lines(message: &Message) -> Vec<String> {
         Message::AgentState(agent) => {
             live_line(agent.at, &agent.agent, &from_to(&agent.previous, &agent.status), &agent.task)
         }
-        Message::PerformanceMetrics(batch) => {
-            return batch.metrics.iter().map(|metric| output::on_one_line(&metric_line(metric))).collect();
-        }
+        Message::PerformanceMetrics(batch) => return batch.metrics.iter().map(metric_line).collect(),
         Message::WorkflowExecution(workflow) => {
             let what = format!("{} {} ({:.0} %)", workflow.status, workflow.stage, workflow.progress * 100.0);
             live_line(workflow.at, &named(&workflow.workflow, &workflow.execution), &what, &workflow.error)
@@ -68,12 +70,12 @@ fn lines(message: &Message) -> Vec<String> {
         }
         other => serde_json::to_string(other).unwrap_or_default(),
     };
-    vec![output::on_one_line(&line)]
+    vec![text]
 }
 
 /// What a room's snapshot knows beside its items, and that it is whole.
 fn snapshot_lines(snapshot: &Snapshot) -> Vec<String> {
-    let mut all: Vec<String> = snapshot.messages.iter().flat_map(lines).collect();
+    let mut all: Vec<String> = snapshot.messages.iter().flat_map(texts).collect();
     if !snapshot.more {
         all.push(format!("{}: watching", snapshot.room));
     }

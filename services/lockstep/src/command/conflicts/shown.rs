@@ -47,11 +47,7 @@ fn candidates(conflict: &Value) -> &[Value] {
 
 /// What somebody wants, who, and by which record.
 fn side(candidate: &Value) -> String {
-    let actor = candidate["actor"]["name"].as_str().map(|name| {
-        let kind = if candidate["actor"]["automation"] == true { "automation " } else { "" };
-        format!("{kind}{name} in ")
-    });
-    format!("{} ({}{})", text(candidate, "status"), actor.unwrap_or_default(), text(candidate, "record"))
+    format!("{} ({}{})", text(candidate, "status"), output::by(&candidate["actor"]), text(candidate, "record"))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

@@ -43,10 +43,8 @@ fn what(happened: &Value) -> String {
 
 /// Who did it, by which record, and what that showed.
 fn place(happened: &Value) -> String {
-    let automation = if happened["actor"]["automation"] == true { "automation " } else { "" };
-    let actor = happened["actor"]["name"].as_str().map(|name| format!("{automation}{name} in ")).unwrap_or_default();
     let native = happened["native"].as_str().map(|native| format!(" ({native})")).unwrap_or_default();
-    format!("{actor}{}{native}", text(happened, "record"))
+    format!("{}{}{native}", output::by(&happened["actor"]), text(happened, "record"))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
