@@ -22,8 +22,8 @@ pub enum Severity {
 /// One alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
-    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `unmapped`, `service_down`, `service_not_ready`, `reading_stalled`, `not_stored` or
-    /// `system_failing`.
+    /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `unmapped`, `service_down`, `service_not_ready`, `reading_stalled`,
+    /// `not_stored` or `system_failing`.
     pub code: &'static str,
     /// How urgent it is.
     pub severity: Severity,
