@@ -1,9 +1,9 @@
 //! What can go wrong, by what to do next.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a call did not succeed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The address makes no sense.
     #[error("{address:?} is not an address of Lockstep: {why}")]
@@ -28,6 +28,30 @@ pub enum Error {
         code: String,
         /// What is wrong with the request.
         detail: String,
+        /// The statuses or messages that are wrong, where the server names them.
+        errors: Vec<Wrong>,
+    },
+    /// More statuses wait to be sent than may: wait until the connection is back.
+    #[error("too many statuses wait to be sent: {why}")]
+    QueueFull {
+        /// How many wait, and may.
+        why: String,
+    },
+    /// A newer status of its record took its place in a full queue.
+    #[error(
+        "a newer status took the place of the one of {record} while there was no connection and the queue was full"
+    )]
+    Replaced {
+        /// Of which record it was.
+        record: String,
+    },
+    /// A status was sent and may be stored: its answer did not come, and it is too late to send it again.
+    #[error(
+        "the answer to the status of {record} was lost: it may be stored, and sent again so late it might count twice"
+    )]
+    AnswerLost {
+        /// Of which record it is.
+        record: String,
     },
     /// The source of tokens gave none: try again.
     #[error("no token could be got: {why}")]
@@ -49,10 +73,24 @@ pub enum Error {
     },
 }
 
+/// One of several statuses or messages that was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wrong {
+    /// Its place in the call, from 0.
+    pub index: usize,
+    /// The field that is wrong; empty for the whole.
+    pub field: String,
+    /// What would be right.
+    pub detail: String,
+}
+
 #[derive(Deserialize)]
 struct Problem {
     code: String,
     detail: String,
+    #[serde(default)]
+    errors: Vec<Wrong>,
 }
 
 impl Error {
@@ -62,11 +100,12 @@ impl Error {
 
     pub(crate) fn refused(status: u16, body: &[u8]) -> Self {
         match serde_json::from_slice::<Problem>(body) {
-            Ok(problem) => Self::Refused { status, code: problem.code, detail: problem.detail },
+            Ok(Problem { code, detail, errors }) => Self::Refused { status, code, detail, errors },
             Err(_) => Self::Refused {
                 status,
                 code: "unknown".into(),
                 detail: String::from_utf8_lossy(body).chars().take(200).collect(),
+                errors: Vec::new(),
             },
         }
     }
@@ -88,10 +127,14 @@ impl Error {
     /// Whether the same call may do later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Token { .. } => true,
+            Self::Unavailable { .. } | Self::Token { .. } | Self::QueueFull { .. } => true,
             Self::Refused { status: 0, code, .. } => matches!(code.as_str(), "unavailable" | "busy"),
             Self::Refused { status, .. } => matches!(status, 429 | 502..=504 | 1001 | 1011..=1013),
-            Self::Address { .. } | Self::Unexpected { .. } | Self::Ended { .. } => false,
+            Self::Address { .. }
+            | Self::Unexpected { .. }
+            | Self::Ended { .. }
+            | Self::Replaced { .. }
+            | Self::AnswerLost { .. } => false,
         }
     }
 }
@@ -125,7 +168,7 @@ mod tests {
     #[test]
     fn a_refusal_says_its_number_where_it_has_one() {
         let refused = |status, code: &str, detail: &str| {
-            Error::Refused { status, code: code.into(), detail: detail.into() }.to_string()
+            Error::Refused { status, code: code.into(), detail: detail.into(), errors: Vec::new() }.to_string()
         };
         assert_eq!(refused(0, "bad_room", "there is no room x"), "Lockstep refused (bad_room): there is no room x");
         assert_eq!(refused(1008, "", "not from here"), "Lockstep refused (1008): not from here");

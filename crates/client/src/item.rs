@@ -1,5 +1,7 @@
 //! Items as the API shows them. Members that a newer server adds are passed over.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// An item: what several records stand for together.
@@ -51,6 +53,9 @@ pub struct Record {
     /// Why the last command failed for good.
     #[serde(default)]
     pub last_error: Option<String>,
+    /// By lane, the place on the stream of the newest status that was taken in; not in snapshots.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub taken: BTreeMap<String, u64>,
 }
 
 /// One page of items.

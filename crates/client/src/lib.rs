@@ -30,8 +30,9 @@
 //! # async fn example(lockstep: client::Client) -> Result<(), client::Error> {
 //! use std::time::Duration;
 //!
-//! let done = lockstep.propagate(&client::Status::new("acme/job/42", "done"), Duration::from_secs(30)).await?;
-//! for record in &done.records {
+//! let update = lockstep.update_status(&[client::Status::new("acme/job/42", "done")]).await?;
+//! let propagated = update.propagated(Duration::from_secs(30)).await;
+//! for record in propagated.statuses.iter().flat_map(|status| &status.records) {
 //!     println!("{}: {} {}", record.record, record.outcome, record.reason);
 //! }
 //! # Ok(())
@@ -61,22 +62,24 @@ mod error;
 mod filter;
 mod item;
 mod message;
+mod outbox;
 mod propagation;
 mod publisher;
 mod status;
 pub mod steps;
 mod telemetry;
+mod updates;
 mod watch;
 
 pub use backoff::Backoff;
-pub use error::Error;
+pub use error::{Error, Wrong};
 pub use filter::{Filter, On};
 pub use item::{Item, Items, Query, Record};
 pub use message::{
     Actor, AgentState, Change, Delivery, HealthChanged, MemoryTimeline, Message, OperationStep, PerformanceMetric,
     PerformanceMetrics, Reset, Resources, Snapshot, SystemAlert, Told, WorkflowExecution,
 };
-pub use propagation::{Outcome, Propagation, RecordReport, Report};
+pub use propagation::{NotStored, Outcome, Propagated, Propagation, RecordOutcome, StatusOutcome, Stored};
 pub use publisher::Publisher;
 pub use status::{Accepted, Status};
 pub use telemetry::Telemetry;
@@ -84,15 +87,19 @@ pub use watch::{ConnectionState, Handle, Watch, WatchBuilder};
 
 use std::fmt;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use credential::Credential;
 use reqwest::{RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use updates::Updates;
 
 /// How long a call may take, from the first byte to the last.
 const CALL: Duration = Duration::from_secs(15);
+/// How many statuses may wait to be stored, unless told otherwise.
+const QUEUE_MAX: usize = 1_000;
 
 /// Lockstep at one address.
 #[derive(Debug, Clone)]
@@ -100,6 +107,9 @@ pub struct Client {
     http: reqwest::Client,
     url: Url,
     credential: Credential,
+    queue_max: usize,
+    /// The queue of statuses, once there was one to send.
+    updates: Arc<Mutex<Option<Updates>>>,
 }
 
 impl Client {
@@ -112,13 +122,22 @@ impl Client {
             return Err(Error::address(url, "it must start with http:// or https://"));
         }
         let http = reqwest::Client::builder().timeout(CALL).build().map_err(Error::from)?;
-        Ok(Self { http, url: parsed, credential: Credential::None })
+        Ok(Self { http, url: parsed, credential: Credential::None, queue_max: QUEUE_MAX, updates: Arc::default() })
     }
 
     /// Shows this key, or a token that nobody renews, with every call.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.credential = Credential::Fixed(key.into().into());
+        self.updates = Arc::default();
+        self
+    }
+
+    /// How many statuses may wait to be stored; 1,000 otherwise.
+    #[must_use]
+    pub fn with_queue_max(mut self, statuses: usize) -> Self {
+        self.queue_max = statuses;
+        self.updates = Arc::default();
         self
     }
 
@@ -139,14 +158,32 @@ impl Client {
         E: fmt::Display,
     {
         self.credential = Credential::source(source);
+        self.updates = Arc::default();
         self
     }
 
-    /// Stores statuses, all or none; up to 500 at once. Answered once they are durable.
-    pub async fn publish(&self, statuses: &[Status]) -> Result<Vec<Accepted>, Error> {
-        let body = serde_json::json!({ "statuses": statuses });
-        let answer: status::Answer = self.call(self.http.post(self.at(&["v1", "status"])?).json(&body)).await?;
-        Ok(answer.accepted)
+    /// Publishes statuses. Answered when they are stored; some may have been refused, and when all were, it fails. Without a
+    /// connection they wait, in the order of the calls, 1,000 of them ([`with_queue_max`](Self::with_queue_max)): in a full queue a
+    /// newer status takes the place of older ones of its record that were not sent ([`Error::Replaced`]), and when that makes no room
+    /// the call fails with [`Error::QueueFull`].
+    ///
+    /// Each has an id, so one whose answer was lost is sent again and counts once; no more when it was first sent 100 s ago: then it
+    /// fails with [`Error::AnswerLost`], and may be stored. Whoever stops waiting does not take back what was said. Needs a Tokio
+    /// runtime; all clones have one queue, which ends with the last of them.
+    pub async fn update_status(&self, statuses: &[Status]) -> Result<Propagation, Error> {
+        if statuses.is_empty() {
+            return Propagation::of(self.clone(), Vec::new(), Vec::new());
+        }
+        let (accepted, refused) = self.updates()?.send(statuses).await?;
+        Propagation::of(self.clone(), accepted, refused)
+    }
+
+    fn updates(&self) -> Result<Updates, Error> {
+        let url = self.at(&["v1", "ws"])?;
+        let mut known = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = known.take().filter(|updates| !updates.is_over());
+        let updates = started.unwrap_or_else(|| Updates::start(url, self.credential.clone(), self.queue_max));
+        Ok(known.insert(updates).clone())
     }
 
     /// One page of the items that the query asks for.
@@ -169,20 +206,20 @@ impl Client {
         self.call(self.http.get(self.at(&["v1", "items", name])?)).await
     }
 
-    /// Publishes telemetry; up to 500 messages at once. Answered once it is stored.
-    pub async fn telemetry(&self, messages: &[Telemetry]) -> Result<(), Error> {
-        self.telemetry_once(messages, &format!("{:032x}", rand::random::<u128>())).await
+    /// Publishes telemetry; up to 500 messages at once. Answered once it is stored; a [`publisher`](Self::publisher) waits for nothing.
+    pub async fn publish(&self, messages: &[Telemetry]) -> Result<(), Error> {
+        self.publish_once(messages, &format!("{:032x}", rand::random::<u128>())).await
     }
 
     /// The same under a key: said again with it, nothing is stored twice.
-    pub(crate) async fn telemetry_once(&self, messages: &[Telemetry], key: &str) -> Result<(), Error> {
+    pub(crate) async fn publish_once(&self, messages: &[Telemetry], key: &str) -> Result<(), Error> {
         let body = serde_json::json!({ "messages": messages });
         let request = self.http.post(self.at(&["v1", "telemetry"])?).header("idempotency-key", key).json(&body);
         let _: serde_json::Value = self.call(request).await?;
         Ok(())
     }
 
-    /// A queue of steps that are published in batches; see [`steps::StepTracker::publishing`].
+    /// A queue of telemetry that is published in batches; see [`steps::StepTracker::publishing`].
     pub fn publisher(&self) -> Publisher {
         Publisher::new(self.clone())
     }
@@ -201,11 +238,6 @@ impl Client {
     /// Follows the executions of all workflows.
     pub fn workflows(&self) -> WatchBuilder {
         self.watch().rooms(["workflow_executions"])
-    }
-
-    /// Stores one status and waits, at most for so long, for what the writes to the other records of its item come to.
-    pub async fn propagate(&self, status: &Status, deadline: Duration) -> Result<Report, Error> {
-        propagation::propagate(self, status, deadline).await
     }
 
     /// The address of a path, its parts escaped as they need.

@@ -129,7 +129,7 @@ async fn together(
 async fn send(client: &Client, messages: &[Telemetry]) -> Result<(), Error> {
     let (key, mut attempt) = (format!("{:032x}", rand::random::<u128>()), 0);
     loop {
-        let error = match client.telemetry_once(messages, &key).await {
+        let error = match client.publish_once(messages, &key).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };

@@ -55,8 +55,3 @@ pub struct Accepted {
     /// Its place on the stream.
     pub sequence: u64,
 }
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Answer {
-    pub(crate) accepted: Vec<Accepted>,
-}

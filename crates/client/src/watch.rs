@@ -8,6 +8,7 @@ mod builder;
 mod calls;
 mod ending;
 mod handle;
+mod line;
 mod links;
 mod rooms;
 mod said;
@@ -17,6 +18,7 @@ mod task;
 
 pub use builder::WatchBuilder;
 pub use handle::Handle;
+pub(crate) use line::Line;
 pub use state::ConnectionState;
 
 use std::collections::VecDeque;
@@ -101,11 +103,11 @@ impl Watch {
         self.meanwhile(handle.join(rooms, filter)).await
     }
 
-    /// Joins rooms beside those that the watch was opened with, and hears of them what came since a position.
-    pub(crate) async fn join_from<const N: usize>(&mut self, rooms: [String; N], position: &str) -> Result<(), Error> {
+    /// Joins a room beside those that the watch was opened with, and hears of it what came since a position.
+    pub(crate) async fn join_from(&mut self, room: String, position: &str) -> Result<(), Error> {
         let handle = self.handle();
         let begin = rooms::Begin::Position(position.to_owned());
-        self.meanwhile(handle.join_from(rooms.into(), Filter::default(), begin)).await
+        self.meanwhile(handle.join_from([room].into(), Filter::default(), begin)).await
     }
 
     /// Leaves rooms. What was told of them before waits for [`next`](Self::next).
@@ -158,4 +160,4 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use client::steps::{Description, StepTracker};
-use client::{Backoff, Client, Message, Outcome, Status, SystemAlert, Watch};
+use client::{Backoff, Client, Message, Outcome, Propagated, Status, SystemAlert, Watch};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -125,13 +125,13 @@ async fn what_became_of_a_status_is_told_for_each_record_also_when_one_refuses()
         let client = Client::new(world.face.url())?;
         let job = "acme/job/1";
         let tied = Status { mentions: vec!["ENG-1".into()], ..Status::new(job, "todo") };
-        client.publish(&[tied]).await?;
+        client.update_status(&[tied]).await?;
         eventually(DEADLINE, "the job is tied to ENG-1", async || {
             Ok(client.item("ENG-1").await?.records.iter().any(|record| record.record == job).then_some(()))
         })
         .await?;
-        let all = client.propagate(&Status::new(job, "in_review"), DEADLINE).await?;
-        ensure!(all.is_propagated() && all.is_done(), "{all:#?}");
+        let all = propagated(&client, Status::new(job, "in_review")).await?;
+        ensure!(all.complete && all.settled, "{all:#?}");
         ensure!(
             outcome(&all, "linear/")? == Outcome::Applied && outcome(&all, "postgres/")? == Outcome::Applied,
             "{all:#?}"
@@ -140,23 +140,29 @@ async fn what_became_of_a_status_is_told_for_each_record_also_when_one_refuses()
         ensure!(outcome(&all, "github/")? == Outcome::Unchanged, "{all:#?}");
         let rule = "alter table tasks add constraint never_done check (status <> 'done')";
         sqlx::query(rule).execute(world.database.pool()).await?;
-        let part = client.propagate(&Status::new(job, "done"), DEADLINE).await?;
-        ensure!(part.is_done() && !part.is_propagated(), "{part:#?}");
+        let part = propagated(&client, Status::new(job, "done")).await?;
+        ensure!(part.settled && !part.complete, "{part:#?}");
         ensure!(
             outcome(&part, "linear/")? == Outcome::Applied && outcome(&part, "github/")? == Outcome::Applied,
             "{part:#?}"
         );
         ensure!(outcome(&part, "postgres/")? == Outcome::Rejected, "{part:#?}");
-        let nothing = client.propagate(&Status::new(job, "done"), DEADLINE).await?;
-        ensure!(nothing.no_change.as_deref() == Some("same") && nothing.records.is_empty(), "{nothing:#?}");
+        let nothing = propagated(&client, Status::new(job, "done")).await?;
+        ensure!(nothing.settled && nothing.statuses[0].outcome == Outcome::Unchanged, "{nothing:#?}");
         Ok(())
     })
     .await
 }
 
-fn outcome(report: &client::Report, system: &str) -> anyhow::Result<Outcome> {
-    let record = report.records.iter().find(|record| record.record.starts_with(system));
-    Ok(record.with_context(|| format!("no record of {system}: {report:#?}"))?.outcome)
+async fn propagated(client: &Client, status: Status) -> anyhow::Result<Propagated> {
+    let update = client.update_status(&[status]).await?;
+    Ok(update.propagated(DEADLINE).await)
+}
+
+fn outcome(propagated: &Propagated, system: &str) -> anyhow::Result<Outcome> {
+    let mut records = propagated.statuses.iter().flat_map(|status| &status.records);
+    let record = records.find(|record| record.record.starts_with(system));
+    Ok(record.with_context(|| format!("no record of {system}: {propagated:#?}"))?.outcome)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +200,7 @@ async fn alert(client: &Client) -> anyhow::Result<()> {
         message: "the disk is full".into(),
         ..SystemAlert::default()
     };
-    client.telemetry(&[full.into()]).await?;
+    client.publish(&[full.into()]).await?;
     let is_it =
         |alert: &SystemAlert, seen: bool| alert.id == "disk-full-db1" && alert.acknowledged_by.is_empty() != seen;
     let mut watch = client.monitoring().open().await?;

@@ -94,8 +94,7 @@ impl WatchBuilder {
     }
 
     /// Connects and joins the rooms. When this returns nothing that happens later is missed: it is in a room's snapshot, or told
-    /// after that. It fails when Lockstep cannot be
-    /// reached, or refuses.
+    /// after that. It fails when Lockstep cannot be reached, or refuses.
     pub async fn open(self) -> Result<Watch, Error> {
         let url = self.url.map_err(|why| Error::address("the address of the WebSocket", why))?;
         let url = socket::address(url)?;

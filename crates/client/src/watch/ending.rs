@@ -127,7 +127,7 @@ fn described(end: &End) -> (&str, String) {
 
 fn refused(code: u16, reason: &str) -> Error {
     let (word, sentence) = word_and_sentence(reason);
-    Error::Refused { status: code, code: word.into(), detail: sentence.into() }
+    Error::Refused { status: code, code: word.into(), detail: sentence.into(), errors: Vec::new() }
 }
 
 /// A close reason of ours is a word, a colon and a sentence. What a proxy says has no word.
@@ -164,7 +164,7 @@ mod tests {
         ] {
             let next = after(closed(code, &format!("{word}: because")));
             assert!(
-                matches!(&next, Next::GiveUp(Error::Refused { status, code: said, detail })
+                matches!(&next, Next::GiveUp(Error::Refused { status, code: said, detail, .. })
                     if *status == code && said == word && detail == "because"),
                 "{word}: {next:?}"
             );
@@ -248,8 +248,14 @@ mod tests {
         assert!(matches!(next(WHOLE), Next::Renewed(_)));
         assert!(matches!(next(Life::default()), Next::GiveUp(_)));
         assert!(matches!(next(WHOLE), Next::Renewed(_)));
-        let refused =
-            || End::Refused(Error::Refused { status: 401, code: "key_unknown".into(), detail: String::new() });
+        let refused = || {
+            End::Refused(Error::Refused {
+                status: 401,
+                code: "key_unknown".into(),
+                detail: String::new(),
+                errors: Vec::new(),
+            })
+        };
         let mut patience = Patience::default();
         let mut next = |renewable| patience.next(refused(), Life::default(), &backoff, renewable, 0.0);
         assert!(matches!(next(true), Next::Renewed(_)) && matches!(next(true), Next::GiveUp(_)));

@@ -120,7 +120,7 @@ fn parted(statuses: Vec<Value>, max: usize) -> Result<Vec<Vec<Value>>, Error> {
     Ok(parts)
 }
 
-async fn ask(link: &Link, command: impl FnOnce(Waiter) -> Command) -> Result<Vec<Accepted>, Error> {
+pub(super) async fn ask(link: &Link, command: impl FnOnce(Waiter) -> Command) -> Result<Vec<Accepted>, Error> {
     let (answer, answered) = oneshot::channel();
     let asking = async {
         link.reserve().await.map_err(|_| ended())?.send(command(answer));
@@ -147,5 +147,5 @@ fn written(room: String) -> String {
 }
 
 fn refused(code: &str, detail: &str) -> Error {
-    Error::Refused { status: 0, code: code.into(), detail: detail.into() }
+    Error::Refused { status: 0, code: code.into(), detail: detail.into(), errors: Vec::new() }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Heard;
 use super::calls::{Calls, Command};
@@ -101,7 +101,18 @@ impl Links {
         });
     }
 
+    /// A connection without rooms, for what is said; a server that is not there is waited for.
+    pub(super) fn bare(&self) -> (Link, watch::Receiver<Option<String>>) {
+        let (stands_at, stands) = watch::channel(None);
+        (self.run(&Filter::default(), true, true, stands_at), stands)
+    }
+
     fn start(&self, filter: &Filter, first: bool) -> Link {
+        // Only whoever opens a watch is told that nobody is there; later it is waited for.
+        self.run(filter, first, !first, watch::Sender::new(None))
+    }
+
+    fn run(&self, filter: &Filter, first: bool, opened: bool, stands_at: watch::Sender<Option<String>>) -> Link {
         let (link, commands) = mpsc::channel(COMMANDS);
         let task = Task {
             url: self.url.clone(),
@@ -115,8 +126,8 @@ impl Links {
             message_max_bytes: Arc::clone(&self.message_max_bytes),
             rooms: Rooms::new(filter.clone()),
             calls: Calls::default(),
-            // Only whoever opens a watch is told that nobody is there; later it is waited for.
-            opened: !first,
+            stands_at,
+            opened,
         };
         tokio::spawn(task.run());
         link

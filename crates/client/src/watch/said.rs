@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::message::{Message, name, read};
 use crate::status::Accepted;
-use crate::{Error, Reset, Snapshot};
+use crate::{Error, Reset, Snapshot, Wrong};
 
 /// One message of the server.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Welcome {
     pub ping_ms: u64,
     /// How large a message to it may be; 0 where it does not say.
     pub message_max_bytes: usize,
+    /// Where the client is: what is done from now on comes after it.
+    pub position: String,
 }
 
 /// What is in effect.
@@ -116,9 +118,12 @@ impl From<Refusal> for Error {
         if let Some(room) = refusal.room {
             detail = format!("{room}: {detail}");
         }
-        if let Some(errors) = refusal.errors {
-            detail = format!("{detail}: {errors}");
+        // What names them in another way is told by the sentence alone.
+        let errors: Vec<Wrong> =
+            refusal.errors.and_then(|errors| serde_json::from_value(errors).ok()).unwrap_or_default();
+        for wrong in &errors {
+            detail = format!("{detail}; {} {}: {}", wrong.index, wrong.field, wrong.detail);
         }
-        Self::Refused { status: 0, code: refusal.code, detail }
+        Self::Refused { status: 0, code: refusal.code, detail, errors }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::Url;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Heard;
@@ -46,6 +46,8 @@ pub(super) struct Task {
     pub(super) message_max_bytes: Arc<AtomicUsize>,
     pub(super) rooms: Rooms,
     pub(super) calls: Calls,
+    /// Where the connection is that stands, for whoever sends by it: what is said now comes after it.
+    pub(super) stands_at: watch::Sender<Option<String>>,
     /// The first rooms are in effect: from then on a broken connection is made again.
     pub(super) opened: bool,
 }
@@ -93,6 +95,7 @@ impl Task {
                 Err(error) if error.is_passing() => (Stop::End(End::Lost(error.to_string())), Life::default()),
                 Err(error) => (Stop::End(End::Refused(error)), Life::default()),
             };
+            self.stands_at.send_replace(None);
             let Stop::End(end) = stop else { return };
             tracing::debug!(?end, "the connection to Lockstep ended");
             let (error, renewable) = (end.error(), self.credential.is_renewable());
@@ -206,6 +209,7 @@ impl Task {
                 if welcome.message_max_bytes > 0 {
                     self.message_max_bytes.store(welcome.message_max_bytes, Ordering::Relaxed);
                 }
+                self.stands_at.send_replace(Some(welcome.position));
                 // Of rooms it stands with the answer about them.
                 if self.rooms.is_whole() {
                     self.stands();
@@ -234,6 +238,7 @@ impl Task {
             }
             Said::Pong(Pong { position, reference }) if reference.as_deref() == Some(QUIET) => {
                 if let Some(position) = position {
+                    self.stands_at.send_replace(Some(position.clone()));
                     self.rooms.quiet(position);
                 }
             }

@@ -1,6 +1,6 @@
 mod connection;
 mod exactly_once;
-mod peer;
+pub(crate) mod peer;
 mod speaking;
 
 use std::time::Duration;

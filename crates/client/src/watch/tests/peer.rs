@@ -27,6 +27,15 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    serve(listener, script);
+    url
+}
+
+/// The same at an address of one's own.
+pub fn serve<F>(listener: TcpListener, script: impl Fn(Peer) -> F + Send + Sync + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (script, count) = (Arc::new(script), AtomicUsize::new(0));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -38,7 +47,6 @@ where
             });
         }
     });
-    url
 }
 
 impl Peer {
@@ -79,6 +87,27 @@ impl Peer {
     /// Whether the client is still there.
     pub async fn says(&mut self, message: &Value) -> bool {
         self.socket.send(Frame::text(message.to_string())).await.is_ok()
+    }
+
+    /// Greets, as every server does.
+    pub async fn welcomes(&mut self, position: &str) {
+        let welcome = json!({"type": "welcome", "connection": "c", "position": position, "ping_ms": 30_000});
+        self.says(&welcome).await;
+    }
+
+    /// Stores the statuses that come next: the first has this place on the stream. Answers them.
+    pub async fn stores(&mut self, sequence: u64) -> Value {
+        let update = self.hears_a("status_update").await;
+        self.accepts(&update, sequence).await;
+        update
+    }
+
+    /// Says that statuses are stored.
+    pub async fn accepts(&mut self, update: &Value, sequence: u64) {
+        let statuses = update["statuses"].as_array().unwrap();
+        let one = |(sequence, status): (u64, &Value)| json!({"id": status["id"], "record": status["record"], "sequence": sequence});
+        let accepted: Vec<Value> = (sequence..).zip(statuses).map(one).collect();
+        self.says(&json!({"type": "status_accepted", "accepted": accepted, "ref": update["ref"]})).await;
     }
 
     /// Takes a subscription, says this, and answers the ping behind it. Answers the subscription.

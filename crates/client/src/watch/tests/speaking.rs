@@ -292,19 +292,3 @@ async fn an_answer_is_found_behind_more_messages_than_may_wait() {
         assert_eq!(short(&next(&mut watch).await), format!("version {version}"));
     }
 }
-
-#[tokio::test]
-async fn a_status_that_is_not_answered_before_the_deadline_may_be_stored() {
-    let url = server(|mut peer| async move {
-        peer.joins("p0", &[snapshot("record:a/b/c", "p0")]).await;
-        peer.hears_a("status_update").await;
-        peer.stays().await;
-    })
-    .await;
-    let status = Status { record: "a/b/c".into(), status: "done".into(), ..Status::default() };
-    let deadline = std::time::Duration::from_secs(1);
-    let client = crate::Client::new(&url).unwrap();
-    let reported = tokio::time::timeout(deadline * 5, client.propagate(&status, deadline)).await;
-    let error = reported.expect("it ends with the deadline").unwrap_err();
-    assert!(error.to_string().contains("may be stored"), "{error}");
-}

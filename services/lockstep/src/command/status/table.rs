@@ -105,6 +105,7 @@ mod tests {
             url: None,
             agreed: 1,
             last_error: None,
+            taken: std::collections::BTreeMap::new(),
         }
     }
 
