@@ -48,7 +48,7 @@
 //!
 //! let steps = StepTracker::new("import").publishing(&lockstep.publisher());
 //! steps.plan(["fetch", "store"])?;
-//! let body = steps.run("fetch", Description::api_call("GET /v1/things"), fetch()).await??;
+//! let body = steps.run("fetch", Description::api_call("GET /v1/things"), fetch()).await?;
 //! steps.executing("store", "Storing what came")?;
 //! steps.completed("store")?;
 //! println!("{} bytes, {:?}", body.len(), steps.summary());

@@ -14,7 +14,7 @@ export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 export type { Outcome, RecordOutcome, StatusOutcome } from "./spread.js";
 export type { Handler, Subscription } from "./subscription.js";
 export { StepTracker, type StepPublisher, type StepUpdate, type TrackerOptions } from "./tracker.js";
-export { describe, type Kind } from "./tracker/describe.js";
+export { describe, type Description, type Kind } from "./tracker/describe.js";
 export type { Step, StepState, Summary } from "./tracker/step.js";
 export type { NotStored, Stored } from "./updates.js";
 export { createWorkflowClient, type WorkflowClient, type WorkflowEvents } from "./workflows.js";

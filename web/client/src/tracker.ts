@@ -3,7 +3,7 @@
 import { guarded } from "./emitter.js";
 import { LockstepError, sentence } from "./errors.js";
 import type { Telemetry } from "./protocol.js";
-import { type Kind, describe } from "./tracker/describe.js";
+import { type Description, type Kind, describe, described, written } from "./tracker/describe.js";
 import { cut, json } from "./tracker/texts.js";
 import { type Forgotten, type Step, type StepState, type Summary, allowed, summary } from "./tracker/step.js";
 
@@ -37,7 +37,7 @@ export interface TrackerOptions {
   readonly agent?: string | undefined;
   /** How many steps there will be; from it follows the progress. `steps` says it too. */
   readonly total?: number | undefined;
-  /** The steps there will be. Others may come. */
+  /** The steps there will be, as `plan` names them. Others may come. */
   readonly steps?: readonly string[] | undefined;
   /** How many updates are remembered. Default 100. */
   readonly historyLimit?: number | undefined;
@@ -70,16 +70,24 @@ export class StepTracker {
   /** Completed steps that are remembered. */
   #completed = 0;
   readonly #numbers = new Map<Kind, number>();
+  /** Steps were named before they began: it is known how many there are. */
+  #planned = false;
 
   constructor(operation: string, options: TrackerOptions = {}) {
     this.operation = operation;
     this.#options = options;
-    for (const name of options.steps ?? []) this.#steps.set(name, fresh(name));
+    if (options.steps !== undefined) this.plan(options.steps);
+  }
+
+  /** Names steps before they begin, so that there is a progress. */
+  plan(steps: Iterable<string>): void {
+    for (const name of steps) if (!this.#steps.has(name)) this.#steps.set(name, fresh(name));
+    this.#planned = true;
   }
 
   /** The step is being worked on. */
-  executing(step: string, description = "", data?: unknown): boolean {
-    return this.#go(step, "executing", { description, data });
+  executing(step: string, description: string | Description = "", data?: unknown): boolean {
+    return this.#go(step, "executing", { description: described(description), data });
   }
 
   /** The step is done. */
@@ -99,17 +107,20 @@ export class StepTracker {
     return true;
   }
 
-  /** Does the work of a step and tracks it; what the work throws is thrown on. A step that ended is begun anew. */
-  async run<T>(step: string, description: string, work: () => Promise<T> | T): Promise<T> {
+  /**
+   * Does the work of a step and tracks it; what the work throws is thrown on. A step that ended is begun anew. Nothing that is refused
+   * keeps the work from being done: who runs a step that somebody else has begun leaves its end to them.
+   */
+  async run<T>(step: string, description: string | Description, work: () => Promise<T> | T): Promise<T> {
     const state = this.#steps.get(step)?.state;
     if (state === "completed" || state === "failed") this.reset(step);
-    this.executing(step, description);
+    const begun = this.executing(step, description);
     try {
       const result = await work();
-      this.completed(step);
+      if (begun) this.completed(step);
       return result;
     } catch (thrown) {
-      this.failed(step, thrown);
+      if (begun) this.failed(step, thrown);
       throw thrown;
     }
   }
@@ -119,32 +130,37 @@ export class StepTracker {
     return this.#predefined("query", what, work);
   }
 
-  /** Runs a call of a language model. */
+  /** Runs a call of a language model; the step is `model_call-1`, … */
   modelCall<T>(model: string, work: () => Promise<T> | T): Promise<T> {
     return this.#predefined("modelCall", model, work);
   }
 
-  /** Runs a tool. */
+  /** Runs a tool; the step is `tool-1`, … */
   tool<T>(tool: string, work: () => Promise<T> | T): Promise<T> {
     return this.#predefined("tool", tool, work);
   }
 
-  /** Runs a search in the web. */
+  /** Runs a search on the web; the step is `web_search-1`, … */
   webSearch<T>(words: string, work: () => Promise<T> | T): Promise<T> {
     return this.#predefined("webSearch", words, work);
   }
 
-  /** Runs a call of an API. */
+  /** Runs a call of an API; the step is `api_call-1`, … */
   apiCall<T>(what: string, work: () => Promise<T> | T): Promise<T> {
     return this.#predefined("apiCall", what, work);
   }
 
-  /** Runs a look-up in a database. */
-  lookUp<T>(what: string, work: () => Promise<T> | T): Promise<T> {
-    return this.#predefined("lookUp", what, work);
+  /** Runs a look-up in a database; the step is `database_lookup-1`, … */
+  databaseLookup<T>(what: string, work: () => Promise<T> | T): Promise<T> {
+    return this.#predefined("databaseLookup", what, work);
   }
 
-  /** How a step stands; `undefined` for one that nobody told of. */
+  /** Where a step is; `undefined` for one that nobody named. */
+  state(step: string): StepState | undefined {
+    return this.#steps.get(step)?.state;
+  }
+
+  /** All that is known of a step; `undefined` for one that nobody named. */
   step(name: string): Step | undefined {
     return this.#steps.get(name);
   }
@@ -156,29 +172,30 @@ export class StepTracker {
 
   /** What the steps add up to. */
   summary(): Summary {
-    return summary(this.#steps.values(), this.#total(), this.#forgotten);
+    return summary(this.#steps.values(), this.#total(), this.#forgotten, this.progress);
   }
 
-  /** How many steps of all are completed, from 0 to 1; 0 while it is not known how many there are. */
-  get progress(): number {
-    const total = this.#total();
-    if (total === undefined || total === 0) return 0;
+  /** Completed steps of all, from 0 to 1; `undefined` while it is not known how many there are. */
+  get progress(): number | undefined {
+    const announced = this.#total();
+    if (announced === undefined) return undefined;
     const { completed, failed } = this.#forgotten;
-    return (this.#completed + completed) / Math.max(total, this.#steps.size + completed + failed);
+    const total = Math.max(announced, this.#steps.size + completed + failed);
+    return total === 0 ? 1 : (this.#completed + completed) / total;
   }
 
   #predefined<T>(kind: Kind, what: string, work: () => Promise<T> | T): Promise<T> {
     const number = (this.#numbers.get(kind) ?? 0) + 1;
     this.#numbers.set(kind, number);
-    return this.run(`${kind}-${number}`, describe[kind](what), work);
+    return this.run(`${written(kind)}-${number}`, describe[kind](what), work);
   }
 
   /** At least how many steps there will be. */
   #total(): number | undefined {
-    return this.#options.total ?? (this.#options.steps === undefined ? undefined : 1);
+    return this.#options.total ?? (this.#planned ? 0 : undefined);
   }
 
-  #go(name: string, to: StepState, told: { description?: string; error?: string; data?: unknown }): boolean {
+  #go(name: string, to: StepState, told: { description?: Description; error?: string; data?: unknown }): boolean {
     const before = this.#steps.get(name) ?? fresh(name);
     if (!allowed(before.state, to)) {
       this.#call(() => this.#options.onRefused?.(name, `a step that is ${before.state} cannot become ${to}`));
@@ -186,14 +203,16 @@ export class StepTracker {
     }
     const at = (this.#options.now ?? Date.now)();
     const progress = this.progress;
-    const step = after(before, to, { description: cut(told.description ?? ""), error: cut(told.error ?? "") }, at);
+    const step = after(before, to, { description: told.description ?? before.description, error: cut(told.error ?? "") }, at);
     this.#steps.set(name, step);
     this.#completed += Number(to === "completed") - Number(before.state === "completed");
     this.#forget();
     const state = to === "pending" ? "reset" : to;
-    const { description, error } = step;
-    this.#tell({ operation: this.operation, step: name, state, description, progress: this.progress, error, at, data: told.data });
-    if (this.progress !== progress) this.#call(() => this.#options.onProgress?.(this.progress));
+    const { error } = step;
+    const now = this.progress;
+    const description = cut((told.description ?? before.description)[state === "reset" ? "executing" : state]);
+    this.#tell({ operation: this.operation, step: name, state, description, progress: now ?? 0, error, at, data: told.data });
+    if (now !== undefined && now !== progress) this.#call(() => this.#options.onProgress?.(now));
     return true;
   }
 
@@ -228,11 +247,11 @@ export class StepTracker {
 }
 
 function fresh(name: string): Step {
-  return { name, state: "pending", description: "", beganAt: 0, tookMs: undefined, error: "" };
+  return { name, state: "pending", description: described(""), beganAt: 0, tookMs: undefined, error: "" };
 }
 
-function after(step: Step, to: StepState, told: { description: string; error: string }, at: number): Step {
-  if (to === "pending") return fresh(step.name);
+function after(step: Step, to: StepState, told: { description: Description; error: string }, at: number): Step {
+  if (to === "pending") return { ...fresh(step.name), description: step.description };
   if (to === "executing") return { ...step, state: to, description: told.description, beganAt: at };
   const tookMs = step.state === "executing" ? Math.max(0, at - step.beganAt) : undefined;
   return { ...step, state: to, tookMs, error: told.error };

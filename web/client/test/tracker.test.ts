@@ -1,8 +1,10 @@
 /** The step tracker. */
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { type StepUpdate, StepTracker, describe } from "../src/index.js";
+import { type Kind, type StepUpdate, StepTracker, describe } from "../src/index.js";
+import { written } from "../src/tracker/describe.js";
 
 /** A clock that a test moves. */
 function clock(): { now: () => number; at: number } {
@@ -39,8 +41,8 @@ test("a summary counts steps and not updates", () => {
   tracker.failed("b", new Error("no"));
   tracker.executing("c");
   assert.deepEqual(tracker.summary(), {
-    total: 4, pending: 1, executing: 1, completed: 1, failed: 1, successRate: 0.5, failureRate: 0.5,
-    durations: { min: 10, mean: 20, max: 30, p95: 30 },
+    total: 4, pending: 1, executing: 1, completed: 1, failed: 1, successRate: 0.5, failureRate: 0.5, progress: 0.25,
+    durations: { minMs: 10, meanMs: 20, maxMs: 30, p95Ms: 30 },
   });
 });
 
@@ -52,7 +54,7 @@ test("durations of many steps have the 95th of a hundred", () => {
     time.at += took;
     tracker.completed(`${took}`);
   }
-  assert.deepEqual(tracker.summary().durations, { min: 1, mean: 50.5, max: 100, p95: 95 });
+  assert.deepEqual(tracker.summary().durations, { minMs: 1, meanMs: 50.5, maxMs: 100, p95Ms: 95 });
 });
 
 test("an operation of endless steps keeps its counts and forgets the steps", () => {
@@ -82,11 +84,31 @@ test("predefined steps say what they do", async () => {
   const tracker = new StepTracker("op");
   assert.equal(await tracker.query("open\n orders", () => 1), 1);
   assert.equal(await tracker.query("closed orders", () => 2), 2);
-  for (const kind of ["modelCall", "tool", "webSearch", "apiCall", "lookUp"] as const) await tracker[kind]("x", () => {});
+  for (const kind of ["modelCall", "tool", "webSearch", "apiCall", "databaseLookup"] as const) await tracker[kind]("x", () => {});
   const began = tracker.history().filter(({ state }) => state === "executing");
-  assert.deepEqual(began.map(({ step }) => step), ["query-1", "query-2", "modelCall-1", "tool-1", "webSearch-1", "apiCall-1", "lookUp-1"]);
-  assert.equal(began[0]?.description, "Asking: open orders");
-  assert.equal([...describe.tool("y".repeat(500))].length, "Using the tool ".length + 200);
+  assert.deepEqual(began.map(({ step }) => step), [
+    "query-1", "query-2", "model_call-1", "tool-1", "web_search-1", "api_call-1", "database_lookup-1",
+  ]);
+  assert.equal(began[0]?.description, "Working on the query: open orders");
+  assert.equal([...describe.tool("y".repeat(500)).executing].length, "Using the tool ".length + 200);
+  await assert.rejects(tracker.modelCall("m", () => Promise.reject(new Error("no"))));
+  assert.deepEqual(tracker.history().slice(-2).map(({ description }) => description), ["Asking the model m", "The model m did not answer"]);
+});
+
+test("the predefined sentences are those of the Rust client", async () => {
+  const file = new URL("../../test/descriptions.json", import.meta.url);
+  const sentences = JSON.parse(await readFile(file, "utf8")) as Record<string, unknown>;
+  const said = Object.entries(describe).map(([kind, sentence]) => [written(kind as Kind), sentence("x")]);
+  assert.deepEqual(Object.fromEntries(said), sentences);
+});
+
+test("a step that somebody else has begun is run, and left to them", async () => {
+  const refused: string[] = [];
+  const tracker = new StepTracker("op", { onRefused: (step) => refused.push(step) });
+  tracker.executing("a");
+  assert.equal(await tracker.run("a", "as well", () => 7), 7);
+  assert.deepEqual([tracker.state("a"), refused], ["executing", ["a"]]);
+  assert.equal(tracker.completed("a"), true);
 });
 
 test("progress follows from the steps that are known", () => {

@@ -16,7 +16,7 @@ const DATA_MAX: usize = 16 * 1024;
 /// How long a sentence or an error may be, in bytes; what is longer is cut.
 const TEXT_MAX: usize = 4 * 1024;
 /// How many updates are kept, unless told otherwise.
-const HISTORY_MAX: usize = 100;
+const HISTORY_LIMIT: usize = 100;
 
 /// Where a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,18 @@ pub enum Transition {
     Fail(String),
     /// It is as if it had never begun.
     Reset,
+}
+
+impl Transition {
+    /// Where it leads.
+    pub(super) fn to(&self) -> State {
+        match self {
+            Self::Execute(_) => State::Executing,
+            Self::Complete => State::Completed,
+            Self::Fail(_) => State::Failed,
+            Self::Reset => State::Pending,
+        }
+    }
 }
 
 /// Why something cannot happen to a step.
@@ -97,7 +109,7 @@ pub struct Operation {
     steps: BTreeMap<String, Step>,
     total: Option<usize>,
     history: VecDeque<OperationStep>,
-    history_max: usize,
+    history_limit: usize,
 }
 
 impl Operation {
@@ -109,13 +121,13 @@ impl Operation {
             steps: BTreeMap::new(),
             total: None,
             history: VecDeque::new(),
-            history_max: HISTORY_MAX,
+            history_limit: HISTORY_LIMIT,
         }
     }
 
     /// The agent that works on it.
     #[must_use]
-    pub fn of_agent(mut self, agent: impl Into<String>) -> Self {
+    pub fn with_agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
         self
     }
@@ -129,8 +141,8 @@ impl Operation {
 
     /// How many updates are kept; 100 otherwise.
     #[must_use]
-    pub fn with_history(mut self, updates: usize) -> Self {
-        self.history_max = updates;
+    pub fn with_history_limit(mut self, updates: usize) -> Self {
+        self.history_limit = updates;
         self
     }
 
@@ -159,12 +171,7 @@ impl Operation {
     ) -> Result<OperationStep, StepError> {
         let known = self.steps.get(step);
         let from = known.map_or(State::Pending, |step| step.state);
-        let (to, told) = match &transition {
-            Transition::Execute(_) => (State::Executing, "executing"),
-            Transition::Complete => (State::Completed, "completed"),
-            Transition::Fail(_) => (State::Failed, "failed"),
-            Transition::Reset => (State::Pending, "reset"),
-        };
+        let to = transition.to();
         match (from, to) {
             (_, State::Pending) if known.is_none() => return Err(StepError::Unknown { step: step.into() }),
             (_, State::Pending)
@@ -187,7 +194,7 @@ impl Operation {
         let update = OperationStep {
             operation: self.name.clone(),
             step: step.to_owned(),
-            state: told.into(),
+            state: if to == State::Pending { "reset".into() } else { to.to_string() },
             description: cut(kept.sentence()),
             progress: 0.0,
             error: cut(error),
@@ -202,7 +209,7 @@ impl Operation {
 
     fn keep(&mut self, update: OperationStep) {
         self.history.push_back(update);
-        while self.history.len() > self.history_max {
+        while self.history.len() > self.history_limit {
             self.history.pop_front();
         }
     }
@@ -214,6 +221,12 @@ impl Operation {
         let total = self.total?.max(self.steps.len());
         let completed = self.steps.values().filter(|step| step.state == State::Completed).count();
         Some(if total == 0 { 1.0 } else { completed as f64 / total as f64 })
+    }
+
+    /// The steps that are not pending.
+    pub(super) fn begun(&self) -> Vec<String> {
+        let begun = self.steps.iter().filter(|(_, step)| step.state != State::Pending);
+        begun.map(|(name, _)| name.clone()).collect()
     }
 
     /// Where a step is; `None` for one that nobody named.
@@ -228,7 +241,7 @@ impl Operation {
 
     /// What came of the steps; each counts once, however often it was updated.
     pub fn summary(&self) -> Summary {
-        Summary::of(self.steps.values(), self.progress())
+        Summary::of(self.steps.values(), self.total.unwrap_or(0), self.progress())
     }
 }
 

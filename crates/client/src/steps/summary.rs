@@ -5,7 +5,7 @@ use super::operation::{State, Step};
 /// How the steps of an operation stand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// How many steps there are.
+    /// How many steps there are, those included that were announced and not named.
     pub total: usize,
     /// Not begun, or reset.
     pub pending: usize,
@@ -40,7 +40,8 @@ pub struct Durations {
 
 impl Summary {
     #[expect(clippy::cast_precision_loss, reason = "there are at most some thousand steps")]
-    pub(super) fn of<'a>(steps: impl Iterator<Item = &'a Step>, progress: Option<f64>) -> Self {
+    /// Adds up. `announced` is how many steps there will be at least.
+    pub(super) fn of<'a>(steps: impl Iterator<Item = &'a Step>, announced: usize, progress: Option<f64>) -> Self {
         let (mut counts, mut took) = ([0_usize; 4], Vec::new());
         for step in steps {
             let place = match step.state {
@@ -52,10 +53,13 @@ impl Summary {
             counts[place] += 1;
             took.extend(step.took);
         }
-        let [pending, executing, completed, failed] = counts;
+        let [named, executing, completed, failed] = counts;
+        let known: usize = counts.iter().sum();
+        let total = known.max(announced);
+        let pending = named + total - known;
         let rate = |part: usize| if completed + failed == 0 { 0.0 } else { part as f64 / (completed + failed) as f64 };
         Self {
-            total: counts.iter().sum(),
+            total,
             pending,
             executing,
             completed,

@@ -1,5 +1,6 @@
 //! An operation that several tasks work on: with the time, with whoever wants to hear of it, and published.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,17 @@ use serde_json::Value;
 use super::{Description, Operation, State, StepError, Summary, Transition};
 use crate::{OperationStep, Publisher};
 
-type Callback = Arc<dyn Fn(&OperationStep) + Send + Sync>;
+type OnRefused = dyn Fn(&str, &StepError) + Send + Sync;
+
+/// Who wants to hear, and of what.
+#[derive(Clone)]
+enum Callback {
+    /// Every update; of one state only, where there is one.
+    Step(Option<State>, Arc<dyn Fn(&OperationStep) + Send + Sync>),
+    Progress(Arc<dyn Fn(f64) + Send + Sync>),
+    Refused(Arc<OnRefused>),
+    Error(Arc<dyn Fn(&str) + Send + Sync>),
+}
 
 /// An [`Operation`] whose clones are the same.
 #[derive(Clone)]
@@ -25,7 +36,9 @@ pub struct StepTracker {
 struct Shared {
     operation: Mutex<Operation>,
     panics: AtomicU64,
-    refused: AtomicU64,
+    disputed: AtomicU64,
+    /// How many steps of each predefined kind there were.
+    numbers: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl StepTracker {
@@ -37,7 +50,8 @@ impl StepTracker {
     /// An operation with a total, an agent or a history of another length.
     pub fn of(operation: Operation) -> Self {
         let operation = Mutex::new(operation);
-        let shared = Shared { operation, panics: AtomicU64::new(0), refused: AtomicU64::new(0) };
+        let (panics, disputed, numbers) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
+        let shared = Shared { operation, panics, disputed, numbers };
         Self { shared: Arc::new(shared), callbacks: Vec::new(), publisher: None }
     }
 
@@ -49,10 +63,50 @@ impl StepTracker {
     }
 
     /// Calls this with every update that is made by this tracker and the clones that are made of it from now on, at once and in
-    /// their own task. One that panics is counted, and breaks nothing.
+    /// their own task. A callback that panics is counted, told to [`on_error`](Self::on_error), and breaks nothing.
     #[must_use]
-    pub fn on_update(mut self, callback: impl Fn(&OperationStep) + Send + Sync + 'static) -> Self {
-        self.callbacks.push(Arc::new(callback));
+    pub fn on_step(self, callback: impl Fn(&OperationStep) + Send + Sync + 'static) -> Self {
+        self.with(Callback::Step(None, Arc::new(callback)))
+    }
+
+    /// The same for steps that begin.
+    #[must_use]
+    pub fn on_executing(self, callback: impl Fn(&OperationStep) + Send + Sync + 'static) -> Self {
+        self.with(Callback::Step(Some(State::Executing), Arc::new(callback)))
+    }
+
+    /// The same for steps that are done.
+    #[must_use]
+    pub fn on_completed(self, callback: impl Fn(&OperationStep) + Send + Sync + 'static) -> Self {
+        self.with(Callback::Step(Some(State::Completed), Arc::new(callback)))
+    }
+
+    /// The same for steps that failed.
+    #[must_use]
+    pub fn on_failed(self, callback: impl Fn(&OperationStep) + Send + Sync + 'static) -> Self {
+        self.with(Callback::Step(Some(State::Failed), Arc::new(callback)))
+    }
+
+    /// Calls this when the progress of the whole operation is another one than before.
+    #[must_use]
+    pub fn on_progress(self, callback: impl Fn(f64) + Send + Sync + 'static) -> Self {
+        self.with(Callback::Progress(Arc::new(callback)))
+    }
+
+    /// Calls this with the step of an update that was refused, and why.
+    #[must_use]
+    pub fn on_refused(self, callback: impl Fn(&str, &StepError) + Send + Sync + 'static) -> Self {
+        self.with(Callback::Refused(Arc::new(callback)))
+    }
+
+    /// Calls this with what a callback that panicked said.
+    #[must_use]
+    pub fn on_error(self, callback: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.with(Callback::Error(Arc::new(callback)))
+    }
+
+    fn with(mut self, callback: Callback) -> Self {
+        self.callbacks.push(callback);
         self
     }
 
@@ -81,43 +135,148 @@ impl StepTracker {
         self.apply(step, Transition::Reset, None)
     }
 
+    /// Every step that is not pending is as if it had never begun.
+    pub fn reset_all(&self) {
+        let begun = self.operation().begun();
+        for step in begun {
+            // Somebody else may have reset it meanwhile, which is the same.
+            let _ = self.reset(&step);
+        }
+    }
+
     /// Lets something happen to a step, with what the step knows.
     pub fn apply(&self, step: &str, transition: Transition, data: Option<Value>) -> Result<(), StepError> {
-        let update = {
+        let to = transition.to();
+        let applied = {
             let mut operation = self.operation();
-            let update = operation.apply(step, transition, data, now_ms())?;
-            if let Some(publisher) = &self.publisher {
+            let before = operation.progress();
+            let applied = operation.apply(step, transition, data, now_ms());
+            if let (Ok(update), Some(publisher)) = (&applied, &self.publisher) {
                 // While it is locked, so that updates are published in their order. What is lost the publisher counts.
                 publisher.publish(update.clone());
             }
-            update
+            applied.map(|update| (update, operation.progress().filter(|now| Some(*now) != before)))
         };
-        for callback in &self.callbacks {
-            if catch_unwind(AssertUnwindSafe(|| callback(&update))).is_err() {
-                self.shared.panics.fetch_add(1, Ordering::Relaxed);
-            }
+        match &applied {
+            Ok((update, progress)) => self.tell(to, update, *progress),
+            Err(error) => self.tell_refused(step, error),
         }
-        Ok(())
+        applied.map(drop)
     }
 
-    /// Does a step: it begins now, and ends as the future does. The inner result is the future's own; the outer one says that the
-    /// step may not begin, and then the future is not run. A future that is dropped or panics failed.
+    fn tell(&self, to: State, update: &OperationStep, progress: Option<f64>) {
+        for callback in &self.callbacks {
+            match (callback, progress) {
+                (Callback::Step(of, callback), _) if of.is_none_or(|of| of == to) => self.call(|| callback(update)),
+                (Callback::Progress(callback), Some(progress)) => self.call(|| callback(progress)),
+                _ => {}
+            }
+        }
+    }
+
+    fn tell_refused(&self, step: &str, error: &StepError) {
+        for callback in &self.callbacks {
+            if let Callback::Refused(callback) = callback {
+                self.call(|| callback(step, error));
+            }
+        }
+    }
+
+    /// Calls somebody else's function: what it breaks is its own.
+    fn call(&self, callback: impl Fn()) {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(callback)) else { return };
+        self.shared.panics.fetch_add(1, Ordering::Relaxed);
+        let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        for callback in &self.callbacks {
+            if let Callback::Error(callback) = callback {
+                // Who fails to hear of panics would fail to hear of this one.
+                let _ = catch_unwind(AssertUnwindSafe(|| callback(said.unwrap_or("it says nothing"))));
+            }
+        }
+    }
+
+    /// Does a step: it begins now, and ends as the future does, whose result this is. A step that ended is begun anew. A future that is
+    /// dropped or panics failed. Nothing that is refused keeps the future from running: who runs a step that somebody else has begun
+    /// leaves its end to them.
     pub async fn run<T, E: fmt::Display>(
         &self,
         step: &str,
         description: impl Into<Description>,
         work: impl Future<Output = Result<T, E>>,
-    ) -> Result<Result<T, E>, StepError> {
-        self.executing(step, description)?;
-        let mut end = End { tracker: self, step, known: false };
+    ) -> Result<T, E> {
+        if matches!(self.state(step), Some(State::Completed | State::Failed)) {
+            // Somebody else may have reset it meanwhile, which is the same.
+            let _ = self.reset(step);
+        }
+        let begun = self.executing(step, description);
+        self.count(&begun);
+        let mut end = End { tracker: self, step, known: begun.is_err() };
         let result = work.await;
-        end.known = true;
-        let told = match &result {
-            Ok(_) => self.completed(step),
-            Err(error) => self.failed(step, error),
-        };
-        self.count(&told);
-        Ok(result)
+        if !std::mem::replace(&mut end.known, true) {
+            let told = match &result {
+                Ok(_) => self.completed(step),
+                Err(error) => self.failed(step, error),
+            };
+            self.count(&told);
+        }
+        result
+    }
+
+    /// Runs a question to something; the step is `query-1`, `query-2`, …
+    pub async fn query<T, E: fmt::Display>(
+        &self,
+        query: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.run(&self.numbered("query"), Description::query(query), work).await
+    }
+
+    /// Runs a call of a language model; the step is `model_call-1`, …
+    pub async fn model_call<T, E: fmt::Display>(
+        &self,
+        model: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.run(&self.numbered("model_call"), Description::model_call(model), work).await
+    }
+
+    /// Runs a tool; the step is `tool-1`, …
+    pub async fn tool<T, E: fmt::Display>(&self, tool: &str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.run(&self.numbered("tool"), Description::tool(tool), work).await
+    }
+
+    /// Runs a search on the web; the step is `web_search-1`, …
+    pub async fn web_search<T, E: fmt::Display>(
+        &self,
+        words: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.run(&self.numbered("web_search"), Description::web_search(words), work).await
+    }
+
+    /// Runs a call of an API; the step is `api_call-1`, …
+    pub async fn api_call<T, E: fmt::Display>(
+        &self,
+        call: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.run(&self.numbered("api_call"), Description::api_call(call), work).await
+    }
+
+    /// Runs a look-up in a database; the step is `database_lookup-1`, …
+    pub async fn database_lookup<T, E: fmt::Display>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.run(&self.numbered("database_lookup"), Description::database_lookup(what), work).await
+    }
+
+    fn numbered(&self, kind: &'static str) -> String {
+        let mut numbers = self.shared.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = numbers.entry(kind).or_default();
+        *number += 1;
+        format!("{kind}-{number}")
     }
 
     /// What came of the steps; each counts once, however often it was updated.
@@ -145,14 +304,14 @@ impl StepTracker {
         self.shared.panics.load(Ordering::Relaxed)
     }
 
-    /// How often a step that [`run`](Self::run) did had been ended or reset by somebody else when it came back.
+    /// How often [`run`](Self::run) could not begin or end its step, because somebody else had.
     pub fn disputed(&self) -> u64 {
-        self.shared.refused.load(Ordering::Relaxed)
+        self.shared.disputed.load(Ordering::Relaxed)
     }
 
     fn count(&self, told: &Result<(), StepError>) {
         if told.is_err() {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            self.shared.disputed.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -1,5 +1,7 @@
 /** Decides how steps of an operation go on, and what they add up to. Pure: the time is an argument. */
 
+import type { Description } from "./describe.js";
+
 /** How a step stands. */
 export type StepState = "pending" | "executing" | "completed" | "failed";
 
@@ -7,7 +9,8 @@ export type StepState = "pending" | "executing" | "completed" | "failed";
 export interface Step {
   readonly name: string;
   readonly state: StepState;
-  readonly description: string;
+  /** What it says in each state. */
+  readonly description: Description;
   /** When it began, in milliseconds since 1970; 0 while it is pending. */
   readonly beganAt: number;
   /** How long it took, in milliseconds, once it ended. */
@@ -38,8 +41,10 @@ export interface Summary {
   /** Of the steps that ended, from 0 to 1; 0 while none has. */
   readonly successRate: number;
   readonly failureRate: number;
-  /** Of the steps that ended after they began; `undefined` while none has. In milliseconds. */
-  readonly durations: { readonly min: number; readonly mean: number; readonly max: number; readonly p95: number } | undefined;
+  /** Completed steps of all, from 0 to 1; `undefined` while it is not known how many there are. */
+  readonly progress: number | undefined;
+  /** Of the steps that ended after they began; `undefined` while none has. */
+  readonly durations: { readonly minMs: number; readonly meanMs: number; readonly maxMs: number; readonly p95Ms: number } | undefined;
 }
 
 /** Steps that ended and are not remembered one by one any more. */
@@ -48,8 +53,8 @@ export interface Forgotten {
   failed: number;
 }
 
-/** Adds up. `total` is how many steps there will be, where that is known. Durations are those of remembered steps. */
-export function summary(steps: Iterable<Step>, total: number | undefined, forgotten: Forgotten): Summary {
+/** Adds up. `total` is how many steps there will be at least, where that is known. Durations are those of remembered steps. */
+export function summary(steps: Iterable<Step>, total: number | undefined, forgotten: Forgotten, progress: number | undefined): Summary {
   const counts: Record<StepState, number> = { pending: 0, executing: 0, ...forgotten };
   const took: number[] = [];
   let known = forgotten.completed + forgotten.failed;
@@ -66,6 +71,7 @@ export function summary(steps: Iterable<Step>, total: number | undefined, forgot
     pending: counts.pending + all - known,
     successRate: ended === 0 ? 0 : counts.completed / ended,
     failureRate: ended === 0 ? 0 : counts.failed / ended,
+    progress,
     durations: durations(took),
   };
 }
@@ -76,5 +82,5 @@ function durations(took: number[]): Summary["durations"] {
   if (min === undefined || max === undefined) return undefined;
   const mean = sorted.reduce((sum, ms) => sum + ms, 0) / sorted.length;
   // The nearest rank: the smallest that at least 95 of 100 do not exceed.
-  return { min, mean, max, p95: sorted[Math.ceil(sorted.length * 0.95) - 1] ?? max };
+  return { minMs: min, meanMs: mean, maxMs: max, p95Ms: sorted[Math.ceil(sorted.length * 0.95) - 1] ?? max };
 }

@@ -42,7 +42,7 @@ fn a_refusal_says_where_the_step_is_and_where_it_would_go() {
 
 #[test]
 fn an_update_tells_the_step_with_its_own_sentence_its_data_and_the_progress() {
-    let mut operation = Operation::new("import").of_agent("a");
+    let mut operation = Operation::new("import").with_agent("a");
     operation.plan(["fetch", "store"]).unwrap();
     let description = Transition::Execute(Description::api_call("GET /things"));
     let began = operation.apply("fetch", description, Some(json!({"page": 1})), 5).unwrap();
@@ -81,9 +81,25 @@ fn the_history_keeps_the_newest_updates_and_no_more() {
     }
     let kept: Vec<i64> = operation.history().map(|update| update.at).collect();
     assert_eq!(kept, (50..150).collect::<Vec<_>>());
-    let mut short = Operation::new("o").with_history(0);
+    let mut short = Operation::new("o").with_history_limit(0);
     short.apply("a", execute(), None, 0).unwrap();
     assert_eq!(short.history().count(), 0);
+    let mut long = Operation::new("o").with_history_limit(120);
+    for number in 0..150 {
+        long.apply(&number.to_string(), execute(), None, number).unwrap();
+    }
+    assert_eq!((long.history().count(), long.history().next().unwrap().at), (120, 30));
+}
+
+#[test]
+fn a_summary_has_the_steps_that_were_announced_and_not_named() {
+    let mut operation = Operation::new("o").with_total(4);
+    operation.apply("a", execute(), None, 0).unwrap();
+    let summary = operation.summary();
+    assert_eq!((summary.total, summary.pending, summary.executing), (4, 3, 1));
+    operation.plan(["a", "b", "c", "d", "e"]).unwrap();
+    let summary = operation.summary();
+    assert_eq!((summary.total, summary.pending, summary.executing), (5, 4, 1), "there are more than were announced");
 }
 
 #[test]
