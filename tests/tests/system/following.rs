@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use client::steps::{Description, StepTracker};
-use client::{Backoff, Client, Message, Outcome, Propagated, Status, SystemAlert, Watch};
+use client::{Backoff, Client, Message, MonitoringClient, Outcome, Propagated, Status, SystemAlert, Watch};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -201,28 +201,15 @@ async fn alert(client: &Client) -> anyhow::Result<()> {
         ..SystemAlert::default()
     };
     client.publish(&[full.into()]).await?;
-    let is_it =
-        |alert: &SystemAlert, seen: bool| alert.id == "disk-full-db1" && alert.acknowledged_by.is_empty() != seen;
-    let mut watch = client.monitoring().open().await?;
+    let mut monitoring = client.monitoring_client().await?;
+    let stands = |monitoring: &MonitoringClient| monitoring.alerts().any(|alert| alert.id == "disk-full-db1");
     // Told, or shown to who comes later.
-    loop {
-        match timeout(DEADLINE, watch.next()).await.context("no alert")?? {
-            Message::SystemAlert(alert) if is_it(&alert, false) => break,
-            Message::Snapshot(snapshot) if snapshot.room == "system_alerts" => {
-                let mut shown = snapshot.messages.iter();
-                if shown.any(|message| matches!(message, Message::SystemAlert(alert) if is_it(alert, false))) {
-                    break;
-                }
-            }
-            _ => {}
-        }
+    while !stands(&monitoring) {
+        timeout(DEADLINE, monitoring.next()).await.context("no alert")??;
     }
-    watch.acknowledge("disk-full-db1").await?;
-    loop {
-        if let Message::SystemAlert(alert) = timeout(DEADLINE, watch.next()).await.context("not acknowledged")??
-            && is_it(&alert, true)
-        {
-            return Ok(());
-        }
+    monitoring.acknowledge("disk-full-db1").await?;
+    while stands(&monitoring) {
+        timeout(DEADLINE, monitoring.next()).await.context("not acknowledged")??;
     }
+    Ok(())
 }

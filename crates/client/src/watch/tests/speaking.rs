@@ -264,7 +264,7 @@ async fn an_alert_is_acknowledged_from_elsewhere_while_the_watch_waits() {
         peer.stays().await;
     })
     .await;
-    let mut watch = Client::new(&url).unwrap().monitoring().open().await.unwrap();
+    let mut watch = watching(&url, &["all", "system_alerts"]).open().await.unwrap();
     let handle = watch.handle();
     let acknowledged = tokio::spawn(async move { handle.acknowledge("disk-full-db1").await });
     assert_eq!(short(&next(&mut watch).await), "snapshot p0");
