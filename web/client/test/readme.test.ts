@@ -11,3 +11,14 @@ test("the page in the README is the example that is tested in a browser", async 
   assert.ok(readme?.includes(`\`\`\`html\n${page}\`\`\`\n`), "README.md does not show docs/examples/agent.html as it is");
   assert.ok((page?.split("\n").length ?? 0) <= 21, "it has more than twenty lines");
 });
+
+test("both clients show the same table of words", async () => {
+  const files = ["web/client/README.md", "crates/client/README.md"];
+  const [ours, theirs] = (await Promise.all(files.map((file) => readFile(new URL(file, root), "utf8")))).map(words);
+  assert.ok(ours !== undefined && ours.includes("`updateStatus(statuses)`"));
+  assert.equal(ours, theirs);
+});
+
+function words(readme: string): string | undefined {
+  return /\n## Words\n(.*?)\n## /s.exec(readme)?.[1];
+}
