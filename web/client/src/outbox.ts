@@ -28,7 +28,7 @@ export type Update = Status & { id: string };
 
 /** How one status ended. */
 export type Ended =
-  | { readonly as: "stored"; readonly accepted: Accepted }
+  | { readonly as: "stored"; readonly accepted: Accepted; readonly from: string | undefined }
   /** A newer one of its record took its place before it was sent, because the queue was full. */
   | { readonly as: "replaced" }
   | { readonly as: "refused"; readonly error: LockstepError };
@@ -39,8 +39,9 @@ interface Entry {
   readonly call: number;
   readonly end: (ended: Ended) => void;
   attempts: number;
-  /** When it was first sent, unless the answers say that it was not stored. */
+  /** When it was first sent, and where the connection was then, unless the answers say that it was not stored. */
   sentAt: number | undefined;
+  from: string | undefined;
   /** It may be stored, for what is known. */
   doubtful: boolean;
 }
@@ -86,16 +87,16 @@ export class Outbox {
     const call = ++this.#calls;
     this.#waiting = this.#waiting.filter((entry) => !replaced.includes(entry));
     updates.forEach((update, index) => {
-      this.#waiting.push({ update, bytes: sizes[index]!, call, end: (ended) => end(index, ended), attempts: 0, sentAt: undefined, doubtful: false });
+      this.#waiting.push({ update, bytes: sizes[index]!, call, end: (ended) => end(index, ended), attempts: 0, sentAt: undefined, from: undefined, doubtful: false });
     });
     replaced.forEach((entry) => entry.end({ as: "replaced" }));
   }
 
   /**
-   * The message to send at `now`: none while one is on its way. A status that alone is too large for a server that takes `bytesMax` ends
+   * The message to send at `now`, by a connection that is at `position`: none while one is on its way. A status that alone is too large for a server that takes `bytesMax` ends
    * here: the server would end the connection. So does one whose id servers may have forgotten: it would count a second time.
    */
-  next(bytesMax: number, now: number): Outgoing | undefined {
+  next(bytesMax: number, now: number, position?: string): Outgoing | undefined {
     if (this.#sent !== undefined) return undefined;
     this.#refuseLarger(bytesMax);
     this.#giveUpOld(now);
@@ -110,7 +111,7 @@ export class Outbox {
     const entries = this.#waiting.splice(0, end === -1 ? this.#waiting.length : end);
     for (const entry of entries) {
       entry.attempts += 1;
-      entry.sentAt ??= now;
+      if (entry.sentAt === undefined) [entry.sentAt, entry.from] = [now, position];
     }
     const ref = `status-${++this.#refs}`;
     this.#sent = { ref, entries };
@@ -125,7 +126,7 @@ export class Outbox {
     sent.forEach((entry, index) => {
       const { id, record } = entry.update;
       const own = accepted.find((one) => one.id === id && one.record === record) ?? accepted[index];
-      if (own !== undefined) return entry.end({ as: "stored", accepted: own });
+      if (own !== undefined) return entry.end({ as: "stored", accepted: own, from: entry.from });
       entry.end({ as: "refused", error: new LockstepError("not_understood", `the server's answer does not name ${record}`) });
     });
     return true;

@@ -53,7 +53,6 @@ export class Updates implements Rider {
   readonly #link: Link;
   readonly #setting: UpdatesSetting;
   readonly #outbox: Outbox;
-  #from: string | undefined;
   #pause: Cancel | undefined;
   #patience: Cancel = () => {};
   #attempt = 0;
@@ -74,7 +73,7 @@ export class Updates implements Rider {
         const { record, id, status, lane } = updates[index]!;
         if (ended.as === "stored") {
           const { sequence } = ended.accepted;
-          stored.push({ record, id: ended.accepted.id, status, lane: lane ?? "normal", sequence, from: this.#from });
+          stored.push({ record, id: ended.accepted.id, status, lane: lane ?? "normal", sequence, from: ended.from });
         } else {
           refused.push({ record, id, error: ended.as === "refused" ? ended.error : replaced(record) });
         }
@@ -132,9 +131,8 @@ export class Updates implements Rider {
   #next(): void {
     if (this.#link.state.state !== "open" || this.#pause !== undefined) return;
     const { clock, answerMs } = this.#setting;
-    const next = this.#outbox.next(this.#link.messageMaxBytes, clock.now());
+    const next = this.#outbox.next(this.#link.messageMaxBytes, clock.now(), this.#link.position);
     if (next === undefined) return;
-    this.#from = this.#link.position;
     this.#link.say({ type: "status_update", ...next });
     // Without an answer nobody knows whether they are stored: on a new connection they are sent again, with their ids.
     this.#patience = clock.after(answerMs, () => this.#link.again(1006, `unreachable: no answer to statuses within ${answerMs} ms`));

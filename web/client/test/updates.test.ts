@@ -42,6 +42,27 @@ test("a status whose answer was lost is sent again with its id", () => together(
   await update;
 }));
 
+test("a status that waits while a server restarts twice is stored once, and followed from where it was first sent", () => together(async (server, { lockstep }) => {
+  const update = lockstep.updateStatus(build(1));
+  const ids: unknown[] = [];
+  // Once before it greets, twice with the status heard and not answered.
+  (await server.connection()).cuts();
+  for (const position of ["p1", "p2"]) {
+    const peer = await server.connection();
+    peer.welcomes(position);
+    ids.push(((await peer.hears("status_update")) as unknown as Asked).statuses[0]?.id);
+    peer.cuts();
+  }
+  const last = await server.connection();
+  last.welcomes("p3");
+  ids.push((await stores(last)).statuses[0]?.id);
+  const { accepted } = await update;
+  assert.deepEqual([accepted.length, accepted[0]?.from, new Set(ids).size], [1, "p1", 1]);
+  const next = lockstep.updateStatus(build(2));
+  assert.deepEqual((await stores(last)).statuses.map(({ record }) => record), ["ci/build/2"], "the first is not sent again");
+  await next;
+}));
+
 test("a status whose answer was lost long ago is not sent again: it might count twice", async () => {
   let now = 1_000_000;
   await together(async (server, client) => {
