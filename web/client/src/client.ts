@@ -72,7 +72,7 @@ export class Lockstep {
     const { callMs, firstMs, maxMs, connectMs, stableMs, answerMs, queueMax } = this.#limits;
     // Browsers refuse a `fetch` that is called as somebody's method.
     const fetching: typeof fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
-    const credentials = new Credentials(options, { url: http, fetch: fetching, callMs });
+    const credentials = new Credentials(options, { url: http, fetch: fetching, callMs, clock: this.#clock });
     this.#credentials = credentials;
     this.#http = { url: http, fetch: fetching, callMs, token: (fresh) => credentials.forCall(fresh) };
     const backoff = { firstMs, maxMs };

@@ -1,5 +1,6 @@
 /** Gets what shows who comes: keys, tokens, tickets. */
 
+import { type Clock, within } from "./clock.js";
 import { LockstepError, asError } from "./errors.js";
 import { call } from "./http.js";
 import type { Options } from "./options.js";
@@ -12,14 +13,25 @@ export interface Shown {
   readonly ticket?: string;
 }
 
+/** What getting them needs. */
+export interface CredentialsSetting {
+  readonly url: string;
+  readonly fetch: typeof fetch;
+  /** How long a call may take, or the program's own function, in milliseconds. */
+  readonly callMs: number;
+  readonly clock: Clock;
+}
+
 /** The credentials of one client. */
 export class Credentials {
   readonly #options: Options;
-  readonly #calls: { readonly url: string; readonly fetch: typeof fetch; readonly callMs: number };
+  readonly #calls: CredentialsSetting;
+  /** The token that is being got. */
+  #asking: Promise<string> | undefined;
   #token: string | undefined;
   #ticket: string | undefined;
 
-  constructor(options: Options, calls: { readonly url: string; readonly fetch: typeof fetch; readonly callMs: number }) {
+  constructor(options: Options, calls: CredentialsSetting) {
     const given = (["key", "token", "getToken", "ticket", "getTicket"] as const).filter((name) => options[name] !== undefined);
     const pair = given.join(" and ");
     if (given.length > 1 && pair !== "token and getToken" && pair !== "ticket and getTicket") {
@@ -64,7 +76,10 @@ export class Credentials {
   async #next(): Promise<string | undefined> {
     const { key, getToken } = this.#options;
     if (key !== undefined) return key;
-    if (getToken !== undefined) this.#token = await got("getToken", getToken);
+    if (getToken === undefined) return this.#token;
+    // Many calls can find at one moment that the last token is not good.
+    this.#asking ??= this.#got("getToken", getToken).finally(() => (this.#asking = undefined));
+    this.#token = await this.#asking;
     return this.#token;
   }
 
@@ -73,19 +88,21 @@ export class Credentials {
     this.#ticket = undefined;
     const { getTicket } = this.#options;
     if (first !== undefined) return first;
-    if (getTicket !== undefined) return got("getTicket", getTicket);
+    if (getTicket !== undefined) return this.#got("getTicket", getTicket);
     throw new LockstepError("bad_option", "ticket: it was used for a connection that ended, and counts once; pass getTicket");
   }
-}
 
-/** What the program's own function gets. */
-async function got(name: string, get: () => Promise<string> | string): Promise<string> {
-  let text: unknown;
-  try {
-    text = await get();
-  } catch (thrown) {
-    throw asError(thrown, "no_token", `${name} failed`);
+  /** What the program's own function gets, within a time. */
+  async #got(name: string, get: () => Promise<string> | string): Promise<string> {
+    const { callMs, clock } = this.#calls;
+    const late = (): LockstepError => new LockstepError("no_token", `${name}: no answer within ${callMs} ms`);
+    let text: unknown;
+    try {
+      text = await within(clock, callMs, Promise.resolve(get()), late);
+    } catch (thrown) {
+      throw asError(thrown, "no_token", `${name} failed`);
+    }
+    if (typeof text === "string" && text !== "") return text;
+    throw new LockstepError("no_token", `${name}: it must give a text that is not empty`);
   }
-  if (typeof text === "string" && text !== "") return text;
-  throw new LockstepError("no_token", `${name}: it must give a text that is not empty`);
 }

@@ -39,7 +39,7 @@ export interface Options {
   readonly stableMs?: number | undefined;
   /** How long an answer over the connection may take, in milliseconds, before it counts as broken. Default 10,000. */
   readonly answerMs?: number | undefined;
-  /** How long an HTTP call may take, in milliseconds. Default 15,000. */
+  /** How long an HTTP call may take, and `getToken` or `getTicket`, in milliseconds. Default 15,000. */
   readonly callMs?: number | undefined;
   /** How many statuses may wait to be stored. Default 1,000. */
   readonly queueMax?: number | undefined;

@@ -168,3 +168,38 @@ test("telemetry is not tried again after the client is closed", async () => {
   await lost.next("the word that it is lost");
   assert.deepEqual([await flushed, tried.size], [{ lost: 1 }, 0]);
 });
+
+test("a token that never comes fails whoever calls, and is asked for once by all who wait", async (context) => {
+  let asked = 0;
+  const getToken = (): Promise<string> => {
+    asked += 1;
+    return new Promise(() => {});
+  };
+  const client = new Client("http://127.0.0.1:9", { getToken, callMs: 30, fetch: async () => assert.fail("nothing is called") });
+  context.after(() => client.lockstep.close());
+  const calls = [1, 2, 3].map(() => client.lockstep.call("GET", "/v1/items"));
+  for (const called of calls) {
+    await assert.rejects(called, (error) => error instanceof LockstepError && error.code === "no_token" && /within 30 ms/.test(error.message));
+  }
+  assert.equal(asked, 1);
+  await assert.rejects(client.lockstep.call("GET", "/v1/items"), /within 30 ms/);
+  assert.equal(asked, 2);
+});
+
+test("whoever connects to a server that is not there is told why, and statuses wait for it", async (context) => {
+  const client = new Client("http://127.0.0.1:9");
+  context.after(() => client.lockstep.close());
+  const waiting = client.lockstep.updateStatus({ record: "ci/build/1", status: "done" });
+  await assert.rejects(client.lockstep.connect({ timeoutMs: 50 }), /timeout|no connection after 50 ms: unreachable/);
+  assert.equal((await client.becomes("waiting")).code, "unreachable");
+  client.lockstep.close();
+  await assert.rejects(waiting, (error) => error instanceof LockstepError && error.code === "closed");
+});
+
+test("a client without a key is told that the server wants one, once and for good", () => together(async (server, { lockstep }) => {
+  const waiting = lockstep.updateStatus({ record: "ci/build/1", status: "done" });
+  const peer = await server.connection();
+  peer.closes(1008, "auth_missing: show a key");
+  await assert.rejects(waiting, (error) => error instanceof LockstepError && error.code === "auth_missing");
+  assert.deepEqual(lockstep.state, { state: "closed", code: "auth_missing", reason: "show a key" });
+}));
