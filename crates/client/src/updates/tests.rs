@@ -173,3 +173,11 @@ async fn a_server_that_lets_nobody_in_is_told_to_all_who_wait_and_asked_again_by
     assert!(matches!(refused, Err(Error::Refused { code, .. }) if code == "auth_failed"));
     assert!(timeout(DEADLINE, client.update_status(&[build(2)])).await.unwrap().is_ok());
 }
+
+#[tokio::test]
+async fn a_key_that_is_refused_at_the_door_is_told_to_all_who_wait() {
+    let url = server(|peer: Peer| async move { peer.stays().await }).await;
+    let client = Client::new(&url).unwrap().with_key("stale");
+    let refused = timeout(DEADLINE, client.update_status(&[build(1)])).await.unwrap();
+    assert!(matches!(refused, Err(Error::Refused { status: 401, code, .. }) if code == "auth_failed"));
+}
