@@ -29,6 +29,19 @@ impl Bus {
         Ok(())
     }
 
+    /// Stores a value in place of the one of this revision, and says whether that was still there: it is left alone where another was
+    /// stored since.
+    pub async fn replace_cursor(&self, name: &str, value: Bytes, revision: u64) -> anyhow::Result<bool> {
+        let (cursors, key) = (self.cursors().await?, key(name));
+        let Err(error) = cursors.update(&key, value.clone(), revision).await else { return Ok(true) };
+        match cursors.entry(&key).await? {
+            Some(entry) if entry.revision == revision => Err(error),
+            // The answer may have been lost, and nothing else.
+            Some(entry) => Ok(entry.value == value),
+            None => Ok(false),
+        }
+    }
+
     /// Changes the value stored under a name, whoever else does so meanwhile. `change` answers with nothing where it is right as it is,
     /// and is asked again where another was faster.
     pub async fn amend_cursor(

@@ -4,6 +4,8 @@
 
 #[path = "bus/credentials.rs"]
 mod credentials;
+#[path = "bus/cursors.rs"]
+mod cursors;
 #[path = "bus/dead_letters.rs"]
 mod dead_letters;
 #[path = "bus/lost_end.rs"]

@@ -39,9 +39,13 @@ pub(super) async fn beginning<C: Connector>(parts: &Loop<C>) -> anyhow::Result<(
     Ok((Some(cursor).filter(|cursor| !cursor.is_null()), revision))
 }
 
-/// Whether nobody stored another cursor since.
-pub(super) async fn is_still<C: Connector>(parts: &Loop<C>, began_from: u64) -> anyhow::Result<bool> {
-    Ok(parts.bus.cursor_at(&sweep::name::<C>()).await?.is_some_and(|(_, revision)| revision == began_from))
+/// Stores the cursor that a sweep ended with, unless somebody stored another since it began.
+pub(super) async fn reached<C: Connector>(parts: &Loop<C>, began_from: u64, cursor: &Value) -> anyhow::Result<()> {
+    let value = serde_json::to_vec(cursor)?.into();
+    if !parts.bus.replace_cursor(&sweep::name::<C>(), value, began_from).await? {
+        tracing::info!(system = C::SYSTEM, "another cursor was stored meanwhile; the next sweep goes by that");
+    }
+    Ok(())
 }
 
 /// Where an interrupted sweep from this cursor is to be gone on with.

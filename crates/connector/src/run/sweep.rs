@@ -93,10 +93,8 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
             continue;
         }
         // Only now: all of it is stored. Where somebody wants the sweeps to begin anew meanwhile, the next one does.
-        if let Some(cursor) = page.cursor
-            && place::is_still(parts, began_from).await?
-        {
-            parts.store_cursor(&name::<C>(), &cursor).await?;
+        if let Some(cursor) = page.cursor {
+            place::reached(parts, began_from, &cursor).await?;
         }
         if goes_on {
             place::forget(parts).await?;
