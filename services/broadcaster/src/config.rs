@@ -36,7 +36,8 @@ pub struct Config {
     pub conflate_over: usize,
     /// How many states of agents, workflows, health and alerts are shown to new clients.
     pub standing_max: usize,
-    /// For how long such a state is shown after it was told; alerts are for as long as the bus keeps them.
+    /// For how long such a state is shown after it was told: a health level, say, is told when it changes, and holds until then. Alerts
+    /// are shown for as long as the bus keeps them, executions that have ended for ten minutes at most.
     pub standing_ms: u64,
     /// How many measurements are told together.
     pub metrics_batch: usize,
@@ -80,7 +81,7 @@ impl Default for Config {
             history_max_bytes: 64 * 1024 * 1024,
             conflate_over: 5_000,
             standing_max: 10_000,
-            standing_ms: 600_000,
+            standing_ms: 24 * 3_600_000,
             metrics_batch: 50,
             metrics_wait_ms: 1_000,
             snapshot_max: 1_000,

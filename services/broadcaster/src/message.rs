@@ -239,6 +239,12 @@ impl Message {
         }
     }
 
+    /// Whether what it is about goes on no more: nobody will tell another state of it.
+    pub fn has_ended(&self) -> bool {
+        let Self::WorkflowExecution(run) = self else { return false };
+        matches!(run.status.as_str(), "completed" | "failed" | "cancelled")
+    }
+
     /// About how many bytes its texts have.
     pub fn size(&self) -> usize {
         match self {
