@@ -75,6 +75,16 @@ pub fn by(actor: &Value) -> String {
     actor["name"].as_str().map(|name| format!("{automation}{name} in ")).unwrap_or_default()
 }
 
+/// A record as people call it: an id that only programs read gives way to the identifier, where one is known.
+pub fn record<'a>(record: &'a str, identifier: Option<&str>) -> Cow<'a, str> {
+    match (record.rsplit_once('/'), identifier) {
+        (Some((kind, id)), Some(identifier)) if uuid::Uuid::try_parse(id).is_ok() => {
+            Cow::Owned(format!("{kind} {identifier}").trim_end().to_owned())
+        }
+        _ => Cow::Borrowed(record),
+    }
+}
+
 /// A moment in UTC, to the second, as `--since` takes it.
 pub fn moment(at_ms: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(at_ms.div_euclid(1_000)).ok();

@@ -17,7 +17,9 @@ pub async fn run(history: History) -> anyhow::Result<ExitCode> {
         output::line(&format!("{answer:#}"));
         return Ok(ExitCode::SUCCESS);
     }
-    for line in shown::lines(&answer) {
+    // Only to call records what people call them.
+    let item = client.json(&["v1", "items", history.item.as_str()], &()).await.unwrap_or_default();
+    for line in shown::lines(&answer, &item) {
         if !output::line(&line) {
             return Ok(ExitCode::SUCCESS);
         }

@@ -1,5 +1,6 @@
 //! `lockstep watch`: one line a message.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use client::{Change, ConnectionState, Delivery, Message, Snapshot};
@@ -101,9 +102,16 @@ fn change_line(change: &Change, what: &str) -> String {
     format!(
         "{}  {name:<12} {what:<28} {actor}{} ({}{irregular})",
         clock(change.at),
-        change.record,
+        place(change),
         change.reason.replace('_', " ")
     )
+}
+
+/// The record whose edit it was, without an id that only programs read where the item has no other of its kind.
+fn place(change: &Change) -> Cow<'_, str> {
+    let kind = |record: &str| record.rsplit_once('/').map(|(kind, _)| kind.to_owned());
+    let of_kind = change.records.iter().filter(|record| kind(record) == kind(&change.record));
+    output::record(&change.record, (of_kind.count() == 1).then_some(""))
 }
 
 fn delivery_line(delivery: &Delivery) -> String {
@@ -143,6 +151,20 @@ mod tests {
         );
         assert!(line[0].starts_with("01:02:03.004  ENG-1"), "{line:?}");
         assert!(line[0].contains("todo → in_review") && line[0].contains("linear/issue/a (edited)"), "{line:?}");
+    }
+
+    #[test]
+    fn an_id_for_programs_is_left_out_where_nothing_else_can_be_meant() {
+        let record = "linear/issue/ab9e2088-483c-437c-9fee-e6cab39f3857";
+        let line = |records: &str| {
+            let json =
+                format!(r#"{{"type": "linked", "record": "{record}", "reason": "adopted", "records": {records}}}"#);
+            said(&json).remove(0)
+        };
+        let (alone, beside) =
+            (format!(r#"["{record}", "github/issue/a#1"]"#), format!(r#"["{record}", "linear/issue/b"]"#));
+        assert!(line(&alone).ends_with("linear/issue (adopted)"), "{}", line(&alone));
+        assert!(line(&beside).ends_with(&format!("{record} (adopted)")), "{}", line(&beside));
     }
 
     #[test]
