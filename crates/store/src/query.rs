@@ -257,10 +257,10 @@ impl Store {
         Ok(rows)
     }
 
-    /// What records show that no mapping knows, that of most records first.
+    /// What records show that no mapping knows, that of most records first. Those that were deleted show nothing that one could know.
     pub async fn unmapped(&self, limit: u32) -> sqlx::Result<Vec<UnmappedRow>> {
         sqlx::query_as(
-            "select system, kind, native, count(*) as records from records where unmapped
+            "select system, kind, native, count(*) as records from records where unmapped and native <> '(deleted)'
              group by system, kind, native order by count(*) desc, system, kind, native limit $1",
         )
         .bind(i64::from(limit))

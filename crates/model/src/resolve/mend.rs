@@ -60,7 +60,7 @@ impl Turn<'_> {
         let (native, position) = (&self.observation.native, self.observation.position);
         let current = self.group.item.version;
         let shows = self.group.shows(self.index, native, &self.lens, self.scope());
-        let unmapped = self.lens.normal(native).is_none();
+        let unmapped = !self.lens.knows(native);
         let link = &mut self.group.links[self.index];
         let version = version.or_else(|| link.late_echo(native, Origin::Unknown, &self.lens));
         // A version that the item has not reached is another item's, to which the record was tied before. What a report says of commands

@@ -95,6 +95,9 @@ async fn what_no_mapping_knows_is_counted_by_what_is_shown_until_it_shows_someth
     world.see(&seen("tracker/issue/3", "done", 3)).await;
     world.eventually("T-3", |group| group.links.iter().all(|link| !link.unmapped)).await;
     assert_eq!(unmapped().await, [shown("mislaid", 2)]);
+    world.see(&seen("tracker/issue/1", Native::deleted().as_str(), 3)).await;
+    world.eventually("T-1", |group| group.links.iter().all(|link| link.native.is_deleted())).await;
+    assert_eq!(unmapped().await, [shown("mislaid", 1)], "no mapping could know what is deleted");
     world.stop().await;
 }
 
