@@ -235,7 +235,8 @@ impl Linear {
         let Some(client_id) = self.credential.client_id().filter(|_| self.app_id.is_none()) else { return Ok(None) };
         match self.ask(&encode::application(client_id), "read").await {
             Ok(data) => Ok(data["applicationInfo"]["id"].as_str().map(str::to_owned)),
-            Err(limited @ Failure::Limited { .. }) => Err(limited),
+            // What passes is asked again: the answer is kept for as long as the process lives.
+            Err(passing @ (Failure::Limited { .. } | Failure::Unavailable { .. })) => Err(passing),
             Err(failure) => {
                 // Nothing must wait for it: where it is not known, a write of ours is recognized by what it wrote.
                 tracing::warn!(%failure, "Linear does not tell the OAuth app's id; see connector.linear.app_id");

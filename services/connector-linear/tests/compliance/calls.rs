@@ -117,6 +117,19 @@ async fn an_oauth_app_whose_id_linear_does_not_tell_works_without() {
 }
 
 #[tokio::test]
+async fn an_oauth_app_whose_id_could_not_be_asked_is_asked_again() {
+    let server = server().await;
+    let api_url = Front::failing_once(server.url(), "query Application").await;
+    let linear = try_connector(Config { api_url, ..by_secret("lin_secret_sandbox") }).unwrap();
+    let record = record(&server, "ENG-2");
+    assert!(matches!(linear.read(&record).await, Err(Failure::Unavailable { .. })));
+    let reading = linear.read(&record).await.unwrap();
+    linear.write(&command(&record, "Done", "done"), &reading).await.unwrap();
+    let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
+    assert_eq!(seen[0].origin, Origin::Own(None));
+}
+
+#[tokio::test]
 async fn a_state_that_has_gone_is_replaced_by_one_of_its_type() {
     let server = server().await;
     let linear = connector(&server, APP);

@@ -21,6 +21,8 @@ pub struct Front {
     how: Arc<Mutex<Misbehave>>,
     /// What begins the one question that it refuses, and what it says to that.
     refuses: Option<(&'static str, &'static str)>,
+    /// What begins the question that it does not answer the first time.
+    fails_once: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Front {
@@ -34,10 +36,17 @@ impl Front {
         format!("{}/graphql", Self::start(server, Some((asked, message))).await.1)
     }
 
+    /// In front of a server that is away the first time that somebody asks like this. Answers where the API is.
+    pub async fn failing_once(server: String, asked: &'static str) -> String {
+        let (front, url) = Self::start(server, None).await;
+        *front.fails_once.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        format!("{url}/graphql")
+    }
+
     async fn start(server: String, refuses: Option<(&'static str, &'static str)>) -> (Self, String) {
         runtime::install_crypto();
         let how = Arc::new(Mutex::new(Misbehave::No));
-        let front = Self { server, client: reqwest::Client::new(), how, refuses };
+        let front = Self { server, client: reqwest::Client::new(), how, refuses, fails_once: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(front.clone());
@@ -67,6 +76,13 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
     if let Some((_, message)) = front.refuses.filter(|(asked, _)| says(&body, asked)) {
         let extensions = json!({"code": "INPUT_ERROR"});
         return Json(json!({"errors": [{"message": message, "extensions": extensions}]})).into_response();
+    }
+    let fails_now = {
+        let mut fails_once = front.fails_once.lock().unwrap_or_else(PoisonError::into_inner);
+        fails_once.take_if(|asked| says(&body, asked)).is_some()
+    };
+    if fails_now {
+        return StatusCode::BAD_GATEWAY.into_response();
     }
     match front.take() {
         Misbehave::LimitOnce => {
