@@ -128,7 +128,8 @@ async fn maintain(store: Store, process: Process) -> anyhow::Result<()> {
     const EVERY: Duration = Duration::from_hours(6);
     // Each attempt may hold up all batches for some seconds.
     const AGAIN: Duration = Duration::from_mins(10);
-    let mut wait = EVERY;
+    // A process that found the tables locked when it started has not looked yet.
+    let mut wait = AGAIN;
     while process.shutdown().run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
         wait = EVERY;
         if let Err(error) = store.maintain_partitions().await {
