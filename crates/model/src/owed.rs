@@ -174,9 +174,32 @@ impl Group {
         previous: Option<&Status>,
         folds: &mut Folds,
     ) -> Option<Command> {
-        let (cause, at) = (receipt.sequence, receipt.received_at);
         let lifecycle = policy.lifecycle_of_item(&self.item)?;
         let lens = policy.lens_of(&self.links[index], lifecycle)?;
+        let scope = Scope { policy, lifecycle };
+        let shows = self.shows_now(index, &lens, scope, folds) || self.will_show(index, &lens, scope, folds);
+        self.settle_one_that(shows, index, policy, receipt, previous, folds)
+    }
+
+    /// The same of a record whose word counts for nothing: what others of its kind say with it does not make it right.
+    pub(crate) fn settle_alone(&mut self, index: usize, policy: &Policy, receipt: Receipt) -> Option<Command> {
+        let link = &self.links[index];
+        let lens = policy.lens_of(link, policy.lifecycle_of_item(&self.item)?)?;
+        let shows = lens.shows_status(&link.native, &self.item.status);
+        self.settle_one_that(shows, index, policy, receipt, None, &mut Folds::default())
+    }
+
+    fn settle_one_that(
+        &mut self,
+        shows: bool,
+        index: usize,
+        policy: &Policy,
+        receipt: Receipt,
+        previous: Option<&Status>,
+        folds: &mut Folds,
+    ) -> Option<Command> {
+        let (cause, at) = (receipt.sequence, receipt.received_at);
+        let lens = policy.lens_of(&self.links[index], policy.lifecycle_of_item(&self.item)?)?;
         if self.item.held.is_some() {
             return None;
         }
@@ -186,8 +209,6 @@ impl Group {
         }
         let target = lens.get(&self.item.status).clone();
         let version = self.item.version;
-        let scope = Scope { policy, lifecycle };
-        let shows = self.shows_now(index, &lens, scope, folds) || self.will_show(index, &lens, scope, folds);
         if self.links[index].told(version).is_some() {
             folds.forget_told();
         }

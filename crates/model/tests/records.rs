@@ -193,6 +193,31 @@ fn kin_of_a_record_that_no_longer_speaks_is_told_what_it_should_show_and_the_his
 }
 
 #[test]
+fn a_record_that_comes_back_beside_others_of_its_kind_is_told_what_its_item_has_become() {
+    let rows = [(ISSUE, "In Review"), ("postgres/task/1", "in_review"), ("postgres/task/2", "in_review")];
+    let mut scene = Scene::new(policy(), &rows);
+    scene.edit("postgres/task/1", "done", 10);
+    scene.edit("postgres/task/1", "(deleted)", 11);
+    scene.edit(ISSUE, "In Progress", 20);
+    scene.carry_out_all(21);
+    assert_eq!(scene.edit("postgres/task/1", "done", 30), Verdict::Ignored);
+    assert_eq!(
+        scene.commands(),
+        ["postgres/task/1 in_progress"],
+        "what it shows is from before, and must not count later"
+    );
+    scene.carry_out_all(31);
+    scene.edit("postgres/task/2", "done", 40);
+    assert_eq!(scene.status(), "in_progress", "the row that came back was not said to be done");
+    // Where it shows what the item is, there is nothing to tell.
+    scene.edit("postgres/task/1", "(deleted)", 50);
+    scene.edit(ISSUE, "In Review", 60);
+    scene.carry_out_all(61);
+    assert_eq!(scene.edit("postgres/task/1", "in_review", 70), Verdict::Ignored);
+    assert!(scene.commands().is_empty());
+}
+
+#[test]
 fn an_edit_that_waited_and_is_written_over_after_a_change_of_mapping_is_in_the_history_once() {
     let text = include_str!("../../../services/connector-postgres/mapping.toml");
     let first_speaks = text.replace("[mapping.get]", "fold = \"primary\"\n[mapping.get]");

@@ -105,11 +105,13 @@ impl Turn<'_> {
         matches!((self.observation.position, known), (Some(seen), Some(known)) if seen < known)
     }
 
-    /// The record was deleted and is back. What it shows is no news, and it is told what the item has become.
+    /// The record was deleted and is back. What it shows is no news, nor would it be later, together with others of its kind: it is told
+    /// what the item has become.
     pub(crate) fn bring_back(&mut self) -> Verdict {
         self.show();
         self.row_of_item(RowKind::Ignored, Reason::Restored);
-        self.settle_own();
+        let command = self.group.settle_alone(self.index, self.policy, self.receipt);
+        self.commands.extend(command);
         Verdict::Ignored
     }
 }
