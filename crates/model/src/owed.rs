@@ -213,6 +213,9 @@ impl Group {
             folds.forget_told();
         }
         let link = &mut self.links[index];
+        if shows {
+            link.last_error = None;
+        }
         // While a command may still be on its way, what the record shows now is not what it will show.
         let mode = if lens.is_read_only() || (shows && !link.is_told()) {
             link.agree(version);
@@ -230,6 +233,8 @@ impl Group {
         }
         let sent = Sent { version, native: target, mode, cause, since: cause, at };
         let command = command(&self.item, link, &sent, &lens, previous);
+        // What is said there is of an older one.
+        link.last_error = None;
         link.send(sent);
         if link.told(version).is_some() {
             folds.forget_told();

@@ -324,6 +324,26 @@ fn what_failed_for_good_is_not_sent_again_by_its_own_report() {
 }
 
 #[test]
+fn what_is_said_of_a_command_says_nothing_of_the_next_versions() {
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    let command = scene.only();
+    scene.fail(&command, Rejected, "refused by a trigger");
+    assert_eq!(scene.step_of(TASK), Step::Failed);
+    scene.edit(ISSUE, "In Review", 20);
+    assert_eq!(scene.commands(), [format!("{TASK} in_review")]);
+    assert_eq!((scene.step_of(TASK), &scene.linked(TASK).last_error), (Step::Pending, &None), "it may take this one");
+    let command = scene.only();
+    scene.fail(&command, Rejected, "refused by a trigger");
+    scene.edit(ISSUE, "Todo", 30);
+    assert_eq!(
+        (scene.step_of(TASK), &scene.linked(TASK).last_error),
+        (Step::InStep, &None),
+        "nothing is owed any more"
+    );
+}
+
+#[test]
 fn a_failure_says_nothing_of_the_newer_command_that_is_on_its_way() {
     for outcome in [Failed, Rejected] {
         let mut scene = table_and_issue();
