@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use crate::resolve::{Resolved, Turn, new_item};
 use crate::{
-    Group, ItemId, Key, Link, Observation, OnLink, Policy, Reason, Receipt, RecordRef, RowKind, Verdict, Version,
+    Group, Intent, ItemId, Key, Link, Observation, OnLink, Policy, Reason, Receipt, RecordRef, RowKind, Source,
+    Verdict, Version,
 };
 
 /// What came of tying one item's records to another.
@@ -71,8 +72,12 @@ pub fn adopt(
         OnLink::Priority => policy.priority(&record.system) < policy.priority(&turn.group.item.changed_by.system),
     };
     let item = &turn.group.item;
-    let meant = turn.lens.put(turn.lifecycle, &item.status, &native, item.last_open.as_ref());
-    if let Some(meant) = meant.filter(|meant| theirs && *meant != item.status && item.held.is_none()) {
+    let meant = if theirs {
+        turn.lens.put(turn.lifecycle, &item.status, &native, item.last_open.as_ref())
+    } else {
+        turn.is_news_of_itself(observation).then(|| turn.meant())
+    };
+    if let Some(meant) = meant.filter(|meant| *meant != item.status && item.held.is_none()) {
         turn.change(&meant, Reason::Adopted);
     } else {
         // Those that came first: what is shown by others of their kind may wait for what they are told.
@@ -137,6 +142,24 @@ pub fn part(
     alone.row(RowKind::Changed, None, &to, Reason::Parted);
     turn.rows.append(&mut alone.rows);
     Ok((turn.done(Verdict::Linked), alone.group))
+}
+
+impl Turn<'_> {
+    /// Whether a record that can be told nothing said itself what it does now when it named the item, after the item became what it is.
+    /// Else nobody would hear of it: it says the same until it does something else.
+    fn is_news_of_itself(&self, observation: &Observation) -> bool {
+        let (item, link) = (&self.group.item, self.link());
+        let is_its_word = observation.record == link.record
+            && observation.native == link.native
+            && observation.intent == Intent::Status
+            && observation.source == Source::Api;
+        let is_new = !self.late && observation.occurred_at >= item.status_since;
+        // One that nobody mapped speaks the lifecycle's own words, and who tells of it may know no more than that it belongs there.
+        let is_mapped = self.policy.mappings.get(&link.record.system, &link.record.kind, &item.lifecycle).is_some();
+        let tells = is_mapped && self.lens.is_read_only() && !self.lens.is_silent(&link.native);
+        let allowed = || self.lifecycle.allows(&item.status, &self.meant());
+        self.policy.on_link == OnLink::Item && is_its_word && is_new && tells && allowed()
+    }
 }
 
 impl Group {

@@ -15,7 +15,7 @@ enum Winner {
 
 impl Turn<'_> {
     /// What the item would become if it followed the record, read together with the others of its kind.
-    pub(super) fn meant(&self) -> Status {
+    pub(crate) fn meant(&self) -> Status {
         let native = &self.observation.native;
         let item = &self.group.item;
         let folded = self.group.folded(self.index, native, &self.lens, self.scope()).unwrap_or(native);
