@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::resolve::{Resolved, Turn, new_item};
 use crate::{
-    Group, Intent, ItemId, Key, Link, Observation, OnLink, Policy, Reason, Receipt, RecordRef, RowKind, Source,
+    Group, Intent, Item, ItemId, Key, Link, Observation, OnLink, Policy, Reason, Receipt, RecordRef, RowKind, Source,
     Verdict, Version,
 };
 
@@ -110,13 +110,14 @@ pub fn part(
     turn.row_of_item(RowKind::Unlinked, Reason::Parted);
     turn.about_link(place);
     let mut link = turn.group.links.remove(place);
+    let mut title = None;
     // Else the next sight of what is left would tie it to the same record again.
     for left in &mut turn.group.links {
         left.pinned |= left.mentions.iter().any(|key| link.keys.contains(key));
     }
     if turn.group.item.key.as_ref().is_some_and(|key| link.keys.contains(key)) {
         turn.group.item.key = None;
-        turn.group.item.title = None;
+        title = turn.group.item.title.take();
     }
     turn.group.name_after_its_records(policy);
     turn.index = 0;
@@ -135,7 +136,8 @@ pub fn part(
     link.order = 0;
     link.pinned = true;
     link.take(receipt);
-    let mut own = Group { item: new_item(observation, lifecycle, status, id), links: vec![link], conflict: None };
+    let item = Item { title, ..new_item(observation, lifecycle, status, id) };
+    let mut own = Group { item, links: vec![link], conflict: None };
     own.name_after_its_records(policy);
     let mut alone = Turn::new(own, observation, receipt, policy).map_err(|_| Reason::NoSuchThing)?;
     let to = alone.group.item.status.clone();

@@ -90,6 +90,62 @@ fn on_link_says_who_wins() {
 }
 
 #[test]
+fn what_an_agent_says_of_itself_when_it_names_its_issue_moves_that_and_what_is_old_news_does_not() {
+    let agent = "agent/session/coder-1";
+    let said = |native: &str, at: i64| Observation {
+        position: None,
+        source: model::Source::Api,
+        ..seen(agent, native, 1, Origin::Other, at)
+    };
+    let tie = |ties: &mut Ties, issue: &Group, word: &Observation| {
+        let at = ties.next();
+        let own = begin(word, at, &ties.policy).unwrap().group;
+        adopt(issue.clone(), own, &word.record, word, at, &ties.policy).unwrap().resolved
+    };
+    for (issue, word, at, status) in [
+        ("Todo", "working", 5, "in_progress"),
+        ("Todo", "tool_calling", 5, "in_progress"),
+        ("In Progress", "completed", 5, "done"),
+        ("Todo", "error", 5, "todo"),
+        // It was said before the issue became what it is: an agent that comes back tells what it did meanwhile.
+        ("In Review", "working", -1, "in_review"),
+        // An agent that starts typing does not reopen what is done.
+        ("Done", "working", 5, "done"),
+    ] {
+        let mut ties = Ties::by(OnLink::Item);
+        let own = ties.own(ISSUE, issue);
+        let after = tie(&mut ties, &own, &said(word, at));
+        assert_eq!(after.group.item.status.as_str(), status, "{word} at {at} beside {issue}");
+        assert_eq!(after.group.item.version.0, 1 + u64::from(own.item.status.as_str() != status));
+    }
+
+    let mut ties = Ties::by(OnLink::Item);
+    let issue = ties.own(ISSUE, "Todo");
+    let after = tie(&mut ties, &issue, &said("working", 5));
+    let told: Vec<String> = after.commands.iter().map(|one| format!("{} {}", one.record, one.native)).collect();
+    assert_eq!(told, [format!("{ISSUE} In Progress")]);
+    assert_eq!(after.group.item.changed_by.to_string(), agent);
+    // Another agent still works on it: together they are not done.
+    let other = Observation { record: "agent/session/coder-2".parse().unwrap(), ..said("completed", 6) };
+    let both = tie(&mut ties, &after.group, &other);
+    assert_eq!(both.group.item.status.as_str(), "in_progress");
+    // What a sweep found, what was overtaken, and what can be told is no such word; nor is any where another may win.
+    let swept = Observation { source: model::Source::Sweep, ..said("working", 5) };
+    assert_eq!(tie(&mut ties, &issue, &swept).group.item, issue.item);
+    let row = Observation { source: model::Source::Api, ..seen(TASK, "done", 1, Origin::Other, 5) };
+    assert_eq!(tie(&mut ties, &issue, &row).group.item, issue.item);
+    let first = ties.next();
+    let later = begin(&said("idle", 6), ties.next(), &ties.policy).unwrap().group;
+    let late = adopt(issue.clone(), later, &other.record.clone(), &said("working", 5), first, &ties.policy);
+    assert!(late.is_err(), "it is not one of the two");
+    let later = begin(&said("idle", 6), ties.next(), &ties.policy).unwrap().group;
+    let late = adopt(issue.clone(), later, &said("idle", 6).record, &said("working", 5), first, &ties.policy).unwrap();
+    assert_eq!(late.resolved.group.item.status.as_str(), "todo");
+    ties.policy.on_link = OnLink::Priority;
+    assert_eq!(tie(&mut ties, &issue, &said("working", 5)).group.item.status.as_str(), "todo");
+}
+
+#[test]
 fn a_held_item_does_not_follow_a_record_that_is_tied_to_it() {
     let mut ties = Ties::by(OnLink::Record);
     ties.policy.strategy = model::Strategy::Manual;
@@ -250,6 +306,13 @@ fn what_stays_behind_is_not_tied_again_by_what_it_mentions_and_is_not_called_by_
     assert!(left.group.links[0].pinned, "it would be tied again when it is seen next");
     assert!(!may_adopt(&own, &left.group) && !may_adopt(&left.group, &own));
     assert_eq!((left.group.item.key.as_ref().map(Key::as_str), &left.group.item.title), (Some("w#2"), &None));
+    assert_eq!((own.item.key.as_ref().map(Key::as_str), own.item.title.as_deref()), (Some("ENG-1"), Some("Login")));
+    let (left, own) = ties.untie(&both, PULL).unwrap();
+    assert_eq!(
+        (left.group.item.title.as_deref(), own.item.title),
+        (Some("Login"), None),
+        "nobody knows what that is called"
+    );
 
     let both = known(&mut ties, &[issue, (AGENT, &[], &[])]);
     let (left, _) = ties.untie(&both, ISSUE).unwrap();
