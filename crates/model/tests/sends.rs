@@ -266,6 +266,20 @@ fn an_own_write_of_a_version_that_the_item_has_not_reached_is_another_items() {
 }
 
 #[test]
+fn an_own_write_that_is_not_what_the_item_is_agrees_with_no_current_version() {
+    // The record's former item had a version of that number, too; its command was carried out late.
+    let mut scene = table_and_issue();
+    scene.edit(ISSUE, "Done", 10);
+    let version = scene.only().version;
+    assert_eq!(scene.own(TASK, "blocked", 11, version), Verdict::OwnWrite);
+    assert_eq!(
+        scene.edit(TASK, "in_review", 12),
+        Verdict::Conflict,
+        "whoever edits it has not seen that the item is done"
+    );
+}
+
+#[test]
 fn what_the_record_does_not_keep_is_sent_a_few_times_more_and_then_once_a_sweep() {
     let mut scene = table_and_issue();
     scene.edit(ISSUE, "Done", 10);

@@ -69,6 +69,8 @@ impl Turn<'_> {
         if let Some(version) = version.filter(|version| told && *version <= current) {
             link.land(version, CommandMode::Tell, None);
         }
+        // Nor is one of the current version that shows anything else: nobody who sees it has seen what the item is.
+        let version = version.filter(|version| !told || shows || *version < current);
         let version = version.unwrap_or(link.agreed).min(current);
         link.show(native, position);
         link.unmapped = unmapped;
