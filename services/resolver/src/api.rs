@@ -1,5 +1,6 @@
 //! The resolver's HTTP face: items, history and conflicts to read, and an operator's word to say.
 
+mod list;
 mod operate;
 mod show;
 
@@ -11,12 +12,13 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use bus::Bus;
-use model::{ConflictId, Group, ItemId, LifecycleName, Policy};
+use model::{ConflictId, Group, ItemId, Policy};
 use runtime::access::Keys;
 use runtime::{Problem, Process};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{ItemFilter, Store};
+use store::Store;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// What the handlers share.
@@ -26,6 +28,14 @@ pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) policy: Arc<Policy>,
     pub(crate) process: Process,
+    /// The turns of those who ask for lists.
+    lists: Arc<Semaphore>,
+}
+
+impl State {
+    pub(crate) fn new(bus: Bus, store: Store, policy: Arc<Policy>, process: Process) -> Self {
+        Self { bus, store, policy, process, lists: Arc::new(Semaphore::new(list::LISTS_MAX)) }
+    }
 }
 
 type Shared = axum::extract::State<State>;
@@ -33,8 +43,6 @@ type Answer = Result<axum::Json<Value>, Problem>;
 
 /// How many items or lines one answer holds at most.
 const PAGE_MAX: u32 = 1_000;
-/// How many pages one answer looks through for items that are in step, or not: that is decided here, not by PostgreSQL.
-const PAGES_MAX: usize = 5;
 
 /// All routes; each wants one of the keys, if there are any.
 pub(crate) fn router(state: State, keys: Keys) -> Router {
@@ -49,7 +57,7 @@ pub(crate) fn router(state: State, keys: Keys) -> Router {
         }
     });
     Router::new()
-        .route("/v1/items", get(items))
+        .route("/v1/items", get(list::items))
         .route("/v1/items/{item}", get(item))
         .route("/v1/items/{item}/history", get(history))
         .route("/v1/items/{item}/links", post(operate::link))
@@ -86,52 +94,6 @@ async fn find(state: &State, name: &str) -> Result<Group, Problem> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Listing {
-    limit: Option<u32>,
-    after: Option<Uuid>,
-    q: Option<String>,
-    lifecycle: Option<String>,
-    in_step: Option<bool>,
-}
-
-async fn items(state: Shared, Query(listing): Query<Listing>) -> Answer {
-    let lifecycle = listing.lifecycle.map(LifecycleName::new).transpose();
-    let lifecycle = lifecycle.map_err(|error| Problem::bad_request("lifecycle_bad", error.to_string()))?;
-    findable(listing.q.as_deref().unwrap_or_default())?;
-    let mut filter =
-        ItemFilter { after: listing.after.map(ItemId), text: listing.q, lifecycle, ..ItemFilter::default() };
-    let limit = listing.limit.unwrap_or(100).clamp(1, PAGE_MAX);
-    let Some(in_step) = listing.in_step else {
-        let groups = state.store.items(&filter, limit).await.map_err(unavailable)?;
-        let next = last_of(&groups, limit);
-        let items: Vec<Value> = groups.iter().map(|group| show::item(group, &state.policy)).collect();
-        return Ok(axum::Json(json!({ "items": items, "next": next })));
-    };
-    let mut items: Vec<Value> = vec![];
-    for _ in 0..PAGES_MAX {
-        let groups = state.store.items(&filter, PAGE_MAX).await.map_err(unavailable)?;
-        filter.after = last_of(&groups, PAGE_MAX);
-        let found = groups.iter().filter(|group| group.in_step(&state.policy) == in_step);
-        for group in found.take(limit as usize - items.len()) {
-            items.push(show::item(group, &state.policy));
-            if items.len() == limit as usize {
-                filter.after = Some(group.item.id);
-            }
-        }
-        if filter.after.is_none() || items.len() == limit as usize {
-            break;
-        }
-    }
-    Ok(axum::Json(json!({ "items": items, "next": filter.after })))
-}
-
-/// Where the next page begins, if this one is full.
-fn last_of(groups: &[Group], limit: u32) -> Option<ItemId> {
-    groups.last().filter(|_| groups.len() == limit as usize).map(|group| group.item.id)
-}
-
 async fn item(state: Shared, Path(name): Path<String>) -> Answer {
     let group = find(&state, &name).await?;
     Ok(axum::Json(show::item(&group, &state.policy)))
@@ -152,6 +114,7 @@ async fn history(state: Shared, Path(name): Path<String>, Query(lines): Query<Li
     let limit = lines.limit.unwrap_or(100).clamp(1, PAGE_MAX);
     let after = lines.after.map(|after| after.parse()).transpose();
     let after = after.map_err(|why| Problem::bad_request("after_bad", format!("after: {why}")))?;
+    let _turn = list::turn(&state).await?;
     let (rows, next) = state.store.history(item, lines.before, after, limit).await.map_err(unavailable)?;
     let next = next.map(|next| next.to_string());
     let took_over = state.store.ended_into(item).await.map_err(unavailable)?;
@@ -172,6 +135,7 @@ struct Conflicts {
 async fn conflicts(state: Shared, Query(query): Query<Conflicts>) -> Answer {
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE_MAX);
     let open_only = !query.all.unwrap_or(false);
+    let _turn = list::turn(&state).await?;
     let rows = state.store.conflicts(open_only, query.after.map(ConflictId), limit).await.map_err(unavailable)?;
     let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.conflict.id);
     Ok(axum::Json(json!({ "conflicts": rows, "next": next })))

@@ -72,7 +72,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store, polic
     if config.api_keys.is_empty() {
         runtime::access::tell_names(&process, config.listen);
     }
-    let router = api::router(api::State { bus, store, policy, process: process.clone() }, keys);
+    let router = api::router(api::State::new(bus, store, policy, process.clone()), keys);
     process.serve(config.listen, router)?;
     Ok(())
 }

@@ -77,6 +77,56 @@ async fn what_is_not_in_step_is_listed_however_much_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_items_with_much_metadata_ends_early_and_the_next_goes_on() {
+    let world = World::new().await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.eventually("T-1", |_| true).await;
+    let metadata: serde_json::Map<String, Value> =
+        (0..100).map(|name| (format!("name {name}"), "x".repeat(3_000).into())).collect();
+    sqlx::query(
+        "insert into lockstep.items select (jsonb_populate_record(one, jsonb_build_object(
+             'id', lpad(to_hex(number), 32, '0'), 'key', 'M-' || number, 'metadata', $1::jsonb))).*
+         from lockstep.items as one, generate_series(1, 40) as number where key = 'T-1'",
+    )
+    .bind(Value::Object(metadata))
+    .execute(&world.database().await)
+    .await
+    .unwrap();
+    let (mut keys, mut sizes, mut after) = (vec![], vec![], String::new());
+    loop {
+        let page = world.asked(&format!("items?limit=1000{after}")).await;
+        sizes.push(page.to_string().len());
+        keys.extend(page["items"].as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(keys, (1..=40).map(|number| format!("M-{number}")).chain(["T-1".into()]).collect::<Vec<_>>());
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| *size < 4_600_000), "{sizes:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_lists_than_are_made_at_once_wait_for_their_turn() {
+    let world = World::new().await;
+    let pool = world.database().await;
+    // While this goes on no list ends.
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("lock table lockstep.items in access exclusive mode").execute(&mut *held).await.unwrap();
+    let [gateway] = world.process.addresses().into_values().collect::<Vec<_>>()[..] else { panic!("one address") };
+    let lists: Vec<_> =
+        (0..5).map(|_| tokio::spawn(reqwest::get(format!("http://{gateway}/v1/items?limit=1")))).collect();
+    let (refused, _, lists) = futures_util::future::select_all(lists).await;
+    let refused = refused.unwrap().unwrap();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "too_many_lists");
+    held.rollback().await.unwrap();
+    for list in lists {
+        assert_eq!(list.await.unwrap().unwrap().status(), 200);
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_mapping_knows_is_counted_by_what_is_shown_until_it_shows_something_else() {
     let world = World::new().await;
     let unmapped = async || -> Vec<(String, String, i64)> {
