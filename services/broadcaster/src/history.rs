@@ -136,10 +136,10 @@ impl History {
         }
     }
 
-    /// How one goes on from a position.
-    pub fn resume(&self, known: &Position) -> Resume {
+    /// How one goes on from a position with what these feeds tell. What became of the others does not count.
+    pub fn resume(&self, known: &Position, feeds: &[Feed]) -> Resume {
         let told = self.read();
-        for feed in Feed::ALL {
+        for &feed in feeds {
             let (known, forgotten, now) = (known.at(feed), told.forgotten.at(feed), told.position.at(feed));
             if known.epoch == now.epoch || known.epoch == forgotten.epoch {
                 if known.epoch == forgotten.epoch && known.sequence < forgotten.sequence {
@@ -154,7 +154,7 @@ impl History {
         }
         let first = told.events.partition_point(|event| {
             // Each feed's place only grows along the list, so up to some event all is known.
-            Feed::ALL.iter().all(|feed| !known.is_before(*feed, event.position.at(*feed), &told.position))
+            feeds.iter().all(|feed| !known.is_before(*feed, event.position.at(*feed), &told.position))
         });
         Resume::From(told.events.get(first).map_or(told.next, |event| event.number))
     }

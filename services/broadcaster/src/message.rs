@@ -408,6 +408,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_heard_in_a_room_comes_from_one_of_its_feeds() {
+        use crate::position::Feed;
+        let conflict = v1::Change { kind: "conflict_opened".into(), key: "K-1".into(), ..v1::Change::default() };
+        let told = [
+            (Feed::Changes, change("work", "K-1", &["agentapi/agent/a"])),
+            (Feed::Changes, change("agent", "", &["agentapi/agent/a"])),
+            (Feed::Changes, change("workflow", "", &["ci/build/a"])),
+            (Feed::Changes, Message::Change(conflict)),
+            (
+                Feed::Deliveries,
+                Message::Delivery(v1::Delivery { record: "agentapi/agent/a".into(), ..v1::Delivery::default() }),
+            ),
+            (Feed::Alerts, Message::SystemAlert(v1::SystemAlert::default())),
+            (Feed::Metrics, Message::Metrics(String::new(), vec![])),
+            (Feed::Live, Message::AgentState(v1::AgentState::default())),
+            (Feed::Live, Message::WorkflowExecution(v1::WorkflowExecution::default())),
+            (Feed::Live, Message::MemoryTimeline(v1::MemoryTimeline::default())),
+            (Feed::Live, Message::HealthChanged(v1::HealthChanged::default())),
+            (Feed::Live, Message::OperationStep(v1::OperationStep { agent: "a".into(), ..Default::default() })),
+        ];
+        let mut needed = Vec::new();
+        for (feed, message) in told {
+            message.rooms(|kind, _| needed.push((kind, feed)));
+        }
+        for kind in Kind::ALL {
+            for feed in Feed::ALL {
+                assert_eq!(kind.feeds().contains(&feed), needed.contains(&(kind, feed)), "{kind:?} {feed:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_delivery_is_heard_in_the_rooms_of_its_own_record_and_its_item() {
         let delivery = |record: &str| {
             let (record, item) = (record.to_owned(), "i".to_owned());

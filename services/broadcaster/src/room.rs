@@ -5,6 +5,8 @@ use std::fmt;
 use model::{Key, LifecycleName, RecordRef};
 use uuid::Uuid;
 
+use crate::position::Feed;
+
 /// What kind of room, and thereby who is heard there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -101,6 +103,22 @@ impl Kind {
                 | Self::Workflow
                 | Self::Operation
         )
+    }
+
+    /// From which feeds comes what is heard there.
+    pub fn feeds(self) -> &'static [Feed] {
+        use Feed::{Alerts, Changes, Deliveries, Live, Metrics};
+        match self {
+            Self::All => &[Changes, Alerts, Live],
+            Self::Item | Self::Record => &[Changes, Deliveries],
+            Self::Lifecycle | Self::Project | Self::Conflicts => &[Changes],
+            Self::AgentStates | Self::WorkflowExecutions | Self::Workflow => &[Changes, Live],
+            Self::Agent => &[Changes, Deliveries, Live],
+            Self::PerformanceMetrics => &[Metrics],
+            Self::MemoryTimeline | Self::Operations | Self::Operation | Self::Health => &[Live],
+            Self::SystemAlerts => &[Alerts],
+            Self::Deliveries => &[Deliveries],
+        }
     }
 
     /// Its place in [`Kind::ALL`].

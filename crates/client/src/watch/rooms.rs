@@ -218,8 +218,13 @@ impl Rooms {
                 *state = State::Fresh;
             }
         }
-        // What comes next comes after this; what was gone on from is of no use any more.
         let here = self.here.take();
+        let goes_on = |(room, state): (&String, &State)| *state == State::Followed && !said.rooms.contains(room);
+        if named && self.joined.iter().any(goes_on) {
+            // What others missed since where they were is still to come.
+            return;
+        }
+        // What comes next comes after this; what was gone on from is of no use any more.
         self.position = here.filter(|here| self.position.as_ref() != Some(here));
     }
 

@@ -40,9 +40,9 @@ fn whoever_comes_back_is_told_what_came_since_in_each_feed() {
     let place = |sequence| Place { epoch: 1, sequence };
     // Another broadcaster had read less of one feed and more of the other.
     let known = Position::default().with(Feed::Changes, place(4)).with(Feed::Live, place(1));
-    assert_eq!(numbers(&history, history.resume(&known), &known), [(Feed::Live, 2), (Feed::Changes, 5)]);
+    assert_eq!(numbers(&history, history.resume(&known, &Feed::ALL), &known), [(Feed::Live, 2), (Feed::Changes, 5)]);
     let all = history.position();
-    assert_eq!(history.resume(&all), Resume::From(8));
+    assert_eq!(history.resume(&all, &Feed::ALL), Resume::From(8));
 }
 
 #[test]
@@ -58,11 +58,11 @@ fn what_is_forgotten_cannot_be_gone_on_from() {
     let history = History::new(Bounds { count: 3, ..BOUNDS });
     history.begin(Feed::Changes, Place { epoch: 1, sequence: 10 });
     let at = |sequence| Position::default().with(Feed::Changes, Place { epoch: 1, sequence });
-    assert_eq!(history.resume(&at(9)), Resume::Reset("too_old"));
-    assert_eq!(history.resume(&at(10)), Resume::From(1));
+    assert_eq!(history.resume(&at(9), &Feed::ALL), Resume::Reset("too_old"));
+    assert_eq!(history.resume(&at(10), &Feed::ALL), Resume::From(1));
     tell(&history, Feed::Changes, 11..=15);
-    assert_eq!(history.resume(&at(11)), Resume::Reset("too_old"));
-    assert_eq!(history.resume(&at(12)), Resume::From(3));
+    assert_eq!(history.resume(&at(11), &Feed::ALL), Resume::Reset("too_old"));
+    assert_eq!(history.resume(&at(12), &Feed::ALL), Resume::From(3));
     assert!(history.from(2, 10).is_none() && history.from(3, 10).is_some_and(|events| events.len() == 3));
     assert_eq!(history.from(6, 10).map(|events| events.len()), Some(0));
 }
@@ -74,7 +74,13 @@ fn another_life_of_a_stream_cannot_be_gone_on_in() {
     tell(&history, Feed::Changes, 1..=1);
     for feed in [Feed::Changes, Feed::Live] {
         let old = Position::default().with(feed, Place { epoch: 9, sequence: 500 });
-        assert_eq!(history.resume(&old), Resume::Reset("other_epoch"));
+        assert_eq!(history.resume(&old, &Feed::ALL), Resume::Reset("other_epoch"));
+        assert_eq!(history.resume(&old, &[feed]), Resume::Reset("other_epoch"));
+        let others: Vec<Feed> = Feed::ALL.into_iter().filter(|other| *other != feed).collect();
+        assert!(
+            matches!(history.resume(&old, &others), Resume::From(_)),
+            "nobody who hears nothing of it is concerned"
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! How clients join rooms and leave them: with a snapshot first, or with what they missed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,19 +169,17 @@ impl Shard {
         }
         let limit = self.shared.config.rooms_max;
         let filter = self.filters.share(wish.filter);
-        let resume = wish.position.map(|known| {
-            let ahead = self.shared.history.is_behind(&known);
-            (known, if ahead { Resume::Reset("ahead") } else { self.shared.history.resume(&known) })
-        });
         let until = self.applied;
         let asking = self.asking();
-        let (from, missed) = match resume {
-            Some((known, Resume::From(next))) => (next, Some(Missed { known, until })),
-            _ => (until + 1, None),
-        };
+        let rooms = self.gone_on(wish.rooms, wish.position);
+        let next = rooms
+            .iter()
+            .filter_map(|(_, resume)| if let Some(Resume::From(next)) = resume { Some(*next) } else { None });
+        let back = wish.position.zip(next.min()).map(|(known, next)| (next, Missed { known, until }));
+        let mut comes_back = back;
         let reference = wish.reference.as_deref();
         let mut joined = Vec::new();
-        for room in wish.rooms {
+        for (room, resume) in rooms {
             let Some(client) = self.clients.get_mut(key) else { return };
             let granted = client.rights.as_ref().is_some_and(|rights| rights.rooms.covers(&room.to_string()));
             let inside = client.rooms.iter().any(|known| known.is_asked(&room));
@@ -196,7 +195,9 @@ impl Shard {
                 self.answer(key, &Refusal::room("too_many_rooms", &room.to_string(), reason).message(reference));
                 continue;
             }
-            if let Some(missed) = missed.filter(|_| joined.is_empty()) {
+            let back = back.filter(|_| matches!(resume, Some(Resume::From(_))));
+            let (from, missed) = back.map_or((until + 1, None), |(from, missed)| (from, Some(missed)));
+            if let Some((from, missed)) = comes_back.take_if(|_| back.is_some()) {
                 client.flow.come_back(from, missed, &mut client.rooms, &self.position);
             }
             let fresh = Subscription::new(room.clone(), filter.clone(), from, missed);
@@ -207,13 +208,13 @@ impl Shard {
                 Some(before) => Subscription { filter: filter.clone(), ..before },
             };
             self.join(key, subscription);
-            joined.push(room);
+            joined.push((room, resume));
         }
         if joined.is_empty() {
             return;
         }
-        let resumed = matches!(resume, Some((_, Resume::From(_))));
-        let names: Vec<String> = joined.iter().map(Room::to_string).collect();
+        let resumed = joined.iter().any(|(_, resume)| matches!(resume, Some(Resume::From(_))));
+        let names: Vec<String> = joined.iter().map(|(room, _)| room.to_string()).collect();
         let done = json!({
             "type": "subscribed",
             "rooms": names,
@@ -221,15 +222,38 @@ impl Shard {
             "resumed": resumed,
         });
         self.answer(key, &with_reference(done, reference));
-        match resume {
-            Some((_, Resume::Reset(why))) => self.begin_anew(key, joined, why, asking),
-            None if wish.snapshot => self.have_read(key, joined, true, asking),
-            Some((_, Resume::From(_))) | None => {
+        let (mut lost, mut shown, mut by_key) = (BTreeMap::<_, Vec<Room>>::new(), Vec::new(), Vec::new());
+        for (room, resume) in joined {
+            match resume {
+                Some(Resume::Reset(why)) => lost.entry(why).or_default().push(room),
+                None if wish.snapshot => shown.push(room),
                 // An item that was asked for by a key is followed by its id, too: its changes may carry another key.
-                let by_key = joined.into_iter().filter(is_by_key).collect();
-                self.have_read(key, by_key, false, asking);
+                Some(Resume::From(_)) | None if is_by_key(&room) => by_key.push(room),
+                Some(Resume::From(_)) | None => {}
             }
         }
+        for (why, rooms) in lost {
+            self.begin_anew(key, rooms, why, asking);
+        }
+        self.have_read(key, shown, true, asking);
+        self.have_read(key, by_key, false, asking);
+    }
+
+    /// How each of these rooms is gone on with from a position: by what is heard there. One whose feeds were lost begins anew, and leaves
+    /// the others as they are.
+    fn gone_on(&self, rooms: Vec<Room>, position: Option<Position>) -> Vec<(Room, Option<Resume>)> {
+        let history = &self.shared.history;
+        let ahead = position.is_some_and(|known| history.is_behind(&known));
+        let resume = |room: &Room, known: Position| {
+            if ahead { Resume::Reset("ahead") } else { history.resume(&known, room.kind.feeds()) }
+        };
+        rooms
+            .into_iter()
+            .map(|room| {
+                let resume = position.map(|known| resume(&room, known));
+                (room, resume)
+            })
+            .collect()
     }
 
     /// What was missed in these rooms cannot be told: their clients are shown again how they stand.

@@ -90,6 +90,48 @@ async fn nothing_is_lost_when_the_bus_restarts_and_telemetry_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rooms_that_hear_no_telemetry_go_on_where_that_was_lost_with_the_bus() {
+    let (mut world, first) = world(|_| ()).await;
+    let mut client = Client::to(&first).await;
+    client.subscribe(&["all"]).await;
+    world.tell("agent_state", "a", json!({"agent": "a", "status": "idle"})).await;
+    world.announce_all(1, 1..=3).await;
+    let mut position = String::new();
+    for _ in 0..4 {
+        client.hear().await["position"].as_str().unwrap().clone_into(&mut position);
+    }
+    drop(client);
+    world.announce_all(1, 4..=6).await;
+    world.deliver(1, 6).await;
+    world.rows.commit(1, 6);
+    world.nats.restart().unwrap();
+    // It knows nothing of what was there before; telemetry counts from 1 again.
+    let second = world.start(|_| ()).await.unwrap();
+    world.tell("agent_state", "a", json!({"agent": "a", "status": "working"})).await;
+    let mut client = Client::to(&second).await;
+    let rooms = ["item:K1", "all", "deliveries", "health"];
+    let subscribed = subscribe(&mut client, &rooms, &position).await;
+    assert_eq!((&subscribed["resumed"], &subscribed["rooms"]), (&json!(true), &json!(rooms)));
+    let mut reset = Value::Null;
+    let (mut versions, mut delivered, mut shown) = (Vec::new(), 0, Vec::new());
+    while versions.len() < 3 || delivered < 1 || shown.len() < 2 {
+        let message = client.hear().await;
+        match message["type"].as_str().unwrap() {
+            "reset" => reset = message,
+            "snapshot" => shown.push(message["room"].as_str().unwrap().to_owned()),
+            "status_changed" => versions.push(message["version"].as_u64().unwrap()),
+            "delivery" => delivered += 1,
+            "agent_state" => {}
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(reset, json!({"type": "reset", "rooms": ["all", "health"], "reason": "other_epoch"}));
+    assert_eq!((versions, delivered, shown), (vec![4, 5, 6], 1, vec!["all".to_owned(), "health".to_owned()]));
+    world.announce(1, 7).await;
+    assert_eq!(client.hear_of("status_changed").await["version"], 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_clients_position_does_not_grow_old() {
     let (world, running) = world(|config| config.history_max = 10).await;
     let mut client = Client::to(&running).await;

@@ -106,6 +106,18 @@ fn after_a_reset_the_old_position_is_never_shown_again() {
 }
 
 #[test]
+fn after_a_reset_of_some_rooms_the_others_go_on_from_where_they_were() {
+    let mut rooms = Rooms::default();
+    joined(&mut rooms, &["a", "b"], "p0", &["a", "b"]);
+    event(&mut rooms, "p1");
+    too_old(&mut rooms, "p9", &["a"]);
+    assert_eq!(asked(&mut rooms), [(json!(["b"]), json!("p1")), (json!(["a"]), Value::Null)]);
+    show(&mut rooms, "a", "p9");
+    event(&mut rooms, "p10");
+    assert_eq!(asked(&mut rooms), [(json!(["a", "b"]), json!("p10"))]);
+}
+
+#[test]
 fn a_room_that_was_left_or_refused_is_not_asked_for_again() {
     let mut rooms = Rooms::default();
     let (reference, _) = rooms.join(names(&["a", "b", "c"]), Begin::Snapshot);
