@@ -22,9 +22,11 @@ pub struct Config {
     pub clients_max_of_key: usize,
     /// How many rooms one client may be in.
     pub rooms_max: usize,
+    /// How much the filters of its rooms may take together: the bytes of their words, and 32 for each word. What is the same counts once.
+    pub filters_max_bytes: usize,
     /// How large a client's message may be.
     pub message_max_bytes: usize,
-    /// How many messages a client may send in a second, for long.
+    /// How many messages a client may send in a second, for long. Pings and pongs count, too.
     pub messages_per_s: u32,
     /// How many it may send at once. One that goes on sending twice as many is closed.
     pub messages_burst: u32,
@@ -74,6 +76,7 @@ impl Default for Config {
             clients_max: 10_000,
             clients_max_of_key: 10_000,
             rooms_max: 100,
+            filters_max_bytes: 64 * 1024,
             message_max_bytes: 64 * 1024,
             messages_per_s: 20,
             messages_burst: 200,
@@ -106,6 +109,7 @@ impl Config {
             ("clients_max", self.clients_max as u64),
             ("clients_max_of_key", self.clients_max_of_key as u64),
             ("rooms_max", self.rooms_max as u64),
+            ("filters_max_bytes", self.filters_max_bytes as u64),
             ("message_max_bytes", self.message_max_bytes as u64),
             ("messages_per_s", u64::from(self.messages_per_s)),
             ("messages_burst", u64::from(self.messages_burst)),

@@ -31,10 +31,22 @@ pub struct Filter {
     pub lifecycles: BTreeSet<String>,
 }
 
+/// How much a word takes beside its bytes.
+const WORD_WEIGHT: usize = 32;
+
 impl Filter {
+    fn lists(&self) -> [&BTreeSet<String>; 6] {
+        [&self.on, &self.ids, &self.statuses, &self.health, &self.systems, &self.lifecycles]
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        self.lists().into_iter().flatten().map(|word| WORD_WEIGHT + word.len()).sum()
+    }
+
     /// Refuses words that would never let anything pass.
     pub fn check(&self) -> Result<(), String> {
-        let lists = [&self.on, &self.ids, &self.statuses, &self.health, &self.systems, &self.lifecycles];
+        let lists = self.lists();
         if lists.iter().any(|list| list.len() > WORDS_MAX) {
             return Err(format!("a filter's list holds at most {WORDS_MAX} words"));
         }

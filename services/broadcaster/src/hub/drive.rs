@@ -112,6 +112,11 @@ impl Shard {
             }
             return;
         }
+        let is_close = matches!(said, Said::Close(_));
+        if !is_close && !self.may_speak(key) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(key) else { return };
         match said {
             Said::Text(text) => self.text(key, &text),
             Said::Binary => self.close(key, Close::NOT_TEXT),

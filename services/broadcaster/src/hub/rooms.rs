@@ -169,6 +169,14 @@ impl Shard {
         }
         let limit = self.shared.config.rooms_max;
         let filter = self.filters.share(wish.filter);
+        let reference = wish.reference.as_deref();
+        if self.filters_of(key, &wish.rooms, filter.as_ref()) > self.shared.config.filters_max_bytes {
+            let most = self.shared.config.filters_max_bytes;
+            let reason = format!(
+                "the filters of a client have at most {most} bytes together; leave a room, or use one filter for several"
+            );
+            return self.answer(key, &Refusal::new("too_many_filters", reason).message(reference));
+        }
         let until = self.applied;
         let asking = self.asking();
         let rooms = self.gone_on(wish.rooms, wish.position);
@@ -177,7 +185,6 @@ impl Shard {
             .filter_map(|(_, resume)| if let Some(Resume::From(next)) = resume { Some(*next) } else { None });
         let back = wish.position.zip(next.min()).map(|(known, next)| (next, Missed { known, until }));
         let mut comes_back = back;
-        let reference = wish.reference.as_deref();
         let mut joined = Vec::new();
         for (room, resume) in rooms {
             let Some(client) = self.clients.get_mut(key) else { return };
@@ -237,6 +244,15 @@ impl Shard {
         }
         self.have_read(key, shown, true, asking);
         self.have_read(key, by_key, false, asking);
+    }
+
+    /// How much the filters of a client would take, with this one for these rooms.
+    fn filters_of(&self, key: Key, rooms: &[Room], filter: Option<&Arc<Filter>>) -> usize {
+        let Some(client) = self.clients.get(key).filter(|_| filter.is_some()) else { return 0 };
+        let stays = |known: &&Subscription| !rooms.contains(known.beside.as_ref().unwrap_or(&known.room));
+        let others = client.rooms.iter().filter(stays).filter_map(|known| known.filter.as_ref()).chain(filter);
+        let each: BTreeMap<_, _> = others.map(|filter| (Arc::as_ptr(filter), filter)).collect();
+        each.into_values().map(|filter| filter.weight()).sum()
     }
 
     /// How each of these rooms is gone on with from a position: by what is heard there. One whose feeds were lost begins anew, and leaves

@@ -145,19 +145,25 @@ impl Shard {
         Ok(())
     }
 
-    /// Takes a text message.
-    pub(super) fn text(&mut self, key: Key, text: &str) {
+    /// Whether a client may say something more now. Where it may not it is told so, or closed.
+    pub(super) fn may_speak(&mut self, key: Key) -> bool {
         let config = &self.shared.config;
         let (rate, burst, now) = (config.messages_per_s, config.messages_burst, self.now_ms);
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.get_mut(key) else { return false };
         match client.bucket.take(rate, burst, now) {
-            Verdict::Fine => {}
+            Verdict::Fine => return true,
             Verdict::Refused => {
                 let reason = format!("{rate} messages a second are taken; this one was not");
-                return self.answer(key, &Refusal::new("too_many_messages", reason).message(None));
+                self.answer(key, &Refusal::new("too_many_messages", reason).message(None));
             }
-            Verdict::Enough => return self.close(key, Close::TOO_MANY_MESSAGES),
+            Verdict::Enough => self.close(key, Close::TOO_MANY_MESSAGES),
         }
+        false
+    }
+
+    /// Takes a text message.
+    pub(super) fn text(&mut self, key: Key, text: &str) {
+        let Some(client) = self.clients.get(key) else { return };
         let known = client.rights.is_some();
         match frame::read(text) {
             Err((refusal, reference)) if known => self.answer(key, &refusal.message(reference.as_deref())),

@@ -88,6 +88,43 @@ async fn one_room_or_message_too_many_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pings_and_pongs_count_as_messages() {
+    for frame in [Message::Ping("x".into()), Message::Pong("x".into())] {
+        let (_world, running) = world(|config| (config.messages_per_s, config.messages_burst) = (1, 4)).await;
+        let mut client = Client::to(&running).await;
+        for _ in 0..20 {
+            // After the last one nobody listens any more.
+            let _ = client.0.send(frame.clone()).await;
+        }
+        let (code, reason) = client.close().await;
+        assert_eq!(code, 1008, "{frame:?}");
+        assert!(reason.starts_with("too_many_messages: "), "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_filters_of_a_client_have_so_many_bytes_together() {
+    let (_world, running) = world(|config| config.filters_max_bytes = 1_000).await;
+    let mut client = Client::to(&running).await;
+    let subscribe = |room: &str, word: &str| json!({"type": "subscribe", "rooms": [room], "filter": {"ids": [word]}, "snapshot": false});
+    let (one, other) = ("a".repeat(600), "b".repeat(600));
+    client.say(subscribe("item:A", &one)).await;
+    assert_eq!(client.hear().await["type"], "subscribed");
+    client.say(subscribe("item:B", &other)).await;
+    let refused = client.hear().await;
+    assert_eq!((refused["type"].as_str(), refused["code"].as_str()), (Some("error"), Some("too_many_filters")));
+    // The same counts once, and one that takes the place of another counts for it.
+    for (room, word) in [("item:B", &one), ("item:C", &"c".repeat(300))] {
+        client.say(subscribe(room, word)).await;
+        assert_eq!(client.hear().await["rooms"], json!([room]));
+    }
+    client.say(json!({"type": "unsubscribe", "rooms": ["item:A", "item:C"]})).await;
+    assert_eq!(client.hear().await["type"], "unsubscribed");
+    client.say(subscribe("item:B", &other)).await;
+    assert_eq!(client.hear().await["type"], "subscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_too_large_closes_with_1009() {
     let (_world, running) = world(|config| config.message_max_bytes = 200).await;
     let (socket, _) = connect_async(format!("ws://{}/v1/ws", running.address)).await.unwrap();
