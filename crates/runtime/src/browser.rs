@@ -52,7 +52,7 @@ impl HttpConfig {
         }
     }
 
-    /// Lets a page open a WebSocket, or says why not: browsers say where a page came from, and do not ask.
+    /// Lets a page open a WebSocket, or ask for what a browser does not ask about before, or says why not: it says where the page came from.
     pub fn admit_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -67,7 +67,7 @@ impl HttpConfig {
     /// Lets a request pass that no key guards, or says why not. A page's own name can be made to lead to this machine, and to a browser it
     /// is then of our origin; but what the browser calls us by stays that name.
     pub fn admit_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        // A browser always says it in HTTP/1.1, and speaks no other version without TLS.
+        // A browser always says it; of a request whose target names the host that stands here.
         let Some(host) = headers.get(header::HOST) else { return Ok(()) };
         let known = host.to_str().is_ok_and(|host| self.is_known(host));
         let detail =

@@ -94,6 +94,10 @@ impl std::fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The code of the problem that a response tells, for whoever counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code(pub(crate) &'static str);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = self.more;
@@ -103,6 +107,7 @@ impl IntoResponse for Problem {
         body.insert("code".into(), json!(self.code));
         body.insert("detail".into(), json!(self.detail));
         let mut response = (self.status, Json(Value::Object(body))).into_response();
+        response.extensions_mut().insert(Code(self.code));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers.map(|headers| *headers).unwrap_or_default());

@@ -19,6 +19,8 @@ pub mod names {
     pub const WEBHOOKS: &str = "lockstep_webhooks_total";
     /// HTTP requests answered.
     pub const HTTP_REQUESTS: &str = "lockstep_http_requests_total";
+    /// HTTP requests refused, by the code of the answer.
+    pub const HTTP_REFUSALS: &str = "lockstep_http_refusals_total";
     /// How long a stage took.
     pub const STAGE_DURATION: &str = "lockstep_stage_duration_seconds";
     /// Messages that a consumer has not yet acknowledged.
@@ -51,6 +53,8 @@ pub struct Metrics {
     pub webhooks_total: IntCounterVec,
     /// `{service,route,status}`
     pub http_requests_total: IntCounterVec,
+    /// `{service,code}`
+    pub http_refusals_total: IntCounterVec,
     /// `{stage}`
     pub stage_duration_seconds: HistogramVec,
     /// `{stream,consumer}`
@@ -112,6 +116,11 @@ impl Metrics {
                 names::HTTP_REQUESTS,
                 "HTTP requests answered.",
                 &["service", "route", "status"],
+            ),
+            http_refusals_total: counters(
+                names::HTTP_REFUSALS,
+                "HTTP requests refused, by the code of the answer.",
+                &["service", "code"],
             ),
             stage_duration_seconds,
             consumer_lag,

@@ -26,6 +26,7 @@ const TEST_ALERT: &str = "broadcast-test";
 /// `POST /v1/tickets`: a ticket that stands for whoever asks, once, for a short time.
 pub async fn ticket(State(broadcaster): State<Broadcaster>, headers: HeaderMap) -> Response {
     let made = async {
+        broadcaster.process.http().admit_origin(&headers)?;
         let rights = known(&broadcaster, &headers).await?;
         broadcaster.access.ticket(&rights, broadcaster.process.now_ms()).await.map_err(Problem::from)
     };
@@ -81,6 +82,7 @@ pub async fn test(State(broadcaster): State<Broadcaster>, headers: HeaderMap) ->
 }
 
 async fn tested(broadcaster: &Broadcaster, headers: &HeaderMap) -> Result<Value, Problem> {
+    broadcaster.process.http().admit_origin(headers)?;
     let rights = everything(broadcaster, headers).await?;
     let now = broadcaster.process.now_ms();
     let alert = v1::SystemAlert {

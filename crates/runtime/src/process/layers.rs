@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, HOST, ORIGIN};
 use http::{HeaderName, HeaderValue, Version};
 use hyper::body::{Frame, SizeHint};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -21,7 +21,11 @@ use uuid::Uuid;
 use super::Process;
 use super::refusals::in_one_form;
 use super::tasks::message;
+use crate::http::Code;
 use crate::{Problem, telemetry};
+
+/// How often it is said at most that a page, or a name that we are called by, is refused: who is refused may ask without end.
+const SAID_MS: i64 = 10_000;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,6 +43,8 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 async fn observed(State(process): State<Process>, mut request: Request, next: Next) -> Response {
+    take_host_of_target(&mut request);
+    let (origin, host) = (request.headers().get(ORIGIN).cloned(), request.headers().get(HOST).cloned());
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
     let id = request_id(&request);
     let span = tracing::info_span!(
@@ -59,6 +65,15 @@ async fn observed(State(process): State<Process>, mut request: Request, next: Ne
     let status = response.status();
     span.record("http.status", status.as_u16());
     process.metrics().http_requests_total.with_label_values(&[process.service(), &route, status.as_str()]).inc();
+    if let Some(Code(code)) = response.extensions().get() {
+        process.metrics().http_refusals_total.with_label_values(&[process.service(), code]).inc();
+        if matches!(*code, "origin_not_allowed" | "host_not_allowed")
+            && process.shared::<Said>().is_due(process.now_ms())
+        {
+            let service = process.service();
+            tracing::warn!(service, code, ?origin, ?host, "a request was refused because of where it came from");
+        }
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     if is_kept_alive && !is_read.load(Ordering::Acquire) {
         // What nobody read of the body ends the connection, unless all of it happens to be there already. Whoever is not told may send
@@ -66,6 +81,28 @@ async fn observed(State(process): State<Process>, mut request: Request, next: Ne
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// A target that names its host, as each of HTTP/2 does, overrules the header (RFC 9112, section 3.2.2): who guards by the name finds it
+/// in the header only.
+fn take_host_of_target(request: &mut Request) {
+    let Some(authority) = request.uri().authority().map(http::uri::Authority::as_str) else { return };
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    if let Ok(host) = HeaderValue::from_str(place) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// When it was last said that a page or a name is refused.
+#[derive(Default)]
+struct Said(AtomicI64);
+
+impl Said {
+    fn is_due(&self, now_ms: i64) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        let due = now_ms.saturating_sub(last) >= SAID_MS;
+        due && self.0.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// The body of a request, which says when it was read to its end.

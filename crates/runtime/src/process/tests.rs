@@ -49,6 +49,36 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
     assert!(reqwest::get(format!("http://{address}/livez")).await.is_err());
 }
 
+#[tokio::test]
+async fn the_host_that_a_target_names_counts_and_what_is_refused_because_of_it_is_counted() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let process = Process::new("resolver", None);
+    let keys = crate::access::Keys::new(&[], process.http());
+    let admit = move |headers: http::HeaderMap| async move { keys.admit(&headers) };
+    let address = process.serve(LOCAL.into(), Router::new().route("/v1", get(admit))).unwrap();
+    let absolute = async |host: &str, header: &str| {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!("GET http://{host}/v1 HTTP/1.1\r\nhost: {header}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said[9..12].to_owned()
+    };
+    assert_eq!(absolute("evil.example", "localhost").await, "403");
+    assert_eq!(absolute("user@evil.example", "localhost").await, "403");
+    assert_eq!(absolute("localhost", "evil.example").await, "200");
+    crate::install_crypto();
+    let client = reqwest::Client::builder().http2_prior_knowledge().resolve("evil.example", address).no_proxy();
+    let client = client.build().unwrap();
+    let status = async |host: &str| {
+        client.get(format!("http://{host}:{}/v1", address.port())).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((status("evil.example").await, status("127.0.0.1").await), (403, 200));
+    let text = ask(address, "/metrics").await.1;
+    let line = r#"lockstep_http_refusals_total{code="host_not_allowed",service="resolver"} 3"#;
+    assert!(text.contains(line), "{text}");
+}
+
 /// A body that nobody read ends the connection: a next request on it would be lost.
 #[tokio::test]
 async fn who_is_answered_before_the_body_was_read_is_told_that_the_connection_ends() {

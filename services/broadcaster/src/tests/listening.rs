@@ -128,6 +128,14 @@ async fn pages_of_other_origins_are_kept_out_unless_they_are_named() {
     let refused = Client::with(&running, "", &origin("https://evil.example")).await.err().unwrap();
     assert_eq!((refused.0, refused.1["code"].as_str()), (403, Some("origin_not_allowed")));
     assert!(Client::with(&running, "", &origin("https://good.example")).await.is_ok());
+    // A browser sends these without asking before, from whatever page.
+    for path in ["/v1/tickets", "/api/v1/websocket/broadcast/test"] {
+        let (status, problem) = ask(&running, "POST", path, &origin("https://evil.example")).await;
+        assert_eq!((status, problem["code"].as_str()), (403, Some("origin_not_allowed")), "{path}");
+        for allowed in [&origin("https://good.example")[..], &[]] {
+            assert!(ask(&running, "POST", path, allowed).await.0 < 300, "{path}");
+        }
+    }
     let allowed = |response: &reqwest::Response| response.headers().get("access-control-allow-origin").cloned();
     assert_eq!(allowed(&listen(&running, "", &origin("https://evil.example")).await), None);
     assert_eq!(allowed(&listen(&running, "", &origin("https://good.example")).await).unwrap(), "https://good.example");
