@@ -41,8 +41,12 @@ const METADATA_MAX: usize = 100;
 const METADATA_BYTES_MAX: usize = 4_096;
 /// How long an id may be, in bytes: that of a record, with what tells its edits apart.
 const ID_MAX: usize = 2_048;
-/// How much of an actor's name and id is kept, in characters.
+/// How much of an actor's name and id is kept, in characters; of a title; of an address.
 const ACTOR_MAX: usize = 256;
+const TITLE_MAX: usize = 500;
+const URL_MAX: usize = 2_000;
+/// The end of the year 9999, in milliseconds since 1970: PostgreSQL and what reads it know no later moment.
+const MS_MAX: i64 = 253_402_300_799_999;
 
 /// An observation of the model from one of the bus.
 pub fn observation_from(message: v1::Observation) -> Result<Observation, Malformed> {
@@ -73,6 +77,9 @@ pub fn observation_from(message: v1::Observation) -> Result<Observation, Malform
         let why = format!("must have keys of at most 128 bytes and values of at most {METADATA_BYTES_MAX}");
         return Err(Malformed { field: "metadata", why });
     }
+    if source == Source::Api {
+        shown(&message)?;
+    }
     bounded("keys", message.keys.len(), KEYS_MAX)?;
     bounded("mentions", message.mentions.len(), KEYS_MAX)?;
     bounded("vocabulary", message.vocabulary.len(), WORDS_MAX)?;
@@ -81,8 +88,8 @@ pub fn observation_from(message: v1::Observation) -> Result<Observation, Malform
         id: message.id,
         record,
         native,
-        position: (message.position > 0).then_some(Position(message.position)),
-        occurred_at: Timestamp(message.occurred_at),
+        position: position(message.position)?,
+        occurred_at: moment("occurred_at", message.occurred_at)?,
         actor: message.actor.map(|actor| Actor {
             name: actor.name.chars().take(ACTOR_MAX).collect(),
             id: some(&actor.id).map(|id| id.chars().take(ACTOR_MAX).collect()),
@@ -92,14 +99,57 @@ pub fn observation_from(message: v1::Observation) -> Result<Observation, Malform
         source,
         intent,
         lifecycle: some(&message.lifecycle).map(model::LifecycleName::new).transpose().map_err(wrong("lifecycle"))?,
-        title: some(&message.title).map(|title| title.chars().take(500).collect()),
-        url: some(&message.url).map(|url| url.chars().take(2_000).collect()),
+        title: some(&message.title).map(|title| title.chars().take(TITLE_MAX).collect()),
+        url: some(&message.url).filter(|url| is_address(url)).map(str::to_owned),
         keys: message.keys.iter().map(Key::new).collect::<Result<_, _>>().map_err(wrong("keys"))?,
         mentions: message.mentions.iter().map(Key::new).collect::<Result<_, _>>().map_err(wrong("mentions"))?,
         vocabulary: vocabulary(&message.vocabulary)?,
         metadata: message.metadata,
         item: some(&message.item).map(item_id).transpose()?,
     })
+}
+
+/// Whoever says what is only shown can be told that it is too long, or no address. What a connector read is taken without it: an edit counts,
+/// however its record is called.
+fn shown(message: &v1::Observation) -> Result<(), Malformed> {
+    let within = |field, text: &str, most: usize| {
+        let fits = text.chars().count() <= most;
+        if fits { Ok(()) } else { Err(Malformed { field, why: format!("has at most {most} characters") }) }
+    };
+    within("title", &message.title, TITLE_MAX)?;
+    if let Some(actor) = &message.actor {
+        within("actor", &actor.name, ACTOR_MAX)?;
+        within("actor", &actor.id, ACTOR_MAX)?;
+    }
+    if message.url.is_empty() || is_address(&message.url) {
+        return Ok(());
+    }
+    let why = format!("must be an address that begins with http:// or https://, of at most {URL_MAX} characters");
+    Err(Malformed { field: "url", why })
+}
+
+/// Whether people can be led there: another scheme may do something where it is shown.
+fn is_address(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    scheme.is_some_and(|scheme| scheme == "http" || scheme == "https")
+        && url.chars().count() <= URL_MAX
+        && !url.chars().any(|char| char.is_control() || char.is_whitespace())
+}
+
+/// A position; 0 is none. PostgreSQL counts no further than 2^63, and edits beyond would lose their order.
+fn position(given: u64) -> Result<Option<Position>, Malformed> {
+    if i64::try_from(given).is_err() {
+        return Err(Malformed { field: "position", why: "must be below 2^63".into() });
+    }
+    Ok((given > 0).then_some(Position(given)))
+}
+
+/// A moment; 0 is none.
+fn moment(field: &'static str, given: i64) -> Result<Timestamp, Malformed> {
+    if (0..=MS_MAX).contains(&given) {
+        return Ok(Timestamp(given));
+    }
+    Err(Malformed { field, why: "must be milliseconds since 1970, before the year 10000".into() })
 }
 
 fn item_id(text: &str) -> Result<ItemId, Malformed> {
@@ -224,8 +274,8 @@ pub fn report_from(message: &v1::Delivery) -> Result<Report, Malformed> {
             .ok_or_else(|| unknown("outcome", &message.outcome, known))?,
         mode: CommandMode::of_code(&message.mode).ok_or_else(|| unknown("mode", &message.mode, "tell, show"))?,
         native: some(&message.native).map(Native::new).transpose().map_err(wrong("native"))?,
-        position: (message.position > 0).then_some(Position(message.position)),
-        at: Timestamp(message.at),
+        position: position(message.position)?,
+        at: moment("at", message.at)?,
         reason: some(&message.reason).map(|reason| reason.chars().take(2_000).collect()),
     })
 }

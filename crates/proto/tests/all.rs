@@ -74,12 +74,24 @@ fn vocabularies() -> impl Strategy<Value = Vocabulary> {
     vec(words, 1..4).prop_map(|words| Vocabulary(words.into()))
 }
 
+fn positions() -> impl Strategy<Value = Position> {
+    (1..=i64::MAX as u64).prop_map(Position)
+}
+
+fn moments() -> impl Strategy<Value = i64> {
+    0..=253_402_300_799_999_i64
+}
+
+fn urls() -> impl Strategy<Value = String> {
+    word().prop_map(|word| format!("https://example.com/{word}"))
+}
+
 fn observations() -> impl Strategy<Value = Observation> {
-    let what = (text(), records(), natives(), of(1_u64..).prop_map(|at| at.map(Position)), any::<i64>());
+    let what = (text(), records(), natives(), of(positions()), moments());
     let how = (of(actors()), origins(), sources(), intents(), of(word()));
     let beside = (
         of(text()),
-        of(text()),
+        of(urls()),
         keys(),
         keys(),
         of(vocabularies()),
@@ -154,7 +166,7 @@ proptest! {
 
     #[test]
     fn a_report_says_what_the_delivery_said(
-        record in records(), native in of(natives()), version in any::<u64>(), position in of(1_u64..), at in any::<i64>(),
+        record in records(), native in of(natives()), version in any::<u64>(), position in of(positions()), at in moments(),
         outcome in prop::sample::select(vec!["applied", "unchanged", "superseded", "rejected", "failed"])
     ) {
         let message = v1::Delivery {
@@ -165,7 +177,7 @@ proptest! {
             outcome: outcome.into(),
             mode: "tell".into(),
             native: native.as_ref().map(ToString::to_string).unwrap_or_default(),
-            position: position.unwrap_or_default(),
+            position: position.map_or(0, |position| position.0),
             at,
             cause: 7,
             ..v1::Delivery::default()
@@ -179,7 +191,7 @@ proptest! {
             outcome: DeliveryOutcome::of_code(outcome).unwrap(),
             mode: CommandMode::Tell,
             native,
-            position: position.map(Position),
+            position,
             at: Timestamp(at),
             reason: None,
         };
@@ -213,7 +225,7 @@ fn what_is_left_out_has_an_honest_default() {
 #[test]
 fn what_is_wrong_is_refused_with_the_name_of_its_field() {
     type Spoil = fn(&mut v1::Observation);
-    let wrong: [(&str, Spoil); 11] = [
+    let wrong: [(&str, Spoil); 18] = [
         ("record", |message| message.record = "github".into()),
         ("native", |message| message.native = String::new()),
         ("native", |message| message.native = "a\nb".into()),
@@ -225,6 +237,13 @@ fn what_is_wrong_is_refused_with_the_name_of_its_field() {
         ("argument", |message| (message.intent, message.argument) = ("force".into(), "In Review".into())),
         ("lifecycle", |message| message.lifecycle = "Work!".into()),
         ("keys", |message| message.keys = vec!["K".into(); 51]),
+        ("position", |message| message.position = 1 << 63),
+        ("occurred_at", |message| message.occurred_at = -1),
+        ("occurred_at", |message| message.occurred_at = i64::MAX),
+        ("title", |message| message.title = "é".repeat(501)),
+        ("actor", |message| message.actor = Some(v1::Actor { name: "a".repeat(257), ..v1::Actor::default() })),
+        ("url", |message| message.url = "javascript:alert(1)".into()),
+        ("url", |message| message.url = format!("https://{}", "x".repeat(2_000))),
     ];
     for (field, spoil) in wrong {
         let mut message = good();
@@ -232,6 +251,21 @@ fn what_is_wrong_is_refused_with_the_name_of_its_field() {
         assert_eq!(observation_from(message).unwrap_err().field, field);
     }
     assert!(observation_from(good()).is_ok());
+}
+
+#[test]
+fn what_is_shown_beside_a_record_that_a_connector_read_does_not_keep_its_edit_back() {
+    let message = v1::Observation {
+        source: "webhook".into(),
+        title: "é".repeat(501),
+        url: "javascript:alert(1)".into(),
+        ..good()
+    };
+    let seen = observation_from(message).unwrap();
+    assert_eq!((seen.title.map(|title| title.chars().count()), seen.url), (Some(500), None));
+    let url = "HTTPS://example.com/a#1".to_owned();
+    let seen = observation_from(v1::Observation { title: "é".repeat(500), url: url.clone(), ..good() }).unwrap();
+    assert_eq!(seen.url, Some(url));
 }
 
 #[test]

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use bus::Received;
-use model::{Intent, ItemId, Key, Lane, Observation, Receipt, RecordRef, Report, Timestamp};
+use model::{Intent, ItemId, Key, Lane, Observation, Receipt, RecordRef, Report, Source, Timestamp};
 use proto::v1;
+
+/// How far ahead of the clock of NATS somebody may say that something happened: whatever is decided by time would be theirs for as long.
+/// Over HTTP it is a day by another clock, and what was taken there is taken here.
+const AHEAD_MAX_MS: i64 = 48 * 3_600_000;
 
 /// A message, understood.
 #[derive(Debug, Clone)]
@@ -48,8 +52,13 @@ impl Input {
             );
             return Err(Poison { reason: "malformed", detail });
         }
+        let came = received.first_at_ms();
         if observation.occurred_at == Timestamp::default() {
-            observation.occurred_at = Timestamp(received.first_at_ms());
+            observation.occurred_at = Timestamp(came);
+        }
+        if observation.source == Source::Api && observation.occurred_at.0 > came.saturating_add(AHEAD_MAX_MS) {
+            let detail = "occurred_at: is more than two days ahead of the clock of NATS".to_owned();
+            return Err(Poison { reason: "malformed", detail });
         }
         Ok(Self::Observation(Box::new(observation), receipt))
     }

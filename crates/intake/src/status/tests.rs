@@ -130,6 +130,8 @@ fn what_is_wrong_is_named_by_field() {
         (json!({"stauts": "running"}), "stauts"),
         (json!({"title": "a\u{0}b"}), "title"),
         (json!({"url": "a\u{0}b"}), "url"),
+        (json!({"title": "x".repeat(501)}), "title"),
+        (json!({"url": "javascript:alert(1)"}), "url"),
         (json!({"metadata": {"a": "\u{0}"}}), "metadata"),
         (json!({"actor": {"id": "7"}}), "actor"),
     ];

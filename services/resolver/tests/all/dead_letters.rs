@@ -1,7 +1,7 @@
 //! What the resolver gives up, and that a replay after the cause is mended does what the first time would have done.
 
 use bus::{Filter, Letter, Outgoing, Replayed};
-use model::{Group, Lane, LifecycleName, Observation, Policy, RowKind, Source};
+use model::{Group, Lane, LifecycleName, Observation, Policy, Position, RowKind, Source, Timestamp};
 
 use super::{DEADLINE, MAPPINGS, World, mentioning, owning, policy, policy_of, record, seen};
 
@@ -41,6 +41,23 @@ async fn pair(world: &World) {
     world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
     world.see(&mentioning(seen("forge/issue/a/b#1", "open", 1), "T-1")).await;
     world.eventually("T-1", |group| group.links.len() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_and_positions_that_are_none_are_given_up_by_name() {
+    let world = World::new().await;
+    let said = |number: u64| Observation { source: Source::Api, ..seen(&format!("tracker/issue/{number}"), "todo", 1) };
+    let far = Timestamp(world.process.now_ms() + 3 * 24 * 3_600_000);
+    world.see(&Observation { occurred_at: Timestamp(-1), ..said(1) }).await;
+    world.see(&Observation { occurred_at: far, ..said(2) }).await;
+    world.see(&Observation { position: Some(Position(u64::MAX)), ..said(3) }).await;
+    world.see(&Observation { url: Some("javascript:alert(1)".into()), ..said(4) }).await;
+    let letters = world.letters(4).await;
+    let mut fields: Vec<&str> = letters.iter().filter_map(|letter| letter.detail.split(':').next()).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["occurred_at", "occurred_at", "position", "url"]);
+    assert!(letters.iter().all(|letter| letter.reason == "malformed"), "{letters:#?}");
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
