@@ -33,6 +33,8 @@ enum State {
     Begins,
     /// It goes on from the position.
     Followed,
+    /// It was in effect, and the server does not grant it any more: it is asked for on the next connection, and begins anew there.
+    Refused,
 }
 
 /// Rooms that are asked for together, and not answered.
@@ -42,14 +44,14 @@ struct Ask {
     refused: Vec<Refusal>,
     /// How far those are that were joined on this connection before.
     before: BTreeMap<String, State>,
-    /// They were in effect before: a refusal is then nobody's answer but the watcher's end.
+    /// They were in effect before: a refusal is then nobody's answer, and told.
     again: bool,
 }
 
 /// What a refusal is about.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// Something else than rooms.
+    /// Something else than rooms that somebody waits for: whoever listens is told.
     NoRoom,
     /// Rooms, which are left; it is told when the subscription is answered.
     Rooms,
@@ -60,8 +62,6 @@ pub(crate) enum Blame {
 /// The answer to a subscription.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answered {
-    /// The rooms were in effect before.
-    pub(crate) again: bool,
     /// What of it was refused.
     pub(crate) refused: Vec<Refusal>,
 }
@@ -123,16 +123,23 @@ impl Rooms {
         self.resumed.clear();
         let mut asked = std::mem::take(&mut self.asked);
         asked.retain(|_, ask| !ask.again);
+        for state in self.joined.values_mut().filter(|state| **state == State::Refused) {
+            *state = State::Fresh;
+        }
         for ask in asked.values_mut() {
-            // What of it is in effect goes on with the others; an answer is owed all the same.
+            // What of it is in effect goes on with the others; an answer is owed all the same, of what was refused, too.
             ask.rooms.retain(|room| self.joined.get(room).is_some_and(|state| *state != State::Followed));
-            ask.refused.clear();
-            ask.before.clear();
+            // Those that were in effect before it go on with the others as well: it may be refused once more.
+            ask.before.retain(|room, state| *state == State::Followed && ask.rooms.contains(room));
         }
         let mut said = Vec::new();
         for state in [State::Followed, State::Fresh, State::Begins] {
             let joining = |room: &String| asked.values().any(|ask| ask.rooms.contains(room));
-            let rooms = self.joined.iter().filter(|(room, known)| **known == state && !joining(room));
+            let before = |room: &String| asked.values().any(|ask| ask.before.contains_key(room));
+            let goes = |room: &String, known: State| {
+                if joining(room) { state == State::Followed && before(room) } else { known == state }
+            };
+            let rooms = self.joined.iter().filter(|(room, known)| goes(room, **known));
             let rooms: BTreeSet<String> = rooms.map(|(room, _)| room.clone()).collect();
             if !rooms.is_empty() {
                 self.asks += 1;
@@ -237,7 +244,7 @@ impl Rooms {
 
     /// Where a quiet connection is that has told all: the rooms go on from there, once all that was asked for is in effect.
     pub(crate) fn quiet(&mut self, position: String) {
-        let follows = self.joined.values().all(|state| *state == State::Followed);
+        let follows = self.joined.values().all(|state| matches!(state, State::Followed | State::Refused));
         if follows && self.asked.is_empty() && self.resumed.is_empty() {
             self.position = Some(position);
         }
@@ -246,7 +253,7 @@ impl Rooms {
     /// The answer to a ping: the subscription before it has been looked at whole.
     pub(crate) fn pong(&mut self, reference: &str) -> Option<Answered> {
         let ask = self.asked.remove(&number(reference)?)?;
-        Some(Answered { again: ask.again, refused: ask.refused })
+        Some(Answered { refused: ask.refused })
     }
 
     /// Something was not done.
@@ -255,11 +262,27 @@ impl Rooms {
         let passing = matches!(refusal.code.as_str(), "unavailable" | "busy");
         let Some(ask) = asked else {
             // How a room stands is read after its subscription was answered.
-            let room = refusal.room.as_ref().is_some_and(|room| self.joined.contains_key(room));
-            return if room && passing { Blame::Passing } else { Blame::NoRoom };
+            let Some(state) = refusal.room.as_ref().and_then(|room| self.joined.get_mut(room)) else {
+                return Blame::NoRoom;
+            };
+            if passing {
+                return Blame::Passing;
+            }
+            // A new token does not grant it. What the others go on from says nothing of what is missed there.
+            *state = State::Refused;
+            return Blame::NoRoom;
         };
-        if ask.again && passing {
-            return Blame::Passing;
+        if ask.again {
+            if passing {
+                return Blame::Passing;
+            }
+            let lost: BTreeSet<String> = match &refusal.room {
+                Some(room) if ask.rooms.contains(room) => BTreeSet::from([room.clone()]),
+                _ => ask.rooms.clone(),
+            };
+            ask.rooms.retain(|room| !lost.contains(room));
+            self.joined.extend(lost.into_iter().map(|room| (room, State::Refused)));
+            return Blame::NoRoom;
         }
         let rooms = match &refusal.room {
             Some(room) if ask.rooms.contains(room) => BTreeSet::from([room.clone()]),

@@ -242,7 +242,7 @@ impl Task {
                     self.rooms.quiet(position);
                 }
             }
-            Said::Pong(said) => self.answered(said.reference.as_deref().unwrap_or_default())?,
+            Said::Pong(said) => self.answered(said.reference.as_deref().unwrap_or_default()),
             Said::TokenExpiring if self.credential.is_renewable() => {
                 connection.renewing = Some(Box::pin(renewing(self.credential.clone(), self.backoff)));
             }
@@ -259,17 +259,14 @@ impl Task {
     }
 
     /// A subscription has been looked at whole.
-    fn answered(&mut self, reference: &str) -> Result<(), Stop> {
-        let Some(Answered { again, refused }) = self.rooms.pong(reference) else { return Ok(()) };
-        let refused = refused.into_iter().next().map(Error::from);
-        match refused {
-            Some(error) if again => return Err(End::Refused(error).into()),
+    fn answered(&mut self, reference: &str) {
+        let Some(Answered { refused }) = self.rooms.pong(reference) else { return };
+        match refused.into_iter().next().map(Error::from) {
             Some(error) => self.calls.answer(Some(reference), Err(error)),
             None => self.calls.answer(Some(reference), Ok(Vec::new())),
         };
         self.opened = true;
         self.stands();
-        Ok(())
     }
 
     /// The connection stands, again if it was lost.

@@ -9,7 +9,7 @@ fn names(rooms: &[&str]) -> BTreeSet<String> {
 fn joined(rooms: &mut Rooms, joins: &[&str], here: &str, shown: &[&str]) {
     let (reference, _) = rooms.join(names(joins), Begin::Snapshot);
     rooms.subscribed(&Subscribed { position: here.into(), reference: Some(reference.clone()) });
-    assert_eq!(rooms.pong(&reference), Some(Answered { again: false, refused: Vec::new() }));
+    assert_eq!(rooms.pong(&reference), Some(Answered { refused: Vec::new() }));
     for room in shown {
         show(rooms, room, here);
     }
@@ -124,10 +124,62 @@ fn a_room_that_was_left_or_refused_is_not_asked_for_again() {
     let refusal = Refusal { room: Some("b".into()), reference: Some(reference.clone()), ..Refusal::default() };
     assert_eq!(rooms.refused(&refusal), Blame::Rooms);
     assert_eq!(rooms.refused(&Refusal::default()), Blame::NoRoom);
-    assert_eq!(rooms.pong(&reference), Some(Answered { again: false, refused: vec![refusal] }));
+    assert_eq!(rooms.pong(&reference), Some(Answered { refused: vec![refusal] }));
     assert_eq!(rooms.pong(&reference), None);
     rooms.leave(&names(&["c"]));
     assert_eq!(asked(&mut rooms), [(json!(["a"]), Value::Null)]);
+}
+
+#[test]
+fn a_room_in_effect_that_is_refused_later_begins_anew_on_the_next_connection_beside_the_others() {
+    let refusal = |reference: Option<String>| Refusal {
+        code: "forbidden".into(),
+        room: Some("a".into()),
+        reference,
+        ..Refusal::default()
+    };
+    let mut rooms = Rooms::default();
+    joined(&mut rooms, &["a", "b"], "p0", &["a", "b"]);
+    event(&mut rooms, "p1");
+    // A new token does not grant it.
+    assert_eq!(rooms.refused(&refusal(None)), Blame::NoRoom, "it is told");
+    event(&mut rooms, "p2");
+    rooms.quiet("p3".into());
+    let said = rooms.connected();
+    assert_eq!((&said[0]["rooms"], &said[0]["position"]), (&json!(["b"]), &json!("p3")));
+    assert_eq!((&said[2]["rooms"], &said[2]["position"]), (&json!(["a"]), &Value::Null));
+    // Nor does the next connection; the one after it does.
+    let reference = said[2]["ref"].as_str().map(str::to_owned);
+    assert_eq!(rooms.refused(&refusal(reference)), Blame::NoRoom);
+    assert_eq!(asked(&mut rooms), [(json!(["b"]), json!("p3")), (json!(["a"]), Value::Null)]);
+    show(&mut rooms, "a", "p4");
+    event(&mut rooms, "p5");
+    assert_eq!(asked(&mut rooms), [(json!(["a", "b"]), json!("p5"))]);
+    let reference = rooms.connected()[0]["ref"].as_str().map(str::to_owned);
+    let whole = Refusal { code: "malformed".into(), reference, ..Refusal::default() };
+    assert_eq!(rooms.refused(&whole), Blame::NoRoom);
+    assert_eq!(asked(&mut rooms), [(json!(["a", "b"]), Value::Null)]);
+}
+
+#[test]
+fn what_was_refused_before_a_break_is_answered_after_it() {
+    let mut rooms = Rooms::default();
+    let (reference, _) = rooms.join(names(&["a", "b"]), Begin::Snapshot);
+    let refusal = Refusal { room: Some("b".into()), reference: Some(reference.clone()), ..Refusal::default() };
+    rooms.refused(&refusal);
+    assert_eq!(asked(&mut rooms), [(json!(["a"]), Value::Null)]);
+    assert_eq!(rooms.pong(&reference), Some(Answered { refused: vec![refusal] }));
+}
+
+#[test]
+fn a_room_in_effect_stays_so_when_joining_it_once_more_is_refused_after_a_break() {
+    let mut rooms = Rooms::default();
+    joined(&mut rooms, &["a", "b"], "p0", &["a", "b"]);
+    let (reference, _) = rooms.join(names(&["a", "c"]), Begin::Snapshot);
+    assert_eq!(asked(&mut rooms), [(json!(["a", "b"]), json!("p0")), (json!(["a", "c"]), Value::Null)]);
+    let busy = Refusal { code: "busy".into(), reference: Some(reference), ..Refusal::default() };
+    assert_eq!(rooms.refused(&busy), Blame::Rooms);
+    assert_eq!(asked(&mut rooms)[0], (json!(["a", "b"]), json!("p0")));
 }
 
 #[test]
@@ -154,7 +206,7 @@ fn a_join_that_broke_off_keeps_its_reference() {
     show(&mut rooms, "b", "p1");
     let said = rooms.connected();
     assert_eq!((said.len(), &said[2]["type"], &said[2]["ref"]), (3, &json!("ping"), &json!(reference)));
-    assert!(rooms.pong(&reference).is_some_and(|answered| !answered.again));
+    assert!(rooms.pong(&reference).is_some_and(|answered| answered.refused.is_empty()));
 }
 
 #[test]
@@ -165,7 +217,7 @@ fn rooms_in_effect_stay_so_when_joining_them_once_more_is_refused() {
     let busy = Refusal { code: "busy".into(), reference: Some(reference.clone()), ..Refusal::default() };
     show(&mut rooms, "b", "p1");
     assert_eq!(rooms.refused(&busy), Blame::Rooms);
-    assert_eq!(rooms.pong(&reference), Some(Answered { again: false, refused: vec![busy] }));
+    assert_eq!(rooms.pong(&reference), Some(Answered { refused: vec![busy] }));
     rooms.quiet("p2".into());
     assert_eq!(asked(&mut rooms), [(json!(["a", "b"]), json!("p2"))]);
 }

@@ -92,6 +92,42 @@ async fn a_room_that_is_refused_while_it_runs_fails_the_join_and_nothing_else() 
 }
 
 #[tokio::test]
+async fn a_room_that_is_refused_after_a_break_is_told_and_asked_for_again_while_the_others_go_on() {
+    let url = server(|mut peer| async move {
+        let error = |reference: &Value| {
+            json!({"type": "error", "code": "forbidden", "reason": "not yours", "room": "agent:a", "ref": reference})
+        };
+        peer.welcomes("p0").await;
+        match peer.number {
+            0 => {
+                peer.joins("p0", &[snapshot("agent:a", "p0"), snapshot("all", "p0"), changed(1, "p1")]).await;
+            }
+            1 => {
+                let subscribe = peer.hears_a("subscribe").await;
+                assert_eq!(subscribe["position"], "p1");
+                peer.says(&error(&subscribe["ref"])).await;
+                peer.says(&json!({"type": "subscribed", "position": "p1", "rooms": ["all"], "ref": subscribe["ref"]}))
+                    .await;
+                peer.pongs().await;
+                peer.says(&changed(2, "p2")).await;
+            }
+            _ => {
+                assert_eq!(peer.joins("p2", &[]).await["rooms"], json!(["all"]));
+                let anew = peer.joins("p2", &[snapshot("agent:a", "p2"), changed(3, "p3")]).await;
+                assert_eq!((&anew["rooms"], &anew["position"]), (&json!(["agent:a"]), &Value::Null));
+                peer.stays().await;
+            }
+        }
+    })
+    .await;
+    let mut watch = watching(&url, &["all", "agent:a"]).open().await.unwrap();
+    assert_eq!(told(&mut watch, 3).await, ["snapshot p0", "snapshot p0", "version 1"]);
+    let Message::Other(error) = next(&mut watch).await else { panic!("no word of the room") };
+    assert_eq!((&error["code"], &error["room"]), (&json!("forbidden"), &json!("agent:a")));
+    assert_eq!(told(&mut watch, 3).await, ["version 2", "snapshot p2", "version 3"]);
+}
+
+#[tokio::test]
 async fn a_status_is_stored_over_the_socket_and_its_refusal_says_what_is_wrong() {
     let url = server(|mut peer| async move {
         opens(&mut peer).await;
