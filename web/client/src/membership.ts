@@ -46,6 +46,13 @@ export class Membership {
   readonly #entered = new Set<string>();
   /** Rooms that were in effect, on this connection or one before: these are gone on with from the position. */
   readonly #followed = new Set<string>();
+  /** Rooms that were in effect since somebody wants them. */
+  readonly #held = new Set<string>();
+  /**
+   * Rooms that were refused for good. One that was in effect before is asked for on the next connection, where it begins anew (`later`);
+   * one that never was is not, until somebody asks once more (`never`).
+   */
+  readonly #denied = new Map<string, "later" | "never">();
   /** Of rooms that the server could not go on with for a moment, where: the others went on meanwhile. */
   readonly #left = new Map<string, string>();
   /** Who waits for the snapshot of which rooms. */
@@ -83,6 +90,7 @@ export class Membership {
   /** Takes a member in; what to send, if there is a connection. */
   add(member: Member): Said[] {
     this.#members.add(member);
+    member.rooms.forEach((room) => this.#denied.delete(room));
     const asked = this.#askedRooms();
     const fresh = member.rooms.filter((room) => !this.#entered.has(room) && !asked.has(room));
     for (const room of member.rooms) {
@@ -109,6 +117,8 @@ export class Membership {
     for (const room of rooms) {
       this.#entered.delete(room);
       this.#followed.delete(room);
+      this.#held.delete(room);
+      this.#denied.delete(room);
       this.#left.delete(room);
       this.#amid.delete(room);
       this.#owed.delete(room);
@@ -125,13 +135,14 @@ export class Membership {
     this.#owed.clear();
     this.#told = true;
     this.#pinged = false;
+    for (const [room, when] of this.#denied) if (when === "later") this.#denied.delete(room);
     return this.missing();
   }
 
   /** What to send for rooms that are wanted and neither in effect nor asked for, and for snapshots that are owed. */
   missing(): Said[] {
     const asked = this.#askedRooms();
-    const wanted = [...this.#wanted()].filter((room) => !this.#entered.has(room) && !asked.has(room));
+    const wanted = [...this.#wanted()].filter((room) => !this.#entered.has(room) && !asked.has(room) && !this.#denied.has(room));
     // Who waits for a snapshot is not helped by what was missed: a room of which all wait for it begins anew.
     const goesOn = (room: string): boolean => this.#followed.has(room) && this.#in(room).some((member) => !this.#waits(member, room));
     const resumed = wanted.filter((room) => goesOn(room) && this.#position !== undefined);
@@ -289,6 +300,7 @@ export class Membership {
     for (const room of (asked ?? rooms).filter((room) => wanted.has(room))) {
       this.#entered.add(room);
       this.#followed.add(room);
+      this.#held.add(room);
       this.#in(room).forEach((member) => member.entered(room));
     }
   }
@@ -387,6 +399,7 @@ export class Membership {
     }
     if (passing) return "again";
     for (const room of rooms) {
+      if (!this.#entered.has(room)) this.#denied.set(room, this.#held.has(room) ? "later" : "never");
       const refusal = new LockstepError(error.code, `room ${room}: ${error.reason}`);
       this.#in(room).forEach((member) => member.refused(room, refusal));
     }

@@ -290,6 +290,65 @@ test("a room that is refused is said, and the others go on", () => together(asyn
   assert.equal((await client.errors.next("error")).code, "room_forbidden");
 }));
 
+test("a room that was refused from the start is asked for again when somebody asks, and not by itself", () => together(async (server, { lockstep }) => {
+  const first = lockstep.subscribe(["agent:a", "secret"], { snapshot: false }, () => {});
+  const refuses = (peer: Peer, ref: unknown): void => peer.says({ type: "error", code: "forbidden", reason: "not yours", room: "secret", ref });
+  const peer = await server.connection();
+  peer.welcomes();
+  const asked = await peer.hears("subscribe");
+  refuses(peer, asked["ref"]);
+  peer.says({ type: "subscribed", rooms: ["agent:a"], position: "p0", resumed: false, ref: asked["ref"] });
+  await assert.rejects(first.ready, /room secret: not yours/);
+  peer.cuts();
+  const second = await server.connection();
+  second.welcomes();
+  assert.deepEqual((await second.admits("p0", true))["rooms"], ["agent:a"]);
+  const granted = lockstep.subscribe("secret", { snapshot: false }, () => {});
+  assert.deepEqual((await second.admits("p1"))["rooms"], ["secret"]);
+  await granted.ready;
+  second.cuts();
+  const third = await server.connection();
+  third.welcomes();
+  assert.deepEqual((await third.admits("p1", true))["rooms"], ["agent:a", "secret"]);
+}));
+
+test("a room in effect that is refused later is said, and begins anew on the next connection beside the others", () => together(async (server, client) => {
+  const heard = new Queue<Message>();
+  client.lockstep.subscribe(["agent:a", "agent:b"], {}, (message) => heard.push(message));
+  const refuses = (peer: Peer, ref?: unknown): void => {
+    peer.says({ type: "error", code: "forbidden", reason: "not yours", room: "agent:b", ...(ref === undefined ? {} : { ref }) });
+  };
+  const first = await server.connection();
+  first.welcomes();
+  await first.admits("p0");
+  ["agent:a", "agent:b"].forEach((room) => first.says(snapshot(room)));
+  // A new token does not grant it.
+  refuses(first);
+  assert.equal((await client.errors.next("error")).code, "forbidden");
+  first.says(agent("a", "p1"));
+  for (const what of ["snapshot", "snapshot", "p1"]) await heard.next(what);
+  first.cuts();
+  // Nor does the next connection, on which others that are refused for a moment do not ask for it once more; the one after it does.
+  const second = await server.connection();
+  second.welcomes();
+  assert.deepEqual((await second.admits("p1", true))["position"], "p1");
+  const anew = await second.hears("subscribe");
+  assert.deepEqual([anew["rooms"], anew["position"]], [["agent:b"], undefined]);
+  refuses(second, anew["ref"]);
+  assert.equal((await client.errors.next("error")).code, "forbidden");
+  second.says({ type: "error", code: "unavailable", reason: "later", room: "agent:a" });
+  assert.deepEqual((await second.admits("p1", true))["rooms"], ["agent:a"]);
+  second.cuts();
+  const third = await server.connection();
+  third.welcomes();
+  assert.deepEqual((await third.admits("p1", true))["rooms"], ["agent:a"]);
+  assert.deepEqual((await third.admits("p1"))["rooms"], ["agent:b"]);
+  third.says(snapshot("agent:b"));
+  third.says(agent("b", "p2"));
+  await heard.next("snapshot");
+  await heard.next("p2");
+}));
+
 test("rooms that cannot be gone on with for a moment go on from where they were, whatever else goes on", () => together(async (server, { lockstep }) => {
   const [item, all] = [new Queue<Message>(), new Queue<Message>()];
   lockstep.subscribe("item:ENG-1", { snapshot: false }, (message) => item.push(message));
