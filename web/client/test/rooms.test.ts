@@ -303,13 +303,15 @@ test("a room that was refused from the start is asked for again when somebody as
   const second = await server.connection();
   second.welcomes();
   assert.deepEqual((await second.admits("p0", true))["rooms"], ["agent:a"]);
+  lockstep.subscribe("agent:b", { snapshot: false }, () => {});
+  assert.deepEqual((await second.admits("p0"))["rooms"], ["agent:b"]);
   const granted = lockstep.subscribe("secret", { snapshot: false }, () => {});
   assert.deepEqual((await second.admits("p1"))["rooms"], ["secret"]);
   await granted.ready;
   second.cuts();
   const third = await server.connection();
   third.welcomes();
-  assert.deepEqual((await third.admits("p1", true))["rooms"], ["agent:a", "secret"]);
+  assert.deepEqual((await third.admits("p1", true))["rooms"], ["agent:a", "secret", "agent:b"]);
 }));
 
 test("a room in effect that is refused later is said, and begins anew on the next connection beside the others", () => together(async (server, client) => {
@@ -338,10 +340,12 @@ test("a room in effect that is refused later is said, and begins anew on the nex
   assert.equal((await client.errors.next("error")).code, "forbidden");
   second.says({ type: "error", code: "unavailable", reason: "later", room: "agent:a" });
   assert.deepEqual((await second.admits("p1", true))["rooms"], ["agent:a"]);
+  client.lockstep.subscribe("agent:c", { snapshot: false }, () => {});
+  assert.deepEqual((await second.admits("p1"))["rooms"], ["agent:c"]);
   second.cuts();
   const third = await server.connection();
   third.welcomes();
-  assert.deepEqual((await third.admits("p1", true))["rooms"], ["agent:a"]);
+  assert.deepEqual((await third.admits("p1", true))["rooms"], ["agent:a", "agent:c"]);
   assert.deepEqual((await third.admits("p1"))["rooms"], ["agent:b"]);
   third.says(snapshot("agent:b"));
   third.says(agent("b", "p2"));
