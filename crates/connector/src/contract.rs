@@ -197,6 +197,10 @@ pub enum Decoded {
     Ignored(&'static str),
     /// The body does not say enough: the loop reads these records.
     Incomplete(Vec<RecordRef>),
+    /// Somebody edited a status, and this comes so late that what it shows may be over though its position is not below that of
+    /// what came after it. The loop reads the records and lets that decide; the edits themselves it tells as older than all that
+    /// shares their positions. What is known to be our own write MUST be [`Incomplete`](Self::Incomplete): of that nothing is to be told.
+    Late(Vec<Observation>),
 }
 
 /// What a record shows now.

@@ -4,6 +4,7 @@ mod attempt;
 mod changes;
 mod commands;
 mod deliver;
+mod late;
 mod old_copy;
 mod pace;
 mod place;

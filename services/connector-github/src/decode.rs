@@ -135,21 +135,25 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
             let records = records.into_iter().map(|record| record_in(repository, record));
             return Ok(Decoded::Incomplete(records.collect::<Result<_, _>>()?));
         }
-        ignored @ Decoded::Ignored(_) => return Ok(ignored),
+        other => return Ok(other),
     };
-    // Times have whole seconds: a webhook that comes late is not believed, since a later edit may share its second.
-    // Of one that is not there any more nothing can be read.
-    let is_late = |seen: &Observation| !seen.native.is_deleted() && !is_unsettled(seen.occurred_at, now_ms);
-    if observations.iter().any(is_late) {
-        return Ok(Decoded::Incomplete(observations.into_iter().map(|seen| seen.record).collect()));
-    }
+    let edits_status = STATUS_ACTIONS.contains(&body.action.as_str());
     for observation in &mut observations {
-        if STATUS_ACTIONS.contains(&body.action.as_str()) {
+        if edits_status {
             observation.origin = origin(body.sender.as_ref(), login);
         }
         observation.actor = body.sender.as_ref().map(actor);
     }
-    Ok(Decoded::Observations(observations))
+    // Times have whole seconds: a webhook that comes late does not decide, since a later edit may share its second.
+    // Of one that is not there any more nothing can be read.
+    let is_late = |seen: &Observation| !seen.native.is_deleted() && !is_unsettled(seen.occurred_at, now_ms);
+    if !observations.iter().any(is_late) {
+        return Ok(Decoded::Observations(observations));
+    }
+    if edits_status && observations.iter().all(|seen| !matches!(seen.origin, Origin::Own(_))) {
+        return Ok(Decoded::Late(observations));
+    }
+    Ok(Decoded::Incomplete(observations.into_iter().map(|seen| seen.record).collect()))
 }
 
 /// Which pull request a webhook says was pushed to, and which commit was its head before.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connector::{Connector, Decoded, Failure, Page, Parts, Reading, Sink, Webhook, Written};
 use connector_github::sights::Sights;
-use model::{Command, Observation, RecordRef, Source};
+use model::{Command, Observation, Origin, RecordRef, Source};
 use proto::v1;
 use runtime::Process;
 use runtime::simulation::{below, lag, note};
@@ -138,6 +138,11 @@ impl<K: Kind> Simulated<K> {
     }
 }
 
+/// What the loop calls an edit that came late, but for the webhook that told of it.
+fn below_its_second(seen: &Observation) -> String {
+    connector::observation_id(&seen.record, &seen.native, seen.position.map_or(0, |position| position.0 - 1))
+}
+
 impl<K: Kind> Connector for Simulated<K> {
     const SYSTEM: &'static str = K::NAME;
     const HAS_WEBHOOKS: bool = K::WEBHOOKS;
@@ -162,6 +167,11 @@ impl<K: Kind> Connector for Simulated<K> {
         let (place, revision) = (place as usize, revision as usize);
         let seen = self.land.look().observation(place, revision, Source::Webhook);
         if body["incomplete"] == json!(true) {
+            let seconds = self.land.look().remotes[place].table.clock == Clock::Seconds;
+            if seconds && !matches!(seen.origin, Origin::Own(_)) {
+                self.land.look().seen_as.insert(below_its_second(&seen), (place, revision));
+                return Ok(Decoded::Late(vec![seen]));
+            }
             return Ok(Decoded::Incomplete(vec![seen.record]));
         }
         Ok(Decoded::Observations(vec![self.named(place, revision, seen)]))

@@ -10,7 +10,7 @@ use model::{Lane, Observation, RecordRef, Timestamp};
 use tracing::{Instrument, info_span};
 
 use super::attempt::{End, attempts, in_progress};
-use super::{FINISH, Loop};
+use super::{FINISH, Loop, late};
 use crate::{Connector, Decoded, Failure, Reading, Webhook};
 
 /// One that had to wait for a limit comes again at the latest after twice this: the limit may be over sooner than was said.
@@ -50,6 +50,7 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
             return parts.done(message).await;
         }
         Ok(Decoded::Incomplete(records)) => complete(parts, message, &records).await,
+        Ok(Decoded::Late(seen)) => decide(parts, message, &seen).await,
         Err(failure) => Err(Unfinished::Dead(DeadLetter::of(message, failure.code(), failure.advice()))),
     };
     match taken {
@@ -103,6 +104,22 @@ async fn complete<C: Connector>(parts: &Loop<C>, message: &Received, records: &[
     Ok(())
 }
 
+/// Publishes what was seen late, and what the records show now, which decides.
+async fn decide<C: Connector>(parts: &Loop<C>, message: &Received, seen: &[Observation]) -> Result<(), Unfinished> {
+    let records: Vec<RecordRef> = seen.iter().map(|seen| seen.record.clone()).collect();
+    let readings = read_all(parts, message, &records).await?;
+    let of = |seen: &Observation| readings.iter().find(|reading| reading.observation.record == seen.record);
+    let told: Vec<Observation> = seen
+        .iter()
+        .flat_map(|seen| late::told(seen, delivery(message), of(seen).map(|reading| &reading.observation)))
+        .collect();
+    take(parts, message, &told).await?;
+    for reading in &readings {
+        keep_shown(parts, message, reading).await?;
+    }
+    Ok(())
+}
+
 /// What the records show now; a record that is gone shows nothing.
 async fn read_all<C: Connector>(
     parts: &Loop<C>,
@@ -148,13 +165,17 @@ fn unless_limited<T>(done: Result<T, Failure>) -> Result<Result<T, Duration>, Fa
     }
 }
 
+/// The system's own id for a webhook.
+fn delivery(message: &Received) -> &str {
+    // The bus's id has the system in front, so that two systems' ids cannot meet.
+    message.id().splitn(3, ':').nth(2).unwrap_or_else(|| message.id())
+}
+
 fn webhook(message: &Received) -> Webhook {
     let kept: BTreeMap<String, String> =
         message.headers().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-    // The bus's id has the system in front, so that two systems' ids cannot meet.
-    let id = message.id().splitn(3, ':').nth(2).unwrap_or_else(|| message.id());
     Webhook {
-        id: id.to_owned(),
+        id: delivery(message).to_owned(),
         event: message.header(headers::EVENT).unwrap_or_default().to_owned(),
         received_at: Timestamp(message.first_at_ms()),
         headers: kept,

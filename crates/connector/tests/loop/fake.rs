@@ -7,7 +7,7 @@ use std::time::Duration;
 use connector::{
     Connector, Decoded, Failure, Page, Parts, Reading, Redelivered, Sink, Unreadable, Webhook, Written, observation_id,
 };
-use model::{Command, Kind, Native, Observation, Position, RecordRef, Source, System, Timestamp};
+use model::{Actor, Command, Kind, Native, Observation, Origin, Position, RecordRef, Source, System, Timestamp};
 use proto::v1;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -258,6 +258,11 @@ impl Connector for Fake {
             ["see", id, native] => Ok(Decoded::Observations(vec![seen(id, native, 1)])),
             ["see", id, native, position] => {
                 Ok(Decoded::Observations(vec![seen(id, native, position.parse().unwrap())]))
+            }
+            ["late", id, native, position] => {
+                let actor = Some(Actor { name: "ada".into(), id: None, automation: false });
+                let seen = seen(id, native, position.parse().unwrap());
+                Ok(Decoded::Late(vec![Observation { actor, origin: Origin::Other, ..seen }]))
             }
             ["read", id] => Ok(Decoded::Incomplete(vec![record(id)])),
             ["ignore"] => Ok(Decoded::Ignored("not_ours")),

@@ -65,3 +65,16 @@ async fn what_cannot_be_kept_beside_a_record_is_given_up_and_is_no_dead_letter()
     };
     tokio::time::timeout(DEADLINE, both).await.expect("both are done with");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_edit_is_told_with_who_made_it_and_what_the_record_shows_decides() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set_at("two", "open", 5_000);
+    world.webhook("w1", "late two closed 5000").await;
+    let (edit, now) = (world.observation().await.1, world.observation().await.1);
+    let name = edit.actor.map(|actor| actor.name);
+    assert_eq!((edit.native.as_str(), edit.position, name.as_deref()), ("closed", 4_999, Some("ada")));
+    assert_eq!((now.native.as_str(), now.position), ("open", 5_000));
+    world.webhook("w2", "late three closed 5000").await;
+    assert_eq!(world.observation().await.1.record, "fake/thing/three", "though it is gone");
+}

@@ -163,9 +163,19 @@ fn a_body_that_cannot_be_read_is_refused_and_not_guessed() {
 }
 
 #[test]
-fn a_late_webhook_is_not_believed_but_read() {
-    let late = webhook("issues", ISSUE.as_bytes(), &Terms::default(), None, SOON + 10_000).unwrap();
-    assert!(matches!(late, Decoded::Incomplete(records) if records[0].id() == "acme/web#7"));
+fn a_late_webhook_tells_who_edited_what_and_does_not_decide() {
+    let late = |body: &[u8]| webhook("issues", body, &Terms::default(), Some("lockstep[bot]"), SOON + 10_000).unwrap();
+    let Decoded::Late(seen) = late(ISSUE.as_bytes()) else { panic!() };
+    assert_eq!((seen[0].record.id(), seen[0].native.as_str()), ("acme/web#7", "closed/not_planned"));
+    assert_eq!(seen[0].occurred_at, Timestamp(1_795_167_000_000));
+    assert_eq!((seen[0].actor.as_ref().unwrap().name.as_str(), seen[0].origin), ("ada", Origin::Other));
+    for nobodys_edit in [
+        body(ISSUE, |body| body["action"] = json!("labeled")),
+        body(ISSUE, |body| body["sender"] = json!({"login": "lockstep[bot]", "type": "Bot"})),
+    ] {
+        let late = late(&nobodys_edit);
+        assert!(matches!(late, Decoded::Incomplete(records) if records[0].id() == "acme/web#7"));
+    }
 }
 
 #[test]
