@@ -98,6 +98,8 @@ fn a_force_ends_a_hold() {
     assert_eq!(scene.say(TASK, Intent::Force(status("in_review"))), Verdict::Forced);
     assert_eq!(scene.status(), "in_review");
     assert!(scene.group.item.held.is_none());
+    let row = scene.last.as_ref().unwrap().rows.last().unwrap();
+    assert_eq!(row.record.system.as_str(), "lockstep", "nobody touched the record by way of which it was said");
     assert_eq!(scene.say(TASK, Intent::Force(status("no_such"))), Verdict::Invalid);
 }
 

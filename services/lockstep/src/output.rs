@@ -69,10 +69,14 @@ pub fn cut(text: &str, chars_max: usize) -> String {
     line.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Who did something, to stand before where they did it; nothing where that is not known.
-pub fn by(actor: &Value) -> String {
+/// Who did something, and where: by which record, unless an operator set the item itself.
+pub fn place(actor: &Value, record: &str) -> String {
     let automation = if actor["automation"] == true { "automation " } else { "" };
-    actor["name"].as_str().map(|name| format!("{automation}{name} in ")).unwrap_or_default()
+    let who = actor["name"].as_str().map(|name| format!("{automation}{name}"));
+    if record.starts_with("lockstep/operator/") {
+        return who.unwrap_or_else(|| "an operator".into());
+    }
+    who.map_or_else(|| record.to_owned(), |who| format!("{who} in {record}"))
 }
 
 /// A record as people call it: an id that only programs read gives way to the identifier, where one is known.

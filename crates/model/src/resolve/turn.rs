@@ -167,7 +167,7 @@ impl<'a> Turn<'a> {
             irregular: from.as_ref().is_some_and(|from| kind == RowKind::Changed && !self.lifecycle.allows(from, to)),
             from,
             to: to.clone(),
-            record: observation.record.clone(),
+            record: self.author(),
             native: observation.native.clone(),
             position: observation.position,
             actor: observation.actor.clone(),
@@ -243,7 +243,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Whose change it is: the record's, or the operator's who spoke by way of it.
+    /// Whose word it is: the record's, or the operator's who spoke by way of it. Nobody touched that record.
     fn author(&self) -> RecordRef {
         let record = &self.observation.record;
         match self.observation.intent {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::process::ExitCode;
 
 use client::{Change, ConnectionState, Delivery, Message, Snapshot};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::cli::Watch;
@@ -97,18 +98,18 @@ fn named(workflow: &str, execution: &str) -> String {
 
 fn change_line(change: &Change, what: &str) -> String {
     let name = if change.key.is_empty() { &change.item } else { &change.key };
-    let actor = change.actor.as_ref().map(|actor| format!("{} in ", actor.name)).unwrap_or_default();
+    let actor = change.actor.as_ref().map_or(Value::Null, |actor| json!({"name": actor.name}));
     let irregular = if change.irregular { ", irregular" } else { "" };
     format!(
-        "{}  {name:<12} {what:<28} {actor}{} ({}{irregular})",
+        "{}  {name:<12} {what:<28} {} ({}{irregular})",
         clock(change.at),
-        place(change),
+        output::place(&actor, &record(change)),
         change.reason.replace('_', " ")
     )
 }
 
 /// The record whose edit it was, without an id that only programs read where the item has no other of its kind.
-fn place(change: &Change) -> Cow<'_, str> {
+fn record(change: &Change) -> Cow<'_, str> {
     let kind = |record: &str| record.rsplit_once('/').map(|(kind, _)| kind.to_owned());
     let of_kind = change.records.iter().filter(|record| kind(record) == kind(&change.record));
     output::record(&change.record, (of_kind.count() == 1).then_some(""))

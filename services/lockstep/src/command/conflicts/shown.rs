@@ -23,7 +23,8 @@ pub fn table(conflicts: &[Value]) -> Vec<String> {
 pub fn whole(conflict: &Value, name: &str) -> Vec<String> {
     let is_over = !conflict["resolved_at"].is_null();
     let why = match (is_over, conflict["escalated"] == true) {
-        (true, _) => "two had changed it without having seen each other's edit",
+        (true, true) => "the same change was taken back again and again",
+        (true, false) => "two had changed it without having seen each other's edit",
         (false, true) => "the same change is taken back again and again; a person must decide",
         (false, false) => "a person must decide",
     };
@@ -47,7 +48,7 @@ fn candidates(conflict: &Value) -> &[Value] {
 
 /// What somebody wants, who, and by which record.
 fn side(candidate: &Value) -> String {
-    format!("{} ({}{})", text(candidate, "status"), output::by(&candidate["actor"]), text(candidate, "record"))
+    format!("{} ({})", text(candidate, "status"), output::place(&candidate["actor"], text(candidate, "record")))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -86,7 +87,7 @@ mod tests {
         conflict["winner"] = json!(1);
         let lines = whole(&conflict, "ENG-1").join("\n");
         assert!(lines.contains("<- won") && lines.contains("resolved 2026"), "{lines}");
-        assert!(!lines.contains("must decide"), "{lines}");
+        assert!(lines.contains("was taken back again and again, since") && !lines.contains("must decide"), "{lines}");
         let mut conflicts = [conflict.clone(), conflict];
         conflicts[1]["key"] = json!("ENG-1");
         let lines = table(&conflicts);

@@ -53,7 +53,7 @@ fn place(happened: &Value, item: &Value) -> String {
     let record = text(happened, "record");
     let of_item = item["records"].as_array().into_iter().flatten().find(|known| text(known, "record") == record);
     let identifier = of_item.and_then(|known| known["keys"][0].as_str());
-    format!("{}{}{native}", output::by(&happened["actor"]), output::record(record, identifier))
+    format!("{}{native}", output::place(&happened["actor"], &output::record(record, identifier)))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -70,6 +70,10 @@ mod tests {
     fn a_history_tells_what_happened_why_and_who_did_it_where() {
         let answer = json!({
             "history": [
+                {"version": 5, "at": 63_000, "kind": "changed", "from": "done", "to": "todo", "reason": "rolled_back", "irregular": false,
+                 "record": "lockstep/operator/github/issue/a#1", "native": null, "actor": null},
+                {"version": 4, "at": 62_000, "kind": "changed", "from": "done", "to": "done", "reason": "forced", "irregular": false,
+                 "record": "lockstep/operator/github/issue/a#1", "native": "done", "actor": {"name": "ada", "automation": false}},
                 {"version": 3, "at": 61_000, "kind": "changed", "from": "todo", "to": "done", "reason": "edited", "irregular": true,
                  "record": "github/issue/a#1", "native": "closed", "actor": {"name": "ada", "automation": false}},
                 {"version": 2, "at": 60_000, "kind": "stale", "from": null, "to": "todo", "reason": "older_position", "irregular": false,
@@ -84,6 +88,8 @@ mod tests {
         let lines = lines(&answer, &Value::Null);
         let expected = [
             "VERSION  WHEN                  WHAT         WHY                WHERE",
+            "5        1970-01-01T00:01:03Z  done → todo  rolled back        an operator",
+            "4        1970-01-01T00:01:02Z  done → done  forced             ada (done)",
             "3        1970-01-01T00:01:01Z  todo → done  edited, irregular  ada in github/issue/a#1 (closed)",
             "2        1970-01-01T00:01:00Z  stale: todo  older position     automation bot in github/issue/a#1 (open)",
             "1        1970-01-01T00:00:59Z  linked       adopted            postgres/task/1",
