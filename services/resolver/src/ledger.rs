@@ -53,7 +53,7 @@ pub struct Ledger<'a> {
 struct Ended {
     /// Which one took its records over.
     into: ItemId,
-    /// What it was then, without its records.
+    /// What it was then.
     was: Group,
     /// It began in the batch, too: it still needs a row, for its history.
     is_new: bool,
@@ -330,7 +330,7 @@ impl<'a> Ledger<'a> {
         observation: &Observation,
         receipt: Receipt,
     ) -> Result<(), Poison> {
-        let was = Group { links: vec![], conflict: None, ..incoming.clone() };
+        let was = Group { conflict: None, ..incoming.clone() };
         let into = target.item.id;
         if let Some(stranger) = self.policy.stranger(&incoming, &target.item.lifecycle) {
             let detail = format!(
@@ -370,7 +370,9 @@ impl<'a> Ledger<'a> {
             |items: Vec<&ItemId>| items.into_iter().filter_map(|item| groups.get(item).cloned()).collect::<Vec<_>>();
         let (new, old): (Vec<_>, Vec<_>) = self.touched.iter().partition(|item| self.new_items.contains(item));
         let mut new_items = of(new);
-        new_items.extend(self.ended.values().filter(|ended| ended.is_new).map(|ended| ended.was.clone()));
+        // Its records are another's by now.
+        let alone = |ended: &Ended| Group { links: vec![], ..ended.was.clone() };
+        new_items.extend(self.ended.values().filter(|ended| ended.is_new).map(alone));
         let save = Save {
             new_items,
             new_records: self.new_records,

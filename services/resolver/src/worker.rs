@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
-use model::{Backoff, Command, Conflict, ConflictId, Intent, Lane, Policy};
+use model::{Backoff, Command, Conflict, ConflictId, Intent, ItemId, Lane, Policy};
 use runtime::Process;
 use store::{Known, Maker, Store, fault};
 use tokio::sync::mpsc;
@@ -286,6 +286,10 @@ impl Worker {
         }
         let told_of = order::told_of(rows.iter().chain(&save.rows));
         let made_by = told_of.into_iter().map(|item| (item, batch.made_by(item).cloned())).collect();
+        // What became of an item before it ended is told too, where anybody knows of it.
+        let is_known = |item: &ItemId| save.new_items.iter().all(|new| new.item.id != *item);
+        let mut groups = groups;
+        groups.extend(ended.into_iter().filter(|(item, _)| is_known(item)));
         let maker = self.life.next_batch();
         // Before the commit: from then on it must be published, or the life ends.
         let unpublished = self.life.unpublished(maker.clone());

@@ -51,6 +51,27 @@ async fn a_word_about_an_item_that_ended_goes_to_the_one_that_took_it_over() {
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_an_item_as_it_ended_is_told() {
+    let mut world = World::new().await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    world.see(&seen("forge/issue/a/b#1", "open", 1)).await;
+    let ended = world.eventually("forge/issue/a/b#1", |_| true).await.item.id.to_string();
+    // The word that ties it moves its own item first.
+    world.see(&mentioning(seen("forge/issue/a/b#1", "closed", 2), "T-1")).await;
+    world.eventually("T-1", |group| group.links.len() == 2).await;
+    let mut told: Vec<(String, String, String, Vec<String>)> = vec![];
+    while told.last().is_none_or(|(_, kind, ..)| kind != "linked") {
+        let change = world.change().await;
+        told.push((change.item, change.kind, change.to, change.records));
+    }
+    let own: Vec<_> =
+        told.iter().filter(|(item, ..)| *item == ended).map(|(_, _, to, records)| (to, records)).collect();
+    let records = vec!["forge/issue/a/b#1".to_owned()];
+    assert_eq!(own, [(&"todo".to_owned(), &records), (&"done".to_owned(), &records)]);
+    world.stop().await;
+}
+
 /// What one batch makes of these.
 fn taken(ledger: &mut Ledger, observations: &[Observation]) -> Vec<Verdict> {
     let take = |(sequence, one): (u64, &Observation)| {
