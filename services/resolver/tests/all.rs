@@ -320,8 +320,11 @@ async fn an_operator_sets_rolls_back_ties_and_unties() {
     assert_eq!((old["item"].as_str(), &old["ended_into"]), (Some(taken.as_str()), &serde_json::json!(item)));
     assert_eq!(old["history"][0]["record"], "forge/issue/a/b#1");
 
-    post("/v1/items/T-1/status", serde_json::json!({ "status": "cancelled" })).await.unwrap();
+    let bot = serde_json::json!({ "name": "release", "id": "u7", "automation": true });
+    post("/v1/items/T-1/status", serde_json::json!({ "status": "cancelled", "actor": bot })).await.unwrap();
     let item = world.eventually("T-1", |group| group.item.status.as_str() == "canceled").await;
+    let actor = Actor { name: "release".into(), id: Some("u7".into()), automation: true };
+    assert_eq!(item.item.changed_by_actor, Some(actor));
     assert_eq!(item.item.changed_by.system.as_str(), "lockstep");
 
     let answer = client.delete(url("/v1/items/T-1/links/forge/issue/a/b%231")).send().await.unwrap();
@@ -336,6 +339,7 @@ async fn an_operator_sets_rolls_back_ties_and_unties() {
         ("/v1/items/T-1/links", serde_json::json!({ "record": "forge/issue/never#1" }), 404),
         ("/v1/items/T-1/status", serde_json::json!({ "status": "done", "actor": "a\u{0}b" }), 422),
         ("/v1/items/T-1/status", serde_json::json!({ "status": "done", "actor": "x".repeat(257) }), 422),
+        ("/v1/items/T-1/status", serde_json::json!({ "status": "done", "actor": { "name": "a", "id": "\n" } }), 422),
         ("/v1/items/%00/status", serde_json::json!({ "status": "done" }), 404),
     ] {
         assert_eq!(post(path, body).await.unwrap().status(), status, "{path}");

@@ -17,11 +17,28 @@ use super::{Shared, State, find, unavailable};
 
 type Accepted = Result<(StatusCode, Json<Value>), Problem>;
 
+/// Who speaks, as in what is told to ingest.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "must be a name, or an object of name, id and automation")]
+enum Who {
+    Name(String),
+    Known(Known),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    name: String,
+    id: Option<String>,
+    #[serde(default)]
+    automation: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Force {
     status: String,
-    actor: Option<String>,
+    actor: Option<Who>,
 }
 
 /// `POST /v1/items/{item}/status`: the item takes this status, whatever held it.
@@ -41,7 +58,7 @@ pub(super) async fn force(state: Shared, Path(name): Path<String>, Json(body): J
 #[serde(deny_unknown_fields)]
 pub(super) struct RollBack {
     version: u64,
-    actor: Option<String>,
+    actor: Option<Who>,
 }
 
 /// `POST /v1/items/{item}/rollback`: the item takes the status that it had at a version.
@@ -63,7 +80,7 @@ pub(super) async fn roll_back(state: Shared, Path(name): Path<String>, Json(body
 #[serde(deny_unknown_fields)]
 pub(super) struct Link {
     record: RecordRef,
-    actor: Option<String>,
+    actor: Option<Who>,
 }
 
 /// `POST /v1/items/{item}/links`: ties a record to the item.
@@ -101,7 +118,7 @@ pub(super) async fn unlink(state: Shared, Path((name, record)): Path<(String, St
 #[serde(deny_unknown_fields)]
 pub(super) struct Pick {
     candidate: usize,
-    actor: Option<String>,
+    actor: Option<Who>,
 }
 
 /// `POST /v1/conflicts/{conflict}/pick`: the item takes a candidate's status, and the hold ends. Of a conflict that was resolved the losing
@@ -122,21 +139,25 @@ pub(super) async fn pick(state: Shared, Path(id): Path<Uuid>, Json(body): Json<P
     say(&state, &group, None, intent, body.actor).await
 }
 
-/// How long the name of who speaks may be.
+/// How long the name of who speaks may be, and the id.
 const ACTOR_BYTES_MAX: usize = 256;
 
-/// Publishes an operator's word about an item, by way of one of its records.
-async fn say(
-    state: &State,
-    group: &Group,
-    about: Option<RecordRef>,
-    intent: Intent,
-    actor: Option<String>,
-) -> Accepted {
-    if actor.as_ref().is_some_and(|name| name.len() > ACTOR_BYTES_MAX || name.chars().any(char::is_control)) {
+fn actor(who: Who) -> Result<Actor, Problem> {
+    let (name, id, automation) = match who {
+        Who::Name(name) => (name, None, false),
+        Who::Known(known) => (known.name, known.id, known.automation),
+    };
+    let is_bad = |text: &String| text.len() > ACTOR_BYTES_MAX || text.chars().any(char::is_control);
+    if is_bad(&name) || id.as_ref().is_some_and(is_bad) {
         let detail = format!("an actor has at most {ACTOR_BYTES_MAX} bytes and no control characters");
         return Err(Problem::unprocessable("actor_bad", detail));
     }
+    Ok(Actor { name, id, automation })
+}
+
+/// Publishes an operator's word about an item, by way of one of its records.
+async fn say(state: &State, group: &Group, about: Option<RecordRef>, intent: Intent, who: Option<Who>) -> Accepted {
+    let actor = who.map(actor).transpose()?;
     let first = group.links.first().map(|link| link.record.clone());
     let record = about.or(first).ok_or_else(|| Problem::conflict("item_empty", "the item has no records"))?;
     let native = match &intent {
@@ -144,7 +165,7 @@ async fn say(
         _ => Native::none(),
     };
     let observation = Observation {
-        actor: actor.map(|name| Actor { name, id: None, automation: false }),
+        actor,
         origin: Origin::Other,
         item: Some(group.item.id),
         intent,
