@@ -327,9 +327,15 @@ async fn an_operator_sets_rolls_back_ties_and_unties() {
     assert_eq!(item.item.changed_by_actor, Some(actor));
     assert_eq!(item.item.changed_by.system.as_str(), "lockstep");
 
-    let answer = client.delete(url("/v1/items/T-1/links/forge/issue/a/b%231")).send().await.unwrap();
+    let untie = async |query: &str| {
+        client.delete(url(&format!("/v1/items/T-1/links/forge/issue/a/b%231{query}"))).send().await.unwrap()
+    };
+    assert_eq!(untie("?by=Bob").await.status(), 400, "it is not passed over");
+    let answer = untie("?actor=Bob").await;
     assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap());
     world.eventually("T-1", |group| group.links.len() == 1).await;
+    let untied = &history("T-1".into()).await["history"][0];
+    assert_eq!((&untied["kind"], &untied["actor"]["name"]), (&"unlinked".into(), &"Bob".into()));
     world.eventually("forge/issue/a/b#1", |group| group.item.id != item.item.id).await;
 
     for (path, body, status) in [

@@ -297,6 +297,30 @@ fn the_documented_reasons_of_dead_letters_are_those_of_the_code() -> anyhow::Res
     Ok(())
 }
 
+/// Whoever tells a status must find which there are.
+#[test]
+fn the_documented_lifecycles_are_those_of_the_code() -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(root().join("docs/api.md"))?;
+    let told = table(&text, &["lifecycle", "statuses", "also understood"]);
+    let words = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let told: BTreeMap<String, Vec<String>> =
+        told.iter().map(|row| (words(&row[0]).concat(), words(&format!("{}{}", row[1], row[2])))).collect();
+    let known = model::Lifecycles::built_in()?;
+    let known: BTreeMap<String, BTreeSet<String>> = known
+        .iter()
+        .map(|lifecycle| {
+            let synonyms = lifecycle.synonyms().flat_map(|(word, status)| [word, status]);
+            (
+                lifecycle.name().to_string(),
+                lifecycle.statuses().iter().chain(synonyms).map(ToString::to_string).collect(),
+            )
+        })
+        .collect();
+    let told = told.into_iter().map(|(name, words)| (name, words.into_iter().collect())).collect();
+    ensure!(known == told, "docs/api.md tells {told:#?}, and the code {known:#?}");
+    Ok(())
+}
+
 #[test]
 fn the_documented_reasons_of_histories_are_those_of_the_code() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(root().join("docs/operations.md"))?;

@@ -2,7 +2,7 @@
 //! was stored; the item follows within moments.
 
 use axum::Json;
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use bus::Outgoing;
 use model::{
@@ -100,8 +100,19 @@ pub(super) async fn link(state: Shared, Path(name): Path<String>, Json(body): Js
     say(&state, &group, None, Intent::Link(record), body.actor).await
 }
 
-/// `DELETE /v1/items/{item}/links/{system}/{kind}/{id}`: gives a record an item of its own again.
-pub(super) async fn unlink(state: Shared, Path((name, record)): Path<(String, String)>) -> Accepted {
+/// Who asks for something that has no body.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asker {
+    actor: Option<String>,
+}
+
+/// `DELETE /v1/items/{item}/links/{record}?actor=…`: gives a record an item of its own again.
+pub(super) async fn unlink(
+    state: Shared,
+    Path((name, record)): Path<(String, String)>,
+    Query(asker): Query<Asker>,
+) -> Accepted {
     let group = find(&state, &name).await?;
     let record: RecordRef =
         record.parse().map_err(|error: model::NameError| Problem::bad_request("record_bad", error.to_string()))?;
@@ -111,7 +122,7 @@ pub(super) async fn unlink(state: Shared, Path((name, record)): Path<(String, St
     if group.links.len() < 2 {
         return Err(Problem::conflict("link_last", format!("{record} is the item's only record")));
     }
-    say(&state, &group, Some(record), Intent::Unlink, None).await
+    say(&state, &group, Some(record), Intent::Unlink, asker.actor.map(Who::Name)).await
 }
 
 #[derive(Deserialize)]
