@@ -39,7 +39,7 @@ await page.addInitScript(() => {
   addEventListener("DOMContentLoaded", () => {
     const look = () => {
       const log = [...document.querySelectorAll("#log li")].map((line) => line.textContent.replace(/^\S+( [AP]M)? /, ""));
-      window.shown({ state: document.body.className, status: document.querySelector("#status").value, log });
+      window.shown({ state: document.querySelector("#state").value.trim(), status: document.querySelector("#status").value, log });
     };
     new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true });
     look();
