@@ -61,7 +61,7 @@ pub fn write(folder: &Path, addresses: &Value) -> Result<PathBuf> {
 /// Where the services listen: all of them on `port`, and each on its usual one where that is free.
 pub fn environment(command: &mut Command, port: u16) -> Result<()> {
     let gateway = format!("127.0.0.1:{port}");
-    command.env("NO_COLOR", "1");
+    command.env(super::services::NO_COLOR, "1");
     command.env("LOCKSTEP__GATEWAY__LISTEN", &gateway).env("LOCKSTEP__INGEST__LISTEN", &gateway);
     for (key, usual) in [
         ("LOCKSTEP__RESOLVER__LISTEN", 8081),

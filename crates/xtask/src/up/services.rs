@@ -181,13 +181,16 @@ fn quoted(value: &OsStr) -> String {
     value.to_string_lossy().replace('\'', r"'\''")
 }
 
+/// Says of a command that what it prints goes to a file.
+pub const NO_COLOR: &str = "NO_COLOR";
+
 /// Lines for a shell that give a command the settings of the services.
 fn exports(command: &Command) -> String {
     let line = |(name, value): (&OsStr, Option<&OsStr>)| {
         let name = name.to_string_lossy();
         value.map_or_else(|| format!("unset {name}\n"), |value| format!("export {name}='{}'\n", quoted(value)))
     };
-    command.get_envs().map(line).collect()
+    command.get_envs().filter(|(name, _)| *name != NO_COLOR).map(line).collect()
 }
 
 /// Points the connectors at the sandboxes, with the sandboxes' credentials and no others.
