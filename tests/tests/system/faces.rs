@@ -51,7 +51,7 @@ async fn commands(world: &World) -> anyhow::Result<()> {
     ensure!(missing.is_empty(), "lockstep status lacks {missing:?}:\n{one}");
     let history = world.lockstep.says(&["history", "ENG-1", "--url", url]).await?;
     let missing: Vec<_> =
-        ["todo → in_review", "edited", "first seen"].into_iter().filter(|word| !history.contains(word)).collect();
+        ["todo → in_review", "edited", "first_seen"].into_iter().filter(|word| !history.contains(word)).collect();
     ensure!(missing.is_empty(), "lockstep history lacks {missing:?}:\n{history}");
     Ok(())
 }

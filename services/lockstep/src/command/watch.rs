@@ -104,7 +104,7 @@ fn change_line(change: &Change, what: &str) -> String {
         "{}  {name:<12} {what:<28} {} ({}{irregular})",
         clock(change.at),
         output::place(&actor, &record(change)),
-        change.reason.replace('_', " ")
+        change.reason
     )
 }
 

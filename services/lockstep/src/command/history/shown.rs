@@ -33,7 +33,8 @@ fn row(happened: &Value, item: &Value) -> Vec<String> {
     let version = happened["version"].as_u64().map(|version| version.to_string()).unwrap_or_default();
     let when = happened["at"].as_i64().map(output::moment).unwrap_or_default();
     let irregular = if happened["irregular"] == true { ", irregular" } else { "" };
-    let why = format!("{}{irregular}", text(happened, "reason").replace('_', " "));
+    // As it stands in the documentation, to be found there.
+    let why = format!("{}{irregular}", text(happened, "reason"));
     vec![version, when, what(happened), why, place(happened, item)]
 }
 
@@ -88,12 +89,12 @@ mod tests {
         let lines = lines(&answer, &Value::Null);
         let expected = [
             "VERSION  WHEN                  WHAT         WHY                WHERE",
-            "5        1970-01-01T00:01:03Z  done → todo  rolled back        an operator",
+            "5        1970-01-01T00:01:03Z  done → todo  rolled_back        an operator",
             "4        1970-01-01T00:01:02Z  done → done  forced             ada (done)",
             "3        1970-01-01T00:01:01Z  todo → done  edited, irregular  ada in github/issue/a#1 (closed)",
-            "2        1970-01-01T00:01:00Z  stale: todo  older position     automation bot in github/issue/a#1 (open)",
+            "2        1970-01-01T00:01:00Z  stale: todo  older_position     automation bot in github/issue/a#1 (open)",
             "1        1970-01-01T00:00:59Z  linked       adopted            postgres/task/1",
-            "1        1970-01-01T00:00:58Z  new, todo    first seen         github/issue/a#1 (open)",
+            "1        1970-01-01T00:00:58Z  new, todo    first_seen         github/issue/a#1 (open)",
             "it took over another item's records; what was before: lockstep history b",
             "its records were taken over by another item; what came after: lockstep history c",
         ];

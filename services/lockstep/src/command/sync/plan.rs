@@ -70,7 +70,7 @@ fn line(planned: &Planned) -> String {
         (None, Some(to)) => format!("new, {to}"),
         _ => "the item stays".to_owned(),
     };
-    let why = planned.reason.unwrap_or(planned.verdict).replace('_', " ");
+    let why = planned.reason.unwrap_or(planned.verdict);
     let writes: Vec<String> = planned
         .writes
         .iter()
