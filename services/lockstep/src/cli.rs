@@ -167,6 +167,9 @@ pub struct Watch {
     /// Print each message as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print states that are only told again, too: agents and health are told every few minutes
+    #[arg(long)]
+    pub all: bool,
     /// Rooms: all, item:<id or key>, record:<system>/<kind>/<id>, project:<key>, agent:<name>, workflow:<name>, system_alerts, health,
     /// deliveries, …; a name may end with *
     #[arg(default_value = "all")]

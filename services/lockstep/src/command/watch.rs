@@ -1,6 +1,7 @@
 //! `lockstep watch`: one line a message.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use client::{Change, ConnectionState, Delivery, Message, Snapshot};
@@ -15,11 +16,53 @@ pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
     let (client, at) = places::client(&watch.at)?;
     let opened = client.watch().rooms(watch.rooms).on_state(tell).open().await;
     let mut messages = opened.map_err(|error| places::hint(&at, error))?;
+    let mut known = Known::default();
     loop {
         let message = messages.next().await.map_err(|error| places::hint(&at, error))?;
-        let lines = if watch.json { vec![serde_json::to_string(&message)?] } else { lines(&message) };
+        let is_news = known.is_news(&message) || watch.all;
+        let lines = match watch.json {
+            true => vec![serde_json::to_string(&message)?],
+            false if is_news => lines(&message),
+            false => vec![],
+        };
         if lines.iter().any(|line| !output::line(line)) {
             return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// How many states are remembered, of which one that is only told again is no news.
+const KNOWN_MAX: usize = 10_000;
+
+/// What state everything is in that tells it again and again, so that a new watcher is shown it: by what it is, and with why.
+#[derive(Default)]
+struct Known(HashMap<String, (String, String)>);
+
+impl Known {
+    /// Whether a message tells something that is not known.
+    fn is_news(&mut self, message: &Message) -> bool {
+        let (name, previous, now) = match message {
+            Message::Snapshot(snapshot) => {
+                for message in &snapshot.messages {
+                    self.is_news(message);
+                }
+                return true;
+            }
+            Message::AgentState(agent) => {
+                (format!("agent {}", agent.agent), &agent.previous, (agent.status.clone(), agent.task.clone()))
+            }
+            Message::HealthChanged(health) => {
+                (format!("health {}", health.target), &health.previous, (health.health.clone(), String::new()))
+            }
+            _ => return true,
+        };
+        let is_moved = *previous != now.0;
+        if self.0.len() >= KNOWN_MAX && !self.0.contains_key(&name) {
+            return is_moved;
+        }
+        match self.0.insert(name, now.clone()) {
+            Some(before) => before != now,
+            None => is_moved,
         }
     }
 }
@@ -197,6 +240,28 @@ mod tests {
             let line = said(json);
             assert!(line.len() == 1 && parts.iter().all(|part| line[0].contains(part)), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_state_that_is_only_told_again_is_no_news() {
+        let mut known = Known::default();
+        let mut is_news = |json: &str| known.is_news(&Message::parse(json).unwrap());
+        let agent = |previous: &str, status: &str, task: &str| {
+            format!(
+                r#"{{"type": "agent_state", "agent": "a", "previous": "{previous}", "status": "{status}", "task": "{task}"}}"#
+            )
+        };
+        assert!(!is_news(&agent("idle", "idle", "")), "it says itself that it was so before");
+        assert!(is_news(&agent("idle", "working", "ENG-1")));
+        assert!(!is_news(&agent("working", "working", "ENG-1")));
+        assert!(is_news(&agent("working", "working", "ENG-2")), "another task");
+        assert!(is_news(&agent("", "idle", "")));
+        assert!(!is_news(&agent("", "idle", "")));
+        let health = r#"{"type": "health_changed", "target": "db", "previous": "healthy", "health": "healthy"}"#;
+        assert!(!is_news(health));
+        let snapshot = r#"{"type": "snapshot", "room": "health", "messages": [{"type": "health_changed", "target": "x", "health": "degraded"}]}"#;
+        assert!(is_news(snapshot));
+        assert!(!is_news(r#"{"type": "health_changed", "target": "x", "health": "degraded"}"#));
     }
 
     #[test]
