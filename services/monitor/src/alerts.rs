@@ -27,6 +27,8 @@ pub struct Alert {
     pub code: &'static str,
     /// How urgent it is.
     pub severity: Severity,
+    /// What it is about: a service, a stream, a system, an item; `dead_letters` or `mappings`.
+    pub component: String,
     /// Since when, where it began at a moment that is known.
     pub since: Option<Timestamp>,
     /// What is wrong, for a person.
@@ -93,6 +95,7 @@ pub fn open(stored: &Stored, report: &Report) -> Vec<Alert> {
     let alert = |code, severity, name: &str, component: &Component, action: &str| Alert {
         code,
         severity,
+        component: name.to_owned(),
         since: None,
         message: format!("{name}: {}", component.reason.as_deref().unwrap_or("it is not well")),
         action: action.to_owned(),
@@ -144,7 +147,8 @@ fn given_up(dead_letters: u64) -> Option<Alert> {
         several => format!("{several} messages were given up"),
     };
     let action = "see them with `lockstep dead list`; replay them once the cause is mended, or discard them".to_owned();
-    Some(Alert { code: "dead_letters", severity: Severity::Warning, since: None, message, action, held: None })
+    let (code, component) = ("dead_letters", "dead_letters".to_owned());
+    Some(Alert { code, severity: Severity::Warning, component, since: None, message, action, held: None })
 }
 
 fn unmapped(rows: &[UnmappedRow]) -> Option<Alert> {
@@ -163,6 +167,7 @@ fn unmapped(rows: &[UnmappedRow]) -> Option<Alert> {
     Some(Alert {
         code: "unmapped",
         severity: Severity::Warning,
+        component: "mappings".to_owned(),
         since: None,
         message: format!("no mapping knows what is shown: {}{others}", named.join(", ")),
         action:
@@ -196,7 +201,7 @@ fn stands_still(row: &ConflictRow) -> Alert {
         _ => end,
     };
     let held = Held { item: conflict.item, key: row.key.clone(), conflict: conflict.id, sides };
-    Alert { code, severity, since: Some(conflict.opened_at), message, action, held: Some(held) }
+    Alert { code, severity, component: name, since: Some(conflict.opened_at), message, action, held: Some(held) }
 }
 
 fn side((number, candidate): (usize, &Candidate)) -> Side {

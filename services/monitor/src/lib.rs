@@ -1,11 +1,12 @@
 //! Says what is in step and what is not, and why: health, metrics, alerts.
 //!
-//! Looks, counts and judges; it changes nothing.
+//! Looks, counts, judges and tells; it changes nothing.
 
 mod alerts;
 mod config;
 mod counts;
 mod health;
+mod telling;
 mod watching;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,7 @@ pub use config::Config;
 use alerts::{Alert, Stored};
 use counts::Counts;
 use health::{Health, Limits, Report, Seen};
+use telling::Told;
 
 /// How many held items are told of at most.
 const HELD_MAX: u32 = 1_000;
@@ -44,6 +46,7 @@ struct Shared {
     store: Store,
     counts: Counts,
     seen: Mutex<Seen>,
+    told: Mutex<Told>,
 }
 
 /// Starts the service; returns when it listens. It goes on until the process's shutdown.
@@ -59,6 +62,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store) -> an
         bus,
         store,
         seen: Mutex::default(),
+        told: Mutex::default(),
     }));
     monitor.watch().await?;
     let router = Router::new().route("/health", get(health)).route("/alerts", get(open_alerts)).with_state(monitor);
@@ -71,6 +75,25 @@ impl Monitor {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // A panic elsewhere leaves signs of life that are still good.
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The alerts that are open now, or why they cannot be known.
+    async fn open_alerts(&self) -> Result<Vec<Alert>, String> {
+        let shared = &self.0;
+        let looked = async {
+            let held = shared.store.held(HELD_MAX).await.map_err(|error| error.to_string())?;
+            let unmapped = shared.store.unmapped(UNMAPPED_MAX).await.map_err(|error| error.to_string())?;
+            let (dead_letters, _) =
+                shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
+            let stored = Stored { held, unmapped, dead_letters };
+            Ok(alerts::open(&stored, &self.judge()))
+        };
+        let wait = shared.config.probe_wait();
+        timeout(wait, looked).await.unwrap_or_else(|_| Err(format!("no answer within {} ms", wait.as_millis())))
     }
 
     /// Judges everything now, and shows it in the metrics too.
@@ -99,18 +122,7 @@ async fn health(State(monitor): State<Monitor>) -> Response {
 async fn open_alerts(State(monitor): State<Monitor>, headers: HeaderMap) -> Result<Json<Vec<Alert>>, Problem> {
     let shared = &monitor.0;
     shared.process.http().admit_host(&headers)?;
-    let looked = async {
-        let held = shared.store.held(HELD_MAX).await.map_err(|error| error.to_string())?;
-        let unmapped = shared.store.unmapped(UNMAPPED_MAX).await.map_err(|error| error.to_string())?;
-        let (dead_letters, _) =
-            shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
-        let stored = Stored { held, unmapped, dead_letters };
-        Ok::<_, String>(alerts::open(&stored, &monitor.judge()))
-    };
-    let wait = shared.config.probe_wait();
-    let alerts =
-        timeout(wait, looked).await.unwrap_or_else(|_| Err(format!("no answer within {} ms", wait.as_millis())));
-    alerts.map(Json).map_err(|why| {
+    monitor.open_alerts().await.map(Json).map_err(|why| {
         tracing::warn!(why, "the alerts cannot be told");
         // An empty list would say that all is well.
         Problem::unavailable("alerts_unknown", "PostgreSQL or NATS did not answer; see /health")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Bus, Outgoing, topology};
+use bus::{Bus, Outgoing, Stream, topology};
 use proto::v1;
 use runtime::{Process, Secret};
 use serde_json::Value;
@@ -35,6 +35,23 @@ async fn until(url: &str, wanted: impl Fn(u16, &str) -> bool) -> (u16, String) {
         let (status, body) = get(url).await;
         if wanted(status, &body) || Instant::now() > deadline {
             return (status, body);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The last message on a subject, once it is as wanted.
+async fn told<M>(bus: &Bus, stream: Stream, subject: &str, wanted: impl Fn(&M) -> bool) -> M
+where
+    M: prost::Message + Default + serde::de::DeserializeOwned,
+{
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let last = bus.last_message(stream, subject).await.unwrap();
+        let message = last.map(|last| last.decode::<M>().unwrap());
+        match message {
+            Some(message) if wanted(&message) => return message,
+            _ => assert!(Instant::now() < deadline, "{subject} was not told as wanted"),
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -113,6 +130,23 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
     for line in lines {
         assert!(body.contains(line), "{line} is not in\n{body}");
     }
+
+    let given_up = topology::alert("warning", "lockstep:dead_letters:dead_letters");
+    let alert = |state: &'static str| move |told: &v1::SystemAlert| told.metadata["state"] == state;
+    let raised = told(&bus, Stream::Alerts, &given_up, alert("open")).await;
+    assert_eq!((raised.severity.as_str(), raised.component.as_str()), ("warning", "dead_letters"));
+    assert!(raised.message.contains("1 message was given up") && raised.acknowledged_by.is_empty(), "{raised:?}");
+    bus.purge(Stream::DeadLetters).await.unwrap();
+    let over = told(&bus, Stream::Alerts, &given_up, alert("cleared")).await;
+    assert_eq!((over.id, over.acknowledged_by.as_str()), (raised.id, "monitor"));
+
+    let subject = topology::live("health_changed", "service/resolver");
+    told(&bus, Stream::Live, &subject, |told: &v1::HealthChanged| told.health == "healthy").await;
+    let waits = v1::Heartbeat { ready: false, reason: "the database is away".into(), ..sign.clone() };
+    bus.announce(topology::heartbeat("resolver", "one"), proto::encode(&waits).into()).await.unwrap();
+    let ill = told(&bus, Stream::Live, &subject, |told: &v1::HealthChanged| told.health == "degraded").await;
+    assert_eq!((ill.previous.as_str(), ill.reason.as_str()), ("healthy", "not ready: the database is away"));
+    bus.announce(topology::heartbeat("resolver", "one"), proto::encode(&sign).into()).await.unwrap();
 
     server.kill();
     let (status, body) = until(&health, |status, _| status == 503).await;

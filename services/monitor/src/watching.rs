@@ -23,7 +23,9 @@ impl Monitor {
         let heartbeats = bus.listen("lockstep.heartbeat.>").await?;
         let deliveries = bus.deliveries("monitor").await?;
         let letters = bus.tail(Stream::DeadLetters, &["lockstep.dead.>".to_owned()], Tail::New).await?;
+        let alerts = bus.tail(Stream::Alerts, &["lockstep.alert.>".to_owned()], Tail::Sequence(1)).await?;
         let process = &self.0.process;
+        process.spawn("alerts", self.clone().count(alerts, Self::alerts_told));
         process.spawn("heartbeats", self.clone().hear(heartbeats));
         process.spawn("deliveries", self.clone().count(deliveries, Self::deliveries));
         process.spawn("dead letters", self.clone().count(letters, Self::dead_letters));
@@ -98,7 +100,7 @@ impl Monitor {
                 seen.probed("nats", nats);
                 seen.probed("postgres", postgres);
             }
-            self.judge();
+            self.tell().await;
         }
     }
 
