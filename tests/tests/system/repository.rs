@@ -236,7 +236,7 @@ fn streams_named(cell: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_stages_of_the_readme_read_and_write_what_the_code_does() -> anyhow::Result<()> {
-    const READS: [(&str, &str); 12] = [
+    const READS: [(&str, &str); 13] = [
         (".webhooks(&", "WEBHOOKS"),
         (".observations(", "OBSERVATIONS"),
         (".deliveries(", "OBSERVATIONS"),
@@ -245,6 +245,7 @@ fn the_stages_of_the_readme_read_and_write_what_the_code_does() -> anyhow::Resul
         (".changes(C::SYSTEM", "CHANGES"),
         ("tail(Stream::Changes", "CHANGES"),
         ("tail(Stream::DeadLetters", "DEAD_LETTERS"),
+        ("tail(Stream::Alerts", "ALERTS"),
         ("(&[Feed::Changes], Stream::Changes,", "CHANGES"),
         ("(&[Feed::Deliveries], Stream::Observations,", "OBSERVATIONS"),
         ("(&[Feed::Alerts], Stream::Alerts,", "ALERTS"),
