@@ -79,6 +79,12 @@ pub trait Connector: Send + Sync + Sized + 'static {
         Ok(Decoded::Ignored("no_webhooks"))
     }
 
+    /// Learns what `decode` lacked: [`Decoded::Unlearned`] says what.
+    fn learn(&self, what: &str) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = what;
+        ready(Ok(()))
+    }
+
     /// What a record shows now.
     fn read(&self, record: &RecordRef) -> impl Future<Output = Result<Reading, Failure>> + Send;
 
@@ -197,6 +203,14 @@ pub enum Decoded {
     Ignored(&'static str),
     /// The body does not say enough: the loop reads these records.
     Incomplete(Vec<RecordRef>),
+    /// The body says enough, but the words for it must be learned first: the loop has them learned ([`Connector::learn`]) and decodes it
+    /// once more. Where it still says this, these records are read.
+    Unlearned {
+        /// What is given to [`Connector::learn`].
+        what: String,
+        /// Which records it is about.
+        records: Vec<RecordRef>,
+    },
     /// Somebody edited a status, and this comes so late that what it shows may be over though its position is not below that of
     /// what came after it. The loop reads the records and lets that decide; the edits themselves it tells as older than all that
     /// shares their positions. What is known to be our own write MUST be [`Incomplete`](Self::Incomplete): of that nothing is to be told.

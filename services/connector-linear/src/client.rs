@@ -96,6 +96,11 @@ impl Connector for Linear {
         &self.teams
     }
 
+    async fn learn(&self, team: &str) -> Result<(), Failure> {
+        self.know_us().await?;
+        self.ask_for_words(team).await.map(|_| ())
+    }
+
     async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
         self.know_us().await?;
         if !self.scope_now().is_asked() {
@@ -304,6 +309,10 @@ impl Linear {
         if let Some(words) = self.known().with_word(team, native, self.process.now_ms()) {
             return Ok(words);
         }
+        self.ask_for_words(team).await
+    }
+
+    async fn ask_for_words(&self, team: &str) -> Result<Vocabulary, Failure> {
         let data = self.ask(&encode::team_states(team), "read").await?;
         let team: decode::Team = part(&data, "team")?;
         Ok(self.learn(&team.id, &vocabulary::ordered(team.states.map(|states| states.nodes).unwrap_or_default())))

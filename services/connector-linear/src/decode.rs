@@ -229,7 +229,7 @@ pub fn webhook(
     }
     let native = native(&issue)?;
     let Some(vocabulary) = words(&issue.team.id, &native) else {
-        return Ok(Decoded::Incomplete(vec![record(&issue.id)?]));
+        return Ok(Decoded::Unlearned { what: issue.team.id, records: vec![record(&issue.id)?] });
     };
     let mut observation = observation(&issue, vocabulary, Source::Webhook)?;
     if about_status {

@@ -42,16 +42,18 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
     let count = |outcome: &str| {
         parts.process.metrics().webhooks_total.with_label_values(&[C::SYSTEM, outcome]).inc();
     };
-    let taken = match parts.connector.decode(&webhook(message)) {
+    let taken = match decoded(parts, message).await {
         Ok(Decoded::Observations(seen)) => take(parts, message, &seen).await,
         Ok(Decoded::Ignored(reason)) => {
             tracing::debug!(reason, "webhook ignored");
             count("ignored");
             return parts.done(message).await;
         }
-        Ok(Decoded::Incomplete(records)) => complete(parts, message, &records).await,
+        Ok(Decoded::Incomplete(records) | Decoded::Unlearned { records, .. }) => {
+            complete(parts, message, &records).await
+        }
         Ok(Decoded::Late(seen)) => decide(parts, message, &seen).await,
-        Err(failure) => Err(Unfinished::Dead(DeadLetter::of(message, failure.code(), failure.advice()))),
+        Err(unfinished) => Err(unfinished),
     };
     match taken {
         Ok(()) => {
@@ -84,6 +86,22 @@ enum Unfinished {
     Limited(Duration),
     /// The process ends.
     Dropped,
+}
+
+/// What it says, once the words for it are learned where that can be done.
+async fn decoded<C: Connector>(parts: &Loop<C>, message: &Received) -> Result<Decoded, Unfinished> {
+    let dead = |failure: Failure| Unfinished::Dead(DeadLetter::of(message, failure.code(), failure.advice()));
+    let webhook = webhook(message);
+    let decoded = parts.connector.decode(&webhook).map_err(dead)?;
+    let Decoded::Unlearned { what, .. } = &decoded else { return Ok(decoded) };
+    let learn = || async { unless_limited(parts.connector.learn(what).await) };
+    match attempts(&parts.settings.backoff, message, parts.process.shutdown(), learn).await.0 {
+        Ok(Ok(())) => parts.connector.decode(&webhook).map_err(dead),
+        Ok(Err(wait)) => Err(Unfinished::Limited(wait)),
+        // Whether the records can be read says what is wrong.
+        Err(End::GivenUp { .. }) => Ok(decoded),
+        Err(End::Dropped) => Err(Unfinished::Dropped),
+    }
 }
 
 /// Publishes what was seen.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 /// What can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
+    Learn,
     Read,
     Keep,
     Write,
@@ -55,6 +56,8 @@ struct Inside {
     asked_again: Vec<u64>,
     reads: Vec<String>,
     webhook: Option<Webhook>,
+    /// The words that it has learned.
+    words: BTreeSet<String>,
 }
 
 pub fn record(id: &str) -> RecordRef {
@@ -264,10 +267,20 @@ impl Connector for Fake {
                 let seen = seen(id, native, position.parse().unwrap());
                 Ok(Decoded::Late(vec![Observation { actor, origin: Origin::Other, ..seen }]))
             }
+            ["word", id, native] if self.inside().words.contains(native) => {
+                Ok(Decoded::Observations(vec![seen(id, native, 1)]))
+            }
+            ["word", id, native] => Ok(Decoded::Unlearned { what: native.to_owned(), records: vec![record(id)] }),
             ["read", id] => Ok(Decoded::Incomplete(vec![record(id)])),
             ["ignore"] => Ok(Decoded::Ignored("not_ours")),
             _ => Err(Failure::refused("malformed", "no such word")),
         }
+    }
+
+    async fn learn(&self, what: &str) -> Result<(), Failure> {
+        self.may(Part::Learn)?;
+        self.happen(|inside| inside.words.insert(what.to_owned()));
+        Ok(())
     }
 
     async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {

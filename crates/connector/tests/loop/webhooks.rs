@@ -78,3 +78,17 @@ async fn a_late_edit_is_told_with_who_made_it_and_what_the_record_shows_decides(
     world.webhook("w2", "late three closed 5000").await;
     assert_eq!(world.observation().await.1.record, "fake/thing/three", "though it is gone");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_in_words_that_are_not_known_yet_is_told_when_they_are_learned() {
+    let mut world = world(Fake::default()).await;
+    world.fake.set("two", "open");
+    for failure in [Failure::unavailable("it answers 502"), limited(Duration::from_millis(20))] {
+        world.fake.fail(Part::Learn, failure);
+    }
+    world.webhook("w1", "word two closed").await;
+    assert_eq!(world.observation().await.1.native, "closed", "what it said, and not what the record shows now");
+    world.fake.fail(Part::Learn, Failure::refused("forbidden", "the team is not shown"));
+    world.webhook("w2", "word two merged").await;
+    assert_eq!(world.observation().await.1.native, "open", "what it shows now");
+}

@@ -178,9 +178,12 @@ fn an_integration_is_named_by_its_service_and_is_no_person() {
 }
 
 #[test]
-fn an_issue_of_a_team_whose_words_are_unknown_must_be_read() {
+fn the_words_of_a_team_that_are_unknown_must_be_learned() {
     let decoded = webhook(UPDATE.as_bytes(), &app(), &all(), |_, _| None).unwrap();
-    assert!(matches!(decoded, Decoded::Incomplete(records) if records[0].id().ends_with("00000c")));
+    let Decoded::Unlearned { what, records } = decoded else { panic!("{decoded:?}") };
+    let body: Value = serde_json::from_str(UPDATE).unwrap();
+    assert_eq!(body["data"]["team"]["id"], what);
+    assert!(records[0].id().ends_with("00000c"));
 }
 
 #[test]

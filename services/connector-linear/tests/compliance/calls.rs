@@ -64,14 +64,18 @@ async fn under_a_personal_key_nothing_is_known_of_the_origin() {
 }
 
 #[tokio::test]
-async fn a_webhook_before_the_team_is_known_asks_for_the_record() {
+async fn a_webhook_before_the_team_is_known_tells_its_edit_when_the_words_are_learned() {
     let server = server().await;
     let linear = connector(&server, APP);
     server.move_issue("ENG-1", "In Review").unwrap();
-    let Decoded::Incomplete(records) = newest(&server, &linear) else { panic!() };
+    let Decoded::Unlearned { what, records } = newest(&server, &linear) else { panic!() };
     assert_eq!(records, [record(&server, "ENG-1")]);
+    linear.learn(&what).await.unwrap();
+    let Decoded::Observations(seen) = newest(&server, &linear) else { panic!() };
+    assert_eq!((seen[0].native.as_str(), seen[0].origin), ("In Review", Origin::Other), "it knows who it is, too");
+    assert_eq!(seen[0].actor.as_ref().unwrap().name, "Ada");
     let read = linear.read(&records[0]).await.unwrap().observation;
-    assert!(matches!(newest(&server, &linear), Decoded::Observations(seen) if seen[0].id == read.id));
+    assert_eq!((&seen[0].id, &seen[0].vocabulary), (&read.id, &read.vocabulary));
 }
 
 #[tokio::test]
