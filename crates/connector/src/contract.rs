@@ -101,7 +101,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
     }
 
     /// Shows what stands on something that the record left behind on what it has now, where that is still to be done. Called for what a
-    /// webhook had read, when that is stored. What failed is tried again; after the last attempt it is left to the next webhook or sweep.
+    /// webhook had read, and for what a page says, when that is stored. What failed for a webhook is tried again; after the last attempt,
+    /// and for a sweep, it is left to the next webhook or sweep.
     fn keep_shown(&self, reading: &Reading) -> impl Future<Output = Result<(), Failure>> + Send {
         let _ = reading;
         ready(Ok(()))
@@ -244,6 +245,8 @@ pub struct Page {
     pub unreadable: Vec<Unreadable>,
     /// Where the next page begins; `None` ends the sweep.
     pub next: Option<Value>,
+    /// What [`Connector::keep_shown`] is to be called with once the page is stored.
+    pub keeps: Vec<Reading>,
     /// With the last page: where the next sweep begins. Stored when all observations of the sweep are acknowledged.
     pub cursor: Option<Value>,
 }

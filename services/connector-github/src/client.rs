@@ -297,14 +297,14 @@ impl Github {
         let read_at_ms = answered.date_ms().unwrap_or_else(|| self.process.now_ms());
         // Where nothing is known yet there is nothing that a page could be behind.
         let settled_at_ms = (!first || !self.hears).then_some(read_at_ms);
-        let (observations, unreadable, left_out) = self.seen(repository, &issues, settled_at_ms).await?;
+        let (mut page, left_out) = self.seen(repository, &issues, settled_at_ms).await?;
         // What is left out must be read again, though the page stays as it is.
         let etag = etag.filter(|_| !left_out);
         let changed: Vec<String> =
             issues.iter().filter_map(|issue| issue["updated_at"].as_str().map(str::to_owned)).collect();
         let full = issues.len() >= encode::PAGE;
-        let (next, cursor) = walk.read(repositories, &changed, full, etag, read_at_ms)?;
-        Ok(Page { observations, unreadable, next, cursor })
+        (page.next, page.cursor) = walk.read(repositories, &changed, full, etag, read_at_ms)?;
+        Ok(page)
     }
 
     /// What tells that a repository cannot be swept, where nobody asks for this process's readiness, which says it otherwise.
@@ -326,7 +326,7 @@ impl Github {
         repository: &str,
         issues: &[Value],
         settled_at_ms: Option<i64>,
-    ) -> Result<(Vec<Observation>, Vec<Unreadable>, bool), Failure> {
+    ) -> Result<(Page, bool), Failure> {
         let one = async |issue: &Value| match self.seen_one(repository, issue).await {
             Ok(seen) => Ok(Some(Ok(seen))),
             Err(Failure::Gone { .. }) => Ok(None),
@@ -337,30 +337,36 @@ impl Github {
             }
             Err(failure) => Err(failure),
         };
-        let all: Vec<Option<Result<Observation, Unreadable>>> =
+        let all: Vec<Option<Result<Reading, Unreadable>>> =
             stream::iter(issues).map(one).buffered(READS_MAX).try_collect().await?;
         let (now, mut sights) = (self.process.now_ms(), self.sights());
-        let (mut seen, mut unreadable, mut left_out) = (Vec::new(), Vec::new(), false);
+        let (mut page, mut left_out) = (Page::default(), false);
         for one in all.into_iter().flatten() {
+            let one = one.map(|reading| {
+                let seen = reading.observation.clone();
+                page.keeps.extend(Some(reading).filter(|reading| self.is_to_be_kept(reading)));
+                seen
+            });
             match one {
                 // A page is a moment old: in a second that is not over it may show a write of ours from before the last one, and
                 // nothing tells it from a person's edit. The next sweep reads it again.
                 Ok(one) if sights.is_better_known(&one, now) => left_out = true,
                 Ok(one) if settled_at_ms.is_some_and(|at| is_unsettled(one.occurred_at, at)) => left_out = true,
-                Ok(one) => seen.push(one),
-                Err(one) => unreadable.push(one),
+                Ok(one) => page.observations.push(one),
+                Err(one) => page.unreadable.push(one),
             }
         }
-        for seen in &mut seen {
+        for seen in &mut page.observations {
             sights.name(seen, now);
         }
-        Ok((seen, unreadable, left_out))
+        Ok((page, left_out))
     }
 
-    async fn seen_one(&self, repository: &str, issue: &Value) -> Result<Observation, Failure> {
+    async fn seen_one(&self, repository: &str, issue: &Value) -> Result<Reading, Failure> {
         let issue = Issue::deserialize(issue).map_err(|error| malformed(&error))?;
         if issue.pull_request.is_none() {
-            return self.terms().counted_in(repository, issue.observation(&self.terms(), Source::Sweep)?);
+            let seen = self.terms().counted_in(repository, issue.observation(&self.terms(), Source::Sweep)?)?;
+            return Ok(Reading { observation: seen, extra: Value::Null });
         }
         let at = issue.address()?;
         let pull = self.pull(&at, "sweep").await.map_err(|failure| match failure {
@@ -370,9 +376,7 @@ impl Github {
         })?;
         let seen = self.terms().counted_in(repository, pull.observation(&self.terms(), Source::Sweep)?)?;
         self.heads().note(&seen.record, &pull.head);
-        // It hides neither this one nor the others of the page.
-        let _ = self.show_on_the_next(&seen.record, &at.repository, &pull.head).await;
-        Ok(seen)
+        Ok(Reading { observation: seen, extra: json!({"head": pull.head}) })
     }
 
     /// Learns from a page of a repository's list under which name its webhooks come. One issue may have been transferred, a list was not.

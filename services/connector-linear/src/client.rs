@@ -192,7 +192,7 @@ impl Connector for Linear {
         }
         let after = issues.page_info.filter(|page| page.has_next_page).and_then(|page| page.end_cursor);
         let (next, cursor) = place.then(after);
-        Ok(Page { observations, unreadable, next, cursor })
+        Ok(Page { observations, unreadable, next, cursor, ..Page::default() })
     }
 
     fn cursor_since(&self, since: Timestamp) -> Option<Value> {

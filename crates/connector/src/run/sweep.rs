@@ -13,7 +13,7 @@ use super::old_copy::Lookout;
 use super::pace::{Found, Pace};
 use super::place;
 use crate::backfill::{Looks, buried, parcels, patiently};
-use crate::{Connector, Page};
+use crate::{Connector, Page, Reading};
 
 /// A sweep that never ends is a mistake of the connector or of the system.
 const PAGES_MAX: usize = 100_000;
@@ -83,6 +83,7 @@ async fn sweep<C: Connector>(parts: &Loop<C>, memory: &mut Memory) -> anyhow::Re
         };
         newest = newest.max(news(&page.observations, memory));
         take(parts, &page, looks, memory, &mut now).await?;
+        keep_shown(parts, &page.keeps).await;
         if let Some(lookout) = &mut lookout {
             lookout.saw(&page.observations);
         }
@@ -144,6 +145,16 @@ async fn take<C: Connector>(
         }
     }
     Ok(())
+}
+
+/// Only now that the page is stored: what it shows must not grow old while this takes its time.
+async fn keep_shown<C: Connector>(parts: &Loop<C>, keeps: &[Reading]) {
+    for reading in keeps {
+        if let Err(failure) = parts.connector.keep_shown(reading).await {
+            let record = &reading.observation.record;
+            tracing::info!(%record, %failure, "it does not show yet what it did before; the next webhook or sweep tries again");
+        }
+    }
 }
 
 /// When the newest of what the last sweep did not see was made; `None` when there is none, or nothing is known of that.

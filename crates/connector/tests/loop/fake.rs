@@ -123,6 +123,12 @@ impl Fake {
         self.inside().behind_pages = failure;
     }
 
+    /// What a record of the last page that was laid down shows is to be kept shown.
+    pub fn keep(&self, id: &str, native: &str) {
+        let reading = Reading { observation: seen(id, native, 10), extra: Value::Null };
+        self.inside().pages.back_mut().unwrap().keeps.push(reading);
+    }
+
     /// The last page that was laid down has something on it that cannot be read.
     pub fn unreadable(&self, name: &str) {
         let unreadable =

@@ -92,3 +92,19 @@ async fn what_is_said_in_words_that_are_not_known_yet_is_told_when_they_are_lear
     world.webhook("w2", "word two merged").await;
     assert_eq!(world.observation().await.1.native, "open", "what it shows now");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_page_shows_is_stored_before_anything_is_kept_beside_it() {
+    let fake = Fake::default();
+    fake.page(&[("one", "open")], None, Some("noon"));
+    fake.keep("one", "open");
+    fake.fail(Part::Keep, Failure::unavailable("it answers 502"));
+    fake.page(&[("two", "open")], None, Some("evening"));
+    fake.keep("two", "open");
+    let mut world = world(fake).await;
+    for record in ["fake/thing/one", "fake/thing/two"] {
+        assert_eq!(world.observation().await.1.record, record);
+    }
+    tokio::time::timeout(DEADLINE, world.fake.written()).await.expect("it is kept beside the second");
+    assert_eq!(world.fake.writes(), ["two keeps it"], "what failed is left to the next sweep");
+}

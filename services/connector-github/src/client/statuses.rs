@@ -2,7 +2,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use connector::Failure;
+use connector::{Failure, Reading};
 use model::{Command, RecordRef};
 use serde_json::Value;
 
@@ -19,6 +19,12 @@ impl Github {
             self.api.ask(&call, "show").await?;
         }
         Ok(())
+    }
+
+    /// Whether a pull request's head has moved, and nobody said yet that what was shown before stands on it.
+    pub(super) fn is_to_be_kept(&self, reading: &Reading) -> bool {
+        let record = &reading.observation.record;
+        reading.extra["head"].as_str().is_some_and(|head| !self.heads().before(record, head).is_empty())
     }
 
     /// Shows on the head of a pull request what was shown on the one before, where it has moved. Fails where the next attempt may succeed.

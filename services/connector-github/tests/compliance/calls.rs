@@ -196,7 +196,11 @@ async fn a_sweep_notices_a_new_head_of_which_no_webhook_told() {
     let server = server().await;
     let github = connector(&server);
     let (_, head) = shown_and_pushed(&server, &github, false).await;
-    github.sweep(None, None).await.unwrap();
+    let page = github.sweep(None, None).await.unwrap();
+    assert_eq!(server.statuses(REPO, &head), [], "what was read is stored first");
+    assert_eq!(page.keeps.len(), 1);
+    github.keep_shown(&page.keeps[0]).await.unwrap();
+    assert_eq!(github.sweep(None, None).await.unwrap().keeps, []);
     assert_eq!(server.statuses(REPO, &head), [("success".to_owned(), "lockstep".to_owned())]);
 }
 
@@ -205,7 +209,9 @@ async fn a_dry_run_shows_nothing_on_a_new_head() {
     let server = server().await;
     let (github, _) = connector_to(server.url(), &[REPO], false);
     let (_, head) = shown_and_pushed(&server, &github, false).await;
-    github.sweep(None, None).await.unwrap();
+    for reading in github.sweep(None, None).await.unwrap().keeps {
+        github.keep_shown(&reading).await.unwrap();
+    }
     assert_eq!(server.statuses(REPO, &head), []);
 }
 
