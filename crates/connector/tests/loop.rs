@@ -433,6 +433,19 @@ async fn a_source_that_breaks_begins_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_goes_on_as_soon_as_the_bus_is_back() {
+    let backoff = Backoff { first_ms: 3_600_000, max_ms: 3_600_000, attempts: 3 };
+    let mut world = world_with(Fake::default(), Settings { backoff, ..Settings::default() }).await;
+    world.server.kill();
+    world.fake.stream(&["one=open"]);
+    tokio::time::timeout(DEADLINE, world.fake.failed()).await.expect("the bus does not take it");
+    world.server.restart().unwrap();
+    world.fake.stream(&["two=closed"]);
+    // What the bus did not acknowledge may have been on its way.
+    while world.observation().await.1.record != "fake/thing/two" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_finishes_what_is_in_hand() {
     let mut world = world(Fake::default()).await;
     world.fake.set("one", "open");

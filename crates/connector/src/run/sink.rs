@@ -1,5 +1,8 @@
 //! Where a connector puts what it sees.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bus::{Bus, Outgoing};
 use model::{Lane, Native, Observation, RecordRef};
 use proto::v1::AgentState;
@@ -11,11 +14,18 @@ use crate::Failure;
 pub struct Sink {
     bus: Bus,
     lane: Lane,
+    /// The bus did not take something since this was asked last.
+    failed: Arc<AtomicBool>,
 }
 
 impl Sink {
     pub(crate) fn new(bus: Bus, lane: Lane) -> Self {
-        Self { bus, lane }
+        Self { bus, lane, failed: Arc::default() }
+    }
+
+    /// Whether the bus did not take something since this was asked last.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.swap(false, Ordering::Relaxed)
     }
 
     /// Publishes one observation, and waits until it is stored.
@@ -29,7 +39,10 @@ impl Sink {
         let messages = observations.iter().map(|seen| Outgoing::observation(self.lane, seen)).collect();
         match self.bus.publish_all(messages).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Failure::unavailable(format!("the bus did not store an observation: {error}"))),
+            Err(error) => {
+                self.failed.store(true, Ordering::Relaxed);
+                Err(Failure::unavailable(format!("the bus did not store an observation: {error}")))
+            }
         }
     }
 

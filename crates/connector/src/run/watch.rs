@@ -4,7 +4,7 @@ use model::{Backoff, Lane};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::{Loop, Sink};
+use super::{BUS_PAUSE, Loop, Sink};
 use crate::{Action, Connector, Failure};
 
 /// A source that held for this long was not failing.
@@ -36,6 +36,14 @@ async fn over_and_over<C: Connector>(parts: Loop<C>) {
             attempt = 1;
         }
         let failure = ended.err().unwrap_or_else(|| Failure::unavailable("the source ended"));
+        if sink.has_failed() {
+            // The source does not recover from anything: it goes on as soon as the bus is back. What was published has waited already.
+            tracing::warn!(system = C::SYSTEM, %failure, "the source begins again");
+            if !parts.pause(BUS_PAUSE + BUS_PAUSE.mul_f64(runtime::jitter())).await {
+                return;
+            }
+            continue;
+        }
         let wait = match failure.action(&backoff, attempt, runtime::jitter()) {
             Action::Wait { wait, .. } => wait,
             Action::GiveUp { .. } => Duration::from_millis(backoff.max_ms),

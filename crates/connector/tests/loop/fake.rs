@@ -137,7 +137,7 @@ impl Fake {
     }
 
     pub fn stream(&self, words: &[&str]) {
-        self.inside().stream = words.iter().map(|&word| word.to_owned()).collect();
+        self.happen(|inside| inside.stream = words.iter().map(|&word| word.to_owned()).collect());
     }
 
     pub fn successor(&self) -> Self {
@@ -366,9 +366,13 @@ impl Connector for Fake {
         loop {
             let word = self.inside().stream.pop_front();
             match word.as_deref().map(|word| word.split_once('=')) {
-                None => std::future::pending().await,
+                None => self.until(|inside| !inside.stream.is_empty()).await,
                 Some(None) => return Err(Failure::unavailable("the stream broke")),
-                Some(Some((id, native))) => sink.observe(seen(id, native, 1)).await?,
+                Some(Some((id, native))) => {
+                    let stored = sink.observe(seen(id, native, 1)).await;
+                    self.happen(|inside| inside.failed += usize::from(stored.is_err()));
+                    stored?;
+                }
             }
         }
     }
