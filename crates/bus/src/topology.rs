@@ -178,6 +178,9 @@ pub const STREAMS: &[StreamSpec] = &[
 /// How the names begin that signs of life give to streams.
 pub const AS_SYSTEM: &str = "nats:";
 
+/// How the names begin that signs of life give to the webhooks of systems.
+pub const WEBHOOKS_OF: &str = "webhooks:";
+
 /// The key-value bucket of leases.
 pub(crate) const LEASES: &str = "LEASES";
 /// The key-value bucket of sweep cursors.

@@ -14,6 +14,7 @@ mod telemetry;
 pub mod testing;
 mod webhooks;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ struct Shared {
     policy: Arc<Policy>,
     keys: Keys,
     recent: Mutex<Recent>,
+    /// How many webhooks of each system were refused for their signature since a genuine one came.
+    forged: Mutex<BTreeMap<&'static str, u32>>,
     /// One permit for each request, of those with a key, whose body may be in memory.
     places: Semaphore,
     /// One permit for each kilobyte of webhooks in memory. Who sends them is known only when they are here whole: slow ones take
@@ -61,6 +64,7 @@ pub fn run(config: Config, process: &Process, bus: Bus, policy: Arc<Policy>) -> 
     let ingest = Ingest(Arc::new(Shared {
         keys: Keys::new(&config.api_keys, process.http()),
         recent: Mutex::new(Recent::new(config.recent_max)),
+        forged: Mutex::default(),
         places: Semaphore::new(config.in_flight_max),
         room: Semaphore::new(config.webhooks_max_bytes / body::KIB),
         config,

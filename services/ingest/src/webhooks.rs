@@ -3,8 +3,11 @@
 pub(crate) mod github;
 pub(crate) mod linear;
 
+use std::sync::PoisonError;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use bus::topology::WEBHOOKS_OF;
 use bus::{Outgoing, Stream};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -17,6 +20,9 @@ use tracing::Instrument;
 use crate::body::Refusal;
 use crate::recent::{Mark, mark};
 use crate::{Ingest, RETRY_AFTER, signature};
+
+/// So many webhooks in a row are refused for their signature until somebody is told.
+const FORGED_TOLD: u32 = 3;
 
 /// A webhook that was judged to be real.
 struct Genuine<'a> {
@@ -45,7 +51,31 @@ impl Ingest {
             }
         };
         self.0.process.metrics().webhooks_total.with_label_values(&[system, outcome]).inc();
+        self.tell_signatures(system, outcome);
         response
+    }
+
+    /// Tells with the signs of life where signatures keep failing: the secret is another one there. One may be anybody's.
+    fn tell_signatures(&self, system: &'static str, outcome: &str) {
+        let name = || format!("{WEBHOOKS_OF}{system}");
+        let mut forged = self.0.forged.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            "forged" => {
+                let times = forged.entry(system).or_default();
+                *times = times.saturating_add(1);
+                if *times >= FORGED_TOLD {
+                    let why = format!(
+                        "the signature does not match: the secret in ingest.{system}.secrets differs from the one there"
+                    );
+                    self.0.process.failed(&name(), why);
+                }
+            }
+            "stored" | "duplicate" => {
+                forged.remove(system);
+                self.0.process.succeeded(&name());
+            }
+            _ => {}
+        }
     }
 
     /// Stores a webhook unless it was stored before.

@@ -2,7 +2,7 @@
 //!
 //! Pure. An alert follows from what is stored, so it is there exactly as long as its cause.
 
-use bus::topology::AS_SYSTEM;
+use bus::topology::{AS_SYSTEM, WEBHOOKS_OF};
 use model::{Candidate, Timestamp};
 use serde::Serialize;
 use store::{ConflictRow, UnmappedRow};
@@ -23,7 +23,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
     /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `unmapped`, `service_down`, `service_not_ready`, `reading_stalled`,
-    /// `not_stored` or `system_failing`.
+    /// `not_stored`, `webhooks_refused` or `system_failing`.
     pub code: &'static str,
     /// How urgent it is.
     pub severity: Severity,
@@ -129,6 +129,14 @@ pub fn open(stored: &Stored, report: &Report) -> Vec<Alert> {
                 "see NATS's log; after a disk was full, make room and restart NATS; senders are told to come again"
             };
             return alert("not_stored", Severity::Critical, name, component, action);
+        }
+        if let Some(system) = name.strip_prefix(WEBHOOKS_OF) {
+            let action = format!(
+                "set ingest.{system}.secrets to the secret of the webhook in {system}, or mend it there; \
+                 what was refused meanwhile is found by sweeps. \
+                 If others send them too, and genuine ones come, nothing is lost"
+            );
+            return alert("webhooks_refused", Severity::Warning, &format!("webhooks of {system}"), component, &action);
         }
         let action = "see whether it is up and takes the credential: `lockstep doctor`; what it is owed waits";
         alert("system_failing", Severity::Warning, name, component, action)
@@ -297,7 +305,11 @@ mod tests {
             since: None,
         };
         let streams = BTreeMap::from([("OBSERVATIONS".to_owned(), ill(Health::Unhealthy, "nothing is read"))]);
-        let systems = [("linear", "calls to it fail: 500"), ("nats:WEBHOOKS", "calls to it fail: no space left")];
+        let systems = [
+            ("linear", "calls to it fail: 500"),
+            ("nats:WEBHOOKS", "calls to it fail: no space left"),
+            ("webhooks:github", "refused: the signature does not match"),
+        ];
         let systems = systems.map(|(name, why)| (name.to_owned(), ill(Health::Degraded, why))).into();
         let components = BTreeMap::from([("streams", streams), ("systems", systems)]);
         let alerts = open(&Stored { dead_letters: 1, ..Stored::default() }, &Report { components, ..well() });
@@ -306,6 +318,7 @@ mod tests {
             ("reading_stalled", Severity::Critical, "OBSERVATIONS: nothing is read"),
             ("not_stored", Severity::Critical, "nats:WEBHOOKS: calls to it fail: no space left"),
             ("system_failing", Severity::Warning, "linear: calls to it fail: 500"),
+            ("webhooks_refused", Severity::Warning, "webhooks of github: refused: the signature does not match"),
             ("dead_letters", Severity::Warning, "1 message was given up"),
         ];
         assert_eq!(told, wanted);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bus::topology::AS_SYSTEM;
+use bus::topology::{AS_SYSTEM, WEBHOOKS_OF};
 use bus::{Lag, Stream};
 use proto::v1;
 use serde::Serialize;
@@ -274,11 +274,12 @@ fn system(name: &str, seen: &System, stale_ms: u64, now: i64) -> Component {
     // Who said so last may have nothing more to say.
     let failing = seen.failing.as_ref().filter(|(_, heard)| !is_over(*heard, FAILING_MS, now)).map(|(why, _)| why);
     let because = |what: &str| match failing {
+        Some(why) if name.starts_with(WEBHOOKS_OF) => format!("refused: {why}"),
         Some(why) => format!("{what}: {why}"),
         None => what.to_owned(),
     };
-    // A stream may be quiet.
-    if failing.is_none() && name.starts_with(AS_SYSTEM) {
+    // A stream may be quiet, and so may who sends webhooks.
+    if failing.is_none() && [AS_SYSTEM, WEBHOOKS_OF].iter().any(|quiet| name.starts_with(quiet)) {
         return well((seen.succeeded > 0).then_some(now - seen.succeeded));
     }
     if seen.succeeded == 0 {
