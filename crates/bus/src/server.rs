@@ -189,6 +189,19 @@ impl Server {
         }
     }
 
+    /// Into how many partitions the streams are divided, where that is known.
+    pub(crate) async fn partitions(&self) -> anyhow::Result<Option<u32>> {
+        match self {
+            Self::Nats(nats) => {
+                let stream = nats.jetstream.get_stream(Stream::Observations.name()).await?;
+                Ok(crate::streams::partitions(&stream.cached_info().config))
+            }
+            // Nobody divides it anew.
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => Ok(None),
+        }
+    }
+
     /// The first message on a subject from this sequence on; the subject may have wildcards.
     pub(crate) async fn next(&self, stream: Stream, subject: &str, from: u64) -> anyhow::Result<Option<Received>> {
         match self {

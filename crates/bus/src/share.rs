@@ -3,16 +3,22 @@
 //! Members are counted in the bucket of leases, where each says every two seconds that it lives. A count that is off for a
 //! moment costs a partition's time, never its safety: each partition is still a lease of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anyhow::bail;
 use runtime::Process;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::Bus;
 use crate::lease::{Lease, RENEW, key, look_again, try_lease};
 use crate::server::Keys;
+use crate::{Bus, topology};
+
+/// How the names begin of the leases of partitions: the resolvers', and the connectors'.
+const GROUPS: [&str; 2] = ["observations/", "commands/"];
+/// How many who hold partitions are named.
+const NAMED_MAX: usize = 4;
 
 /// One process's part in a group that divides partitions among its members.
 #[derive(Clone)]
@@ -47,9 +53,47 @@ impl Bus {
             prefix: key(&format!("member/{group}")),
             instance: format!("{}-{}", process.instance(), runtime::unique().simple()),
             partitions: self.partitions(),
+            bus: self.clone(),
         };
         process.spawn("share", members.keep_counting(process.shutdown().clone(), allow, held.clone()));
         Ok(Share { keys, process: process.clone(), group: group.into(), quota, held })
+    }
+
+    /// Who holds partitions now, for a person; `None` where nobody does.
+    pub(crate) async fn partition_readers(&self) -> anyhow::Result<Option<String>> {
+        let Some(keys) = self.server.known_keys(topology::LEASES).await? else { return Ok(None) };
+        let mut readers = BTreeSet::new();
+        for name in keys.names().await? {
+            if GROUPS.iter().any(|group| name.starts_with(group))
+                && let Some(holder) = keys.entry(&name).await?
+            {
+                readers.insert(shown(&String::from_utf8_lossy(&holder.value)));
+            }
+        }
+        let others = readers.len().saturating_sub(NAMED_MAX);
+        let mut named: Vec<String> = readers.into_iter().take(NAMED_MAX).collect();
+        named.extend((others > 0).then(|| format!("{others} others")));
+        Ok((!named.is_empty()).then(|| named.join(", ")))
+    }
+}
+
+/// An error where the streams are divided into other partitions than this process reads.
+fn is_ours(ours: u32, known: Option<u32>) -> anyhow::Result<()> {
+    match known {
+        Some(known) if known != ours => bail!(
+            "nats.partitions is {ours}, and the streams were divided into {known} meanwhile: this process would read what is another's. \
+             Start all resolvers and connectors with the same number"
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A lease's holder (its process, its service, and what tells its leases apart) for a person.
+fn shown(holder: &str) -> String {
+    let mut parts = holder.rsplitn(3, '/').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some(service), Some(instance)) => format!("{service} ({instance})"),
+        _ => holder.to_owned(),
     }
 }
 
@@ -79,6 +123,7 @@ struct Members {
     prefix: String,
     instance: String,
     partitions: u32,
+    bus: Bus,
 }
 
 impl Members {
@@ -98,6 +143,10 @@ impl Members {
                 // As many as were counted last: the leases themselves keep two from holding one partition.
                 Ok(Err(error)) => tracing::debug!(error = format!("{error:#}"), "the members were not counted"),
                 Err(_) => tracing::debug!("the members were not counted in time"),
+            }
+            // Who looked before us may have found nobody, and divided the streams anew.
+            if let Ok(Ok(known)) = tokio::time::timeout(RENEW, self.bus.server.partitions()).await {
+                is_ours(self.partitions, known)?;
             }
             let pause = RENEW.mul_f64(0.5 + runtime::jitter() / 2.0);
             if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {

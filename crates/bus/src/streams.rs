@@ -18,9 +18,19 @@ impl Bus {
         let there = self.streams_there().await?;
         self.refuse_losses(&there).await?;
         let jetstream = self.server.nats()?;
+        let mut changed = Vec::new();
         for spec in STREAMS {
-            let made = jetstream.create_or_update_stream(spec.config(&self.config)).await;
-            made.with_context(|| not_made(spec))?;
+            let wanted = spec.config(&self.config);
+            let before = there.iter().find(|(known, _)| known.stream == spec.stream).map(|(_, info)| &info.config);
+            let difference = before.and_then(|before| difference(before, &wanted));
+            if let Err(error) = jetstream.create_or_update_stream(wanted).await {
+                self.put_back(changed).await;
+                return Err(error).with_context(|| not_made(spec));
+            }
+            if let Some(difference) = difference {
+                tracing::warn!(stream = spec.name, difference, "the stream was made what this process's settings say");
+                changed.extend(before);
+            }
         }
         self.forget_files(topology::LEASES).await;
         for config in self.buckets() {
@@ -82,6 +92,16 @@ impl Bus {
         }
     }
 
+    /// Gives streams what they had before one of them was refused what it should have: half of it is nobody's settings.
+    async fn put_back(&self, changed: Vec<&stream::Config>) {
+        let Ok(jetstream) = self.server.nats() else { return };
+        for before in changed {
+            let (stream, put_back) = (&before.name, jetstream.update_stream(before).await);
+            let failed = put_back.err().map(|error| error.to_string());
+            tracing::warn!(stream, failed, "another stream was refused, so this one is to be what it was");
+        }
+    }
+
     /// The streams that are there already.
     async fn streams_there(&self) -> anyhow::Result<Vec<(&'static StreamSpec, Info)>> {
         let mut there = Vec::new();
@@ -108,6 +128,14 @@ impl Bus {
         };
         if known == self.config.partitions {
             return Ok(());
+        }
+        if let Some(living) = self.partition_readers().await? {
+            bail!(
+                "nats.partitions is {}, and {living} read the streams in {known}: set it to {known}; or, to change it, stop all \
+                 resolvers and connectors first (one that was killed counts for {} s more)",
+                self.config.partitions,
+                crate::lease::EXPIRES.as_secs()
+            );
         }
         let mut lags = self.lags_of(Stream::Observations.spec()).await?;
         lags.retain(|lag| lag.consumer.starts_with("observe-"));
@@ -138,7 +166,32 @@ fn not_made(spec: &StreamSpec) -> String {
     format!("the stream {} cannot be made or brought up to date (nats.storage_mb bounds what it takes)", spec.name)
 }
 
-fn is_missing(error: &GetStreamErrorKind) -> bool {
+/// In what a stream differs from what it should be, with the values it has and should have.
+fn difference(is: &stream::Config, wanted: &stream::Config) -> Option<String> {
+    let all: [(&str, String, String); 8] = [
+        ("partitions", shown(partitions(is)), shown(partitions(wanted))),
+        ("bytes", is.max_bytes.to_string(), wanted.max_bytes.to_string()),
+        ("replicas", is.num_replicas.to_string(), wanted.num_replicas.to_string()),
+        ("seconds", is.max_age.as_secs().to_string(), wanted.max_age.as_secs().to_string()),
+        ("of one subject", is.max_messages_per_subject.to_string(), wanted.max_messages_per_subject.to_string()),
+        ("when full", format!("{:?}", is.discard), format!("{:?}", wanted.discard)),
+        ("copies for s", is.duplicate_window.as_secs().to_string(), wanted.duplicate_window.as_secs().to_string()),
+        ("subjects", subjects(is), subjects(wanted)),
+    ];
+    let differ = all.into_iter().filter(|(_, is, wanted)| is != wanted);
+    let told: Vec<_> = differ.map(|(what, is, wanted)| format!("{what}: {is}, now {wanted}")).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+fn shown(partitions: Option<u32>) -> String {
+    partitions.map_or_else(|| "none".to_owned(), |partitions| partitions.to_string())
+}
+
+fn subjects(config: &stream::Config) -> String {
+    config.subjects.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ")
+}
+
+pub(crate) fn is_missing(error: &GetStreamErrorKind) -> bool {
     matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
@@ -170,7 +223,7 @@ fn shrinks(there: &[(&'static StreamSpec, &stream::Config)], config: &Config) ->
 }
 
 /// Into how many partitions a stream puts what is observed.
-fn partitions(observations: &stream::Config) -> Option<u32> {
+pub(crate) fn partitions(observations: &stream::Config) -> Option<u32> {
     let destination = &observations.subject_transform.as_ref()?.destination;
     destination.split_once("partition(")?.1.split(',').next()?.trim().parse().ok()
 }
@@ -196,6 +249,15 @@ mod tests {
         assert!(fewer.contains("nats.replicas is 1, and 3 servers"), "{fewer}");
         assert_eq!(why(&config(1_000, 3), &Config { may_shrink: true, ..config(64, 1) }), None);
         assert_eq!(shrinks(&[], &config(64, 1)), None);
+    }
+
+    #[test]
+    fn what_a_stream_is_made_is_told_with_what_it_was() {
+        let made = |config: &Config| Stream::Observations.spec().config(config);
+        let (is, wanted) = (Config::default(), Config { partitions: 4, storage_mb: 8_192, ..Config::default() });
+        assert_eq!(difference(&made(&is), &made(&is)), None);
+        let told = difference(&made(&is), &made(&wanted)).unwrap();
+        assert_eq!(told, "partitions: 2, now 4; bytes: 1932735283, now 3865470566");
     }
 
     #[test]

@@ -49,7 +49,10 @@ pub fn serve(file: Option<&Path>, serve: &Serve) -> anyhow::Result<ExitCode> {
     asynchronously(async {
         let process = Process::new(service.name(), None).with_http(settings.http.clone());
         let start = Box::pin(async {
-            let running = Running::connect(&settings, &process, policy).await?;
+            // Who only reads and tells goes by what is there: its settings may be another installation's.
+            let only_reads = matches!(service, Service::Monitor | Service::Broadcaster);
+            let topology = if only_reads { Topology::Complete } else { Topology::Ensure };
+            let running = Running::connect(&settings, &process, policy, topology).await?;
             match connector {
                 Some(listed) => {
                     process.serve(settings.admin.listen, Router::new()).map_err(|error| {
@@ -96,7 +99,7 @@ pub fn up(file: Option<&Path>, up: &Up) -> anyhow::Result<ExitCode> {
     asynchronously(async {
         let process = Process::new("lockstep", Some(gateway)).with_http(settings.http.clone());
         let start = Box::pin(async {
-            let running = Running::connect(&settings, &process, policy).await?;
+            let running = Running::connect(&settings, &process, policy, Topology::Ensure).await?;
             // The resolver brings the database up to date, which the others read.
             for service in [Service::Resolver, Service::Ingest, Service::Broadcaster, Service::Monitor] {
                 running.service(service).await?;
@@ -135,6 +138,15 @@ fn connector_of(service: Service) -> Option<&'static Listed> {
     connectors::ALL.iter().find(|listed| listed.service() == service.name())
 }
 
+/// What a process does about the streams when it starts.
+#[derive(Debug, Clone, Copy)]
+enum Topology {
+    /// Makes them what its settings say.
+    Ensure,
+    /// Makes those that are missing.
+    Complete,
+}
+
 /// What every service is given.
 struct Running<'a> {
     settings: &'a Settings,
@@ -146,9 +158,17 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    async fn connect(settings: &'a Settings, process: &'a Process, policy: Arc<Policy>) -> anyhow::Result<Self> {
+    async fn connect(
+        settings: &'a Settings,
+        process: &'a Process,
+        policy: Arc<Policy>,
+        topology: Topology,
+    ) -> anyhow::Result<Self> {
         let bus = Bus::connect(&settings.nats, process).await?;
-        bus.ensure_topology().await?;
+        match topology {
+            Topology::Ensure => bus.ensure_topology().await?,
+            Topology::Complete => bus.complete_topology().await?,
+        }
         Ok(Self { settings, process, policy, bus, store: OnceCell::new() })
     }
 

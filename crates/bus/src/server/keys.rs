@@ -1,6 +1,8 @@
 //! Key-value buckets.
 
-use anyhow::Context;
+use std::error::Error as _;
+
+use async_nats::jetstream::context::{GetStreamError, KeyValueError};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
@@ -26,11 +28,24 @@ pub(crate) struct Entry {
 }
 
 impl Server {
+    /// A bucket, if it is there.
+    pub(crate) async fn known_keys(&self, bucket: &'static str) -> anyhow::Result<Option<Keys>> {
+        match self {
+            Self::Nats(nats) => match nats.jetstream.get_key_value(bucket).await {
+                Ok(store) => Ok(Some(Keys::Nats(Box::new(store)))),
+                Err(error) if is_missing(&error) => Ok(None),
+                Err(error) => Err(not_there(bucket, error)),
+            },
+            #[cfg(feature = "simulation")]
+            Self::Simulated(connection) => Ok(Some(Keys::Simulated(connection.clone(), bucket))),
+        }
+    }
+
     pub(crate) async fn keys(&self, bucket: &'static str) -> anyhow::Result<Keys> {
         match self {
             Self::Nats(nats) => {
                 let store = nats.jetstream.get_key_value(bucket).await;
-                let store = store.with_context(|| format!("the bucket {bucket} is missing"))?;
+                let store = store.map_err(|error| not_there(bucket, error))?;
                 Ok(Keys::Nats(Box::new(store)))
             }
             #[cfg(feature = "simulation")]
@@ -44,13 +59,24 @@ impl Server {
             Self::Nats(nats) => {
                 let look = || nats.jetstream.get_key_value(topology::TICKETS);
                 let store = nats.tickets.get_or_try_init(look).await;
-                let store = store.with_context(|| format!("the bucket {} is missing", topology::TICKETS))?;
+                let store = store.map_err(|error| not_there(topology::TICKETS, error))?;
                 Ok(Keys::Nats(Box::new(store.clone())))
             }
             #[cfg(feature = "simulation")]
             Self::Simulated(connection) => Ok(Keys::Simulated(connection.clone(), topology::TICKETS)),
         }
     }
+}
+
+/// One that is missing is something else than a server that says nothing.
+fn not_there(bucket: &str, error: KeyValueError) -> anyhow::Error {
+    let what = if is_missing(&error) { "is missing" } else { "cannot be looked at" };
+    anyhow::Error::new(error).context(format!("the bucket {bucket} {what}"))
+}
+
+fn is_missing(error: &KeyValueError) -> bool {
+    let asked = error.source().and_then(|source| source.downcast_ref::<GetStreamError>());
+    asked.is_some_and(|error| crate::streams::is_missing(&error.kind()))
 }
 
 impl Keys {
@@ -175,5 +201,25 @@ impl Keys {
                 Ok(found.map(|(value, revision)| Entry { value, revision }))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::context::{GetStreamErrorKind, KeyValueErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_says_nothing_is_no_missing_bucket() {
+        let told = |kind| {
+            let error = KeyValueError::with_source(KeyValueErrorKind::GetBucket, GetStreamError::new(kind));
+            format!("{:#}", not_there("LEASES", error))
+        };
+        let timeout = told(GetStreamErrorKind::Request);
+        assert!(timeout.starts_with("the bucket LEASES cannot be looked at"), "{timeout}");
+        let missing = serde_json::json!({"code": 404, "err_code": 10_059, "description": "stream not found"});
+        let missing = told(GetStreamErrorKind::JetStream(serde_json::from_value(missing).unwrap()));
+        assert!(missing.starts_with("the bucket LEASES is missing"), "{missing}");
     }
 }
