@@ -23,11 +23,11 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
     /// Which kind: `flip_flop`, `conflict_held`, `dead_letters`, `unmapped`, `service_down`, `service_not_ready`, `reading_stalled`,
-    /// `not_stored`, `webhooks_refused` or `system_failing`.
+    /// `not_stored`, `webhooks_refused`, `system_failing` or `alerts_stale`.
     pub code: &'static str,
     /// How urgent it is.
     pub severity: Severity,
-    /// What it is about: a service, a stream, a system, an item; `dead_letters` or `mappings`.
+    /// What it is about: a service, a stream, a system, an item; `dead_letters`, `mappings` or `monitor`.
     pub component: String,
     /// Since when, where it began at a moment that is known.
     pub since: Option<Timestamp>,
@@ -138,14 +138,46 @@ pub fn open(stored: &Stored, report: &Report) -> Vec<Alert> {
             );
             return alert("webhooks_refused", Severity::Warning, &format!("webhooks of {system}"), component, &action);
         }
-        let action = "see whether it is up and takes the credential: `lockstep doctor`; what it is owed waits";
-        alert("system_failing", Severity::Warning, name, component, action)
+        alert("system_failing", Severity::Warning, name, component, &failing(name, component))
     }));
     alerts.extend(given_up(stored.dead_letters));
     alerts.extend(unmapped(&stored.unmapped));
     // Stable: those of one severity stay in their order.
     alerts.sort_by_key(|alert| std::cmp::Reverse(alert.severity == Severity::Critical));
     alerts
+}
+
+/// The alerts as they were when they could be told last, and that they may be others now.
+pub fn as_of(at: Timestamp, alerts: &[Alert], why: &str) -> Vec<Alert> {
+    let stale = Alert {
+        code: "alerts_stale",
+        severity: Severity::Critical,
+        component: "monitor".to_owned(),
+        since: Some(at),
+        message: format!(
+            "PostgreSQL or NATS does not answer ({why}): these alerts are as they were then, and may be others now"
+        ),
+        action: "see /health for which, and start it or mend the way to it".to_owned(),
+        held: None,
+    };
+    std::iter::once(stale).chain(alerts.iter().cloned()).collect()
+}
+
+/// What is to be done about a system to which no call succeeds. It is owed something: whether that waits goes by how it answers.
+fn failing(name: &str, component: &Component) -> String {
+    // Calls say `<system> answered <what> with <status>`.
+    let why = component.reason.as_deref().unwrap_or_default();
+    let refuses = why.rsplit_once(" with 4").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if refuses {
+        return format!(
+            "it answers and refuses: see whether it takes the credential (`lockstep doctor`). What it is owed does not wait and becomes dead \
+             letters: mend the cause, restart connector-{name} where a setting changed, then `lockstep dead replay --service connector-{name}`"
+        );
+    }
+    format!(
+        "see whether it is up and can be reached: `lockstep doctor`; what it is owed waits, and what was tried too often meanwhile is among \
+         the dead letters: `lockstep dead replay --service connector-{name}`"
+    )
 }
 
 fn given_up(dead_letters: u64) -> Option<Alert> {
@@ -191,11 +223,20 @@ fn stands_still(row: &ConflictRow) -> Alert {
     let name = row.key.clone().unwrap_or_else(|| conflict.item.to_string());
     // Only the first two collided; the others came while it was held.
     let sides: Vec<Side> = conflict.candidates.iter().take(2).enumerate().map(side).collect();
-    let who: Vec<String> =
-        sides.iter().map(|side| format!("{} in {} ({})", side.actor, side.record, side.status)).collect();
-    let who = who.join(" and ");
+    let who = match &sides[..] {
+        // A hold keeps the newest edit of each record, which took the place of the other program's.
+        [one, other] if one.record == other.record && one.actor == other.actor => {
+            format!("{} and another in {} ({}, {})", called(one), one.record, one.status, other.status)
+        }
+        _ => {
+            let named = |side: &Side| format!("{} in {} ({})", called(side), side.record, side.status);
+            sides.iter().map(named).collect::<Vec<_>>().join(" and ")
+        }
+    };
+    let agree = matches!(&sides[..], [one, other] if one.status == other.status);
+    let now = if agree { "; what they showed last is the same" } else { "" };
     let (code, severity, message) = if conflict.escalated {
-        ("flip_flop", Severity::Critical, format!("{name} is held: {who} keep taking each other's change back"))
+        ("flip_flop", Severity::Critical, format!("{name} is held: {who} keep taking each other's change back{now}"))
     } else {
         ("conflict_held", Severity::Warning, format!("{name} is held until somebody decides: {who}"))
     };
@@ -204,12 +245,20 @@ fn stands_still(row: &ConflictRow) -> Alert {
         conflict.id
     );
     let action = match sides.iter().find(|side| side.automation) {
-        Some(side) if conflict.escalated => format!("turn one of the two off (such as {}), then {end}", side.actor),
+        Some(side) if conflict.escalated => format!("turn one of the two off (such as {}), then {end}", called(side)),
         None if conflict.escalated => format!("agree on who decides, then {end}"),
         _ => end,
     };
     let held = Held { item: conflict.item, key: row.key.clone(), conflict: conflict.id, sides };
     Alert { code, severity, component: name, since: Some(conflict.opened_at), message, action, held: Some(held) }
+}
+
+/// A table knows a program by the database user it writes as, which may be Lockstep's own: Lockstep's writes are marked, and no side.
+fn called(side: &Side) -> String {
+    if side.automation && side.record.starts_with("postgres/") {
+        return format!("a program other than Lockstep, with the database user {},", side.actor);
+    }
+    side.actor.clone()
 }
 
 fn side((number, candidate): (usize, &Candidate)) -> Side {
@@ -280,6 +329,53 @@ mod tests {
         assert!(fight.action.contains("lockstep conflicts resolve ENG-1"), "{}", fight.action);
         assert!(fight.action.contains("turn one of the two off (such as merge-bot)"), "{}", fight.action);
         assert_eq!(serde_json::to_value(fight).unwrap()["sides"][0]["actor"], "merge-bot");
+    }
+
+    #[test]
+    fn a_program_that_writes_as_our_database_user_is_not_taken_for_us() {
+        let mut row = row(true, 1);
+        let actor = Actor { name: "lockstep".to_owned(), id: None, automation: true };
+        (row.conflict.candidates[0].record, row.conflict.candidates[0].actor) =
+            ("postgres/task/1".parse().unwrap(), Some(actor));
+        let told =
+            |row: &ConflictRow| open(&Stored { held: vec![row.clone()], ..Stored::default() }, &well()).remove(0);
+        let fight = told(&row);
+        let program = "a program other than Lockstep, with the database user lockstep,";
+        for text in [&fight.message, &fight.action] {
+            assert!(text.contains(program), "{text}");
+        }
+        assert!(fight.message.ends_with("; what they showed last is the same"), "{}", fight.message);
+        row.conflict.candidates[1] =
+            Candidate { status: Status::new("todo").unwrap(), ..row.conflict.candidates[0].clone() };
+        let fight = told(&row);
+        assert!(
+            fight.message.contains("lockstep, and another in postgres/task/1 (done, todo) keep"),
+            "{}",
+            fight.message
+        );
+    }
+
+    #[test]
+    fn what_becomes_of_what_a_system_is_owed_goes_by_how_it_answers() {
+        let action = |why: &str| {
+            let ill = Component {
+                status: Health::Degraded,
+                reason: Some(why.into()),
+                age_ms: None,
+                instances: None,
+                since: None,
+            };
+            let components = BTreeMap::from([("systems", BTreeMap::from([("linear".to_owned(), ill)]))]);
+            open(&Stored::default(), &Report { components, ..well() }).remove(0).action
+        };
+        let refused = action("calls to it fail: linear answered issue with 401 Unauthorized");
+        assert!(refused.contains("becomes dead letters") && !refused.contains("owed waits"), "{refused}");
+        assert!(refused.contains("`lockstep dead replay --service connector-linear`"), "{refused}");
+        for away in
+            ["calls to it fail: linear answered issue with 503 Service Unavailable", "no call to it has succeeded yet"]
+        {
+            assert!(action(away).contains("what it is owed waits"), "{away}");
+        }
     }
 
     #[test]

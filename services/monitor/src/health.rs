@@ -70,6 +70,8 @@ pub struct Seen {
     began: Option<i64>,
     systems: BTreeMap<String, System>,
     servers: BTreeMap<&'static str, Result<(), String>>,
+    /// When NATS, which carries the signs of life, last did not answer.
+    blind: Option<i64>,
     readers: BTreeMap<(&'static str, String), Reader>,
 }
 
@@ -161,7 +163,10 @@ impl Seen {
     }
 
     /// Notes whether a server answered.
-    pub fn probed(&mut self, server: &'static str, answer: Result<(), String>) {
+    pub fn probed(&mut self, server: &'static str, answer: Result<(), String>, now: i64) {
+        if server == "nats" && answer.is_err() {
+            self.blind = Some(now);
+        }
         self.servers.insert(server, answer);
     }
 
@@ -197,6 +202,20 @@ impl Seen {
                 let status = if restarts { Health::Degraded } else { Health::Unhealthy };
                 Component { instances: Some(0), since, ..wrong(status, why, None) }
             });
+        }
+        // Whoever is silent may live: nobody is heard while NATS is away, and each takes a moment to be heard again.
+        if self.blind.is_some_and(|blind| now - blind <= silent) {
+            let silent = services
+                .iter_mut()
+                .filter(|(name, service)| service.instances == Some(0) && !self.left.contains_key(*name));
+            for (_, service) in silent {
+                let unseen = wrong(
+                    Health::Degraded,
+                    "not known: NATS, which carries the signs of life, is away",
+                    service.age_ms,
+                );
+                *service = Component { instances: None, ..unseen };
+            }
         }
         let servers: BTreeMap<String, Component> = ["nats", "postgres"]
             .into_iter()

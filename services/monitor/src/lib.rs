@@ -17,6 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bus::{Bus, Stream};
 use http::{HeaderMap, StatusCode};
+use model::Timestamp;
 use runtime::{Problem, Process};
 use store::Store;
 use tokio::time::timeout;
@@ -47,6 +48,8 @@ struct Shared {
     counts: Counts,
     seen: Mutex<Seen>,
     told: Mutex<Told>,
+    /// The alerts as they could be looked at last, and when.
+    last: Mutex<Option<(Timestamp, Vec<Alert>)>>,
 }
 
 /// Starts the service; returns when it listens. It goes on until the process's shutdown.
@@ -63,6 +66,7 @@ pub async fn run(config: Config, process: Process, bus: Bus, store: Store) -> an
         store,
         seen: Mutex::default(),
         told: Mutex::default(),
+        last: Mutex::default(),
     }));
     monitor.watch().await?;
     let router = Router::new().route("/health", get(health)).route("/alerts", get(open_alerts)).with_state(monitor);
@@ -122,11 +126,21 @@ async fn health(State(monitor): State<Monitor>) -> Response {
 async fn open_alerts(State(monitor): State<Monitor>, headers: HeaderMap) -> Result<Json<Vec<Alert>>, Problem> {
     let shared = &monitor.0;
     shared.process.http().admit_host(&headers)?;
-    monitor.open_alerts().await.map(Json).map_err(|why| {
-        tracing::warn!(why, "the alerts cannot be told");
+    let looked = monitor.open_alerts().await;
+    let mut last = shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+    let why = match looked {
+        Ok(alerts) => {
+            *last = Some((Timestamp(shared.process.now_ms()), alerts.clone()));
+            return Ok(Json(alerts));
+        }
+        Err(why) => why,
+    };
+    tracing::warn!(why, "the alerts cannot be told as they are now");
+    match &*last {
+        Some((at, alerts)) => Ok(Json(alerts::as_of(*at, alerts, &why))),
         // An empty list would say that all is well.
-        Problem::unavailable("alerts_unknown", "PostgreSQL or NATS did not answer; see /health")
-    })
+        None => Err(Problem::unavailable("alerts_unknown", "PostgreSQL or NATS did not answer; see /health")),
+    }
 }
 
 #[cfg(test)]

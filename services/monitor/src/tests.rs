@@ -151,6 +151,10 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
     server.kill();
     let (status, body) = until(&health, |status, _| status == 503).await;
     assert_eq!(status, 503, "{body}");
+    let (status, body) = get(&format!("{base}/alerts")).await;
+    let told: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, told[0]["code"].as_str()), (200, Some("alerts_stale")), "{body}");
+    assert!(told[0]["since"].is_i64() && told.as_array().is_some_and(|all| all.len() == 1), "{body}");
     server.restart().unwrap();
     let (status, body) = until(&health, |status, _| status == 200).await;
     assert_eq!(status, 200, "recovery is noticed: {body}");

@@ -96,9 +96,10 @@ impl Monitor {
             let silent = |_| Err(format!("no answer within {} ms", wait.as_millis()));
             let (nats, postgres) = (nats.unwrap_or_else(silent), postgres.unwrap_or_else(silent));
             {
+                let now = shared.process.now_ms();
                 let mut seen = self.seen();
-                seen.probed("nats", nats);
-                seen.probed("postgres", postgres);
+                seen.probed("nats", nats, now);
+                seen.probed("postgres", postgres, now);
             }
             self.tell().await;
         }

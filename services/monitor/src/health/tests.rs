@@ -17,8 +17,8 @@ fn sign(service: &str, instance: &str, ready: bool) -> v1::Heartbeat {
 fn well() -> Seen {
     let mut seen = Seen::default();
     seen.sign(sign("resolver", "a", true), 1_000);
-    seen.probed("nats", Ok(()));
-    seen.probed("postgres", Ok(()));
+    seen.probed("nats", Ok(()), 1_000);
+    seen.probed("postgres", Ok(()), 1_000);
     seen
 }
 
@@ -42,6 +42,22 @@ fn a_service_that_must_be_there_and_is_not_makes_the_whole_unhealthy() {
 }
 
 #[test]
+fn a_service_that_cannot_be_seen_is_not_called_lifeless() {
+    let mut seen = well();
+    seen.probed("nats", Err("no answer".into()), 1_040);
+    let report = seen.judge(&limits(), 1_045);
+    let resolver = part(&report, "services", "resolver");
+    assert_eq!((resolver.status, resolver.instances, resolver.since), (Health::Degraded, None, None));
+    assert!(resolver.reason.as_deref().is_some_and(|why| why.contains("NATS")), "{resolver:?}");
+    assert_eq!(report.status, Health::Unhealthy, "nothing goes on without NATS");
+    // It is back, and the services are heard a moment later, or not.
+    seen.probed("nats", Ok(()), 1_046);
+    assert_eq!(seen.judge(&limits(), 1_050).status, Health::Degraded);
+    let report = seen.judge(&limits(), 1_051);
+    assert_eq!(part(&report, "services", "resolver").status, Health::Unhealthy);
+}
+
+#[test]
 fn one_living_instance_is_enough_and_recovery_is_noticed() {
     let mut seen = well();
     seen.sign(sign("resolver", "b", true), 1_020);
@@ -59,7 +75,7 @@ fn one_living_instance_is_enough_and_recovery_is_noticed() {
 #[test]
 fn a_server_that_does_not_answer_makes_the_whole_unhealthy() {
     let mut seen = well();
-    seen.probed("postgres", Err("no answer".into()));
+    seen.probed("postgres", Err("no answer".into()), 1_000);
     assert_eq!(seen.judge(&limits(), 1_001).status, Health::Unhealthy);
 }
 
