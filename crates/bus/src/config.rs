@@ -83,6 +83,15 @@ impl Config {
                 "nats.url begins with {other}://; it must be nats://, tls://, ws:// or wss:// (NATS_URL sets it too)"
             ));
         }
+        // Not the address itself: it may hold a password.
+        let is_address =
+            |url: &str| url.trim().parse::<async_nats::ServerAddr>().is_ok_and(|address| address.port() > 0);
+        if !self.url.split(',').all(is_address) {
+            return Err(format!(
+                "nats.url has {:?}, which is no address: nats://host:port is one, with a port from 1 to 65535 (NATS_URL sets it too)",
+                self.shown_url()
+            ));
+        }
         Ok(())
     }
 
@@ -114,6 +123,18 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::Config;
+
+    #[test]
+    fn an_address_that_is_none_is_refused_without_its_password() {
+        let refused = |url: &str| Config { url: url.into(), ..Config::default() }.check().err();
+        for url in ["127.0.0.1", "nats://a, tls://me:p%40ss@b:1", "nats://s3cret@[::1]:4222"] {
+            assert_eq!(refused(url), None, "{url}");
+        }
+        for url in ["nats://me:hunter2@a:99999", "nats://a:0", "nats://a:port", "nats://a,", "nats://"] {
+            let why = refused(url).expect(url);
+            assert!(why.contains("nats.url") && why.contains("1 to 65535") && !why.contains("hunter2"), "{why}");
+        }
+    }
 
     #[test]
     fn who_we_are_may_stand_in_the_address() {

@@ -114,6 +114,9 @@ fn build<C: Connector>(mut section: Value, process: &Process, hears: bool) -> Re
     if settings.concurrency == 0 || settings.held_max < settings.concurrency {
         return Err(wrong::<C>("run: concurrency must be at least 1, and held_max at least as much".into()));
     }
+    if settings.backoff.attempts == 0 {
+        return Err(wrong::<C>("run.backoff.attempts: is 0; it must be at least 1, which tries once".into()));
+    }
     if settings.sweep_least_s == 0 {
         return Err(wrong::<C>("run.sweep_least_s: must be at least 1".into()));
     }

@@ -50,6 +50,9 @@ pub struct Config {
     pub history_months: u32,
 }
 
+/// How many connections one process may open: PostgreSQL itself serves some hundreds.
+const CONNECTIONS_MAX: u32 = 10_000;
+
 impl Default for Config {
     fn default() -> Self {
         Self { url: Secret::default(), connections: 10, statement_timeout_ms: 30_000, history_months: 0 }
@@ -63,6 +66,10 @@ impl Config {
         let url = self.url.expose();
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err((URL, "(DATABASE_URL) must start with postgres:// or postgresql://".into()));
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
+            let why = format!("is {}; it must be from 1 to {CONNECTIONS_MAX}", self.connections);
+            return Err(("database.connections", why));
         }
         if self.history_months > HISTORY_MONTHS_MAX {
             let why = format!("must be at most {HISTORY_MONTHS_MAX}; 0 keeps the history for ever");

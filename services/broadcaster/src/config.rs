@@ -101,6 +101,9 @@ impl Default for Config {
     }
 }
 
+/// How many threads may tell clients.
+const THREADS_MAX: usize = 1_024;
+
 impl Config {
     /// Refuses what cannot work or would be open by accident.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -128,6 +131,11 @@ impl Config {
         ];
         match amounts.iter().find(|(_, amount)| *amount == 0) {
             Some((key, _)) => Err(ConfigError::new(format!("broadcaster.{key}"), "must be above 0")),
+            None if self.threads > THREADS_MAX => {
+                let why =
+                    format!("is {}; it must be from 1 to {THREADS_MAX}: one for each core is plenty", self.threads);
+                Err(ConfigError::new("broadcaster.threads", why))
+            }
             None => self.auth.check([self.listen]),
         }
     }

@@ -144,12 +144,29 @@ impl Config {
             if message.on.is_empty() || message.text.is_empty() {
                 return Err("messages: each needs a text, and statuses in `on`".into());
             }
+            if let Some(word) = unknown_word(&message.text) {
+                return Err(format!("messages: the text has {word}, and what is filled in is {}", WORDS.join(", ")));
+            }
             if message.kind == MessageKind::User && message.text.trim() != message.text {
                 return Err("messages: agentapi refuses a text with spaces around it".into());
             }
         }
         Ok(())
     }
+}
+
+/// What is filled in.
+const WORDS: [&str; 5] = ["{key}", "{title}", "{from}", "{to}", "{agent}"];
+
+/// A word in braces that nothing is filled in for; other braces are text.
+fn unknown_word(text: &str) -> Option<&str> {
+    let words = text.match_indices('{').filter_map(|(at, _)| {
+        let end = text[at..].find('}')?;
+        let inner = &text[at + 1..at + end];
+        let is_word = !inner.is_empty() && inner.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        is_word.then_some(&text[at..=at + end])
+    });
+    words.into_iter().find(|word| !WORDS.contains(word))
 }
 
 /// The record of an agent.
@@ -212,6 +229,10 @@ mod tests {
             ("[[agents]]\nname = \"a\"\nurl = \"http://h\"\n[[agents]]\nname = \"a\"\nurl = \"http://i\"", "twice"),
             ("[[messages]]\non = []\ntext = \"x\"", "on"),
             ("[[messages]]\non = [\"canceled\"]\ntext = \" x\"", "spaces"),
+            (
+                "[[messages]]\non = [\"canceled\"]\ntext = \"{key}: {titel} {}\"",
+                "has {titel}, and what is filled in is {key}",
+            ),
             ("colour = 1", "colour"),
         ];
         for (text, named) in cases {

@@ -91,6 +91,9 @@ impl Default for GithubConfig {
     }
 }
 
+/// How many requests may be worked on at once: each may hold a body in memory, and NATS takes no more at once.
+const IN_FLIGHT_MAX: usize = 65_536;
+
 impl Config {
     /// Refuses what cannot work or would be open by accident. `gateway` is the other address that serves these paths.
     pub fn check(&self, gateway: Option<SocketAddr>) -> Result<(), ConfigError> {
@@ -109,6 +112,10 @@ impl Config {
         ];
         if let Some((key, _)) = amounts.iter().find(|(_, amount)| *amount == 0) {
             return Err(ConfigError::new(*key, "must be above 0"));
+        }
+        if self.in_flight_max > IN_FLIGHT_MAX {
+            let why = format!("is {}; it must be from 1 to {IN_FLIGHT_MAX}", self.in_flight_max);
+            return Err(ConfigError::new("ingest.in_flight_max", why));
         }
         if self.webhooks_max_bytes < self.linear.body_max_bytes.max(self.github.body_max_bytes) {
             let why =

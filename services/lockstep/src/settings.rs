@@ -2,12 +2,13 @@
 
 mod policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{Kind, LifecycleName, Policy};
+use clap::ValueEnum as _;
+use model::{Kind, Lifecycle, LifecycleName, Policy, Status};
 use runtime::HttpConfig;
 use runtime::config::{ConfigError, Origins};
 use runtime::telemetry::TelemetryConfig;
@@ -139,7 +140,8 @@ impl Settings {
             Service::Resolver => self.resolver.check(gateway),
             Service::Broadcaster => {
                 let addresses = std::iter::once(self.broadcaster.listen).chain(gateway);
-                self.broadcaster.check().and_then(|()| self.broadcaster.auth.check(addresses))
+                let auth = &self.broadcaster.auth;
+                self.broadcaster.check().and_then(|()| auth.check(addresses)).and_then(|()| auth.check_files())
             }
             Service::Monitor => self.monitor.check(),
             Service::ConnectorLinear
@@ -155,6 +157,11 @@ impl Settings {
         self.http.check()?;
         self.broadcaster.check()?;
         self.monitor.check()?;
+        let services: Vec<&str> = Service::value_variants().iter().map(|service| service.name()).collect();
+        if let Some(name) = self.monitor.expect.iter().find(|name| !services.contains(&name.as_str())) {
+            let why = format!("there is no service {name:?}; there are {}", services.join(", "));
+            return Err(ConfigError::new("monitor.expect", why));
+        }
         let known: Vec<&str> = connectors::ALL.iter().map(|listed| listed.registration.name).collect();
         match self.connector.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => {
@@ -177,7 +184,26 @@ impl Settings {
             toml("lifecycle", self.lifecycle.clone().into_iter().collect::<Map<_, _>>().into())?
         };
         let mappings = toml("mapping", Value::Array(self.mapping.clone()))?;
-        self.policy.build(&lifecycles, &mappings, &self.tables()).map(Arc::new).map_err(|error| self.named(error))
+        let policy = self.policy.build(&lifecycles, &mappings, &self.tables()).map_err(|error| self.named(error))?;
+        self.check_messages(&policy).map_err(|error| self.named(error))?;
+        Ok(Arc::new(policy))
+    }
+
+    /// Refuses messages to agents on statuses that no item can have. All else of them their connector checks.
+    fn check_messages(&self, policy: &Policy) -> Result<(), ConfigError> {
+        let known: BTreeSet<&str> =
+            policy.lifecycles.iter().flat_map(Lifecycle::statuses).map(Status::as_str).collect();
+        let messages = self.connector.get("agentapi").and_then(|section| section.get("messages"));
+        let on = messages.and_then(Value::as_array).into_iter().flatten().filter_map(|message| message.get("on"));
+        let mut statuses = on.filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+        match statuses.find(|status| !known.contains(status)) {
+            None => Ok(()),
+            Some(status) => {
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                let why = format!("on: no lifecycle has the status {status:?}; there are {known}");
+                Err(ConfigError::new("connector.agentapi.messages", why))
+            }
+        }
     }
 
     /// The kinds of tracked tables, and the lifecycles of their items. What is wrong in the section its connector says.

@@ -137,6 +137,21 @@ impl KeyConfig {
 /// The key within the section, and what is wrong with it.
 type Wrong = (String, String);
 
+impl Config {
+    /// Whether the files that it names can be read, for a process that will.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let Some(path) = &self.jwt.jwks_file else { return Ok(()) };
+        let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+        let why = match opened {
+            Ok(found) if found.is_file() => return Ok(()),
+            Ok(_) => "is no file".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        let why = format!("({}) {why}; it must be a file with a JSON Web Key Set", path.display());
+        Err(at("jwt.jwks_file", why))
+    }
+}
+
 fn at(key: &str, why: String) -> ConfigError {
     ConfigError::new(format!("{SECTION}.{key}"), why)
 }

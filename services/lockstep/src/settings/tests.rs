@@ -135,6 +135,59 @@ url = \"postgres://a/b\"
 }
 
 #[test]
+fn what_could_not_be_run_with_is_refused_with_what_would_be_right() {
+    let database = "[database]\nurl = \"postgres://a/b\"\n";
+    let refused = |text: &str| {
+        let said = |error: ConfigError| error.to_string();
+        let settings = match load(&(database.to_owned() + text), &[]) {
+            Ok(settings) => settings,
+            Err(error) => return vec![said(error)],
+        };
+        let policy = settings.policy().err().map(said);
+        settings.wrong().into_iter().map(said).chain(policy).collect::<Vec<_>>()
+    };
+    let message = "[connector.agentapi]\nurl = \"http://a\"\n[[connector.agentapi.messages]]\n";
+    let cases = [
+        (
+            format!("{message}on = [\"canceld\"]\ntext = \"x\""),
+            "agentapi.messages: on: no lifecycle has the status \"canceld\"; there are",
+        ),
+        (
+            format!("{message}on = [\"canceled\"]\ntext = \"{{titel}}\""),
+            "agentapi.messages: the text has {titel}, and what is filled in is {key}",
+        ),
+        (
+            "[policy.priorities]\nlinaer = 1".to_owned(),
+            "policy.priorities.linaer: no mapping is for this system; there are agent, agentapi",
+        ),
+        (
+            "[monitor]\nexpect = [\"resolvr\"]".to_owned(),
+            "monitor.expect: there is no service \"resolvr\"; there are ingest",
+        ),
+        (
+            "[connector.linear]\napi_key = \"k\"\n[connector.linear.run.backoff]\nattempts = 0".to_owned(),
+            "connector.linear.run.backoff.attempts: is 0; it must be at least 1",
+        ),
+        ("[nats]\nurl = \"nats://a:99999\"".to_owned(), "nats.url has \"nats://a:99999\", which is no address"),
+        ("connections = 0".to_owned(), "database.connections: is 0; it must be from 1"),
+        (
+            "[ingest]\nin_flight_max = 9223372036854775807".to_owned(),
+            "ingest.in_flight_max: is 9223372036854775807; it must be from 1 to 65536",
+        ),
+        ("[broadcaster]\nthreads = 100000".to_owned(), "broadcaster.threads: is 100000; it must be from 1 to 1024"),
+        (
+            "[broadcaster.auth.jwt]\njwks_file = \"/no/such.json\"".to_owned(),
+            "broadcaster.auth.jwt.jwks_file: (/no/such.json) cannot be read",
+        ),
+    ];
+    for (text, sentence) in cases {
+        let said = refused(&text);
+        assert!(said.iter().any(|error| error.contains(sentence)), "{text}\n{sentence}: {said:?}");
+    }
+    assert_eq!(refused(""), [""; 0]);
+}
+
+#[test]
 fn an_address_that_is_none_is_refused_without_being_repeated() {
     for address in ["localhost/lockstep", "mysql://a:hunter2@b/c", "postgres://a:hunter2@b:port/c"] {
         let settings = load(&format!("[database]\nurl = \"{address}\""), &[]).unwrap();
