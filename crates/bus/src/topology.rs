@@ -64,8 +64,6 @@ pub struct StreamSpec {
     pub refuses: bool,
     /// For how many seconds a second message with the same id vanishes. Costs about 260 bytes of memory an id.
     pub duplicate_window_s: u64,
-    /// Who reads it.
-    pub read_by: &'static str,
     /// Why so.
     pub why: &'static str,
 }
@@ -82,7 +80,6 @@ pub const STREAMS: &[StreamSpec] = &[
         share: 15,
         refuses: true,
         duplicate_window_s: 120,
-        read_by: "that system's connector",
         why: "raw bytes first, meaning later: a decoder that was wrong is mended and replayed",
     },
     StreamSpec {
@@ -105,7 +102,6 @@ pub const STREAMS: &[StreamSpec] = &[
         share: 45,
         refuses: true,
         duplicate_window_s: 120,
-        read_by: "resolver; deliveries also monitor and broadcaster",
         why: "one ordered log of all that was seen, our own writes included",
     },
     StreamSpec {
@@ -118,7 +114,6 @@ pub const STREAMS: &[StreamSpec] = &[
         share: 10,
         refuses: false,
         duplicate_window_s: 120,
-        read_by: "that system's connector, one reader for each partition",
         why: "the desired state, a table more than a queue: after an outage one command for each record is left",
     },
     StreamSpec {
@@ -131,7 +126,6 @@ pub const STREAMS: &[StreamSpec] = &[
         share: 24,
         refuses: false,
         duplicate_window_s: 120,
-        read_by: "broadcaster, anyone",
         why: "what people subscribe to",
     },
     StreamSpec {
@@ -144,7 +138,6 @@ pub const STREAMS: &[StreamSpec] = &[
         share: 100,
         refuses: false,
         duplicate_window_s: 60,
-        read_by: "broadcaster, monitor",
         why: "telemetry that is worth seeing and not worth a disk",
     },
     StreamSpec {
@@ -157,7 +150,6 @@ pub const STREAMS: &[StreamSpec] = &[
         share: 1,
         refuses: false,
         duplicate_window_s: 120,
-        read_by: "broadcaster, anyone",
         why: "whoever was away must still learn of a critical alert that nobody has seen to",
     },
     StreamSpec {
@@ -170,7 +162,6 @@ pub const STREAMS: &[StreamSpec] = &[
         share: 5,
         refuses: false,
         duplicate_window_s: 120,
-        read_by: "monitor, operators",
         why: "nothing is thrown away because nobody could handle it",
     },
 ];

@@ -52,7 +52,7 @@ export interface ConflictResolved extends ChangeFields {
   type: "conflict_resolved";
 }
 
-/** What became of a command. On lockstep.delivery.<system>.<kind>.<id>. */
+/** What became of a command. On lockstep.delivery.<lane>.<system>.<kind>.<id>, where <lane> is critical, high, normal or low. */
 export interface Delivery {
   at: number;
   attempts: number;
