@@ -36,6 +36,10 @@ pub struct Standing {
     pub storage_max: Option<u64>,
     /// The streams that are not there yet.
     pub missing: Vec<&'static str>,
+    /// Into how many partitions the streams are divided, where they are there.
+    pub partitions: Option<u32>,
+    /// The most bytes that it takes as one message, headers included.
+    pub message_bytes_max: usize,
 }
 
 /// The oldest server that has all that the topology needs.
@@ -90,8 +94,19 @@ impl Bus {
             version: self.server.nats()?.client().server_info().version,
             storage_reserved: account.reserved_storage.max(account.storage),
             storage_max: limit,
+            partitions: if missing.contains(&Stream::Observations.name()) {
+                None
+            } else {
+                self.server.partitions().await?
+            },
             missing,
+            message_bytes_max: self.message_bytes_max(),
         })
+    }
+
+    /// Where NATS is, for a person: without user and password.
+    pub fn shown_url(&self) -> String {
+        self.config.shown_url()
     }
 
     /// Into how many partitions observations and commands are divided.

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use anyhow::{Context, bail};
@@ -17,6 +17,10 @@ use crate::output;
 const FILES: [&str; 2] = [".lockstep/up.json", ".lockstep/real/up.json"];
 /// Names the file where it lies elsewhere (`up --data`).
 const FILE_VARIABLE: &str = "LOCKSTEP_UP_FILE";
+/// The settings of what runs, beside its file.
+const ENVIRONMENT: &str = "up.env";
+/// Is set in a shell that has read them.
+const SHELL: &str = "LOCKSTEP_UP";
 /// Where a gateway listens when nobody says otherwise.
 const GATEWAY: &str = "http://127.0.0.1:8080";
 
@@ -58,6 +62,24 @@ pub fn hint(at: &str, error: client::Error) -> anyhow::Error {
 /// The address of NATS, where `cargo xtask up` started one.
 pub fn nats() -> Option<String> {
     written()?.get("nats_url")?.as_str().map(str::to_owned)
+}
+
+/// Tells whoever works beside what `cargo xtask up` runs, in a shell without its settings, how to get them.
+pub fn tell_environment() {
+    let Ok(here) = env::current_dir() else { return };
+    if let Some(file) = unread_environment(&here, env::var_os(SHELL).is_some()) {
+        output::complain(&format!(
+            "cargo xtask up runs here, and this shell has not read its settings: `. {}` first, if that is what is meant",
+            file.display()
+        ));
+    }
+}
+
+/// The settings of what runs in a folder or above it, unless the shell has read some.
+fn unread_environment(here: &Path, has_read: bool) -> Option<PathBuf> {
+    let runs = |folder: &Path| FILES.map(|file| folder.join(file)).into_iter().find(|file| file.is_file());
+    let found = here.ancestors().find_map(runs).filter(|_| !has_read)?;
+    Some(found.with_file_name(ENVIRONMENT)).filter(|file| file.is_file())
 }
 
 /// The address of a sandbox: `linear`, `github`, or one of the agents by its name.
@@ -152,6 +174,20 @@ mod tests {
             write(&top.path().join(file), url);
             assert_eq!(found().unwrap()["url"], url);
         }
+    }
+
+    #[test]
+    fn the_settings_of_what_runs_are_named_to_a_shell_without_them() {
+        let top = tempfile::tempdir().unwrap();
+        let below = top.path().join("a");
+        let up = top.path().join(FILES[0]);
+        assert_eq!(unread_environment(&below, false), None);
+        write(&up, "demo");
+        assert_eq!(unread_environment(&below, false), None, "an older one wrote no settings");
+        let settings = up.with_file_name("up.env");
+        fs::write(&settings, "").unwrap();
+        assert_eq!(unread_environment(&below, false), Some(settings));
+        assert_eq!(unread_environment(&below, true), None);
     }
 
     #[test]

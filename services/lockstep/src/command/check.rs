@@ -9,10 +9,12 @@ use runtime::EXIT_CONFIG;
 
 use crate::connectors;
 use crate::output;
+use crate::places;
 use crate::settings::Settings;
 
 /// Reads it all, and says what is wrong or what would run.
 pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    places::tell_environment();
     let settings = Settings::load(file)?;
     let policy = settings.policy()?;
     let wrong = settings.wrong();

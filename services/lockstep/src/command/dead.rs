@@ -46,7 +46,13 @@ async fn open(file: Option<&Path>, at: &At) -> anyhow::Result<Bus> {
     if let Some(url) = at.nats.clone().or_else(|| places::nats().filter(|_| unsaid)) {
         config.url = url;
     }
-    Bus::connect(&config, &Process::new("lockstep-dead", None)).await
+    let bus = Bus::connect(&config, &Process::new("lockstep-dead", None)).await?;
+    // Any NATS may listen where nobody said which is meant.
+    let there = bus.stream_info(Stream::DeadLetters).await;
+    there.with_context(|| {
+        format!("NATS at {} has no dead letters of Lockstep; another is named with --nats or NATS_URL", bus.shown_url())
+    })?;
+    Ok(bus)
 }
 
 async fn list(bus: &Bus, filter: &Filter, as_json: bool, limit: u16) -> anyhow::Result<ExitCode> {
@@ -66,6 +72,7 @@ async fn list(bus: &Bus, filter: &Filter, as_json: bool, limit: u16) -> anyhow::
     }
     if letters.is_empty() && !as_json {
         output::line("no dead letters");
+        output::complain(&format!("asked was NATS at {}", bus.shown_url()));
     } else if more {
         output::complain("there are more; see --limit");
     }

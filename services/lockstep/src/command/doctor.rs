@@ -31,6 +31,7 @@ const NATS_MS: u64 = 5_000;
 pub async fn run(file: Option<&Path>, doctor: Doctor) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(file)?;
     let policy = settings.policy()?;
+    places::tell_environment();
     let process = Process::new("lockstep-doctor", None);
     let (nats, postgres) = tokio::join!(nats(&settings, &process), postgres(&settings, &process));
     let mut findings = configuration(&settings);
@@ -80,7 +81,7 @@ async fn nats(settings: &Settings, process: &Process) -> Vec<Finding> {
     }
     let looked = async { Bus::connect(&config, process).await?.standing().await };
     match timeout(SERVER, looked).await {
-        Ok(Ok(standing)) => judge::nats(&standing, &config),
+        Ok(Ok(standing)) => judge::nats(&standing, &config, &settings.ingest),
         Ok(Err(error)) => {
             vec![judge::away("nats", format!("{error:#}"), "start it with -js, or mend nats.url (NATS_URL)")]
         }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::cli::Resync;
 use crate::connectors::{self};
 use crate::output;
+use crate::places;
 use crate::settings::Settings;
 use progress::Telling;
 
@@ -36,6 +37,7 @@ const FINISH: Duration = Duration::from_secs(5);
 
 /// Runs one, or a dry run.
 pub async fn run(file: Option<&Path>, order: Resync) -> anyhow::Result<ExitCode> {
+    places::tell_environment();
     let settings = Settings::load(file)?;
     let listed = connectors::named(&order.system)?;
     let mut section = settings.connector(listed);

@@ -19,7 +19,7 @@ pub fn away(about: &str, message: impl Into<String>, action: &str) -> Finding {
 }
 
 /// A NATS server that is good enough to connect to.
-pub fn nats(standing: &bus::Standing, config: &bus::Config) -> Vec<Finding> {
+pub fn nats(standing: &bus::Standing, config: &bus::Config, ingest: &ingest::Config) -> Vec<Finding> {
     let mut findings =
         vec![Finding::new(Severity::Info, "reachable", "nats", format!("version {}", standing.version), "")];
     if !standing.missing.is_empty() {
@@ -33,6 +33,26 @@ pub fn nats(standing: &bus::Standing, config: &bus::Config) -> Vec<Finding> {
             let message = format!("{} MiB are free for streams that may take {} MiB", free / MIB, wanted / MIB);
             let action = "raise jetstream.max_file_store of the server, or lower nats.storage_mb";
             findings.push(Finding::new(Severity::Error, "storage_short", "nats", message, action));
+        }
+    }
+    if let Some(known) = standing.partitions.filter(|known| *known != config.partitions) {
+        let message = format!("nats.partitions is {}, and the streams have {known}", config.partitions);
+        let action =
+            format!("set it to {known}; or stop all resolvers and connectors, and start them with the new number");
+        findings.push(Finding::new(Severity::Warning, "other_partitions", "nats", message, action));
+    }
+    let webhooks = [
+        ("ingest.linear.body_max_bytes", ingest.linear.body_max_bytes, &ingest.linear.secrets),
+        ("ingest.github.body_max_bytes", ingest.github.body_max_bytes, &ingest.github.secrets),
+    ];
+    for (key, bytes, _) in webhooks.iter().filter(|(.., secrets)| !secrets.is_empty()) {
+        if *bytes > standing.message_bytes_max {
+            let most = standing.message_bytes_max;
+            let message = format!(
+                "it takes messages of up to {most} bytes, and webhooks may have {bytes} ({key}): larger ones are refused"
+            );
+            let action = format!("raise max_payload of the server (32MB is plenty), or lower {key}");
+            findings.push(Finding::new(Severity::Warning, "payload_short", "nats", message, action));
         }
     }
     findings
@@ -184,19 +204,29 @@ mod tests {
 
     #[test]
     fn a_server_without_room_for_what_is_not_there_yet_is_an_error() {
+        let mut ingest = ingest::Config::default();
         let standing = |missing: &[&'static str], max| bus::Standing {
             version: "2.15.1".to_owned(),
             storage_reserved: 10 * MIB,
             storage_max: max,
+            partitions: Some(2),
+            message_bytes_max: 1024 * 1024,
             missing: missing.to_vec(),
         };
         let config = bus::Config { storage_mb: 100, ..bus::Config::default() };
         assert_eq!(
-            codes(&nats(&standing(&["CHANGES"], Some(50 * MIB)), &config)),
+            codes(&nats(&standing(&["CHANGES"], Some(50 * MIB)), &config, &ingest)),
             ["streams_missing", "storage_short"]
         );
-        assert_eq!(codes(&nats(&standing(&["CHANGES"], None), &config)), ["streams_missing"]);
-        assert_eq!(codes(&nats(&standing(&[], Some(50 * MIB)), &config)), Vec::<&str>::new());
+        assert_eq!(codes(&nats(&standing(&["CHANGES"], None), &config, &ingest)), ["streams_missing"]);
+        assert_eq!(codes(&nats(&standing(&[], Some(50 * MIB)), &config, &ingest)), Vec::<&str>::new());
+        ingest.github.secrets = vec![runtime::Secret::new("x")];
+        let found = nats(&standing(&[], None), &config, &ingest);
+        assert_eq!(codes(&found), ["payload_short"]);
+        assert!(found[1].message.contains("up to 1048576 bytes") && found[1].message.contains("25000000"), "{found:?}");
+        ingest.github.body_max_bytes = 1024 * 1024;
+        let other = bus::Config { partitions: 4, ..config.clone() };
+        assert_eq!(codes(&nats(&standing(&[], None), &other, &ingest)), ["other_partitions"]);
     }
 
     #[test]
