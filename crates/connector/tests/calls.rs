@@ -109,7 +109,9 @@ async fn what_fails_while_the_circuit_is_open_is_no_attempt() {
     for _ in 0..5 {
         assert!(matches!(get(&calls, &address).await, Err(Failure::Unavailable { .. })));
     }
-    tokio::time::sleep(Duration::from_millis(2_010)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(2_010)).await;
+    tokio::time::resume();
     let Err(Failure::Limited { retry_after, .. }) = get(&calls, &address).await else {
         panic!("the probe's failure says nothing of its own call")
     };
