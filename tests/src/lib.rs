@@ -4,6 +4,7 @@
 //! each system is written down here a second time ([`oracle`]), so that a wrong mapping cannot agree with itself.
 
 pub mod database;
+pub mod demo;
 pub mod edits;
 pub mod eventually;
 pub mod face;

@@ -17,3 +17,4 @@ mod reconcile;
 mod repository;
 mod storm;
 mod typescript;
+mod up;
