@@ -15,6 +15,7 @@ mod outages;
 mod payloads;
 mod reconcile;
 mod repository;
+mod sandbox;
 mod storm;
 mod typescript;
 mod up;
