@@ -3,6 +3,7 @@
 //! Tests act as people do, by the sandboxes' hands, SQL and HTTP, and judge by what the systems show. What a status means in
 //! each system is written down here a second time ([`oracle`]), so that a wrong mapping cannot agree with itself.
 
+pub mod collector;
 pub mod database;
 pub mod demo;
 pub mod edits;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub own_postgres: bool,
     /// The origins whose pages may watch.
     pub origins: Vec<String>,
+    /// Where traces are sent; nowhere when it is empty.
+    pub otlp_endpoint: String,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             strategy: "priority_based",
             own_postgres: false,
             origins: Vec::new(),
+            otlp_endpoint: String::new(),
         }
     }
 }
@@ -78,6 +81,7 @@ pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
         let _ = writeln!(text, "[{service}]\nlisten = \"{gateway}\"");
     }
     let _ = writeln!(text, "[http]\norigins = {:?}", settings.origins);
+    let _ = writeln!(text, "[telemetry]\notlp_endpoint = {:?}", settings.otlp_endpoint);
     let _ = write!(
         text,
         r#"

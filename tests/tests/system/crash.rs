@@ -87,7 +87,8 @@ async fn send_until_gone(face: Face, like: Value) -> anyhow::Result<BTreeSet<Str
     Ok(acknowledged)
 }
 
-fn now_ms() -> anyhow::Result<u64> {
+/// Now, in milliseconds since 1970.
+pub fn now_ms() -> anyhow::Result<u64> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     Ok(u64::try_from(now.as_millis())?)
 }

@@ -17,5 +17,6 @@ mod reconcile;
 mod repository;
 mod sandbox;
 mod storm;
+mod traces;
 mod typescript;
 mod up;
