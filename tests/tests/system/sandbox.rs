@@ -38,13 +38,13 @@ async fn a_persons_commands_on_github_do_what_they_say() -> anyhow::Result<()> {
     let pull = |number| github.pull(REPO, number);
     ensure!(pull(3)?["draft"] == true, "#3 is no draft to begin with");
     says(&lockstep, &url, "github ready acme/web#3").await?;
-    ensure!(pull(3)?["draft"] == false, "{}", pull(3)?);
+    ensure!(pull(3)?["draft"] == false, "#3 is still a draft");
     says(&lockstep, &url, "github draft acme/web#3").await?;
-    ensure!(pull(3)?["draft"] == true, "{}", pull(3)?);
+    ensure!(pull(3)?["draft"] == true, "#3 is no draft");
     says(&lockstep, &url, "github close acme/web#6").await?;
-    ensure!(pull(6)?["state"] == "closed" && pull(6)?["merged"] == false, "{}", pull(6)?);
+    ensure!(pull(6)?["state"] == "closed" && pull(6)?["merged"] == false, "#6 is not closed");
     says(&lockstep, &url, "github merge acme/web#5").await?;
-    ensure!(pull(5)?["merged"] == true, "{}", pull(5)?);
+    ensure!(pull(5)?["merged"] == true, "#5 is not merged");
     says(&lockstep, &url, "github ready acme/web#3").await?;
     for verdict in ["approved", "changes_requested"] {
         says(&lockstep, &url, &format!("github review acme/web#3 {verdict}")).await?;
