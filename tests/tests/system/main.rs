@@ -20,3 +20,4 @@ mod storm;
 mod traces;
 mod typescript;
 mod up;
+mod words;

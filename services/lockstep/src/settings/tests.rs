@@ -1,3 +1,6 @@
+mod defaults;
+mod words;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../../lockstep.example.toml");
