@@ -44,7 +44,7 @@ const NOW_MS: i64 = 1_795_167_001_000;
 fn decoded(decoded: Result<Decoded, connector::Failure>) {
     match decoded {
         Ok(Decoded::Observations(seen) | Decoded::Late(seen)) => seen.iter().for_each(onward::crosses_the_bus),
-        Ok(Decoded::Ignored(_) | Decoded::Incomplete(_)) => {}
+        Ok(Decoded::Ignored(_) | Decoded::Incomplete(_) | Decoded::Unlearned { .. }) => {}
         // A body is what it should be or it is refused: a decoder asks nobody, so nothing can be away.
         Err(failure) => assert!(bus::reason(failure.code()).is_some(), "{failure}"),
     }
