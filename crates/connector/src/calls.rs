@@ -143,12 +143,24 @@ impl Calls {
 
     /// Does `work`, which may write, when it has the turn to write: so what it reads first is not old when it writes. Where
     /// the system does not want writes apart, and for who has the turn, that is at once.
-    pub async fn in_turn<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub fn in_turn<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> impl Future<Output = Result<T, Failure>> {
+        self.in_turn_of("write", work)
+    }
+
+    /// The turn comes when a call of this class may go.
+    async fn in_turn_of<T>(
+        &self,
+        class: &'static str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let asking = Asking::now();
         if asking.turn || !self.line.has_turns() {
             return work.await;
         }
-        let _turn = self.line.wait(self.need("write", &asking), Wants::Turn, &asking).await?;
+        let _turn = self.line.wait(self.need(class, &asking), Wants::Turn, &asking).await?;
         asking::with_turn(work).await
     }
 
@@ -160,7 +172,7 @@ impl Calls {
     pub async fn send(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {
         // Apart, or whoever makes several calls would be several times as large.
         let sent = Box::pin(self.send_in_turn(request, class));
-        if WRITES.contains(&class) { self.in_turn(sent).await } else { sent.await }
+        if WRITES.contains(&class) { self.in_turn_of(class, sent).await } else { sent.await }
     }
 
     async fn send_in_turn(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {

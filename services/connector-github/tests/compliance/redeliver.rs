@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::front::Front;
-use crate::world::{REPO, TOKEN, connector_to, connector_with};
+use crate::world::{REPO, TOKEN, command, connector_that_writes, connector_to, connector_with, issue, write};
 
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -102,4 +102,17 @@ async fn whom_it_asked_is_remembered_where_the_rest_cannot_be_asked() {
     let again = github.redeliver(cursor).await;
     assert!(matches!(again, Err(Failure::Unavailable { .. })), "the second is tried again: {again:?}");
     assert_eq!(log(&server).await.len(), 3, "the first rests");
+}
+
+#[tokio::test]
+async fn they_are_asked_for_though_an_hours_writes_are_used_up() {
+    let server = crate::world::server().await;
+    server.webhooks().set_target(Some(AWAY.to_owned()));
+    let number = server.open_issue(REPO, "Sign in", "").unwrap();
+    let github = connector_that_writes(&server, 1);
+    write(&github, &command(&issue(number), "closed/completed", "done")).await.unwrap();
+    let limited = write(&github, &command(&issue(number), "open", "todo")).await;
+    assert!(matches!(limited, Err(Failure::Limited { .. })), "the hour is used up: {limited:?}");
+    assert_eq!(log(&server).await.len(), 2);
+    assert_eq!(ask(&github, None).await.0, 2);
 }
