@@ -12,7 +12,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, HOST, ORIGIN};
-use http::{HeaderName, HeaderValue, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use hyper::body::{Frame, SizeHint};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -75,7 +75,9 @@ async fn observed(State(process): State<Process>, mut request: Request, next: Ne
         }
     }
     response.headers_mut().insert(REQUEST_ID, id);
-    if is_kept_alive && !is_read.load(Ordering::Acquire) {
+    // After an upgrade no request follows, and its own header must stay.
+    let may_another_follow = is_kept_alive && status != StatusCode::SWITCHING_PROTOCOLS;
+    if may_another_follow && !is_read.load(Ordering::Acquire) {
         // What nobody read of the body ends the connection, unless all of it happens to be there already. Whoever is not told may send
         // the next request on it.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

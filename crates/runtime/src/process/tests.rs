@@ -128,6 +128,30 @@ async fn who_is_answered_before_the_body_was_read_is_told_that_the_connection_en
     process.shutdown().cancel();
 }
 
+/// Without that header the client does not take it for an upgrade.
+#[tokio::test]
+async fn an_upgrade_is_answered_with_its_own_connection_header_whatever_body_came_with_it() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let process = Process::new("broadcaster", None);
+    let upgraded = (http::StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "websocket")]);
+    let router = Router::new().route("/upgrade", get(move || async move { upgraded }));
+    let address = process.serve(LOCAL.into(), router).unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let asked = "GET /upgrade HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 content-length: 5\r\n\r\n";
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    while !said.contains("\r\n\r\n") {
+        let mut some = [0; 1024];
+        let count = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut some)).await.unwrap().unwrap();
+        assert!(count > 0, "it was answered {said}");
+        said.push_str(&String::from_utf8_lossy(&some[..count]));
+    }
+    let said = said.to_ascii_lowercase();
+    assert!(said.starts_with("http/1.1 101") && said.contains("connection: upgrade"), "{said}");
+    process.shutdown().cancel();
+}
+
 #[tokio::test]
 async fn pages_of_named_origins_may_call_every_api() {
     use reqwest::Method;
