@@ -40,7 +40,8 @@ impl Ledger<'_> {
         }
         let mut own = observation.clone();
         for (key, owner) in others {
-            tracing::info!(record = %observation.record, %owner, %key, "the identifier is another record's");
+            // Whoever sends statuses may claim it with each of them.
+            tracing::debug!(record = %observation.record, %owner, %key, "the identifier is another record's");
             own.keys.retain(|own| own != key);
             if !owner.is_kin_of(&observation.record) && !own.mentions.contains(key) {
                 own.mentions.push(key.clone());
