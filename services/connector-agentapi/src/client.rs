@@ -5,7 +5,7 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use connector::{Calls, Failure, Finding, Parts, Reading, Severity};
 use model::{Actor, LifecycleName, Native, Observation, Origin, RecordRef, Source, Timestamp};
@@ -21,6 +21,8 @@ use crate::watched::{Patience, Watched};
 pub(crate) struct Client {
     config: Config,
     process: Process,
+    /// This one, among all that may watch the agents.
+    watcher: String,
     lifecycle: LifecycleName,
     agents: Vec<Reached>,
     /// Rises with each observation, across restarts too: an agent has no positions of its own.
@@ -38,6 +40,8 @@ struct Reached {
     watch: Calls,
     /// What is known of it, from one watch to the next.
     watched: tokio::sync::Mutex<Watched>,
+    /// Another process has watched it since: that is not to be gone by any more.
+    by_another: AtomicBool,
     /// Apart from the other: a busy agent answers with a 500, which must not look like one out of reach.
     tell: Calls,
 }
@@ -47,16 +51,19 @@ impl Client {
         let patience = patience(&config);
         let reached = |agent: Agent| {
             let (record, watched) = (config::record(&agent.name)?, Watched::new(patience).into());
-            Ok(Reached { agent, record, watched, watch: parts.calls.scoped(), tell: parts.calls.scoped() })
+            let (watch, tell) = (parts.calls.scoped(), parts.calls.scoped());
+            Ok(Reached { agent, record, watched, by_another: AtomicBool::new(false), watch, tell })
         };
         let agents = config.all().into_iter().map(reached).collect::<Result<_, String>>()?;
         let lifecycle = LifecycleName::new("agent").map_err(|error| error.to_string())?;
         // Milliseconds leave room for a thousand observations in each before two starts could meet.
         let start = u64::try_from(parts.process.now_ms()).unwrap_or_default().saturating_mul(1_000);
         let process = parts.process.clone();
+        let watcher = format!("{}/{}", process.instance(), runtime::unique());
         Ok(Self {
             config,
             process,
+            watcher,
             lifecycle,
             agents,
             point: AtomicU64::new(start),

@@ -71,8 +71,8 @@ impl Watched {
         }
     }
 
-    /// It is watched again after nobody here did, as where the bus was away. What it was shown as, and whether it ran since, is known; what
-    /// its server said may be old, and is said anew. What is shown is published once more: another may have watched meanwhile.
+    /// It is watched again after nobody did, as where the bus was away. What it was shown as, and whether it ran since, is known; what its
+    /// server said may be old, and is said anew. What is shown is published once more: whether the bus stored it may not be known.
     pub fn begins_again(&mut self) {
         let shown = self.shown.take().map(|(native, _)| (native, LONG_AGO));
         *self = Self { shown, ran: self.ran, ..Self::new(self.patience) };

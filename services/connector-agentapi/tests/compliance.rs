@@ -170,8 +170,8 @@ async fn an_agents_day_is_told_once_each() {
 /// The bus is away for longer than a lease is believed to be held.
 const OUTAGE: Duration = Duration::from_secs(7);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_was_off_hands_nothing_over_though_the_bus_was_away_meanwhile() {
+/// What an agent shows that was off when the bus went away, and stood still when it was back.
+async fn shows_after_an_outage(another_watched: bool) -> String {
     let agent = Agent::start().await;
     let (mut section, listen) = (agent.section(), agent.0.addr());
     section["offline_after_s"] = json!(1);
@@ -179,13 +179,28 @@ async fn an_agent_that_was_off_hands_nothing_over_though_the_bus_was_away_meanwh
     running.shows("stable").await;
     agent.0.stop().await;
     running.shows("offline").await;
+    if another_watched {
+        running.bus.store_cursor("watch/agentapi", "another".into()).await.unwrap();
+    }
     running.server.kill();
     tokio::time::sleep(OUTAGE).await;
     let agent = start(AgentapiOptions { listen, ..AgentapiOptions::default() }).await.unwrap();
     running.server.restart().unwrap();
-    running.shows("idle").await;
+    let shown = running.next().await.native;
     agent.stop().await;
     running.end().await;
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_off_hands_nothing_over_though_the_bus_was_away_meanwhile() {
+    assert_eq!(shows_after_an_outage(false).await, "idle");
+}
+
+/// The other may have seen it run.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_another_process_watched_meanwhile_hands_over() {
+    assert_eq!(shows_after_an_outage(true).await, "stable");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::{Bus, Outgoing};
+use bytes::Bytes;
 use model::{Lane, Native, Observation, RecordRef};
 use proto::v1::AgentState;
 
@@ -44,6 +45,25 @@ impl Sink {
                 Err(Failure::unavailable(format!("the bus did not store an observation: {error}")))
             }
         }
+    }
+
+    /// Notes who watches `system` now. `another` is called before, where somebody else did last, or nobody knows who: what was known of the
+    /// system before may not be true any more. For connectors that watch alone.
+    pub async fn is_watched_by(
+        &self,
+        system: &str,
+        watcher: &str,
+        another: impl Fn() + Send + Sync,
+    ) -> Result<(), Failure> {
+        let change = |known: Option<Bytes>| {
+            let is_new = known.is_none_or(|known| known != watcher.as_bytes());
+            if is_new {
+                another();
+            }
+            Ok(is_new.then(|| watcher.to_owned().into()))
+        };
+        let noted = self.bus.amend_cursor(&format!("watch/{system}"), change).await;
+        noted.map_err(|error| Failure::unavailable(format!("the bus does not note who watches {system}: {error:#}")))
     }
 
     /// Tells whoever watches of an agent's state, as telemetry: it is lost where the bus does not take it, and nothing else is.

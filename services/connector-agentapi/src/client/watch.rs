@@ -1,14 +1,16 @@
 //! Watches agents: the event stream for speed, the status for truth.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use connector::moment::http_date_ms;
-use connector::{Failure, Sink};
+use connector::{Connector, Failure, Sink};
 use futures_util::future::try_join_all;
 use model::{Backoff, Source};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::{Client, Reached, status};
+use super::{Client, Reached, patience, status};
+use crate::Agentapi;
 use crate::decode::{self, Event, Stream};
 use crate::watched::Watched;
 
@@ -29,13 +31,20 @@ impl Client {
         if self.agents.is_empty() {
             std::future::pending::<()>().await;
         }
+        // A mark in each, because the watch may be dropped while it is noted that it is ours.
+        let another = || self.agents.iter().for_each(|reached| reached.by_another.store(true, Ordering::Relaxed));
+        sink.is_watched_by(Agentapi::SYSTEM, &self.watcher, another).await?;
         try_join_all(self.agents.iter().map(|reached| self.watch_one(reached, sink))).await.map(drop)
     }
 
     async fn watch_one(&self, reached: &Reached, sink: &Sink) -> Result<(), Failure> {
         // The watch ends when the bus is away, and with the lease; one at a time goes on.
         let mut watched = reached.watched.lock().await;
-        watched.begins_again();
+        if reached.by_another.swap(false, Ordering::Relaxed) {
+            *watched = Watched::new(patience(&self.config));
+        } else {
+            watched.begins_again();
+        }
         let mut attempt = 0_u32;
         loop {
             let begun = Instant::now();
