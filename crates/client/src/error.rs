@@ -45,13 +45,13 @@ pub enum Error {
         /// Of which record it was.
         record: String,
     },
-    /// A status was sent and may be stored: its answer did not come, and it is too late to send it again.
-    #[error(
-        "the answer to the status of {record} was lost: it may be stored, and sent again so late it might count twice"
-    )]
+    /// A status was sent and may be stored; it is not sent again.
+    #[error("the status of {record} was sent and may be stored: {why}")]
     AnswerLost {
         /// Of which record it is.
         record: String,
+        /// Why it is not sent again.
+        why: String,
     },
     /// The source of tokens gave none: try again.
     #[error("no token could be got: {why}")]

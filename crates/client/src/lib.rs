@@ -172,9 +172,9 @@ impl Client {
     /// newer status takes the place of older ones of its record that were not sent ([`Error::Replaced`]), and when that makes no room
     /// the call fails with [`Error::QueueFull`].
     ///
-    /// Each has an id, so one whose answer was lost is sent again and counts once; no more when it was first sent 100 s ago: then it
-    /// fails with [`Error::AnswerLost`], and may be stored. Whoever stops waiting does not take back what was said. Needs a Tokio
-    /// runtime; all clones have one queue, which ends with the last of them.
+    /// Each has an id, so one whose answer was lost is sent again and counts once; no more when it was first sent 100 s ago, or when it
+    /// is refused then: it fails with [`Error::AnswerLost`], and may be stored. Whoever stops waiting does not take back what was said.
+    /// Needs a Tokio runtime; all clones have one queue, which ends with the last of them.
     pub async fn update_status(&self, statuses: &[Status]) -> Result<Propagation, Error> {
         if statuses.is_empty() {
             return Propagation::of(self.clone(), Vec::new(), Vec::new());

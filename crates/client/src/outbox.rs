@@ -4,6 +4,7 @@
 //! start, so one whose answer was lost is sent again and stored once, as long as servers remember the id.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -60,6 +61,16 @@ struct Entry {
 }
 
 impl Entry {
+    /// Ends it by an error that does not say what became of it when it was sent before.
+    fn fail(self, error: Error) {
+        let error = if self.doubtful { self.answer_lost(&error) } else { error };
+        self.end(Err(error));
+    }
+
+    fn answer_lost(&self, why: &dyn fmt::Display) -> Error {
+        Error::AnswerLost { record: self.status.record.clone(), why: why.to_string() }
+    }
+
     fn end(self, ended: Ended) {
         // Who stopped waiting does not need it.
         let _ = self.end.send(ended);
@@ -127,12 +138,19 @@ impl Outbox {
         if self.sent.is_some() {
             return None;
         }
-        self.end_where(|entry| entry.bytes > bytes_max.saturating_sub(BESIDE), |entry| too_large(entry, bytes_max));
+        let takes = bytes_max.saturating_sub(BESIDE);
+        for entry in self.take_where(|entry| entry.bytes > takes) {
+            let error = too_large(&entry, takes);
+            entry.fail(error);
+        }
         let is_old = |entry: &Entry| {
             let sent = entry.sent.as_ref();
             sent.is_some_and(|(at, _)| now.duration_since(*at).is_ok_and(|age| age > AGAIN))
         };
-        self.end_where(is_old, |entry| Error::AnswerLost { record: entry.status.record.clone() });
+        for entry in self.take_where(is_old) {
+            let error = entry.answer_lost(&"sent again so late it might count twice");
+            entry.end(Err(error));
+        }
         let call = self.waiting.front()?.call;
         // Three quarters of what the server takes is filled with several statuses.
         let room = bytes_max / 4 * 3;
@@ -167,7 +185,7 @@ impl Outbox {
                     sequence: accepted.sequence,
                     from: entry.sent.clone().map(|(_, position)| position).filter(|position| !position.is_empty()),
                 }),
-                None => Err(Error::Unexpected { why: format!("the server's answer does not name {record}") }),
+                None => Err(entry.answer_lost(&"the server's answer does not name it")),
             };
             entry.end(ended);
         }
@@ -187,7 +205,7 @@ impl Outbox {
             let (worn, back): (Vec<_>, Vec<_>) = sent.into_iter().partition(|entry| entry.attempts >= ATTEMPTS_MAX);
             self.back(back);
             for entry in worn {
-                entry.end(Err(error.clone()));
+                entry.fail(error.clone());
             }
             return Next::Later;
         }
@@ -203,7 +221,7 @@ impl Outbox {
                     entry.end(Err(error));
                 }
                 None if self.apart || !named.is_empty() => back.push(entry),
-                None => entry.end(Err(error.clone())),
+                None => entry.fail(error.clone()),
             }
         }
         self.back(back);
@@ -224,20 +242,17 @@ impl Outbox {
     /// Nothing will be sent any more.
     pub(crate) fn close(&mut self, error: &Error) {
         self.lost();
-        self.waiting.drain(..).for_each(|entry| entry.end(Err(error.clone())));
+        self.waiting.drain(..).for_each(|entry| entry.fail(error.clone()));
     }
 
     fn back(&mut self, entries: Vec<Entry>) {
         entries.into_iter().rev().for_each(|entry| self.waiting.push_front(entry));
     }
 
-    fn end_where(&mut self, ends: impl Fn(&Entry) -> bool, why: impl Fn(&Entry) -> Error) {
-        let (ended, waiting) = std::mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(ends);
+    fn take_where(&mut self, ends: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(ends);
         self.waiting = waiting.into();
-        for entry in ended {
-            let error = why(&entry);
-            entry.end(Err(error));
-        }
+        taken
     }
 
     /// The places of the oldest statuses of the same records that were not sent, as many as are over: what was sent may be stored.
@@ -249,9 +264,8 @@ impl Outbox {
     }
 }
 
-fn too_large(entry: &Entry, bytes_max: usize) -> Error {
-    let (record, takes) = (&entry.status.record, bytes_max.saturating_sub(BESIDE));
-    let bytes = entry.bytes;
+fn too_large(entry: &Entry, takes: usize) -> Error {
+    let (record, bytes) = (&entry.status.record, entry.bytes);
     let detail =
         format!("{record}: the status has {bytes} bytes as JSON; the server takes {takes} (message_max_bytes)");
     Error::Refused { status: 0, code: "too_large".into(), detail, errors: Vec::new() }

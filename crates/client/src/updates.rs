@@ -62,8 +62,11 @@ impl Updates {
         self.shared.added.notify_one();
         let (mut stored, mut refused) = (Vec::new(), Vec::new());
         for (ending, status) in endings.into_iter().zip(statuses) {
-            let gone = Err(Error::Ended { why: "its runtime was stopped".into() });
-            match ending.await.unwrap_or(gone) {
+            let gone = || {
+                let (record, why) = (status.record.clone(), "the runtime that sends it was stopped".into());
+                Err(Error::AnswerLost { record, why })
+            };
+            match ending.await.unwrap_or_else(|_| gone()) {
                 Ok(one) => stored.push(one),
                 Err(error) => {
                     let id = status.id.unwrap_or_default();

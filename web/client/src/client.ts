@@ -140,7 +140,7 @@ export class Lockstep {
   }
 
   /**
-   * Ends everything: connections, subscriptions, what waits to be sent (statuses fail with `closed`; `flush` telemetry before).
+   * Ends everything: connections, subscriptions, what waits to be sent (statuses fail with `closed`, or `answer_lost` where they were sent; `flush` telemetry before).
    */
   close(): void {
     const error = new LockstepError("closed", "the client was closed");
@@ -185,7 +185,7 @@ export class Lockstep {
   /**
    * Publishes statuses. Resolves when they are stored; some may have been refused (`refused`), and when all were, it fails. Without
    * a connection they wait, `queueMax` of them. Each has an id, so one whose answer was lost is sent again and counts once; no more
-   * when it was first sent 100 s ago: then it fails with `answer_lost`, and may be stored.
+   * when it was first sent 100 s ago, or when it is refused then: it fails with `answer_lost`, and may be stored.
    */
   async updateStatus(statuses: Status | readonly Status[]): Promise<Propagation> {
     this.#start();

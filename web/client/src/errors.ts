@@ -20,7 +20,7 @@ export interface RefusedStatus {
  * | `timeout` | no answer in time |
  * | `closed` | the client was closed |
  * | `replaced` | a newer status of its record took its place in a full queue |
- * | `answer_lost` | a status was sent and may be stored: its answer did not come, and it is too late to send it again |
+ * | `answer_lost` | a status was sent and may be stored; it is not sent again, and the sentence says why |
  * | `queue_full` | more waits to be sent than `queueMax` |
  * | `buffer_full` | a loop over a subscription reads more slowly than messages come |
  * | `handler_failed` | a handler of yours threw; `cause` is what it threw |

@@ -127,7 +127,7 @@ export class Outbox {
       const { id, record } = entry.update;
       const own = accepted.find((one) => one.id === id && one.record === record) ?? accepted[index];
       if (own !== undefined) return entry.end({ as: "stored", accepted: own, from: entry.from });
-      entry.end({ as: "refused", error: new LockstepError("not_understood", `the server's answer does not name ${record}`) });
+      entry.end({ as: "refused", error: answerLost(entry, "the server's answer does not name it") });
     });
     return true;
   }
@@ -146,7 +146,7 @@ export class Outbox {
     if (passing) {
       const worn = sent.filter((entry) => entry.attempts >= ATTEMPTS_MAX);
       this.#return(sent.filter((entry) => !worn.includes(entry)));
-      worn.forEach((entry) => entry.end({ as: "refused", error }));
+      worn.forEach((entry) => fail(entry, error));
       return "later";
     }
     const named = new Map(error.errors.map((one) => [one.index, one]));
@@ -156,7 +156,10 @@ export class Outbox {
     const back = this.#apart ? sent : sent.filter((_, index) => named.size > 0 && !named.has(index));
     this.#return(back);
     sent.forEach((entry, index) => {
-      if (!back.includes(entry)) entry.end({ as: "refused", error: about(entry.update, error, named.get(index)) });
+      if (back.includes(entry)) return;
+      const wrong = named.get(index);
+      if (wrong === undefined) fail(entry, error);
+      else entry.end({ as: "refused", error: about(entry.update, error, wrong) });
     });
     return "now";
   }
@@ -178,16 +181,16 @@ export class Outbox {
     this.lost();
     const all = this.#waiting;
     this.#waiting = [];
-    all.forEach((entry) => entry.end({ as: "refused", error }));
+    all.forEach((entry) => fail(entry, error));
   }
 
   #refuseLarger(bytesMax: number): void {
     const large = this.#waiting.filter((entry) => entry.bytes > bytesMax - BESIDE);
     if (large.length === 0) return;
     this.#waiting = this.#waiting.filter((entry) => !large.includes(entry));
-    for (const { update, bytes, end } of large) {
-      const detail = `${update.record}: the status has ${bytes} bytes as JSON; the server takes ${bytesMax - BESIDE} (message_max_bytes)`;
-      end({ as: "refused", error: new LockstepError("too_large", detail) });
+    for (const entry of large) {
+      const detail = `${entry.update.record}: the status has ${entry.bytes} bytes as JSON; the server takes ${bytesMax - BESIDE} (message_max_bytes)`;
+      fail(entry, new LockstepError("too_large", detail));
     }
   }
 
@@ -195,10 +198,7 @@ export class Outbox {
     const old = this.#waiting.filter(({ sentAt }) => sentAt !== undefined && now - sentAt > AGAIN_MS);
     if (old.length === 0) return;
     this.#waiting = this.#waiting.filter((entry) => !old.includes(entry));
-    for (const { update, end } of old) {
-      const detail = `${update.record}: it was sent, and the answer did not come. It may be stored; sent again so late it might count twice`;
-      end({ as: "refused", error: new LockstepError("answer_lost", detail) });
-    }
+    old.forEach((entry) => entry.end({ as: "refused", error: answerLost(entry, "sent again so late it might count twice") }));
   }
 
   #answered(ref: string | undefined): Entry[] | undefined {
@@ -230,8 +230,17 @@ function size(update: Update): number {
   return new TextEncoder().encode(text).length;
 }
 
-function about(update: Update, error: LockstepError, named: RefusedStatus | undefined): LockstepError {
-  if (named === undefined) return error;
+/** Ends an entry by an error that does not say what became of it when it was sent before. */
+function fail(entry: Entry, error: LockstepError): void {
+  const lost = (): LockstepError => answerLost(entry, `${error.code}: ${error.message}`, error);
+  entry.end({ as: "refused", error: entry.doubtful ? lost() : error });
+}
+
+function answerLost({ update }: Entry, why: string, cause?: LockstepError): LockstepError {
+  return new LockstepError("answer_lost", `the status of ${update.record} was sent and may be stored: ${why}`, cause && { cause });
+}
+
+function about(update: Update, error: LockstepError, named: RefusedStatus): LockstepError {
   const where = named.field === "" ? update.record : `${update.record}, ${named.field}`;
   return new LockstepError(error.code, `${where}: ${named.detail}`, { errors: [named] });
 }

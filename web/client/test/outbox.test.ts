@@ -82,13 +82,15 @@ test("a refusal that names nobody is found out call by call", () => {
 });
 
 test("a refusal that passes is tried again, and not for ever", () => {
-  const { box, add, ended } = outbox();
-  add(update("a"));
-  for (let attempt = 1; attempt < 8; attempt++) assert.equal(box.refused(box.next(65_536, 0)?.ref, error("not_stored"), true), "later");
-  assert.equal(ended.size, 0);
-  box.refused(box.next(65_536, 0)?.ref, error("not_stored"), true);
-  assert.deepEqual([...ended], [["a", "not_stored"]]);
-  assert.equal(box.next(65_536, 0), undefined);
+  for (const [code, ends] of [["busy", "busy"], ["not_stored", "answer_lost"], ["timeout", "answer_lost"]] as const) {
+    const { box, add, ended } = outbox();
+    add(update("a"));
+    for (let attempt = 1; attempt < 8; attempt++) assert.equal(box.refused(box.next(65_536, 0)?.ref, error(code), true), "later");
+    assert.equal(ended.size, 0);
+    box.refused(box.next(65_536, 0)?.ref, error(code), true);
+    assert.deepEqual([...ended], [["a", ends]]);
+    assert.equal(box.next(65_536, 0), undefined);
+  }
 });
 
 test("a message keeps within what a server takes", () => {
@@ -142,6 +144,45 @@ test("only a status that may be stored grows too old to be sent again", () => {
   box.refused(box.next(65_536, 50_000)?.ref, error("busy"), true);
   assert.equal(box.next(65_536, 100_001), undefined);
   assert.deepEqual([...ended], [["a", "answer_lost"]]);
+});
+
+test("what waits when it is closed hears why, and what was sent that it may be stored", () => {
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  box.next(65_536, 0);
+  add(update("b"));
+  box.close(error("auth_failed"));
+  assert.deepEqual([[...ended], box.size], [[["a", "answer_lost"], ["b", "auth_failed"]], 0]);
+});
+
+test("what may be stored says so, and the cause, whatever ends it", () => {
+  const again = (box: Outbox): string | undefined => box.next(65_536, 1)?.ref;
+  const ends: readonly (readonly [string, (box: Outbox) => void])[] = [
+    ["auth_failed: no", (box) => box.close(error("auth_failed"))],
+    ["forbidden: no", (box) => box.refused(again(box), error("forbidden"), false)],
+    ["does not name it", (box) => box.stored(again(box), [])],
+    ["too_large", (box) => box.next(128, 1)],
+    ["it might count twice", (box) => box.next(65_536, 100_001)],
+  ];
+  for (const [cause, end] of ends) {
+    const box = new Outbox(10);
+    const said: string[] = [];
+    box.add([update("a")], (_, ended) => said.push(ended.as === "refused" ? `${ended.error.code} ${ended.error.message}` : ended.as));
+    box.next(65_536, 0);
+    box.lost();
+    end(box);
+    assert.ok(said[0]?.startsWith("answer_lost the status of ci/build/a was sent and may be stored: "), `${cause}: ${said[0]}`);
+    assert.ok(said[0]?.includes(cause), said[0]);
+  }
+});
+
+test("a status that is wrong in itself was not stored before either", () => {
+  const { box, add, ended } = outbox();
+  add(update("a"));
+  box.next(65_536, 0);
+  box.lost();
+  box.refused(box.next(65_536, 1)?.ref, error("bad_statuses", 0), false);
+  assert.deepEqual([...ended], [["a", "bad_statuses"]]);
 });
 
 test("a call with a status that is no JSON is refused, and changes nothing", () => {

@@ -172,7 +172,7 @@ test("a connection that ends for good amid such a wait does not keep the next fr
   const asked = await first.hears("status_update");
   first.says({ type: "error", code: "not_stored", reason: "JetStream is away", ref: asked["ref"] } as never);
   first.closes(1008, "auth_failed: this key was withdrawn");
-  await assert.rejects(update, code("auth_failed"));
+  await assert.rejects(update, code("answer_lost"));
   const connecting = lockstep.connect();
   const second = await server.connection();
   second.welcomes();
@@ -181,6 +181,16 @@ test("a connection that ends for good amid such a wait does not keep the next fr
   await stores(second);
   await again;
 }, { firstMs: 60_000, maxMs: 60_000, random: () => 0.9 }));
+
+test("a status that was sent before nobody is let in any more is not said to be refused", () => together(async (server, { lockstep }) => {
+  const update = lockstep.updateStatus(build(1));
+  const first = await server.connection();
+  first.welcomes();
+  await first.hears("status_update");
+  first.cuts();
+  (await server.connection()).closes(1008, "auth_failed: this key was withdrawn");
+  await assert.rejects(update, (error) => code("answer_lost")(error) && /may be stored: auth_failed: .*this key was withdrawn/.test(String(error)));
+}));
 
 const shown = (steps: Record<string, string>, taken: number, version = 2): unknown => ({
   id: "i1", key: "ENG-1", lifecycle: "work", status: "done", status_since: 1, version, in_step: false,

@@ -143,16 +143,18 @@ fn a_refusal_that_names_nobody_is_found_out_call_by_call() {
 
 #[test]
 fn a_refusal_that_passes_is_tried_again_and_not_for_ever() {
-    let mut all = Watched::new(10);
-    all.add(vec![status("a")]).unwrap();
-    for _ in 1..ATTEMPTS_MAX {
+    for (code, ends) in [("busy", "a busy"), ("not_stored", "a answer_lost"), ("timeout", "a answer_lost")] {
+        let mut all = Watched::new(10);
+        all.add(vec![status("a")]).unwrap();
+        for _ in 1..ATTEMPTS_MAX {
+            all.next(0);
+            assert_eq!(all.refused(code, &[]), Next::Later);
+        }
+        assert!(all.ended().is_empty());
         all.next(0);
-        assert_eq!(all.refused("not_stored", &[]), Next::Later);
+        all.refused(code, &[]);
+        assert_eq!((all.ended(), all.next(0)), (vec![ends.to_owned()], None));
     }
-    assert!(all.ended().is_empty());
-    all.next(0);
-    all.refused("not_stored", &[]);
-    assert_eq!((all.ended(), all.next(0)), (vec!["a not_stored".to_owned()], None));
 }
 
 #[test]
@@ -192,17 +194,62 @@ fn only_a_status_that_may_be_stored_grows_too_old_to_be_sent_again() {
     }
 }
 
+fn auth_failed() -> Error {
+    Error::Refused { status: 401, code: "auth_failed".into(), detail: String::new(), errors: Vec::new() }
+}
+
 #[test]
-fn what_waits_when_it_is_closed_hears_why() {
+fn what_waits_when_it_is_closed_hears_why_and_what_was_sent_that_it_may_be_stored() {
     let mut all = Watched::new(10);
     all.add(vec![status("a")]).unwrap();
     all.next(0);
     all.add(vec![status("b")]).unwrap();
-    all.outbox.close(&Error::Refused {
-        status: 401,
-        code: "auth_failed".into(),
-        detail: String::new(),
-        errors: Vec::new(),
-    });
-    assert_eq!((all.ended(), all.outbox.len()), (vec!["a auth_failed".to_owned(), "b auth_failed".to_owned()], 0));
+    all.outbox.close(&auth_failed());
+    assert_eq!((all.ended(), all.outbox.len()), (vec!["a answer_lost".to_owned(), "b auth_failed".to_owned()], 0));
+}
+
+type End<'a> = &'a dyn Fn(&mut Outbox);
+
+#[test]
+fn what_may_be_stored_says_so_and_the_cause_whatever_ends_it() {
+    let forbidden =
+        || Error::Refused { status: 0, code: "forbidden".into(), detail: "not yours".into(), errors: Vec::new() };
+    let ends: [(&str, End<'_>); 5] = [
+        ("auth_failed", &|outbox| outbox.close(&auth_failed())),
+        ("forbidden): not yours", &|outbox| {
+            outbox.next(MAX, at(1), "p2");
+            outbox.refused("forbidden", &forbidden(), &[]);
+        }),
+        ("does not name it", &|outbox| {
+            outbox.next(MAX, at(1), "p2");
+            outbox.stored(&[]);
+        }),
+        ("too_large", &|outbox| drop(outbox.next(BESIDE, at(1), "p2"))),
+        ("it might count twice", &|outbox| drop(outbox.next(MAX, at(101), "p2"))),
+    ];
+    for (cause, end) in ends {
+        let mut all = Watched::new(10);
+        all.add(vec![status("a")]).unwrap();
+        all.next(0);
+        all.outbox.lost();
+        end(&mut all.outbox);
+        let error = all.waiting[0].1.try_recv().unwrap().unwrap_err();
+        assert!(matches!(error, Error::AnswerLost { .. }), "{error}");
+        let said = error.to_string();
+        assert!(
+            said.starts_with("the status of ci/build/a was sent and may be stored: ") && said.contains(cause),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_status_that_is_wrong_in_itself_was_not_stored_before_either() {
+    let mut all = Watched::new(10);
+    all.add(vec![status("a")]).unwrap();
+    all.next(0);
+    all.outbox.lost();
+    all.next(1);
+    all.refused("bad_statuses", &[0]);
+    assert_eq!(all.ended(), ["a bad_statuses"]);
 }

@@ -181,3 +181,21 @@ async fn a_key_that_is_refused_at_the_door_is_told_to_all_who_wait() {
     let refused = timeout(DEADLINE, client.update_status(&[build(1)])).await.unwrap();
     assert!(matches!(refused, Err(Error::Refused { status: 401, code, .. }) if code == "auth_failed"));
 }
+
+#[tokio::test]
+async fn a_status_that_was_sent_before_nobody_is_let_in_any_more_is_not_said_to_be_refused() {
+    let url = server(|mut peer| async move {
+        if peer.number > 0 {
+            return peer.closes(1008, "auth_failed: this key was withdrawn").await;
+        }
+        peer.welcomes("p0").await;
+        peer.hears_a("status_update").await;
+    })
+    .await;
+    let client = Client::new(&url).unwrap().with_key("key");
+    let lost = timeout(DEADLINE, client.update_status(&[build(1)])).await.unwrap();
+    assert!(
+        matches!(&lost, Err(Error::AnswerLost { record, why }) if record == "ci/build/1" && why.contains("auth_failed")),
+        "{lost:?}"
+    );
+}
