@@ -117,9 +117,9 @@ export class Spread {
     if (delivery.version === this.#version) {
       const verdict = delivered(delivery);
       if (verdict !== undefined) this.#records.set(delivery.record, verdict);
-    } else if (known === "pending" || known === "not_told") {
-      // What came of ours before stays what came of it.
-      this.#records.set(delivery.record, overtaken(delivery.version));
+    } else {
+      const verdict = newer(delivery, known);
+      if (verdict !== undefined) this.#records.set(delivery.record, verdict);
     }
   }
 
@@ -188,6 +188,18 @@ function delivered({ outcome, reason }: Delivery): Verdict | undefined {
     default:
       return { outcome: "pending", reason: `${outcome}: ${reason}` };
   }
+}
+
+/**
+ * What a delivery of a newer version says of a record of which this is known: with the newer one nothing else is told of ours, and what
+ * came of ours before stays what came of it.
+ */
+function newer(delivery: Delivery, known: Outcome): Verdict | undefined {
+  const verdict = delivered(delivery);
+  if (verdict === undefined || (known !== "pending" && known !== "not_told")) return undefined;
+  if (verdict.outcome === "applied" || verdict.outcome === "unchanged") return overtaken(delivery.version);
+  const reason = `version ${delivery.version} of the item, which is newer, was to be told instead: ${verdict.reason}`;
+  return known === "pending" ? { outcome: verdict.outcome, reason } : undefined;
 }
 
 function overtaken(version: number): Verdict {

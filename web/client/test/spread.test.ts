@@ -51,10 +51,29 @@ test("an overtaken command is no outcome: a newer one of the same version may fo
   one.change(change());
   one.delivery(delivery({ outcome: "overtaken" }));
   assert.equal(one.settled, false);
-  one.delivery(delivery({ version: 3, outcome: "rejected" }));
+  one.delivery(delivery({ version: 3, outcome: "overtaken" }));
+  assert.equal(one.settled, false, "nothing came yet");
+  one.delivery(delivery({ version: 4 }));
   assert.deepEqual(one.outcome().records, [
-    { record: "github/issue/acme/web#7", outcome: "overtaken", reason: "version 3 of the item, which is newer, came first" },
+    { record: "github/issue/acme/web#7", outcome: "overtaken", reason: "version 4 of the item, which is newer, came first" },
   ]);
+});
+
+test("where a newer version did not come either, its outcome counts", () => {
+  for (const outcome of ["superseded", "rejected", "failed"] as const) {
+    const one = spread();
+    one.change(change());
+    one.delivery(delivery({ version: 3, outcome, reason: "no rights" }));
+    const reason = "version 3 of the item, which is newer, was to be told instead: no rights";
+    assert.deepEqual([one.outcome().records, one.settled], [[{ record: "github/issue/acme/web#7", outcome, reason }], true]);
+    one.delivery(delivery());
+    assert.deepEqual(outcomes(one), ["applied", "applied"], "its own system's word comes first");
+  }
+  const one = spread();
+  one.change(change());
+  one.stands(item({ "linear/issue/a": "in_step", "github/issue/acme/web#7": "as_close" }));
+  one.delivery(delivery({ version: 3, outcome: "failed" }));
+  assert.deepEqual(outcomes(one), ["applied", "not_told"], "that was not of ours");
 });
 
 test("what came of a write stays, whatever comes of later ones", () => {

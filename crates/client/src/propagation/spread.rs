@@ -219,9 +219,8 @@ impl Spread {
             if let Some(verdict) = delivery_verdict(delivery) {
                 self.set(&delivery.record, verdict);
             }
-        } else if matches!(known, Outcome::Pending | Outcome::NotTold) {
-            // What came of ours before stays what came of it.
-            self.set(&delivery.record, overtaken(delivery.version));
+        } else if let Some(verdict) = newer_verdict(delivery, known) {
+            self.set(&delivery.record, verdict);
         }
     }
 
@@ -325,6 +324,19 @@ fn delivery_verdict(delivery: &Delivery) -> Option<Verdict> {
         newer => return Some((Outcome::Pending, format!("{newer}: {}", delivery.reason))),
     };
     Some((outcome, delivery.reason.clone()))
+}
+
+/// What a delivery of a newer version says of a record of which this is known: with the newer one nothing else is told of ours, and
+/// what came of ours before stays what came of it.
+fn newer_verdict(delivery: &Delivery, known: Outcome) -> Option<Verdict> {
+    let version = delivery.version;
+    match (delivery_verdict(delivery)?, known) {
+        ((Outcome::Applied | Outcome::Unchanged, _), Outcome::Pending | Outcome::NotTold) => Some(overtaken(version)),
+        ((outcome, reason), Outcome::Pending) => {
+            Some((outcome, format!("version {version} of the item, which is newer, was to be told instead: {reason}")))
+        }
+        _ => None,
+    }
 }
 
 fn overtaken(version: u64) -> Verdict {

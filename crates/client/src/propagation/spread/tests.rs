@@ -101,10 +101,31 @@ fn an_overtaken_command_is_no_outcome_until_a_newer_version_comes() {
     one.hear(&changed(change()));
     one.hear(&delivery(OTHER, 2, "overtaken", "newer_command"));
     assert!(!one.is_settled(), "a newer command of the same version may follow");
-    one.hear(&delivery(OTHER, 3, "rejected", "no rights"));
+    one.hear(&delivery(OTHER, 3, "overtaken", "newer_command"));
+    assert!(!one.is_settled(), "nothing came yet");
+    one.hear(&delivery(OTHER, 4, "applied", ""));
     assert_eq!(outcomes(&one), [Applied, Overtaken]);
-    assert_eq!(one.outcome().records[0].reason, "version 3 of the item, which is newer, came first");
+    assert_eq!(one.outcome().records[0].reason, "version 4 of the item, which is newer, came first");
     assert!(one.is_settled() && !one.outcome().is_complete());
+}
+
+#[test]
+fn where_a_newer_version_did_not_come_either_its_outcome_counts() {
+    for (word, outcome) in [("superseded", Superseded), ("rejected", Rejected), ("failed", Failed)] {
+        let mut one = spread();
+        one.hear(&changed(change()));
+        one.hear(&delivery(OTHER, 3, word, "no rights"));
+        assert_eq!((outcomes(&one), one.is_settled()), (vec![Applied, outcome], true));
+        let reason = "version 3 of the item, which is newer, was to be told instead: no rights";
+        assert_eq!(one.outcome().records[0].reason, reason);
+        one.hear(&delivery(OTHER, 2, "applied", ""));
+        assert_eq!(outcomes(&one), [Applied, Applied], "its own system's word comes first");
+    }
+    let mut one = spread();
+    one.hear(&changed(change()));
+    one.stands(&item(2, 7, &[(OWN, "in_step"), (OTHER, "as_close")]), &[]);
+    one.hear(&delivery(OTHER, 3, "failed", "no rights"));
+    assert_eq!(outcomes(&one), [Applied, NotTold], "that was not of ours");
 }
 
 #[test]
