@@ -41,6 +41,14 @@ struct Shared {
     numbers: Mutex<BTreeMap<&'static str, u64>>,
 }
 
+/// What happened to a step.
+struct Changed {
+    to: State,
+    update: OperationStep,
+    /// Of the whole operation, if it is another one than before.
+    progress: Option<f64>,
+}
+
 impl StepTracker {
     /// An operation of that name, of which nothing more is known.
     pub fn new(operation: impl Into<String>) -> Self {
@@ -146,25 +154,50 @@ impl StepTracker {
 
     /// Lets something happen to a step, with what the step knows.
     pub fn apply(&self, step: &str, transition: Transition, data: Option<Value>) -> Result<(), StepError> {
-        let to = transition.to();
-        let applied = {
-            let mut operation = self.operation();
-            let before = operation.progress();
-            let applied = operation.apply(step, transition, data, now_ms());
-            if let (Ok(update), Some(publisher)) = (&applied, &self.publisher) {
-                // While it is locked, so that updates are published in their order. What is lost the publisher counts.
-                publisher.publish(update.clone());
-            }
-            applied.map(|update| (update, operation.progress().filter(|now| Some(*now) != before)))
-        };
-        match &applied {
-            Ok((update, progress)) => self.tell(to, update, *progress),
-            Err(error) => self.tell_refused(step, error),
-        }
-        applied.map(drop)
+        let applied = self.change(&mut self.operation(), step, transition, data);
+        self.tell(step, applied)
     }
 
-    fn tell(&self, to: State, update: &OperationStep, progress: Option<f64>) {
+    /// A step begins; one that ended begins anew, at one stroke: what somebody else begins in between is theirs.
+    fn begin(&self, step: &str, description: Description) -> Result<(), StepError> {
+        let (reset, begun) = {
+            let mut operation = self.operation();
+            let has_ended = matches!(operation.state(step), Some(State::Completed | State::Failed));
+            let reset = has_ended.then(|| self.change(&mut operation, step, Transition::Reset, None));
+            (reset, self.change(&mut operation, step, Transition::Execute(description), None))
+        };
+        if let Some(reset) = reset {
+            self.tell(step, reset)?;
+        }
+        self.tell(step, begun)
+    }
+
+    fn change(
+        &self,
+        operation: &mut Operation,
+        step: &str,
+        transition: Transition,
+        data: Option<Value>,
+    ) -> Result<Changed, StepError> {
+        let (to, before) = (transition.to(), operation.progress());
+        let update = operation.apply(step, transition, data, now_ms())?;
+        if let Some(publisher) = &self.publisher {
+            // While it is locked, so that updates are published in their order. What is lost the publisher counts.
+            publisher.publish(update.clone());
+        }
+        Ok(Changed { to, update, progress: operation.progress().filter(|now| Some(*now) != before) })
+    }
+
+    /// Tells the callbacks, which may use the tracker themselves: not while it is locked.
+    fn tell(&self, step: &str, changed: Result<Changed, StepError>) -> Result<(), StepError> {
+        match &changed {
+            Ok(Changed { to, update, progress }) => self.tell_changed(*to, update, *progress),
+            Err(error) => self.tell_refused(step, error),
+        }
+        changed.map(drop)
+    }
+
+    fn tell_changed(&self, to: State, update: &OperationStep, progress: Option<f64>) {
         for callback in &self.callbacks {
             match (callback, progress) {
                 (Callback::Step(of, callback), _) if of.is_none_or(|of| of == to) => self.call(|| callback(update)),
@@ -204,11 +237,7 @@ impl StepTracker {
         description: impl Into<Description>,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        if matches!(self.state(step), Some(State::Completed | State::Failed)) {
-            // Somebody else may have reset it meanwhile, which is the same.
-            let _ = self.reset(step);
-        }
-        let begun = self.executing(step, description);
+        let begun = self.begin(step, description.into());
         self.count(&begun);
         let mut end = End { tracker: self, step, known: begun.is_err() };
         let result = work.await;

@@ -46,6 +46,23 @@ async fn a_step_that_ended_is_begun_anew() {
 }
 
 #[tokio::test]
+async fn nobody_comes_between_the_reset_of_a_step_and_its_new_beginning() {
+    let steps = StepTracker::new("o");
+    steps.failed("a", "broken").unwrap();
+    let (other, refused) = (steps.clone(), Arc::new(AtomicU64::new(0)));
+    let counts = Arc::clone(&refused);
+    // Told of the reset, somebody else would begin the step, and the first beginning would be undone or refused.
+    let eager = steps.clone().on_step(move |update| {
+        if update.state == "reset" && other.executing("a", "Doing it as well").is_err() {
+            counts.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(eager.run("a", "Doing it", async { Ok::<_, Infallible>(7) }).await, Ok(7));
+    assert_eq!((refused.load(Ordering::Relaxed), steps.disputed()), (1, 0));
+    assert_eq!(steps.state("a"), Some(State::Completed));
+}
+
+#[tokio::test]
 async fn predefined_steps_are_numbered_and_say_what_they_do() {
     let steps = StepTracker::new("o");
     let works = || async { Ok::<_, Infallible>(7) };
