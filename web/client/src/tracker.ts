@@ -112,9 +112,7 @@ export class StepTracker {
    * keeps the work from being done: who runs a step that somebody else has begun leaves its end to them.
    */
   async run<T>(step: string, description: string | Description, work: () => Promise<T> | T): Promise<T> {
-    const state = this.#steps.get(step)?.state;
-    if (state === "completed" || state === "failed") this.reset(step);
-    const begun = this.executing(step, description);
+    const begun = this.#begin(step, described(description));
     try {
       const result = await work();
       if (begun) this.completed(step);
@@ -184,6 +182,15 @@ export class StepTracker {
     return total === 0 ? 1 : (this.#completed + completed) / total;
   }
 
+  /** A step begins; one that ended begins anew, at one stroke: callbacks that hear of the reset find it begun. */
+  #begin(step: string, description: Description): boolean {
+    const state = this.#steps.get(step)?.state;
+    const reset = state === "completed" || state === "failed" ? this.#change(step, "pending", {}) : undefined;
+    const begun = this.#change(step, "executing", { description });
+    reset?.();
+    return begun();
+  }
+
   #predefined<T>(kind: Kind, what: string, work: () => Promise<T> | T): Promise<T> {
     const number = (this.#numbers.get(kind) ?? 0) + 1;
     this.#numbers.set(kind, number);
@@ -195,11 +202,17 @@ export class StepTracker {
     return this.#options.total ?? (this.#planned ? 0 : undefined);
   }
 
-  #go(name: string, to: StepState, told: { description?: Description; error?: string; data?: unknown }): boolean {
-    const before = this.#steps.get(name) ?? fresh(name);
+  #go(name: string, to: StepState, told: Said): boolean {
+    return this.#change(name, to, told)();
+  }
+
+  /** Changes a step and publishes that, or refuses it; the answer tells the callbacks, and whether it was changed. */
+  #change(name: string, to: StepState, told: Said): () => boolean {
+    const known = this.#steps.get(name);
+    if (known === undefined && to === "pending") return this.#refuse(name, `there is no step ${JSON.stringify(name)} to reset`);
+    const before = known ?? fresh(name);
     if (!allowed(before.state, to)) {
-      this.#call(() => this.#options.onRefused?.(name, `a step that is ${before.state} cannot become ${to}`));
-      return false;
+      return this.#refuse(name, `the step ${JSON.stringify(name)} is ${before.state} and cannot be ${to}; reset it first, or begin it`);
     }
     const at = (this.#options.now ?? Date.now)();
     const progress = this.progress;
@@ -211,9 +224,20 @@ export class StepTracker {
     const { error } = step;
     const now = this.progress;
     const description = cut((told.description ?? before.description)[state === "reset" ? "executing" : state]);
-    this.#tell({ operation: this.operation, step: name, state, description, progress: now ?? 0, error, at, data: told.data });
-    if (now !== undefined && now !== progress) this.#call(() => this.#options.onProgress?.(now));
-    return true;
+    const update = { operation: this.operation, step: name, state, description, progress: now ?? 0, error, at, data: told.data } as const;
+    this.#publish(update);
+    return () => {
+      this.#tell(update);
+      if (now !== undefined && now !== progress) this.#call(() => this.#options.onProgress?.(now));
+      return true;
+    };
+  }
+
+  #refuse(name: string, why: string): () => boolean {
+    return () => {
+      this.#call(() => this.#options.onRefused?.(name, why));
+      return false;
+    };
   }
 
   /** Forgets the oldest steps that ended, when there are too many. */
@@ -227,15 +251,20 @@ export class StepTracker {
     this.#forgotten[ended.state === "completed" ? "completed" : "failed"] += 1;
   }
 
-  #tell(update: StepUpdate): void {
-    const { historyLimit = 100, client, agent = "", onStep, onExecuting, onCompleted, onFailed } = this.#options;
+  /** Before callbacks hear of it, which may go on with the step: what follows is published after it. */
+  #publish(update: StepUpdate): void {
+    const { historyLimit = 100, client, agent = "" } = this.#options;
     this.#history.push(update);
     if (this.#history.length > historyLimit) this.#history.shift();
+    const { data, ...plain } = update;
+    this.#call(() => client?.publish({ type: "operation_step", ...plain, agent, data: json(data) }));
+  }
+
+  #tell(update: StepUpdate): void {
+    const { onStep, onExecuting, onCompleted, onFailed } = this.#options;
     this.#call(() => onStep?.(update));
     const own = { executing: onExecuting, completed: onCompleted, failed: onFailed, reset: undefined }[update.state];
     this.#call(() => own?.(update));
-    const { data, ...plain } = update;
-    this.#call(() => client?.publish({ type: "operation_step", ...plain, agent, data: json(data) }));
   }
 
   #call(callback: () => unknown): void {
@@ -244,6 +273,13 @@ export class StepTracker {
       guarded(() => (this.#options.onError ?? console.error)(error), () => {});
     });
   }
+}
+
+/** What is said with a change of a step. */
+interface Said {
+  readonly description?: Description;
+  readonly error?: string;
+  readonly data?: unknown;
 }
 
 function fresh(name: string): Step {

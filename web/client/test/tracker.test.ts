@@ -23,8 +23,14 @@ test("a step goes only where it may, and everything else is refused without harm
   assert.equal(tracker.failed("b", "before it began"), true);
   assert.equal(tracker.reset("a"), true);
   assert.equal(tracker.executing("a"), true);
-  assert.equal(refused.length, 3);
-  assert.equal(refused[0], "a: a step that is pending cannot become completed");
+  assert.equal(tracker.reset("c"), false);
+  assert.equal(tracker.state("c"), undefined);
+  assert.deepEqual(refused, [
+    'a: the step "a" is pending and cannot be completed; reset it first, or begin it',
+    'a: the step "a" is executing and cannot be executing; reset it first, or begin it',
+    'a: the step "a" is completed and cannot be failed; reset it first, or begin it',
+    'c: there is no step "c" to reset',
+  ]);
 });
 
 test("a summary counts steps and not updates", () => {
@@ -78,6 +84,25 @@ test("run tracks the work, gives its result, and throws on what it throws", asyn
   await assert.rejects(tracker.run("b", "work", () => Promise.reject(thrown)), (error) => error === thrown);
   assert.equal(await tracker.run("b", "again", () => "synchronous"), "synchronous");
   assert.deepEqual(seen, ["a executing", "a completed", "b executing", "b failed broken", "b reset", "b executing", "b completed"]);
+});
+
+test("nobody comes between the reset of a step and its new beginning", async () => {
+  const refused: string[] = [];
+  const tracker = new StepTracker("op", {
+    onStep: ({ state }) => void (state === "reset" && tracker.executing("a", "as well")),
+    onRefused: (_, why) => refused.push(why),
+  });
+  tracker.failed("a", "broken");
+  assert.equal(await tracker.run("a", "work", () => 7), 7);
+  assert.deepEqual([tracker.state("a"), refused.length], ["completed", 1]);
+});
+
+test("updates are published in their order, though a callback goes on with the step", () => {
+  const published: string[] = [];
+  const client = { publish: (message: object) => void published.push((message as StepUpdate).state) };
+  const tracker = new StepTracker("op", { client, onExecuting: ({ step }) => tracker.completed(step) });
+  tracker.executing("a");
+  assert.deepEqual(published, ["executing", "completed"]);
 });
 
 test("predefined steps say what they do", async () => {
