@@ -286,7 +286,10 @@ impl Step {
 }
 
 fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(TEXT_MAX));
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX - '…'.len_utf8()));
+        text.push('…');
+    }
     text
 }
 
