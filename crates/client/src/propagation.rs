@@ -60,7 +60,7 @@ pub struct NotStored {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Propagated {
-    /// Each item took its status, or had it, and each record that can be told shows it, as its system confirmed.
+    /// Each item took its status, had it, or lets it change nothing, and each record that can be told shows it, as its system confirmed.
     pub complete: bool,
     /// Nothing more is to come: nothing is pending.
     pub settled: bool,

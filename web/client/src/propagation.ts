@@ -9,7 +9,7 @@ import type { NotStored, Stored } from "./updates.js";
 
 /** How far the statuses of one call have spread. */
 export interface Propagated {
-  /** Each item took its status, or had it, and each record that can be told shows it, as its system confirmed. */
+  /** Each item took its status, had it, or lets it change nothing, and each record that can be told shows it, as its system confirmed. */
   readonly complete: boolean;
   /** Nothing more is to come: nothing is pending. */
   readonly settled: boolean;

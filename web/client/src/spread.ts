@@ -260,5 +260,8 @@ function ownVerdict(own: ItemRecord, status: string): Verdict {
   if (own.step === "held") return { outcome: "pending", reason: "held" };
   if (own.step === "unmapped") return rejected(status);
   if (own.native !== status) return { outcome: "superseded", reason: `it shows ${JSON.stringify(own.native)} since` };
-  return own.step === "pending" ? { outcome: "superseded", reason: `it is told ${JSON.stringify(own.want)}` } : { outcome: "unchanged", reason: "" };
+  if (own.step === "pending") return { outcome: "superseded", reason: `it is told ${JSON.stringify(own.want)}` };
+  // So it is of a status that tied its record to the item: that alone moves nothing.
+  if (own.step === "read_only") return { outcome: "superseded", reason: `its item stays what it is, which would be ${JSON.stringify(own.want)} here` };
+  return { outcome: "unchanged", reason: "" };
 }

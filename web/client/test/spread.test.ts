@@ -138,6 +138,9 @@ test("a status that lost is superseded, and one that waits for a person is pendi
   const unmapped = spread();
   unmapped.stands(item({ "linear/issue/a": "unmapped" }));
   assert.equal(unmapped.outcome().outcome, "rejected");
+  const tied = spread();
+  tied.stands(item({ "linear/issue/a": "read_only" }));
+  assert.deepEqual([tied.outcome().outcome, tied.outcome().reason], ["superseded", 'its item stays what it is, which would be "closed" here']);
 });
 
 test("what changed nothing is explained by the line that it left in the history", () => {

@@ -75,7 +75,7 @@ pub struct StatusOutcome {
 }
 
 impl StatusOutcome {
-    /// Whether the item took the status, or had it, and each record that can be told shows it.
+    /// Whether the item took the status, had it, or lets it change nothing, and each record that can be told shows it.
     pub fn is_complete(&self) -> bool {
         use Outcome::{Applied, NotTold, Unchanged};
         let own = matches!(self.outcome, Applied | Unchanged);
@@ -380,6 +380,11 @@ fn own_verdict(own: &Record, status: &str) -> Verdict {
         UNMAPPED => rejected(status),
         _ if own.native != status => (Outcome::Superseded, format!("it shows {:?} since", own.native)),
         "pending" => (Outcome::Superseded, format!("it is told {:?}", own.want.as_deref().unwrap_or_default())),
+        // So it is of a status that tied its record to the item: that alone moves nothing.
+        "read_only" => {
+            let want = own.want.as_deref().unwrap_or_default();
+            (Outcome::Superseded, format!("its item stays what it is, which would be {want:?} here"))
+        }
         _ => (Outcome::Unchanged, String::new()),
     }
 }

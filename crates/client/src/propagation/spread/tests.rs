@@ -203,6 +203,13 @@ fn a_status_that_lost_is_superseded_and_one_that_waits_for_a_person_is_pending()
         (unmapped.outcome().outcome, unmapped.outcome().reason.as_str()),
         (Rejected, "no mapping knows \"Done\"")
     );
+    let mut tied = spread();
+    tied.stands(&item(2, 7, &[(OWN, "read_only")]), &[]);
+    let told = tied.outcome();
+    assert_eq!(
+        (told.outcome, told.reason.as_str(), told.is_complete()),
+        (Superseded, "its item stays what it is, which would be \"closed\" here", false)
+    );
 }
 
 fn line(kind: &str, reason: &str) -> HistoryLine {
