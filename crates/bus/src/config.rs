@@ -84,8 +84,10 @@ impl Config {
             ));
         }
         // Not the address itself: it may hold a password.
-        let is_address =
-            |url: &str| url.trim().parse::<async_nats::ServerAddr>().is_ok_and(|address| address.port() > 0);
+        let is_address = |url: &str| {
+            let address = url.trim().parse::<async_nats::ServerAddr>();
+            address.is_ok_and(|address| !address.host().is_empty() && address.port() > 0)
+        };
         if !self.url.split(',').all(is_address) {
             return Err(format!(
                 "nats.url has {:?}, which is no address: nats://host:port is one, with a port from 1 to 65535 (NATS_URL sets it too)",

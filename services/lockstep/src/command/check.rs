@@ -1,10 +1,11 @@
 //! `lockstep check`: everything that can be known to be wrong without starting anything.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use model::{Mapping, Native, Policy};
+use model::{Mapping, Native, Policy, System};
 use runtime::EXIT_CONFIG;
 
 use crate::connectors;
@@ -33,6 +34,7 @@ pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
         }
     }
     lines.extend(without_idle(&policy));
+    lines.extend(strangers(&policy));
     for line in lines {
         output::line(&line);
     }
@@ -64,6 +66,23 @@ fn without_idle(policy: &Policy) -> Vec<String> {
     agents.filter(|mapping| lacks(mapping)).map(told).collect()
 }
 
+/// Tells of priorities of systems that nothing else here names: they count for what somebody tells of such a system, and for nothing where
+/// the name is a slip.
+fn strangers(policy: &Policy) -> Vec<String> {
+    let mapped = policy.mappings.iter().map(|mapping| &mapping.system);
+    let of_kinds = policy.lifecycle_of.keys().map(|(system, _)| system);
+    let known: BTreeSet<&str> = mapped.chain(of_kinds).map(System::as_str).chain(connectors::names()).collect();
+    let strangers = policy.priorities.keys().map(System::as_str).filter(|system| !known.contains(system));
+    let told = |system: &str| {
+        let known = known.iter().copied().collect::<Vec<_>>().join(", ");
+        format!(
+            "warning: policy.priorities.{system} counts only for statuses that are published of it: no connector or mapping is for \
+             it; there are {known}"
+        )
+    };
+    strangers.map(told).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use model::{Lifecycles, Mappings};
@@ -85,5 +104,18 @@ mod tests {
         let lacking = told("'offline', 'unknown'");
         assert!(lacking.len() == 1 && lacking[0].contains("for operation"), "{lacking:?}");
         assert_eq!(told("'offline', 'unknown', 'idle'"), [""; 0]);
+    }
+
+    #[test]
+    fn a_priority_of_a_system_that_nothing_else_names_is_told() {
+        let (lifecycles, mappings) = (Lifecycles::built_in().unwrap(), Mappings::default());
+        let mut policy = Policy::new(lifecycles, mappings, "work".parse().unwrap());
+        assert_eq!(strangers(&policy), [""; 0]);
+        policy.priorities.insert("linaer".parse().unwrap(), 1);
+        let told = strangers(&policy);
+        assert!(
+            told.len() == 1 && told[0].contains("policy.priorities.linaer") && told[0].contains("linear"),
+            "{told:?}"
+        );
     }
 }

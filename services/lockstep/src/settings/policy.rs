@@ -1,6 +1,6 @@
 //! The section `[policy]`, and the policy that it makes of lifecycles and mappings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use model::{Kind, LifecycleName, Lifecycles, Mappings, OnLink, Policy, Strategy, System};
 use runtime::config::ConfigError;
@@ -83,7 +83,6 @@ impl PolicySettings {
         if self.escalation_threshold == 0 {
             return Err(ConfigError::new("policy.escalation_threshold", "must be above 0"));
         }
-        self.check_priorities(&lenses, &lifecycle_of)?;
         let mut policy = Policy::new(all, lenses, default);
         policy.strategy = self.strategy;
         policy.priorities.extend(self.priorities.clone());
@@ -94,25 +93,6 @@ impl PolicySettings {
         policy.strict = self.strict;
         policy.lifecycle_of = lifecycle_of;
         Ok(policy)
-    }
-
-    /// Refuses the priority of a system of which nothing else is known: it would never count.
-    fn check_priorities(
-        &self,
-        mappings: &Mappings,
-        lifecycle_of: &BTreeMap<(System, Kind), LifecycleName>,
-    ) -> Result<(), ConfigError> {
-        let of_kinds = lifecycle_of.keys().map(|(system, _)| system.as_str());
-        let mapped = mappings.iter().map(|mapping| mapping.system.as_str());
-        let known: BTreeSet<&str> = connectors::names().into_iter().chain(mapped).chain(of_kinds).collect();
-        match self.priorities.keys().find(|system| !known.contains(system.as_str())) {
-            None => Ok(()),
-            Some(system) => {
-                let known = known.into_iter().collect::<Vec<_>>().join(", ");
-                let why = format!("no mapping is for this system; there are {known}");
-                Err(ConfigError::new(format!("policy.priorities.{system}"), why))
-            }
-        }
     }
 
     fn lifecycle_of(&self, all: &Lifecycles) -> Result<BTreeMap<(System, Kind), LifecycleName>, ConfigError> {

@@ -160,10 +160,6 @@ fn what_could_not_be_run_with_is_refused_with_what_would_be_right() {
             "agentapi.messages: the text has {titel}, and what is filled in is {key}",
         ),
         (
-            "[policy.priorities]\nlinaer = 1".to_owned(),
-            "policy.priorities.linaer: no mapping is for this system; there are agent, agentapi",
-        ),
-        (
             "[monitor]\nexpect = [\"resolvr\"]".to_owned(),
             "monitor.expect: there is no service \"resolvr\"; there are ingest",
         ),
