@@ -147,20 +147,30 @@ impl Calls {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> impl Future<Output = Result<T, Failure>> {
-        self.in_turn_of("write", work)
+        self.turn_of("write", true, work)
+    }
+
+    /// The same for work that may find nothing to write: it looks though the hour's writes are used up, and only what it then writes waits.
+    pub fn in_turn_to_look<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> impl Future<Output = Result<T, Failure>> {
+        self.turn_of("write", false, work)
     }
 
     /// The turn comes when a call of this class may go.
-    async fn in_turn_of<T>(
+    async fn turn_of<T>(
         &self,
         class: &'static str,
+        makes_content: bool,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let asking = Asking::now();
         if asking.turn || !self.line.has_turns() {
             return work.await;
         }
-        let _turn = self.line.wait(self.need(class, &asking), Wants::Turn, &asking).await?;
+        let need = Need { makes_content, ..self.need(class, &asking) };
+        let _turn = self.line.wait(need, Wants::Turn, &asking).await?;
         asking::with_turn(work).await
     }
 
@@ -172,7 +182,7 @@ impl Calls {
     pub async fn send(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {
         // Apart, or whoever makes several calls would be several times as large.
         let sent = Box::pin(self.send_in_turn(request, class));
-        if WRITES.contains(&class) { self.in_turn_of(class, sent).await } else { sent.await }
+        if WRITES.contains(&class) { self.turn_of(class, CONTENT.contains(&class), sent).await } else { sent.await }
     }
 
     async fn send_in_turn(&self, request: RequestBuilder, class: &'static str) -> Result<Response, Failure> {

@@ -64,7 +64,7 @@ impl Github {
             }
             Ok(())
         };
-        self.api.calls().in_turn(Box::pin(show)).await
+        self.api.calls().in_turn_to_look(Box::pin(show)).await
     }
 
     async fn statuses(&self, repository: &str, commit: &str) -> Result<Value, Failure> {

@@ -326,6 +326,20 @@ async fn an_hours_writes_are_not_exceeded_though_github_does_not_tell_of_them() 
 }
 
 #[tokio::test]
+async fn a_new_head_that_is_to_show_nothing_does_not_wait_for_an_hours_writes() {
+    let server = server().await;
+    let github = connector_that_writes(&server, 1);
+    let (record, head) = shown_and_pushed(&server, &github, false).await;
+    let number = server.open_pull(REPO, "Sign out", "", "ada/sign-out", false).unwrap();
+    github.read(&pull(number)).await.unwrap();
+    server.act_on_pull(REPO, number, PullAction::Push).unwrap();
+    complete(&github, &pull(number)).await.expect("nothing stands on the one before");
+    let limited = complete(&github, &record).await;
+    assert!(matches!(limited, Err(Failure::Limited { .. })), "the hour is used up: {limited:?}");
+    assert_eq!(server.statuses(REPO, &head), []);
+}
+
+#[tokio::test]
 async fn each_form_of_a_limit_is_known_for_one() {
     let server = server().await;
     let number = opened(&server, true);
