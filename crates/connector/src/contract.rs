@@ -101,8 +101,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
     }
 
     /// Shows what stands on something that the record left behind on what it has now, where that is still to be done. Called for what a
-    /// webhook had read, and for what a page says, when that is stored. What failed for a webhook is tried again; after the last attempt,
-    /// and for a sweep, it is left to the next webhook or sweep.
+    /// webhook had read, and for what a page says, when that is stored. For a webhook a limit is waited for: it comes again. What failed
+    /// for a webhook is tried again; after the last attempt, and for a sweep, it is left to the next webhook or sweep.
     fn keep_shown(&self, reading: &Reading) -> impl Future<Output = Result<(), Failure>> + Send {
         let _ = reading;
         ready(Ok(()))

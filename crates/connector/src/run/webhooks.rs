@@ -15,6 +15,8 @@ use crate::{Connector, Decoded, Failure, Reading, Webhook};
 
 /// One that had to wait for a limit comes again at the latest after twice this: the limit may be over sooner than was said.
 const AGAIN_MAX: Duration = Duration::from_mins(1);
+/// The same for one whose records are published: for what is shown beside them they are read and published each time.
+const PUBLISHED_AGAIN_MAX: Duration = Duration::from_mins(10);
 
 pub(super) async fn run<C: Connector>(parts: Loop<C>, mut feed: Feed) -> anyhow::Result<()> {
     let shutdown = parts.process.shutdown().clone();
@@ -68,7 +70,6 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
         }
         // Its place is for others meanwhile: those that say enough, or ask for what no limit is about.
         Err(Unfinished::Limited(wait)) => {
-            let wait = wait.min(AGAIN_MAX);
             if let Err(error) = message.nak(wait + wait.mul_f64(runtime::jitter())).await {
                 tracing::debug!(%error, "it comes again when its time is over");
             }
@@ -82,10 +83,17 @@ async fn handle<C: Connector>(parts: &Loop<C>, message: &Received) {
 enum Unfinished {
     /// What it tells of cannot be read.
     Dead(DeadLetter),
-    /// Not now, and for so long.
+    /// Not now: it comes again after so long.
     Limited(Duration),
     /// The process ends.
     Dropped,
+}
+
+impl Unfinished {
+    /// A limit keeps it from being done for so long.
+    fn limited(wait: Duration, is_published: bool) -> Self {
+        Self::Limited(wait.min(if is_published { PUBLISHED_AGAIN_MAX } else { AGAIN_MAX }))
+    }
 }
 
 /// What it says, once the words for it are learned where that can be done.
@@ -97,7 +105,7 @@ async fn decoded<C: Connector>(parts: &Loop<C>, message: &Received) -> Result<De
     let learn = || async { unless_limited(parts.connector.learn(what).await) };
     match attempts(&parts.settings.backoff, message, parts.process.shutdown(), learn).await.0 {
         Ok(Ok(())) => parts.connector.decode(&webhook).map_err(dead),
-        Ok(Err(wait)) => Err(Unfinished::Limited(wait)),
+        Ok(Err(wait)) => Err(Unfinished::limited(wait, false)),
         // Whether the records can be read says what is wrong.
         Err(End::GivenUp { .. }) => Ok(decoded),
         Err(End::Dropped) => Err(Unfinished::Dropped),
@@ -150,7 +158,7 @@ async fn read_all<C: Connector>(
         let (read, tries) = attempts(&parts.settings.backoff, message, parts.process.shutdown(), read).await;
         match read {
             Ok(Ok(reading)) => readings.push(reading),
-            Ok(Err(wait)) => return Err(Unfinished::Limited(wait)),
+            Ok(Err(wait)) => return Err(Unfinished::limited(wait, false)),
             Err(End::GivenUp { failure: Failure::Gone { .. }, .. }) => {}
             Err(End::GivenUp { reason, failure, .. }) => {
                 return Err(Unfinished::Dead(DeadLetter::of(message, reason, failure.advice()).after(tries.into())));
@@ -165,7 +173,7 @@ async fn keep_shown<C: Connector>(parts: &Loop<C>, message: &Received, reading: 
     let keep = || async { unless_limited(parts.connector.keep_shown(reading).await) };
     match attempts(&parts.settings.backoff, message, parts.process.shutdown(), keep).await.0 {
         Ok(Ok(())) => {}
-        Ok(Err(wait)) => return Err(Unfinished::Limited(wait)),
+        Ok(Err(wait)) => return Err(Unfinished::limited(wait, true)),
         Err(End::GivenUp { failure, .. }) => {
             let record = &reading.observation.record;
             tracing::warn!(%record, %failure, "it does not show what it did before; the next webhook or sweep tries again");
@@ -198,5 +206,20 @@ fn webhook(message: &Received) -> Webhook {
         received_at: Timestamp(message.first_at_ms()),
         headers: kept,
         body: message.payload.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_whose_records_are_published_is_read_again_less_often() {
+        let comes_again = |wait, is_published| match Unfinished::limited(Duration::from_secs(wait), is_published) {
+            Unfinished::Limited(again) => again.as_secs(),
+            _ => panic!("it waits for a limit"),
+        };
+        assert_eq!([30, 3_600].map(|wait| comes_again(wait, false)), [30, 60]);
+        assert_eq!([30, 3_600].map(|wait| comes_again(wait, true)), [30, 600]);
     }
 }
