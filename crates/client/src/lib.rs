@@ -277,5 +277,10 @@ async fn answer<T: DeserializeOwned>(request: RequestBuilder, shown: Option<Stri
     serde_json::from_slice(&body).map_err(|error| Error::Unexpected { why: error.to_string() })
 }
 
+/// The example of the README, which is compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,15 @@ test("both clients show the same table of words", async () => {
   assert.equal(ours, theirs);
 });
 
+test("the examples in the client's README are those that are checked", async () => {
+  const [readme, checked] = await Promise.all(
+    ["web/client/README.md", "web/client/test/examples.ts"].map((file) => readFile(new URL(file, root), "utf8")),
+  );
+  const examples = [...(readme ?? "").matchAll(/\n```ts\n(.*?)```\n/gs)].map(([, example]) => example ?? "");
+  assert.equal(examples.length, 2);
+  for (const example of examples) assert.ok(checked?.includes(example), example);
+});
+
 function words(readme: string): string | undefined {
   return /\n## Words\n(.*?)\n## /s.exec(readme)?.[1];
 }
