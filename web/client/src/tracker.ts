@@ -20,7 +20,7 @@ export interface StepUpdate {
   readonly error: string;
   /** In milliseconds since 1970. */
   readonly at: number;
-  /** Published as JSON; of more than 16 KiB only the size is. */
+  /** What the step knows: as it was given last. Published as JSON; of more than 16 KiB only the size is, and of what is no JSON only why. */
   readonly data: unknown;
 }
 
@@ -216,15 +216,15 @@ export class StepTracker {
     }
     const at = (this.#options.now ?? Date.now)();
     const progress = this.progress;
-    const step = after(before, to, { description: told.description ?? before.description, error: cut(told.error ?? "") }, at);
+    const step = after(before, to, { description: told.description ?? before.description, error: cut(told.error ?? ""), data: told.data }, at);
     this.#steps.set(name, step);
     this.#completed += Number(to === "completed") - Number(before.state === "completed");
     this.#forget();
     const state = to === "pending" ? "reset" : to;
-    const { error } = step;
+    const { error, data } = step;
     const now = this.progress;
     const description = cut((told.description ?? before.description)[state === "reset" ? "executing" : state]);
-    const update = { operation: this.operation, step: name, state, description, progress: now ?? 0, error, at, data: told.data } as const;
+    const update = { operation: this.operation, step: name, state, description, progress: now ?? 0, error, at, data } as const;
     this.#publish(update);
     return () => {
       this.#tell(update);
@@ -283,12 +283,13 @@ interface Said {
 }
 
 function fresh(name: string): Step {
-  return { name, state: "pending", description: described(""), beganAt: 0, tookMs: undefined, error: "" };
+  return { name, state: "pending", description: described(""), beganAt: 0, tookMs: undefined, error: "", data: undefined };
 }
 
-function after(step: Step, to: StepState, told: { description: Description; error: string }, at: number): Step {
+function after(step: Step, to: StepState, told: { description: Description; error: string; data: unknown }, at: number): Step {
   if (to === "pending") return { ...fresh(step.name), description: step.description };
-  if (to === "executing") return { ...step, state: to, description: told.description, beganAt: at };
+  const data = told.data === undefined ? step.data : told.data;
+  if (to === "executing") return { ...step, state: to, description: told.description, beganAt: at, data };
   const tookMs = step.state === "executing" ? Math.max(0, at - step.beganAt) : undefined;
-  return { ...step, state: to, tookMs, error: told.error };
+  return { ...step, state: to, tookMs, error: told.error, data };
 }

@@ -173,13 +173,15 @@ test("each update is published as a message of the protocol", () => {
   const tracker = new StepTracker("op", { now: () => 5, agent: "a", total: 2, client: { publish: (message) => published.push(message) } });
   tracker.executing("s", "does", { rows: 3 });
   tracker.failed("s", "no");
+  tracker.reset("s");
   const common = { type: "operation_step", operation: "op", step: "s", agent: "a", at: 5, progress: 0 };
   assert.deepEqual(published, [
     { ...common, state: "executing", description: "does", error: "", data: '{"rows":3}' },
-    { ...common, state: "failed", description: "does", error: "no", data: "" },
+    { ...common, state: "failed", description: "does", error: "no", data: '{"rows":3}' },
+    { ...common, state: "reset", description: "does", error: "", data: "" },
   ]);
   const updates: readonly StepUpdate[] = tracker.history();
-  assert.deepEqual(updates.map(({ data }) => data), [{ rows: 3 }, undefined]);
+  assert.deepEqual(updates.map(({ data }) => data), [{ rows: 3 }, { rows: 3 }, undefined]);
 });
 
 test("a step whose words are longer than the server takes is told of all the same", async () => {
@@ -193,4 +195,6 @@ test("a step whose words are longer than the server takes is told of all the sam
   assert.ok(bytes(failed?.error) === 4_096 && failed?.error?.endsWith("x…"), failed?.error?.slice(-5));
   tracker.executing("b", "short", { rows: "r".repeat(20_000) });
   assert.equal(published.at(-1)?.data, '{"tooLarge":20011}');
+  tracker.executing("c", "short", { rows: 1n });
+  assert.match(published.at(-1)?.data ?? "", /^\{"noJson":".*BigInt/);
 });

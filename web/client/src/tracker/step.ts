@@ -17,6 +17,8 @@ export interface Step {
   readonly tookMs: number | undefined;
   /** Why, when it failed. */
   readonly error: string;
+  /** What was said of it last, until it is reset. */
+  readonly data: unknown;
 }
 
 const NEXT: Readonly<Record<StepState, readonly StepState[]>> = {
