@@ -109,25 +109,42 @@ impl Client {
         self.config.table(record.kind.as_str()).ok_or_else(missing)
     }
 
-    /// What a row shows now.
+    /// What a row shows now: of one that was captured and is there no more, that it was deleted.
     pub(crate) async fn read(&self, record: &RecordRef) -> Result<Reading, Failure> {
         let table = self.table(record)?;
         let statements = self.statements(table).await?;
+        let row = self.one(&statements.row, record).await?;
+        let observation = match &row {
+            Some(row) => decode::row(table, row, Source::Poll, self.now()),
+            None => decode::gone(table, &self.last(table, &statements, record).await?, Source::Poll, self.now()),
+        };
+        let observation =
+            observation.map_err(|why| Failure::refused(why, format!("{record} cannot be read: {why}")))?;
+        Ok(Reading { observation, extra: serde_json::json!(row.and_then(|row| row.status)) })
+    }
+
+    /// What was captured of a row that was not found; [`Failure::Gone`] where nothing was.
+    async fn last(&self, table: &Table, statements: &Statements, record: &RecordRef) -> Result<Row, Failure> {
+        let last = self.one(&statements.last, record).await?;
+        // After the row: whatever hid it since does not pass for its end.
+        self.sees_all_rows(table).await?;
+        match last {
+            Some(row) if row.status.is_some() => {
+                Err(Failure::unavailable(format!("{record} was inserted while it was looked for")))
+            }
+            Some(row) => Ok(row),
+            None => Err(Failure::gone(format!("{record}: {} has no such row", table.table))),
+        }
+    }
+
+    async fn one(&self, statement: &str, record: &RecordRef) -> Result<Option<Row>, Failure> {
         let row = match self.pool().acquire().await {
-            Ok(mut connection) => fetch(&mut connection, &statements, record).await,
+            Ok(mut connection) => fetch(&mut connection, statement, record).await,
             Err(error) => Err(error),
         };
         // A text that no key of this type can be names no row.
         let row = if row.as_ref().is_err_and(failure::is_about_form) { Ok(None) } else { row };
-        let row = self.settle("read", row)?;
-        let Some(row) = row else {
-            self.sees_all_rows(table).await?;
-            return Err(Failure::gone(format!("{record}: {} has no such row", table.table)));
-        };
-        let observation = decode::row(table, &row, Source::Poll, self.now());
-        let observation =
-            observation.map_err(|why| Failure::refused(why, format!("{record} cannot be read: {why}")))?;
-        Ok(Reading { observation, extra: serde_json::json!(row.status) })
+        self.settle("read", row)
     }
 
     /// Sets a row's status, if it is still the one that was read.
@@ -173,7 +190,7 @@ impl Client {
             .bind(expected)
             .execute(&mut *transaction)
             .await?;
-        let row = fetch(&mut transaction, statements, &command.record).await?;
+        let row = fetch(&mut transaction, &statements.row, &command.record).await?;
         let reached = written.rows_affected() > 0;
         if reached {
             transaction.commit().await?;
@@ -184,12 +201,8 @@ impl Client {
     }
 }
 
-async fn fetch(
-    connection: &mut PgConnection,
-    statements: &Statements,
-    record: &RecordRef,
-) -> Result<Option<Row>, sqlx::Error> {
-    let query = sqlx::query(AssertSqlSafe(statements.row.clone())).bind(record.kind.as_str()).bind(record.id());
+async fn fetch(connection: &mut PgConnection, statement: &str, record: &RecordRef) -> Result<Option<Row>, sqlx::Error> {
+    let query = sqlx::query(AssertSqlSafe(statement.to_owned())).bind(record.kind.as_str()).bind(record.id());
     query.fetch_optional(connection).await?.as_ref().map(rows::row).transpose()
 }
 

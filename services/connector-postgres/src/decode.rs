@@ -99,11 +99,14 @@ pub fn entry(table: &Table, entry: &Entry) -> Result<Observation, Ignored> {
     seen.observation(table, Source::Stream, Timestamp(capture.at_ms))
 }
 
-/// That a row is gone though no trigger saw it go. It stands where it was last seen.
-pub fn gone(table: &Table, row: &Row, now: Timestamp) -> Result<Observation, Ignored> {
-    let capture = Capture { version: row.capture.version, at_ms: now.0, ..Capture::default() };
+/// That a row is gone. Where a trigger saw it go, this tells what its entry does; else it stands where it was last seen, and `now` dates it.
+pub fn gone(table: &Table, row: &Row, source: Source, now: Timestamp) -> Result<Observation, Ignored> {
+    let was_seen = row.capture.status.is_none();
+    let unseen = || Capture { version: row.capture.version, at_ms: now.0, ..Capture::default() };
+    let capture = if was_seen { row.capture.clone() } else { unseen() };
+    let origin = if was_seen { Origin::Other } else { Origin::Unknown };
     let entry = Entry { key: row.key.clone(), capture, ..Entry::default() };
-    deleted(table, &entry).map(|seen| Observation { source: Source::Sweep, origin: Origin::Unknown, ..seen })
+    deleted(table, &entry).map(|seen| Observation { source, origin, ..seen })
 }
 
 /// That a row was deleted. Its content went with it.

@@ -59,6 +59,8 @@ pub struct Types {
 pub struct Statements {
     /// One row: `$1` kind, `$2` key.
     pub row: String,
+    /// What was captured of one row that may be gone: `$1` kind, `$2` key. A row that is there has its key in the place of the status.
+    pub last: String,
     /// Sets the status: `$1` the new one, `$2` key, `$3` the one it must have.
     pub write: String,
     /// The first rows in key order: `$1` kind, `$2` how many.
@@ -138,8 +140,17 @@ impl Statements {
         let columns = columns(schema, table);
         let rows = format!("{columns} FROM {name} t LEFT JOIN {versions} v ON v.kind = $1 AND v.key = t.{key}::text");
         let (key_type, status_type) = (&types.key, &types.status);
+        let captured = format!(
+            "SELECT v.key, t.{key}::text AS status, NULL::text AS title, NULL::text AS mentions, v.version, v.status AS captured, \
+             v.origin, v.actor, v.application, (extract(epoch FROM v.at) * 1000)::bigint AS at_ms"
+        );
         Self {
             row: format!("{rows} WHERE t.{key} = CAST($2::text AS {key_type})"),
+            // Of the row and its version as they are at one moment: a row that was inserted anew since has a version of its own.
+            last: format!(
+                "{captured} FROM {versions} v LEFT JOIN {name} t ON t.{key} = CAST($2::text AS {key_type}) \
+                 WHERE v.kind = $1 AND v.key = CAST($2::text AS {key_type})::text"
+            ),
             write: format!(
                 "UPDATE {name} SET {status} = CAST($1::text AS {status_type}) \
                  WHERE {key} = CAST($2::text AS {key_type}) AND {status}::text IS NOT DISTINCT FROM $3"
@@ -156,9 +167,7 @@ impl Statements {
             gone: format!(
                 "WITH v AS MATERIALIZED (SELECT * FROM {versions} WHERE kind = $1 AND key > $3 AND status IS NOT NULL \
                      ORDER BY key LIMIT $2) \
-                 SELECT v.key, t.{key}::text AS status, NULL::text AS title, NULL::text AS mentions, v.version, v.status AS captured, \
-                     v.origin, v.actor, v.application, (extract(epoch FROM v.at) * 1000)::bigint AS at_ms \
-                 FROM v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) ORDER BY v.key"
+                 {captured} FROM v LEFT JOIN {name} t ON t.{key} = CAST(v.key AS {key_type}) ORDER BY v.key"
             ),
             // It waits for nobody's lock, so that nobody's statement can be the victim of a deadlock. A row that was captured since it was
             // read has another version.

@@ -153,7 +153,7 @@ impl Client {
             let seen = match (place.gone, &row.status) {
                 // It is still there.
                 (true, Some(_)) => continue,
-                (true, None) => decode::gone(table, row, self.now()),
+                (true, None) => decode::gone(table, row, Source::Sweep, self.now()),
                 // The next sweep puts it above what is known of it.
                 (false, _) if looked.is_behind(row) => continue,
                 (false, _) => decode::row(table, row, Source::Sweep, self.now()),

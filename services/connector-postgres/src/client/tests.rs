@@ -4,6 +4,7 @@ mod altered;
 mod capture;
 mod copy;
 mod database;
+mod deleted;
 mod relay;
 mod rights;
 mod unseen;
