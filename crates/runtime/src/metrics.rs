@@ -33,6 +33,8 @@ pub mod names {
     pub const PACER_GRANTED: &str = "lockstep_pacer_granted_total";
     /// Calls of connectors that the system turned away because of a limit.
     pub const PACER_REFUSED: &str = "lockstep_pacer_refused_total";
+    /// Changes that wait in a system's outbox to be passed on.
+    pub const OUTBOX_WAITING: &str = "lockstep_outbox_waiting";
     /// Differences that only a sweep found.
     pub const DRIFT_FOUND: &str = "lockstep_drift_found_total";
 }
@@ -67,6 +69,8 @@ pub struct Metrics {
     pub pacer_granted_total: IntCounterVec,
     /// `{system}`
     pub pacer_refused_total: IntCounterVec,
+    /// `{system}`
+    pub outbox_waiting: IntGaugeVec,
     /// `{system}`
     pub drift_found_total: IntCounterVec,
 }
@@ -103,6 +107,15 @@ impl Metrics {
             &["system", "lane"],
         )
         .expect(FIXED);
+        let outbox_waiting = IntGaugeVec::new(
+            Opts::new(
+                names::OUTBOX_WAITING,
+                "Changes that wait in a system's outbox to be passed on, counted to 10000.",
+            ),
+            &["system"],
+        )
+        .expect(FIXED);
+        registry.register(Box::new(outbox_waiting.clone())).expect(FIXED);
         registry.register(Box::new(pacer_waiting.clone())).expect(FIXED);
         registry.register(Box::new(stage_duration_seconds.clone())).expect(FIXED);
         registry.register(Box::new(consumer_lag.clone())).expect(FIXED);
@@ -140,6 +153,7 @@ impl Metrics {
                 "Calls of connectors that the system turned away because of a limit.",
                 &["system"],
             ),
+            outbox_waiting,
             drift_found_total: counters(names::DRIFT_FOUND, "Differences that only a sweep found.", &["system"]),
             registry,
         }

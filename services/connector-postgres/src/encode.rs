@@ -132,6 +132,11 @@ pub fn waiting(schema: &Name) -> String {
     format!("SELECT EXISTS (SELECT FROM {}.entries)", schema.quoted())
 }
 
+/// How many entries the outbox holds: `$1` how many are counted at most.
+pub fn count_waiting(schema: &Name) -> String {
+    format!("SELECT count(*) FROM (SELECT FROM {}.entries LIMIT $1) AS waiting", schema.quoted())
+}
+
 impl Statements {
     /// The statements for a table with columns of these types.
     pub fn new(schema: &Name, table: &Table, types: &Types) -> Self {

@@ -16,6 +16,11 @@ use crate::encode;
 /// The waits between looks at a table that cannot be used.
 const LOOKS: Backoff = Backoff { first_ms: 1_000, max_ms: 30_000, attempts: u32::MAX };
 
+/// How often it is counted what waits.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// How far.
+const WAITING_MAX: i64 = 10_000;
+
 /// Where entries are passed on to. What it answers `Ok` to is stored.
 pub(crate) trait Publish: Sync {
     /// Publishes in this order, and waits until all are stored.
@@ -34,6 +39,14 @@ impl Client {
         if self.config.tables.is_empty() {
             std::future::pending::<()>().await;
         }
+        // Beside it: while the bus takes nothing, passing on is what does not come to an end.
+        tokio::select! {
+            ended = self.pass_all_on(sink) => ended,
+            never = self.count_over_and_over() => never,
+        }
+    }
+
+    async fn pass_all_on(&self, sink: &impl Publish) -> Result<(), Failure> {
         let (mut looks, mut next_look) = (0_u32, Instant::now());
         loop {
             if self.config.tables.iter().any(|table| !self.is_usable(table)) && Instant::now() >= next_look {
@@ -46,6 +59,24 @@ impl Client {
                 tokio::time::sleep(Duration::from_millis(self.config.poll_ms)).await;
             }
         }
+    }
+
+    /// Never ends. What cannot be counted is counted the next time; readiness says why.
+    async fn count_over_and_over(&self) -> ! {
+        loop {
+            if !self.usable().is_empty() {
+                let _ = self.count_waiting().await;
+            }
+            tokio::time::sleep(COUNT_EVERY).await;
+        }
+    }
+
+    /// Counts what waits in the outbox, for the metrics.
+    pub(super) async fn count_waiting(&self) -> Result<(), Failure> {
+        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(encode::count_waiting(&self.config.schema)));
+        let count = self.settle("outbox", count.bind(WAITING_MAX).fetch_one(self.pool()).await)?;
+        self.process.metrics().outbox_waiting.with_label_values(&["postgres"]).set(count);
+        Ok(())
     }
 
     fn is_usable(&self, table: &Table) -> bool {

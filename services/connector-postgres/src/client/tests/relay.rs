@@ -1,12 +1,61 @@
 //! What the relay does when it is cut short, and when many write at once.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use model::Position;
+use connector::Failure;
+use model::{Observation, Position};
 use sqlx::AssertSqlSafe;
 
 use super::database::Database;
-use super::{Stored, record};
+use super::{Client, Publish, Stored, drain, record};
+
+/// A bus that never answers.
+struct Silent;
+
+impl Publish for Silent {
+    async fn publish(&self, _: Vec<Observation>) -> Result<(), Failure> {
+        std::future::pending().await
+    }
+}
+
+fn waiting(client: &Client) -> i64 {
+    client.process.metrics().outbox_waiting.with_label_values(&["postgres"]).get()
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_to_ten_thousand() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    for (rows, counted) in [(0, 0), (3, 3), (10_001, 10_000)] {
+        database.run(&format!("INSERT INTO tasks (id) SELECT {rows} + generate_series(1, {rows})")).await;
+        client.count_waiting().await.unwrap();
+        assert_eq!(waiting(&client), counted);
+    }
+    drain(&client).await;
+    client.count_waiting().await.unwrap();
+    assert_eq!(waiting(&client), 0);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_while_the_bus_takes_nothing() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    database.run("INSERT INTO tasks (id) VALUES (1), (2)").await;
+    let counted = async {
+        while waiting(&client) != 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let watched = async {
+        tokio::select! { ended = client.watch(&Silent) => ended.unwrap(), () = counted => {} }
+    };
+    tokio::time::timeout(Duration::from_secs(20), watched).await.expect("what waits is counted");
+    database.drop().await;
+}
 
 #[tokio::test]
 async fn an_entry_that_was_published_but_not_deleted_comes_again_with_the_same_id() {
