@@ -333,6 +333,28 @@ fn the_documented_reasons_of_histories_are_those_of_the_code() -> anyhow::Result
     Ok(())
 }
 
+/// An alert on a name that nothing counts under never fires.
+#[test]
+fn the_documented_metrics_are_counted() -> anyhow::Result<()> {
+    // The schema of the outbox begins as they do.
+    const SCHEMA: &str = "lockstep_outbox";
+    let (files, name) = (files()?, Regex::new(r"\blockstep_[a-z_]+")?);
+    let constant = Regex::new(r#"pub const [A-Z_]+: &str = "(lockstep_[a-z_]+)";"#)?;
+    let counts = files.iter().filter(|(path, _)| path.ends_with("src/metrics.rs") || path.ends_with("src/counts.rs"));
+    let known: BTreeSet<&str> = counts
+        .flat_map(|(_, text)| constant.captures_iter(text).filter_map(|found| found.get(1)))
+        .map(|found| found.as_str())
+        .collect();
+    let documents = files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "md"));
+    let told: Vec<String> = documents
+        .flat_map(|(path, text)| name.find_iter(text).map(|found| (path.display(), found.as_str())))
+        .filter(|(_, told)| !known.contains(told) && *told != SCHEMA)
+        .map(|(path, told)| format!("{path}: {told}"))
+        .collect();
+    ensure!(known.contains("lockstep_consumer_lag"), "these are not the metrics: {known:?}");
+    none("named as metrics, and nothing counts them", &told)
+}
+
 /// What a heading is called in a link.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
