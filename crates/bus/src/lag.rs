@@ -53,7 +53,7 @@ impl Bus {
         let stream = self.server.nats()?.get_stream_no_info(spec.name).await?;
         let consumers: Vec<_> =
             stream.consumers().try_collect().await.with_context(|| format!("{}: its readers", spec.name))?;
-        let mut by_name: BTreeMap<String, (u64, Lag)> = BTreeMap::new();
+        let mut by_name: BTreeMap<String, ((bool, u64), Lag)> = BTreeMap::new();
         for info in consumers.into_iter().filter(|info| info.config.durable_name.is_some()) {
             let (name, generation) = crate::feed::generation_of(&info.name);
             let lag = Lag {
@@ -63,10 +63,11 @@ impl Bus {
                 ack_pending: u64::try_from(info.num_ack_pending).unwrap_or(0),
                 acked: info.ack_floor.stream_sequence,
             };
-            // While a reader is being replaced there are two of it; the newer one counts.
-            let newest = by_name.get(name).is_none_or(|(known, _)| *known < generation);
-            if newest {
-                by_name.insert(name.to_owned(), (generation, lag));
+            // While a reader is being replaced there are two of it; the newer one counts. One that nobody ever read was left behind by a
+            // process that died before it began.
+            let rank = (info.delivered.consumer_sequence > 0 || info.num_pending == 0, generation);
+            if by_name.get(name).is_none_or(|(known, _)| *known < rank) {
+                by_name.insert(name.to_owned(), (rank, lag));
             }
         }
         Ok(by_name.into_values().map(|(_, lag)| lag).collect())

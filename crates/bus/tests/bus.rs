@@ -18,6 +18,7 @@ mod tickets;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::{Info, pull};
 use bus::testing::Server;
 use bus::{Bus, Feed, Outgoing, Received, Stream, Tail, ack_all, topology};
 use model::{
@@ -491,6 +492,24 @@ async fn lag_is_told_for_each_reader_without_its_generation() {
     assert_eq!((normal.stream, normal.pending), ("OBSERVATIONS", 0));
     assert!(normal.ack_pending >= 2, "{normal:?}");
     assert_eq!(lags.len(), 4, "{lags:?}");
+
+    // As a process leaves it that dies before it reads, and before it takes away what was there.
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.server.url()).await.unwrap());
+    let stream = jetstream.get_stream("OBSERVATIONS").await.unwrap();
+    let infos: Vec<_> = futures_util::TryStreamExt::try_collect(stream.consumers()).await.unwrap();
+    let read = infos.into_iter().find(|info: &Info| info.name.starts_with("observe-0-normal")).unwrap();
+    let name = Some("observe-0-normal-g99".to_owned());
+    let left = pull::Config {
+        durable_name: name.clone(),
+        name,
+        filter_subjects: read.config.filter_subjects,
+        filter_subject: read.config.filter_subject,
+        ..pull::Config::default()
+    };
+    stream.create_consumer(left).await.unwrap();
+    let lags = world.bus.consumer_lag().await.unwrap();
+    let normal = lags.iter().find(|lag| lag.consumer == "observe-0-normal").unwrap();
+    assert_eq!(normal.pending, 0, "nobody reads by the other");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,8 +143,17 @@ impl Consumer {
         self.floor = self.next - 1;
     }
 
+    /// Whether somebody ever took something of it, or there is nothing to take.
+    pub(super) fn is_read(&self, messages: &BTreeMap<u64, Stored>) -> bool {
+        self.counted > 0 || !self.has_fresh(messages)
+    }
+
+    fn has_fresh(&self, messages: &BTreeMap<u64, Stored>) -> bool {
+        messages.range(self.next..).any(|(_, stored)| self.wants(&stored.subject))
+    }
+
     pub(super) fn is_idle(&self, messages: &BTreeMap<u64, Stored>) -> bool {
-        let fresh = messages.range(self.next..).any(|(_, stored)| self.wants(&stored.subject));
+        let fresh = self.has_fresh(messages);
         let shared = self.config.ack_policy == AckPolicy::Explicit;
         !fresh && (!shared || self.pending.keys().all(|sequence| !messages.contains_key(sequence)))
     }

@@ -188,12 +188,13 @@ impl Log {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        // Nobody reads an older generation of a reader that has a newer one.
-        let mut newest: BTreeMap<&str, (u64, &Consumer)> = BTreeMap::new();
+        // Nobody reads an older generation of a reader that has a newer one, nor one whose maker died before it began.
+        let mut newest: BTreeMap<&str, ((bool, u64), &Consumer)> = BTreeMap::new();
         for (name, consumer) in &self.consumers {
             let (reader, generation) = crate::feed::generation_of(name);
-            if newest.get(reader).is_none_or(|(known, _)| *known < generation) {
-                newest.insert(reader, (generation, consumer));
+            let rank = (consumer.is_read(&self.messages), generation);
+            if newest.get(reader).is_none_or(|(known, _)| *known < rank) {
+                newest.insert(reader, (rank, consumer));
             }
         }
         newest.values().all(|(_, consumer)| consumer.is_idle(&self.messages))
