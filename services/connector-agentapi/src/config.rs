@@ -144,9 +144,6 @@ impl Config {
             if message.on.is_empty() || message.text.is_empty() {
                 return Err("messages: each needs a text, and statuses in `on`".into());
             }
-            if let Some(word) = unknown_word(&message.text) {
-                return Err(format!("messages: the text has {word}, and what is filled in is {}", WORDS.join(", ")));
-            }
             if message.kind == MessageKind::User && message.text.trim() != message.text {
                 return Err("messages: agentapi refuses a text with spaces around it".into());
             }
@@ -158,15 +155,18 @@ impl Config {
 /// What is filled in.
 const WORDS: [&str; 5] = ["{key}", "{title}", "{from}", "{to}", "{agent}"];
 
-/// A word in braces that nothing is filled in for; other braces are text.
-fn unknown_word(text: &str) -> Option<&str> {
-    let words = text.match_indices('{').filter_map(|(at, _)| {
-        let end = text[at..].find('}')?;
-        let inner = &text[at + 1..at + end];
-        let is_word = !inner.is_empty() && inner.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        is_word.then_some(&text[at..=at + end])
-    });
-    words.into_iter().find(|word| !WORDS.contains(word))
+/// The words in braces of these settings' messages for which nothing is filled in, each once: they are sent as they are, as a slip or
+/// because they should be.
+pub fn left_as_they_are(settings: &serde_json::Value) -> BTreeSet<String> {
+    let messages = settings["messages"].as_array().map_or(&[][..], Vec::as_slice);
+    let texts = messages.iter().filter_map(|message| message["text"].as_str());
+    let words = texts.flat_map(|text| text.match_indices('{').map(|(at, _)| &text[at..]));
+    let words = words.filter_map(|rest| Some(&rest[..=rest.find('}')?]));
+    let is_word = |word: &&str| {
+        let inner = &word[1..word.len() - 1];
+        !inner.is_empty() && inner.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !WORDS.contains(word)
+    };
+    words.filter(is_word).map(str::to_owned).collect()
 }
 
 /// The record of an agent.
@@ -229,15 +229,18 @@ mod tests {
             ("[[agents]]\nname = \"a\"\nurl = \"http://h\"\n[[agents]]\nname = \"a\"\nurl = \"http://i\"", "twice"),
             ("[[messages]]\non = []\ntext = \"x\"", "on"),
             ("[[messages]]\non = [\"canceled\"]\ntext = \" x\"", "spaces"),
-            (
-                "[[messages]]\non = [\"canceled\"]\ntext = \"{key}: {titel} {}\"",
-                "has {titel}, and what is filled in is {key}",
-            ),
             ("colour = 1", "colour"),
         ];
         for (text, named) in cases {
             let refused = config(text).expect_err(text);
             assert!(refused.contains(named), "{text}: {refused}");
         }
+    }
+
+    #[test]
+    fn words_for_which_nothing_is_filled_in_are_known() {
+        let messages = serde_json::json!({"messages": [{"text": "{key}: {titel} {} {a b} {"}, {"text": "{titel} {to} {summary}"}]});
+        assert_eq!(left_as_they_are(&messages), ["{summary}", "{titel}"].map(str::to_owned).into());
+        assert!(left_as_they_are(&serde_json::Value::Null).is_empty());
     }
 }

@@ -13,7 +13,7 @@ use connector::{Connector, Examined, Failure, Parts, Reading, Registration, Sink
 use model::{Command, RecordRef};
 use proto::v1::Change;
 
-pub use config::{Agent, Config, Message, MessageKind};
+pub use config::{Agent, Config, Message, MessageKind, left_as_they_are};
 
 use client::Client;
 

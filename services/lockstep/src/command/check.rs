@@ -35,6 +35,7 @@ pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     lines.extend(without_idle(&policy));
     lines.extend(strangers(&policy));
+    lines.extend(unfilled(&settings));
     for line in lines {
         output::line(&line);
     }
@@ -81,6 +82,15 @@ fn strangers(policy: &Policy) -> Vec<String> {
         )
     };
     strangers.map(told).collect()
+}
+
+/// Tells of words in braces in messages to agents that stay as they are.
+fn unfilled(settings: &Settings) -> Option<String> {
+    let agentapi = settings.connector(connectors::ALL.iter().find(|listed| listed.registration.name == "agentapi")?);
+    let words = connector_agentapi::left_as_they_are(&agentapi).into_iter().collect::<Vec<_>>().join(", ");
+    let told =
+        format!("warning: connector.agentapi.messages: nothing is filled in for {words}, which is sent as it is");
+    (!words.is_empty()).then_some(told)
 }
 
 #[cfg(test)]

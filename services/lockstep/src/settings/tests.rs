@@ -156,10 +156,6 @@ fn what_could_not_be_run_with_is_refused_with_what_would_be_right() {
             "agentapi.messages: on: no lifecycle has the status \"canceld\"; there are",
         ),
         (
-            format!("{message}on = [\"canceled\"]\ntext = \"{{titel}}\""),
-            "agentapi.messages: the text has {titel}, and what is filled in is {key}",
-        ),
-        (
             "[monitor]\nexpect = [\"resolvr\"]".to_owned(),
             "monitor.expect: there is no service \"resolvr\"; there are ingest",
         ),
