@@ -45,7 +45,7 @@ struct Shared {
     keys: Keys,
     recent: Mutex<Recent>,
     /// How many webhooks of each system were refused for their signature since a genuine one came.
-    forged: Mutex<BTreeMap<&'static str, u32>>,
+    forged: Mutex<BTreeMap<&'static str, webhooks::Forged>>,
     /// One permit for each request, of those with a key, whose body may be in memory.
     places: Semaphore,
     /// One permit for each kilobyte of webhooks in memory. Who sends them is known only when they are here whole: slow ones take

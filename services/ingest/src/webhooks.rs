@@ -21,8 +21,31 @@ use crate::body::Refusal;
 use crate::recent::{Mark, mark};
 use crate::{Ingest, RETRY_AFTER, signature};
 
-/// So many webhooks in a row are refused for their signature until somebody is told.
+/// So many webhooks in a row, over so long, are refused for their signature until somebody is told; those of long before do not count.
 const FORGED_TOLD: u32 = 3;
+const FORGED_FOR_MS: i64 = 60_000;
+const FORGOTTEN_MS: i64 = 300_000;
+
+/// Webhooks that were refused for their signature, one after another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forged {
+    times: u32,
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl Forged {
+    /// With one more.
+    fn and(before: Option<Self>, now_ms: i64) -> Self {
+        let before = before.filter(|before| now_ms - before.last_ms <= FORGOTTEN_MS);
+        let Self { times, first_ms, .. } = before.unwrap_or(Self { times: 0, first_ms: now_ms, last_ms: now_ms });
+        Self { times: times.saturating_add(1), first_ms, last_ms: now_ms }
+    }
+
+    fn is_told(self) -> bool {
+        self.times >= FORGED_TOLD && self.last_ms - self.first_ms >= FORGED_FOR_MS
+    }
+}
 
 /// A webhook that was judged to be real.
 struct Genuine<'a> {
@@ -61,9 +84,9 @@ impl Ingest {
         let mut forged = self.0.forged.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             "forged" => {
-                let times = forged.entry(system).or_default();
-                *times = times.saturating_add(1);
-                if *times >= FORGED_TOLD {
+                let all = Forged::and(forged.get(system).copied(), self.0.process.now_ms());
+                forged.insert(system, all);
+                if all.is_told() {
                     let why = format!(
                         "the signature does not match: the secret in ingest.{system}.secrets differs from the one there"
                     );
@@ -151,4 +174,23 @@ fn signed(secrets: &[Secret], body: &[u8], digest: &str) -> Result<(), Refusal> 
         return Ok(());
     }
     Err(("forged", Problem::unauthorized("signature_wrong", "the signature does not fit the body and our secrets")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_told(at_ms: &[i64]) -> bool {
+        let all = at_ms.iter().fold(None, |before, now| Some(Forged::and(before, *now)));
+        all.is_some_and(Forged::is_told)
+    }
+
+    #[test]
+    fn signatures_that_keep_failing_are_told_and_those_of_a_moment_or_of_long_ago_are_not() {
+        assert!(is_told(&[0, 30_000, 60_000]));
+        assert!(is_told(&[0, 300_000, 600_000]), "GitHub is quiet for minutes");
+        assert!(!is_told(&[0, 60_000]));
+        assert!(!is_told(&[0, 1, 2, 3]));
+        assert!(!is_told(&[0, 300_001, 600_002]));
+    }
 }

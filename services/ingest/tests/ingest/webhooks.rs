@@ -49,17 +49,14 @@ async fn a_hook_that_github_was_left_to_send_as_a_form_is_heard() {
 }
 
 #[tokio::test]
-async fn where_signatures_keep_failing_the_signs_of_life_say_so_until_a_genuine_one_comes() {
+async fn a_few_signatures_that_fail_at_once_are_no_sign_of_a_wrong_secret() {
     let world = World::new().await;
-    let told = || world.process.failing().get("webhooks:github").cloned();
-    for id in ["a", "b"] {
+    for id in ["a", "b", "c", "d"] {
         assert_eq!(answer(world.github(id, b"{}").body("{ }")).await.0, 401);
     }
-    assert_eq!(told(), None, "they may be anybody's");
-    assert_eq!(answer(world.github("c", b"{}").body("{ }")).await.0, 401);
-    assert!(told().is_some_and(|why| why.contains("ingest.github.secrets")), "{:?}", told());
+    assert_eq!(world.process.failing().get("webhooks:github"), None, "they may be anybody's");
     assert_eq!(answer(world.github("guid", RAW)).await.0, 200);
-    assert_eq!(told(), None);
+    assert!(world.process.last_success().contains_key("webhooks:github"));
 }
 
 #[tokio::test]
