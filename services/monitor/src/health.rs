@@ -142,6 +142,7 @@ impl Seen {
         if self.services.len() >= NAMES_MAX && !self.services.contains_key(&heartbeat.service) {
             return;
         }
+        self.left.remove(&heartbeat.service);
         let instances = self.services.entry(heartbeat.service).or_default();
         if instances.len() < NAMES_MAX || instances.contains_key(&heartbeat.instance) {
             let ready = heartbeat.ready;

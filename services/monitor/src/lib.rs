@@ -97,7 +97,14 @@ impl Monitor {
             Ok(alerts::open(&stored, &self.judge()))
         };
         let wait = shared.config.probe_wait();
-        timeout(wait, looked).await.unwrap_or_else(|_| Err(format!("no answer within {} ms", wait.as_millis())))
+        let late = || Err(format!("no answer within {} ms", wait.as_millis()));
+        let looked = timeout(wait, looked).await.unwrap_or_else(|_| late())?;
+        *self.last() = Some((Timestamp(shared.process.now_ms()), looked.clone()));
+        Ok(looked)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Timestamp, Vec<Alert>)>> {
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Judges everything now, and shows it in the metrics too.
@@ -126,17 +133,12 @@ async fn health(State(monitor): State<Monitor>) -> Response {
 async fn open_alerts(State(monitor): State<Monitor>, headers: HeaderMap) -> Result<Json<Vec<Alert>>, Problem> {
     let shared = &monitor.0;
     shared.process.http().admit_host(&headers)?;
-    let looked = monitor.open_alerts().await;
-    let mut last = shared.last.lock().unwrap_or_else(PoisonError::into_inner);
-    let why = match looked {
-        Ok(alerts) => {
-            *last = Some((Timestamp(shared.process.now_ms()), alerts.clone()));
-            return Ok(Json(alerts));
-        }
+    let why = match monitor.open_alerts().await {
+        Ok(alerts) => return Ok(Json(alerts)),
         Err(why) => why,
     };
     tracing::warn!(why, "the alerts cannot be told as they are now");
-    match &*last {
+    match &*monitor.last() {
         Some((at, alerts)) => Ok(Json(alerts::as_of(*at, alerts, &why))),
         // An empty list would say that all is well.
         None => Err(Problem::unavailable("alerts_unknown", "PostgreSQL or NATS did not answer; see /health")),

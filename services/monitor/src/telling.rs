@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus::{Outgoing, PublishError, Received, Stream, topology};
+use model::Timestamp;
 use proto::v1;
 use tokio::time::timeout;
 
 use crate::Monitor;
-use crate::alerts::{Alert, Severity};
+use crate::alerts::{self, Alert, Severity, Stored};
 use crate::health::{Health, Report};
 
 /// What the ids of our alerts begin with.
@@ -65,8 +66,16 @@ impl Told {
         }
     }
 
-    /// The alerts to tell, each with the sequence of the one whose place it takes.
-    fn alerts(&mut self, open: &[Alert], now: i64) -> Vec<(v1::SystemAlert, Option<u64>)> {
+    /// Notes what the bus has of an alert, whatever was known of it: a stream throws away what is old, and may be made anew.
+    fn find(&mut self, about: &v1::SystemAlert, found: Option<(u64, v1::SystemAlert)>) {
+        self.kept.remove(&(about.severity.clone(), about.id.clone()));
+        if let Some((sequence, alert)) = found {
+            self.keep(sequence, alert);
+        }
+    }
+
+    /// The alerts to tell, each with the sequence of the one whose place it takes. Where not all that are open are known, none is over.
+    fn alerts(&mut self, open: &[Alert], is_whole: bool, now: i64) -> Vec<(v1::SystemAlert, Option<u64>)> {
         let began = *self.began.get_or_insert(now);
         let raised: BTreeMap<_, _> = open
             .iter()
@@ -77,20 +86,30 @@ impl Told {
         let over: Vec<_> = self
             .kept
             .iter()
-            .filter(|(name, kept)| !kept.is_over() && !raised.contains_key(*name))
+            .filter(|(name, kept)| is_whole && !kept.is_over() && !raised.contains_key(*name))
             .filter(|(name, _)| self.open.contains(*name) || now - began > SETTLES_MS)
             .map(|(_, kept)| (cleared(&kept.alert, now), Some(kept.sequence)))
             .collect();
-        self.open = raised.keys().cloned().collect();
+        if is_whole {
+            self.open.clear();
+        }
+        self.open.extend(raised.keys().cloned());
         let due = |name: &(String, String), alert: &v1::SystemAlert| {
             self.kept.get(name).is_none_or(|kept| {
                 let (age, is_seen) = (now - kept.alert.at, !kept.alert.acknowledged_by.is_empty());
                 let says_more = kept.alert.message != alert.message && age > WORDS_MS;
-                kept.is_over() || (!is_seen && (says_more || age > ALERT_AGAIN_MS))
+                kept.is_over() || (says_more && !is_seen) || age > ALERT_AGAIN_MS
             })
         };
-        let raised = raised.into_iter().filter(|(name, alert)| due(name, alert));
-        let raised = raised.map(|(name, alert)| (alert, self.kept.get(&name).map(|kept| kept.sequence)));
+        let raised = raised.into_iter().filter(|(name, alert)| due(name, alert)).map(|(name, mut alert)| {
+            let kept = self.kept.get(&name);
+            // Told again, so that it is kept, one that somebody has seen to stays so.
+            if let Some(seen) = kept.filter(|kept| !kept.is_over()) {
+                alert.acknowledged_by.clone_from(&seen.alert.acknowledged_by);
+                alert.acknowledged_at = seen.alert.acknowledged_at;
+            }
+            (alert, kept.map(|kept| kept.sequence))
+        });
         over.into_iter().chain(raised).take(AT_ONCE).collect()
     }
 
@@ -116,6 +135,12 @@ impl Told {
                 due.push(v1::HealthChanged { target, health, previous, reason: reason.unwrap_or_default(), at: now });
             }
         }
+        // Names come from whoever can publish.
+        self.health.retain(|target, _| {
+            let (kind, name) = target.split_once('/').unwrap_or((target, ""));
+            let parts = report.components.iter().find(|(parts, _)| parts.strip_suffix('s').unwrap_or(parts) == kind);
+            name.is_empty() || parts.is_some_and(|(_, parts)| parts.contains_key(name))
+        });
         due
     }
 
@@ -184,25 +209,24 @@ impl Monitor {
 
     /// Tells what is due. What is not stored now is due again at the next look.
     pub(crate) async fn tell(&self) {
-        let wait = self.0.config.probe_wait();
-        let telling = async {
-            let health = self.told().health(&self.judge());
-            for health in health {
-                let id = format!("{BY}:{}:{}:{}", self.0.process.instance(), health.target, health.at);
-                self.0
-                    .bus
-                    .publish(Outgoing::live("health_changed", &health.target, id, proto::encode(&health)))
-                    .await?;
-                self.told().has_told(&health);
-            }
+        let alerts = async {
             match self.open_alerts().await {
-                Ok(open) => self.tell_alerts(&open).await,
+                Ok(open) => self.tell_alerts(&open, true).await,
+                // What services say of themselves is known all the same.
                 Err(why) => {
-                    tracing::debug!(why, "which alerts are open is not known");
-                    Ok(())
+                    let open = alerts::open(&Stored::default(), &self.judge());
+                    let now = Timestamp(self.0.process.now_ms());
+                    self.tell_alerts(&alerts::as_of(now, &open, &why), false).await
                 }
             }
         };
+        // The look has a time of its own.
+        self.in_time(2, alerts).await;
+        self.in_time(1, self.tell_health()).await;
+    }
+
+    async fn in_time(&self, times: u32, telling: impl Future<Output = Result<(), PublishError>>) {
+        let wait = self.0.config.probe_wait() * times;
         match timeout(wait, telling).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "not all that is due was told"),
@@ -210,16 +234,27 @@ impl Monitor {
         }
     }
 
-    async fn tell_alerts(&self, open: &[Alert]) -> Result<(), PublishError> {
-        let due = self.told().alerts(open, self.0.process.now_ms());
+    async fn tell_health(&self) -> Result<(), PublishError> {
+        let due = self.told().health(&self.judge());
+        for health in due {
+            let id = format!("{BY}:{}:{}:{}", self.0.process.instance(), health.target, health.at);
+            let outgoing = Outgoing::live("health_changed", &health.target, id, proto::encode(&health));
+            self.0.bus.publish(outgoing).await?;
+            self.told().has_told(&health);
+        }
+        Ok(())
+    }
+
+    async fn tell_alerts(&self, open: &[Alert], is_whole: bool) -> Result<(), PublishError> {
+        let due = self.told().alerts(open, is_whole, self.0.process.now_ms());
         for (alert, after) in due {
             let id = format!("{BY}:{}:{}:{}", alert.severity, alert.id, alert.at);
+            let subject = topology::alert(&alert.severity, &alert.id);
             let outgoing = Outgoing::alert(&alert.severity, &alert.id, id, proto::encode(&alert));
             let outgoing = if let Some(sequence) = after {
                 outgoing.only_after(sequence)
             } else {
                 // Of what is not known the bus may have something: an alert that was acknowledged before this monitor began.
-                let subject = topology::alert(&alert.severity, &alert.id);
                 if let Ok(Some(kept)) = self.0.bus.last_message(Stream::Alerts, &subject).await {
                     self.alerts_told(&[kept]);
                     continue;
@@ -228,8 +263,13 @@ impl Monitor {
             };
             match self.0.bus.publish(outgoing).await {
                 Ok(sequence) => self.told().keep(sequence, alert),
-                // Somebody acknowledged it just now, or another monitor was faster: it is read, and judged again.
-                Err(PublishError::Overtaken { .. }) => {}
+                // Somebody acknowledged it just now, another monitor was faster, or what was kept is gone: it is judged again by what is there.
+                Err(PublishError::Overtaken { .. }) => {
+                    if let Ok(found) = self.0.bus.last_message(Stream::Alerts, &subject).await {
+                        let found = found.and_then(|kept| Some((kept.sequence, kept.decode().ok()?)));
+                        self.told().find(&alert, found);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -15,7 +15,7 @@ fn alert(message: &str) -> Alert {
 
 /// What is told of them, in short, and kept under this sequence.
 fn tell(told: &mut Told, open: &[Alert], now: i64, sequence: u64) -> Vec<(String, Option<u64>)> {
-    let due = told.alerts(open, now);
+    let due = told.alerts(open, true, now);
     due.into_iter()
         .map(|(alert, after)| {
             let short = format!("{} {} {}", alert.metadata["state"], alert.message, alert.acknowledged_by);
@@ -43,8 +43,31 @@ fn one_that_a_person_has_seen_to_is_not_raised_again_until_it_is_over() {
     let mut seen = told.kept.values().next().unwrap().alert.clone();
     seen.acknowledged_by = "Ada".into();
     told.keep(2, seen);
-    assert_eq!(tell(&mut told, &[alert("b")], 2 * ALERT_AGAIN_MS, 3), []);
-    assert_eq!(tell(&mut told, &[], 2 * ALERT_AGAIN_MS + 1, 3), [("cleared a monitor".to_owned(), Some(2))]);
+    assert_eq!(tell(&mut told, &[alert("b")], ALERT_AGAIN_MS, 3), []);
+    let again = ("open b Ada".to_owned(), Some(2));
+    assert_eq!(tell(&mut told, &[alert("b")], ALERT_AGAIN_MS + 1, 3), [again], "so that it is kept");
+    assert_eq!(tell(&mut told, &[], ALERT_AGAIN_MS + 2, 4), [("cleared b monitor".to_owned(), Some(3))]);
+    assert_eq!(tell(&mut told, &[alert("c")], ALERT_AGAIN_MS + 3, 5), [("open c".to_owned(), Some(4))]);
+}
+
+#[test]
+fn what_the_bus_has_counts_though_more_was_known() {
+    let mut told = Told::default();
+    tell(&mut told, &[alert("a")], 0, 7);
+    tell(&mut told, &[], 1, 8);
+    let kept = told.kept.values().next().unwrap().alert.clone();
+    told.find(&kept, Some((2, kept.clone())));
+    assert_eq!(told.alerts(&[alert("b")], true, 2)[0].1, Some(2), "the stream was made anew");
+    told.find(&kept, None);
+    assert_eq!(told.alerts(&[alert("b")], true, 3)[0].1, None, "it was too old to be kept");
+}
+
+#[test]
+fn nothing_is_over_while_not_all_that_is_open_is_known() {
+    let mut told = Told::default();
+    tell(&mut told, &[alert("a")], 0, 1);
+    assert_eq!(told.alerts(&[], false, 1), []);
+    assert_eq!(tell(&mut told, &[], 2, 2), [("cleared a monitor".to_owned(), Some(1))]);
 }
 
 #[test]
