@@ -18,8 +18,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{HttpConfig, Metrics};
 
-/// For how long it is told that a call failed.
+/// For how long it is told that calls fail that have failed for longer than a moment: the next may be minutes away.
 const FAILING_MS: i64 = 300_000;
+/// For how long it is told that one failed, or some in one moment.
+const FAILED_MS: i64 = 45_000;
+const MOMENT_MS: i64 = 30_000;
+
+/// Calls that did not succeed, with none between them that did.
+#[derive(Debug)]
+struct Failing {
+    /// Why the last one did not.
+    why: String,
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl Failing {
+    fn is_told(&self, now_ms: i64) -> bool {
+        let lasts = self.last_ms - self.first_ms >= MOMENT_MS;
+        now_ms - self.last_ms <= if lasts { FAILING_MS } else { FAILED_MS }
+    }
+}
 
 /// A process as one of its services sees it. A clone is the same process.
 #[derive(Clone, Debug)]
@@ -47,8 +66,8 @@ struct State {
     ready: BTreeMap<Arc<str>, BTreeMap<String, Result<(), String>>>,
     /// By system; 0 before the first time.
     succeeded: BTreeMap<String, i64>,
-    /// By system: why the last call did not succeed.
-    failing: BTreeMap<String, (String, i64)>,
+    /// By system.
+    failing: BTreeMap<String, Failing>,
     /// By service: why it has nothing to do.
     idle: BTreeMap<Arc<str>, String>,
     addresses: BTreeMap<String, SocketAddr>,
@@ -195,7 +214,8 @@ impl Process {
         let now = self.now_ms();
         let mut state = self.state();
         state.succeeded.entry(system.to_owned()).or_default();
-        state.failing.insert(system.to_owned(), (why.into(), now));
+        let first_ms = state.failing.get(system).map_or(now, |before| before.first_ms);
+        state.failing.insert(system.to_owned(), Failing { why: why.into(), first_ms, last_ms: now });
     }
 
     /// When a call to each system last succeeded, in milliseconds since 1970; 0 where none has yet.
@@ -203,13 +223,13 @@ impl Process {
         self.state().succeeded.clone()
     }
 
-    /// Why the last call to a system did not succeed, where it did not: of the last five minutes, for a system that nobody calls any
-    /// more may be well.
+    /// Why the last call to a system did not succeed, where it did not: of the last five minutes, or less where it was only a moment, for a
+    /// system that nobody calls any more may be well.
     pub fn failing(&self) -> BTreeMap<String, String> {
-        let since = self.now_ms() - FAILING_MS;
+        let now = self.now_ms();
         let state = self.state();
-        let lately = state.failing.iter().filter(|(_, (_, at))| *at >= since);
-        lately.map(|(system, (why, _))| (system.clone(), why.clone())).collect()
+        let told = state.failing.iter().filter(|(_, failing)| failing.is_told(now));
+        told.map(|(system, failing)| (system.clone(), failing.why.clone())).collect()
     }
 
     /// Where the gateway listens or will listen, where there is one: what is served is open to whoever reaches it.

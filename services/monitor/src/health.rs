@@ -101,8 +101,24 @@ struct System {
     since: i64,
     /// When a call to it last succeeded; 0 for never.
     succeeded: i64,
-    /// Why one did not, after that, and when that was heard last.
-    failing: Option<(String, i64)>,
+    /// Why one did not, after that.
+    failing: Option<Failing>,
+}
+
+/// That calls to a system fail.
+#[derive(Debug)]
+struct Failing {
+    why: String,
+    /// When that was heard first, and last.
+    since: i64,
+    heard: i64,
+}
+
+impl Failing {
+    /// Who said so last may have nothing more to say.
+    fn is_heard(&self, now: i64) -> bool {
+        !is_over(self.heard, FAILING_MS, now)
+    }
 }
 
 /// How long a system may take to answer for the first time.
@@ -133,7 +149,9 @@ impl Seen {
                 if at > system.succeeded {
                     (system.succeeded, system.failing) = (at, None);
                 }
-                system.failing = why.map(|why| (why, now)).or(system.failing.take());
+                let before = system.failing.take().filter(|before| before.is_heard(now));
+                let since = before.as_ref().map_or(now, |before| before.since);
+                system.failing = why.map(|why| Failing { why, since, heard: now }).or(before);
             }
         }
         if heartbeat.leaving {
@@ -291,15 +309,16 @@ fn is_over(since: i64, most_ms: u64, now: i64) -> bool {
 }
 
 fn system(name: &str, seen: &System, stale_ms: u64, now: i64) -> Component {
-    // Who said so last may have nothing more to say.
-    let failing = seen.failing.as_ref().filter(|(_, heard)| !is_over(*heard, FAILING_MS, now)).map(|(why, _)| why);
+    let failing = seen.failing.as_ref().filter(|failing| failing.is_heard(now));
+    let fails_for_long = failing.is_some_and(|failing| is_over(failing.since, stale_ms.min(FAILING_MS), now));
+    let failing = failing.map(|failing| &failing.why);
     let because = |what: &str| match failing {
         Some(why) if name.starts_with(WEBHOOKS_OF) => format!("refused: {why}"),
         Some(why) => format!("{what}: {why}"),
         None => what.to_owned(),
     };
     // A stream may be quiet, and so may who sends webhooks.
-    if failing.is_none() && [AS_SYSTEM, WEBHOOKS_OF].iter().any(|quiet| name.starts_with(quiet)) {
+    if !fails_for_long && [AS_SYSTEM, WEBHOOKS_OF].iter().any(|quiet| name.starts_with(quiet)) {
         return well((seen.succeeded > 0).then_some(now - seen.succeeded));
     }
     if seen.succeeded == 0 {
@@ -309,7 +328,7 @@ fn system(name: &str, seen: &System, stale_ms: u64, now: i64) -> Component {
     let age = Some(now - seen.succeeded);
     if is_over(seen.succeeded, stale_ms, now) {
         wrong(Health::Degraded, because("no call to it succeeded for a while"), age)
-    } else if failing.is_some() && is_over(seen.succeeded, stale_ms.min(FAILING_MS), now) {
+    } else if fails_for_long {
         wrong(Health::Degraded, because("calls to it fail"), age)
     } else {
         well(age)

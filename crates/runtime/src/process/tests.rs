@@ -13,6 +13,15 @@ async fn ask(address: SocketAddr, path: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
+#[test]
+fn one_failure_is_told_for_a_moment_and_those_that_go_on_until_the_next_may_have_come() {
+    let failing = |first_ms, last_ms| Failing { why: "500".into(), first_ms, last_ms };
+    let once = failing(1_000, 1_000);
+    assert!(once.is_told(1_000 + FAILED_MS) && !once.is_told(1_001 + FAILED_MS));
+    let on_and_on = failing(1_000, 1_000 + MOMENT_MS);
+    assert!(on_and_on.is_told(1_000 + MOMENT_MS + FAILING_MS) && !on_and_on.is_told(1_001 + MOMENT_MS + FAILING_MS));
+}
+
 #[tokio::test]
 async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
     let process = Process::new("ingest", None);

@@ -214,9 +214,12 @@ fn a_system_to_which_every_call_fails_is_in_doubt_after_a_minute() {
         (Health::Healthy, None),
         "one that fails may be followed by one that does not"
     );
-    assert_eq!(judged(1_000, "500", 61_001), (Health::Degraded, Some("calls to it fail: 500".into())));
-    assert_eq!(judged(70_000, "", 70_000), (Health::Healthy, None));
-    assert_eq!(judged(70_000, "", 500_000), (Health::Healthy, None), "nobody called it");
+    assert_eq!(judged(1_000, "500", 61_001), (Health::Healthy, None), "that it was quiet before is no fault");
+    assert_eq!(judged(1_000, "500", 120_001), (Health::Degraded, Some("calls to it fail: 500".into())));
+    assert_eq!(judged(130_000, "", 130_000), (Health::Healthy, None));
+    assert_eq!(judged(130_000, "", 500_000), (Health::Healthy, None), "nobody called it");
+    assert_eq!(judged(130_000, "500", 500_001), (Health::Healthy, None));
+    assert_eq!(judged(130_000, "500", 560_002), (Health::Healthy, None), "nobody said so for a minute: it began anew");
 }
 
 #[test]
@@ -233,11 +236,16 @@ fn a_stream_that_takes_nothing_is_in_doubt_while_somebody_tries_and_quiet_is_no_
     };
     let fails = (Health::Degraded, Some("calls to it fail: no space left".to_owned()));
     assert_eq!(judged(1_000, "", 2_000_000), (Health::Healthy, None), "nobody sent anything");
+    assert_eq!(judged(1_000, "no space left", 2_000_001), (Health::Healthy, None), "once is no fault");
+    assert_eq!(judged(1_000, "no space left", 2_060_001), (Health::Healthy, None), "nor for a minute");
     assert_eq!(
-        judged(1_000, "no space left", 2_000_001),
+        judged(1_000, "no space left", 2_060_002),
         (Health::Degraded, Some("no call to it succeeded for a while: no space left".into()))
     );
-    assert_eq!(judged(2_000_500, "", 2_001_000), (Health::Healthy, None));
-    assert_eq!(judged(2_000_500, "no space left", 2_070_000), fails);
-    assert_eq!(judged(2_000_500, "", 2_140_000), (Health::Healthy, None), "nobody tries any more");
+    assert_eq!(judged(2_061_000, "", 2_061_500), (Health::Healthy, None));
+    for at in [2_070_000, 2_120_000, 2_170_000] {
+        judged(2_061_000, "no space left", at);
+    }
+    assert_eq!(judged(2_061_000, "no space left", 2_170_001), fails);
+    assert_eq!(judged(2_061_000, "", 2_240_000), (Health::Healthy, None), "nobody tries any more");
 }
