@@ -62,7 +62,7 @@ impl Known {
         }
         match self.0.insert(name, now.clone()) {
             Some(before) => before != now,
-            None => is_moved,
+            None => is_moved && !is_well(message),
         }
     }
 }
@@ -123,11 +123,16 @@ fn texts(message: &Message) -> Vec<String> {
 
 /// What a room's snapshot knows beside its items, and that it is whole.
 fn snapshot_lines(snapshot: &Snapshot) -> Vec<String> {
-    let mut all: Vec<String> = snapshot.messages.iter().flat_map(texts).collect();
+    let mut all: Vec<String> = snapshot.messages.iter().filter(|message| !is_well(message)).flat_map(texts).collect();
     if !snapshot.more {
         all.push(format!("{}: watching", snapshot.room));
     }
     all
+}
+
+/// Whether it says of something that it is well, and was never known to be otherwise.
+fn is_well(message: &Message) -> bool {
+    matches!(message, Message::HealthChanged(health) if health.health == "healthy" && ["", "healthy"].contains(&&*health.previous))
 }
 
 fn moved(change: &Change) -> String {
@@ -265,6 +270,11 @@ mod tests {
         let snapshot = r#"{"type": "snapshot", "room": "health", "messages": [{"type": "health_changed", "target": "x", "health": "degraded"}]}"#;
         assert!(is_news(snapshot));
         assert!(!is_news(r#"{"type": "health_changed", "target": "x", "health": "degraded"}"#));
+        assert!(is_news(r#"{"type": "health_changed", "target": "x", "previous": "degraded", "health": "healthy"}"#));
+        assert!(
+            !is_news(r#"{"type": "health_changed", "target": "y", "health": "healthy"}"#),
+            "it was never otherwise"
+        );
     }
 
     #[test]
