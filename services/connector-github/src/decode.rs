@@ -150,7 +150,9 @@ pub fn webhook(event: &str, body: &[u8], terms: &Terms, login: Option<&str>, now
     if !observations.iter().any(is_late) {
         return Ok(Decoded::Observations(observations));
     }
-    if edits_status && observations.iter().all(|seen| !matches!(seen.origin, Origin::Own(_))) {
+    // That it was opened is no edit of what a sweep may have seen by now.
+    let is_edit = edits_status && body.action != "opened";
+    if is_edit && observations.iter().all(|seen| !matches!(seen.origin, Origin::Own(_))) {
         return Ok(Decoded::Late(observations));
     }
     Ok(Decoded::Incomplete(observations.into_iter().map(|seen| seen.record).collect()))
