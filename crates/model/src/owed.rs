@@ -178,7 +178,7 @@ impl Group {
         let lens = policy.lens_of(&self.links[index], lifecycle)?;
         let scope = Scope { policy, lifecycle };
         let shows = self.shows_now(index, &lens, scope, folds) || self.will_show(index, &lens, scope, folds);
-        self.settle_one_that(shows, index, policy, receipt, previous, folds)
+        self.settle_one_that(shows, index, &lens, receipt, previous, folds)
     }
 
     /// The same of a record whose word counts for nothing: what others of its kind say with it does not make it right.
@@ -186,20 +186,19 @@ impl Group {
         let link = &self.links[index];
         let lens = policy.lens_of(link, policy.lifecycle_of_item(&self.item)?)?;
         let shows = lens.shows_status(&link.native, &self.item.status);
-        self.settle_one_that(shows, index, policy, receipt, None, &mut Folds::default())
+        self.settle_one_that(shows, index, &lens, receipt, None, &mut Folds::default())
     }
 
     fn settle_one_that(
         &mut self,
         shows: bool,
         index: usize,
-        policy: &Policy,
+        lens: &Lens,
         receipt: Receipt,
         previous: Option<&Status>,
         folds: &mut Folds,
     ) -> Option<Command> {
         let (cause, at) = (receipt.sequence, receipt.received_at);
-        let lens = policy.lens_of(&self.links[index], policy.lifecycle_of_item(&self.item)?)?;
         if self.item.held.is_some() {
             return None;
         }
@@ -219,7 +218,7 @@ impl Group {
         // While a command may still be on its way, what the record shows now is not what it will show.
         let mode = if lens.is_read_only() || (shows && !link.is_told()) {
             link.agree(version);
-            stale_shown(link, &self.item, &lens).then_some(CommandMode::Show)?
+            stale_shown(link, &self.item, lens).then_some(CommandMode::Show)?
         } else if lens.can_tell(&link.native, &target) {
             CommandMode::Tell
         } else {
@@ -232,7 +231,7 @@ impl Group {
             link.shown = Some(self.item.status.clone());
         }
         let sent = Sent { version, native: target, mode, cause, since: cause, at };
-        let command = command(&self.item, link, &sent, &lens, previous);
+        let command = command(&self.item, link, &sent, lens, previous);
         // What is said there is of an older one.
         link.last_error = None;
         link.send(sent);
