@@ -123,11 +123,7 @@ async fn take<C: Connector>(parts: &Loop<C>, message: &Received, seen: &[Observa
 async fn complete<C: Connector>(parts: &Loop<C>, message: &Received, records: &[RecordRef]) -> Result<(), Unfinished> {
     let readings = read_all(parts, message, records).await?;
     let seen: Vec<Observation> = readings.iter().map(|reading| reading.observation.clone()).collect();
-    take(parts, message, &seen).await?;
-    for reading in &readings {
-        keep_shown(parts, message, reading).await?;
-    }
-    Ok(())
+    take_and_keep(parts, message, &seen, &readings).await
 }
 
 /// Publishes what was seen late, and what the records show now, which decides.
@@ -139,8 +135,17 @@ async fn decide<C: Connector>(parts: &Loop<C>, message: &Received, seen: &[Obser
         .iter()
         .flat_map(|seen| late::told(seen, delivery(message), of(seen).map(|reading| &reading.observation)))
         .collect();
-    take(parts, message, &told).await?;
-    for reading in &readings {
+    take_and_keep(parts, message, &told, &readings).await
+}
+
+async fn take_and_keep<C: Connector>(
+    parts: &Loop<C>,
+    message: &Received,
+    seen: &[Observation],
+    readings: &[Reading],
+) -> Result<(), Unfinished> {
+    take(parts, message, seen).await?;
+    for reading in readings {
         keep_shown(parts, message, reading).await?;
     }
     Ok(())
