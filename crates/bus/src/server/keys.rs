@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use anyhow::Context;
 use async_nats::jetstream::context::{GetStreamError, KeyValueError};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
@@ -42,15 +43,7 @@ impl Server {
     }
 
     pub(crate) async fn keys(&self, bucket: &'static str) -> anyhow::Result<Keys> {
-        match self {
-            Self::Nats(nats) => {
-                let store = nats.jetstream.get_key_value(bucket).await;
-                let store = store.map_err(|error| not_there(bucket, error))?;
-                Ok(Keys::Nats(Box::new(store)))
-            }
-            #[cfg(feature = "simulation")]
-            Self::Simulated(connection) => Ok(Keys::Simulated(connection.clone(), bucket)),
-        }
+        self.known_keys(bucket).await?.with_context(|| format!("the bucket {bucket} is missing"))
     }
 
     /// The bucket of tickets, looked up once for all.
