@@ -12,9 +12,6 @@ use crate::Failure;
 /// share a moment, and lists can lag.
 const OVERLAP: Duration = Duration::seconds(60);
 
-/// The end of the year 9999.
-const MS_MAX: u64 = 253_402_300_799_999;
-
 /// A time in RFC 3339, in milliseconds since 1970.
 pub fn rfc3339_ms(text: &str) -> Result<i64, String> {
     OffsetDateTime::parse(text, &Rfc3339).map(milliseconds).map_err(|error| error.to_string())
@@ -28,7 +25,7 @@ pub fn http_date_ms(date: &str) -> Option<i64> {
 /// When a record changed, as its position. Before 1970 there is none, and the record's edits would lose their order.
 pub fn position(changed_ms: i64) -> Result<(Position, Timestamp), &'static str> {
     match u64::try_from(changed_ms) {
-        Ok(ms) if ms > MS_MAX => Err("is after the year 9999"),
+        Ok(_) if changed_ms > Timestamp::MAX.0 => Err("is after the year 9999"),
         Ok(ms @ 1..) => Ok((Position(ms), Timestamp(changed_ms))),
         _ => Err("is before 1970"),
     }

@@ -1,13 +1,12 @@
 //! Reads a moment as people and programs write it.
 
+use model::Timestamp;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Below this a number of milliseconds lies before 1974 and is surely one of seconds.
 const MS_MIN: i64 = 100_000_000_000;
-/// The end of the year 9999.
-const MS_MAX: i64 = 253_402_300_799_999;
 
 /// How far ahead of our clock something may have happened, in milliseconds: clocks differ, by minutes at most.
 const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
@@ -29,7 +28,7 @@ pub(crate) fn read(value: &Value) -> Result<i64, String> {
 
 /// The same milliseconds, unless they are no moment of our time.
 pub(crate) fn of_our_time(ms: i64) -> Result<i64, String> {
-    if (MS_MIN..=MS_MAX).contains(&ms) {
+    if (MS_MIN..=Timestamp::MAX.0).contains(&ms) {
         return Ok(ms);
     }
     Err(format!("{FORMS}; {ms} ms is not a moment of our time"))

@@ -290,6 +290,9 @@ pub struct Position(pub u64);
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The end of the year 9999: PostgreSQL and what reads it know no later moment.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
     /// How far apart two moments are, in milliseconds, whichever came first.
     pub fn apart_ms(self, other: Self) -> u64 {
         self.0.abs_diff(other.0)

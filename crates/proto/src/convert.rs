@@ -45,8 +45,6 @@ const ID_MAX: usize = 2_048;
 const ACTOR_MAX: usize = 256;
 const TITLE_MAX: usize = 500;
 const URL_MAX: usize = 2_000;
-/// The end of the year 9999, in milliseconds since 1970: PostgreSQL and what reads it know no later moment.
-const MS_MAX: i64 = 253_402_300_799_999;
 
 /// An observation of the model from one of the bus.
 pub fn observation_from(message: v1::Observation) -> Result<Observation, Malformed> {
@@ -146,7 +144,7 @@ fn position(given: u64) -> Result<Option<Position>, Malformed> {
 
 /// A moment; 0 is none.
 fn moment(field: &'static str, given: i64) -> Result<Timestamp, Malformed> {
-    if (0..=MS_MAX).contains(&given) {
+    if (0..=Timestamp::MAX.0).contains(&given) {
         return Ok(Timestamp(given));
     }
     Err(Malformed { field, why: "must be milliseconds since 1970, before the year 10000".into() })
