@@ -1,5 +1,6 @@
 //! The messages that cross the bus, their JSON form, and their conversions to the model.
 
+mod alert;
 mod convert;
 mod token;
 mod wire;

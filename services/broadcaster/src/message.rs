@@ -93,9 +93,7 @@ impl Message {
             Self::AgentState(state) => moved(&state.previous, &state.status, on::STATUS_CHANGE),
             Self::WorkflowExecution(execution) => moved(&execution.previous, &execution.status, on::STATUS_CHANGE),
             Self::HealthChanged(health) => moved(&health.previous, &health.health, on::HEALTH_CHANGE),
-            Self::SystemAlert(alert) if alert.metadata.get("state").is_some_and(|state| state == "cleared") => {
-                on::RECOVERY
-            }
+            Self::SystemAlert(alert) if alert.is_over() => on::RECOVERY,
             Self::SystemAlert(alert) if matches!(alert.severity.as_str(), "error" | CRITICAL) => on::ERROR_STATE,
             Self::OperationStep(step) => moved("", &step.state, 0),
             Self::Delivery(delivery) if matches!(delivery.outcome.as_str(), "failed" | "rejected") => on::ERROR_STATE,

@@ -38,12 +38,6 @@ pub struct Kept {
     alert: v1::SystemAlert,
 }
 
-impl Kept {
-    fn is_over(&self) -> bool {
-        self.alert.metadata.get("state").is_some_and(|state| state == "cleared")
-    }
-}
-
 /// By severity and id what was told of our alerts, and which of them were open while this monitor ran.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -86,7 +80,7 @@ impl Told {
         let over: Vec<_> = self
             .kept
             .iter()
-            .filter(|(name, kept)| is_whole && !kept.is_over() && !raised.contains_key(*name))
+            .filter(|(name, kept)| is_whole && !kept.alert.is_over() && !raised.contains_key(*name))
             .filter(|(name, _)| self.open.contains(*name) || now - began > SETTLES_MS)
             .map(|(_, kept)| (cleared(&kept.alert, now), Some(kept.sequence)))
             .collect();
@@ -98,13 +92,13 @@ impl Told {
             self.kept.get(name).is_none_or(|kept| {
                 let (age, is_seen) = (now - kept.alert.at, !kept.alert.acknowledged_by.is_empty());
                 let says_more = kept.alert.message != alert.message && age > WORDS_MS;
-                kept.is_over() || (says_more && !is_seen) || age > ALERT_AGAIN_MS
+                kept.alert.is_over() || (says_more && !is_seen) || age > ALERT_AGAIN_MS
             })
         };
         let raised = raised.into_iter().filter(|(name, alert)| due(name, alert)).map(|(name, mut alert)| {
             let kept = self.kept.get(&name);
             // Told again, so that it is kept, one that somebody has seen to stays so.
-            if let Some(seen) = kept.filter(|kept| !kept.is_over()) {
+            if let Some(seen) = kept.filter(|kept| !kept.alert.is_over()) {
                 alert.acknowledged_by.clone_from(&seen.alert.acknowledged_by);
                 alert.acknowledged_at = seen.alert.acknowledged_at;
             }
@@ -169,10 +163,9 @@ fn told(alert: &Alert, now: i64) -> v1::SystemAlert {
         Severity::Critical => "critical",
     };
     let about = alert.held.as_ref().map_or_else(|| alert.component.clone(), |held| held.conflict.to_string());
-    let mut metadata =
-        BTreeMap::from([("code".to_owned(), alert.code.to_owned()), ("state".to_owned(), "open".to_owned())]);
+    let mut metadata = BTreeMap::from([("code".to_owned(), alert.code.to_owned())]);
     metadata.extend(alert.held.as_ref().map(|held| ("item".to_owned(), held.item.to_string())));
-    v1::SystemAlert {
+    let mut told = v1::SystemAlert {
         id: format!("{OURS}{}:{about}", alert.code),
         severity: severity.to_owned(),
         component: cut(&alert.component, ID_MAX),
@@ -181,13 +174,15 @@ fn told(alert: &Alert, now: i64) -> v1::SystemAlert {
         at: now,
         metadata,
         ..v1::SystemAlert::default()
-    }
+    };
+    told.set_over(false);
+    told
 }
 
 /// The same once its cause is gone.
 fn cleared(alert: &v1::SystemAlert, now: i64) -> v1::SystemAlert {
     let mut over = alert.clone();
-    over.metadata.insert("state".to_owned(), "cleared".to_owned());
+    over.set_over(true);
     v1::SystemAlert { at: now, acknowledged_by: BY.to_owned(), acknowledged_at: now, ..over }
 }
 

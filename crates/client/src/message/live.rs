@@ -139,6 +139,13 @@ pub struct SystemAlert {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl SystemAlert {
+    /// Whether its cause is gone, where the monitor raised it: of others that is known when somebody acknowledges them.
+    pub fn is_over(&self) -> bool {
+        self.metadata.get("state").is_some_and(|state| state == "cleared")
+    }
+}
+
 /// The health of something went from one level to another. The newest of a target counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

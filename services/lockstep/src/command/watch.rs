@@ -101,9 +101,7 @@ fn texts(message: &Message) -> Vec<String> {
         Message::SystemAlert(alert) if alert.acknowledged_by.is_empty() => {
             live_line(alert.at, &alert.component, &alert.severity, &alert.message)
         }
-        Message::SystemAlert(alert) if alert.metadata.get("state").is_some_and(|state| state == "cleared") => {
-            live_line(alert.at, &alert.component, "over", &alert.message)
-        }
+        Message::SystemAlert(alert) if alert.is_over() => live_line(alert.at, &alert.component, "over", &alert.message),
         Message::SystemAlert(alert) => {
             let who = format!("by {}", alert.acknowledged_by);
             live_line(alert.acknowledged_at, &alert.component, "acknowledged", &who)
