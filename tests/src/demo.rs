@@ -153,6 +153,19 @@ impl Checkout {
         Ok(String::from_utf8(ran.stdout)?)
     }
 
+    /// Waits until the demo's systems have been looked at: what is edited before has no status that it changes from.
+    pub async fn is_seen(&self) -> anyhow::Result<()> {
+        eventually(DEADLINE, "the first look at every system is over", async || {
+            let shown = self.types("cargo lockstep status").await?;
+            let mut lines = shown.lines();
+            let heading = lines.next().unwrap_or_default();
+            let systems = ["AGENTAPI", "GITHUB", "LINEAR", "POSTGRES"].iter().all(|system| heading.contains(system));
+            let items: Vec<&str> = lines.collect();
+            Ok((systems && items.len() == 6 && items.iter().all(|line| line.contains(" yes"))).then_some(()))
+        })
+        .await
+    }
+
     /// The built `lockstep` with these words, to be read while it runs.
     pub fn lockstep(&self, words: &[&str]) -> Command {
         let mut command = self.command(&self.executables.join("lockstep"));

@@ -70,6 +70,7 @@ async fn up_runs_everything_ends_without_a_trace_and_goes_on_where_it_was() -> a
         Ok(serde_json::from_str(&line.context("watch ended")?)?)
     };
     ensure!(next().await?["type"] == "snapshot", "watch does not begin with how things stand");
+    checkout.is_seen().await?;
     checkout.types(lines[1]).await?;
     up.shows(Some(("ENG-1", "In Review")), Some((1, "open")), Some(("T-1", "in_review"))).await?;
     loop {
@@ -146,6 +147,7 @@ async fn the_lines_of_the_readme_do_what_stands_beside_them() -> anyhow::Result<
     let up = checkout.start(checkout.up(&["--no-build"])).await?;
     let lines = readme()?;
     let [linear, ready, merge, update, run, stop] = lines.as_slice() else { anyhow::bail!("{lines:?}") };
+    checkout.is_seen().await?;
     checkout.types(linear).await?;
     up.shows(Some(("ENG-1", "In Review")), Some((1, "open")), Some(("T-1", "in_review"))).await?;
     checkout.types(ready).await?;
