@@ -12,6 +12,8 @@ use crate::{files, process, say, state};
 const PACKAGES: [&str; 2] = ["nginx", "libnginx-mod-nchan"];
 /// Where Debian puts the module, from the executable's folder.
 const MODULE: &str = "../lib/nginx/modules/ngx_nchan_module.so";
+/// With nchan loaded, Debian's nginx makes a folder in here when it starts, whatever its configuration says of temporary files.
+const STATE: &str = "/var/lib/nginx";
 
 /// Finds nginx with nchan beside it, or unpacks both. They are not installed: nobody asked for a web server that starts by itself.
 pub fn with_nchan() -> Result<PathBuf> {
@@ -19,6 +21,7 @@ pub fn with_nchan() -> Result<PathBuf> {
     let unpacked = own.join("usr/sbin/nginx");
     let places = on_path("nginx").into_iter().chain([PathBuf::from("/usr/sbin/nginx"), unpacked.clone()]);
     if let Some(found) = places.filter(|place| executable(place)).find(|place| module(place)) {
+        make_state()?;
         return Ok(found);
     }
     if on_path("apt-get").is_none() || on_path("dpkg-deb").is_none() {
@@ -42,8 +45,14 @@ pub fn with_nchan() -> Result<PathBuf> {
         }
     }
     files::remove(&download)?;
+    make_state()?;
     let runs = process::captured(Command::new(&unpacked).arg("-v")).is_some();
     Some(unpacked).filter(|place| runs && module(place)).context("the nginx that was downloaded does not run here")
+}
+
+/// The package makes it when it is installed; here it is only unpacked.
+fn make_state() -> Result<()> {
+    files::folder(Path::new(STATE)).with_context(|| format!("nginx needs the folder {STATE}; make it as root"))
 }
 
 fn downloaded(folder: &Path) -> Result<bool> {
