@@ -93,3 +93,62 @@ impl Mailbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    /// A mailbox, and what the hub is told of it.
+    fn mailbox() -> (Arc<Mailbox>, UnboundedReceiver<Order>) {
+        let (orders, told) = unbounded_channel();
+        (Mailbox::new(7, orders), told)
+    }
+
+    /// Puts pieces of so many bytes in, until no more are taken; how many were.
+    fn fill(mailbox: &Mailbox, size: usize) -> usize {
+        let put = || mailbox.put(vec![0; size].into());
+        let taken = (0..=WAITING).take_while(|_| put().is_ok()).count();
+        assert_eq!(put().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        taken
+    }
+
+    fn read(mailbox: &Mailbox) -> Poll<Option<Bytes>> {
+        mailbox.poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_hub_is_told_once_when_half_is_read() {
+        const SIZE: usize = 1_024;
+        let (mailbox, mut told) = mailbox();
+        for _ in 0..3 {
+            assert_eq!(fill(&mailbox, SIZE), WAITING / SIZE);
+            for _ in 0..WAITING / SIZE / 2 {
+                assert!(matches!(read(&mailbox), Poll::Ready(Some(_))));
+                assert!(told.try_recv().is_err(), "half of it waits still");
+            }
+            assert!(matches!(read(&mailbox), Poll::Ready(Some(_))));
+            assert!(matches!(told.try_recv(), Ok(Order::Writable(7))));
+            while read(&mailbox).is_ready() {}
+            assert!(told.try_recv().is_err(), "it was told already");
+        }
+    }
+
+    #[test]
+    fn of_a_mailbox_that_was_never_full_the_hub_is_told_nothing() {
+        let (mailbox, mut told) = mailbox();
+        mailbox.put(Bytes::from_static(b"one")).unwrap();
+        assert!(matches!(read(&mailbox), Poll::Ready(Some(_))));
+        assert!(read(&mailbox).is_pending() && told.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_waits_is_read_before_the_end() {
+        let (mailbox, _told) = mailbox();
+        mailbox.put(Bytes::from_static(b"last words")).unwrap();
+        mailbox.close();
+        assert_eq!(read(&mailbox), Poll::Ready(Some(Bytes::from_static(b"last words"))));
+        assert_eq!(read(&mailbox), Poll::Ready(None));
+    }
+}
