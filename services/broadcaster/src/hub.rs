@@ -261,8 +261,7 @@ impl Hub {
     pub async fn have_read(&self, shared: &Shared, number: impl Fn() -> u64) -> Result<(), ()> {
         loop {
             let read_on = self.read_on.notified();
-            let slowest = self.shards.iter().map(|shard| shard.progress.get()).min().unwrap_or(u64::MAX);
-            if number() <= slowest {
+            if number() <= self.slowest() {
                 return Ok(());
             }
             tokio::select! {
@@ -271,5 +270,28 @@ impl Hub {
                 () = shared.drained.cancelled() => return Err(()),
             }
         }
+    }
+    /// Up to which event all threads have handed out.
+    fn slowest(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.progress.get()).min().unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_thread_has_not_handed_out_not_all_have() {
+        let (hub, _orders) = Hub::new(3, 1);
+        let progress = |all: [u64; 3]| {
+            for (shard, number) in hub.shards.iter().zip(all) {
+                shard.progress.set(number);
+            }
+            hub.slowest()
+        };
+        assert_eq!(progress([3, 2, 1]), 1);
+        assert_eq!(progress([3, 2, 5]), 2);
+        assert_eq!(progress([4, 9, 5]), 4);
     }
 }

@@ -12,6 +12,7 @@ mod resume;
 mod rights;
 mod status;
 mod stopping;
+mod threads;
 
 use std::time::Duration;
 

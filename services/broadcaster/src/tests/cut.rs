@@ -5,23 +5,31 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
-const MESSAGES: u64 = 100_000;
-const CUTS: usize = 100;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_off_a_hundred_times_amid_a_hundred_thousand_messages_it_hears_each_once_in_order() {
+    cut_off(1, 100, 100_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_hears_each_once_in_order_whichever_of_three_threads_it_comes_back_to() {
+    cut_off(3, 20, 5_000).await;
+}
+
+/// So often amid so many messages of broadcasters of so many threads.
+async fn cut_off(threads: usize, times: usize, messages: u64) {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
     println!("SEED={seed}");
     let mut dice = StdRng::seed_from_u64(seed);
-    let (world, first) = world(|config| config.conflate_over = 1_000_000).await;
-    let second = world.start(|config| config.conflate_over = 1_000_000).await.unwrap();
-    let mut cuts: Vec<u64> = (0..CUTS).map(|_| dice.random_range(1..MESSAGES)).collect();
+    let settings = |config: &mut Config| (config.conflate_over, config.threads) = (1_000_000, threads);
+    let (world, first) = world(settings).await;
+    let second = world.start(settings).await.unwrap();
+    let mut cuts: Vec<u64> = (0..times).map(|_| dice.random_range(1..messages)).collect();
     cuts.sort_unstable();
     cuts.dedup();
     let begin = tokio::sync::Notify::new();
     let publishing = async {
         begin.notified().await;
-        world.announce_all(1, 1..=MESSAGES).await;
+        world.announce_all(1, 1..=messages).await;
     };
     let following = async {
         let mut client = Client::to(&first).await;
@@ -29,7 +37,7 @@ async fn cut_off_a_hundred_times_amid_a_hundred_thousand_messages_it_hears_each_
         begin.notify_one();
         let (mut heard, mut position) = (0, String::new());
         let mut cuts = cuts.into_iter().peekable();
-        while heard < MESSAGES {
+        while heard < messages {
             let Message::Text(text) = client.raw().await else { continue };
             let message: Value = serde_json::from_str(&text).unwrap();
             if message["type"] != "status_changed" {

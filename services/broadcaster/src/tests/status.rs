@@ -3,7 +3,7 @@
 use super::*;
 
 /// The status, once it is as expected.
-async fn status_when(running: &Running, expected: impl Fn(&Value) -> bool) -> Value {
+pub(super) async fn status_when(running: &Running, expected: impl Fn(&Value) -> bool) -> Value {
     let reached = async {
         loop {
             let status = ask(running, "GET", "/api/v1/websocket/status", &[]).await.1;
@@ -18,10 +18,18 @@ async fn status_when(running: &Running, expected: impl Fn(&Value) -> bool) -> Va
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_counts_those_who_are_behind() {
-    let (world, running) = world(|_| ()).await;
+    for threads in [1, 3] {
+        those_who_are_behind(threads).await;
+    }
+}
+
+/// With a broadcaster of so many threads.
+async fn those_who_are_behind(threads: usize) {
+    let (world, running) = world(|config| config.threads = threads).await;
     let (mut live, mut held) = (Client::to(&running).await, Client::to(&running).await);
     live.subscribe(&["all"]).await;
-    assert_eq!(status_when(&running, |status| status["connections"]["websocket"] == 2).await["clients_behind"], 0);
+    let both = status_when(&running, |status| status["connections"]["websocket"] == 2).await;
+    assert_eq!((&both["clients_behind"], &both["threads"]), (&json!(0), &json!(threads)));
     let lock = world.rows.hold().await;
     held.say(json!({"type": "subscribe", "rooms": ["all"]})).await;
     // What is told while its snapshot is read waits for it.

@@ -4,7 +4,17 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_told_and_let_go_one_after_another_and_miss_nothing() {
-    let (world, running) = world(|config| config.drain_ms = 2_000).await;
+    let_go(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_several_threads_lets_its_clients_go() {
+    let_go(3).await;
+}
+
+/// By a broadcaster of so many threads.
+async fn let_go(threads: usize) {
+    let (world, running) = world(|config| (config.drain_ms, config.threads) = (2_000, threads)).await;
     let mut clients = Vec::new();
     for _ in 0..200 {
         clients.push(Client::to(&running).await);
@@ -41,7 +51,9 @@ async fn clients_are_told_and_let_go_one_after_another_and_miss_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broadcaster_without_clients_stops_at_once() {
-    let (_world, running) = world(|_| ()).await;
-    running.process.shutdown().cancel();
-    timeout(Duration::from_secs(5), running.process.finished(Duration::from_secs(15))).await.unwrap().unwrap();
+    for threads in [1, 3] {
+        let (_world, running) = world(|config| config.threads = threads).await;
+        running.process.shutdown().cancel();
+        timeout(Duration::from_secs(5), running.process.finished(Duration::from_secs(15))).await.unwrap().unwrap();
+    }
 }
