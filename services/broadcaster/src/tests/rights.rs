@@ -3,7 +3,7 @@
 use super::*;
 use crate::auth::KeyConfig;
 
-async fn guarded(change: impl FnOnce(&mut Config)) -> (World, Running) {
+pub(super) async fn guarded(change: impl FnOnce(&mut Config)) -> (World, Running) {
     world(|config| {
         config.auth.api_keys = vec!["all-of-it".into()];
         config.auth.keys = vec![KeyConfig {
@@ -18,8 +18,8 @@ async fn guarded(change: impl FnOnce(&mut Config)) -> (World, Running) {
     .await
 }
 
-const KEY: [(&str, &str); 1] = [("x-api-key", "all-of-it")];
-const AGENTS: [(&str, &str); 1] = [("authorization", "Bearer only-agents")];
+pub(super) const KEY: [(&str, &str); 1] = [("x-api-key", "all-of-it")];
+pub(super) const AGENTS: [(&str, &str); 1] = [("authorization", "Bearer only-agents")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_shows_nothing_gets_nothing() {
@@ -88,6 +88,26 @@ async fn a_ticket_lets_in_once() {
     let query = format!("?room=agent:a&ticket={}", ticket["ticket"].as_str().unwrap());
     assert!(Client::with(&running, &query, &[]).await.is_ok());
     assert_eq!(Client::with(&running, &query, &[]).await.err().unwrap().0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_ticket_is_good_cannot_be_known_without_the_bus_and_it_may_do_later() {
+    let (mut world, running) = guarded(|_| ()).await;
+    let (_, ticket) = ask(&running, "POST", "/v1/tickets", &KEY).await;
+    let ticket = ticket["ticket"].as_str().unwrap();
+    let mut client = Client::to(&running).await;
+    world.nats.kill();
+    client.say(json!({"type": "auth", "token": ticket, "ref": "1"})).await;
+    let refused = client.hear().await;
+    assert_eq!((refused["code"].as_str(), refused["ref"].as_str()), (Some("auth_unavailable"), Some("1")));
+    let (code, reason) = client.close().await;
+    assert_eq!(code, 1013);
+    assert!(reason.starts_with("auth_unavailable: "), "{reason}");
+    let query = format!("?room=all&ticket={ticket}");
+    let (status, problem) = Client::with(&running, &query, &[]).await.err().unwrap();
+    assert_eq!((status, problem["code"].as_str()), (503, Some("auth_unavailable")));
+    let (status, problem) = ask(&running, "GET", &format!("/v1/sse{query}"), &[]).await;
+    assert_eq!((status, problem["code"].as_str()), (503, Some("auth_unavailable")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
