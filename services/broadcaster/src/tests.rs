@@ -2,6 +2,7 @@
 
 mod again;
 mod alerts;
+mod behind;
 mod by_key;
 mod cut;
 mod face;

@@ -64,6 +64,15 @@ fn whoever_comes_back_is_told_what_it_missed_and_then_what_came_meanwhile() {
 }
 
 #[test]
+fn of_what_was_missed_all_is_told_however_far_behind_it_is_and_of_what_came_meanwhile_the_newest() {
+    let history = history(600);
+    let (mut flow, mut rooms) = (Flow::default(), Vec::new());
+    back(&mut flow, &mut rooms, "agent_states", known(100), 50, 600);
+    tell(&history, 601..=700);
+    assert_eq!(all(&mut flow, &history, &rooms, 1), (101..=600).chain(691..=700).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_is_told_in_one_room_is_not_told_again_by_coming_back_to_another() {
     let history = history(100);
     // It has been in `agent:a1` all the time, and comes back to `agent_states`.
