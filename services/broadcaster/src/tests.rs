@@ -9,6 +9,7 @@ mod face;
 mod gaps;
 mod limits;
 mod listening;
+mod pongs;
 mod resume;
 mod rights;
 mod status;
