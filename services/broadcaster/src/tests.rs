@@ -12,6 +12,7 @@ mod listening;
 mod pongs;
 mod resume;
 mod rights;
+mod sse;
 mod status;
 mod stopping;
 mod threads;

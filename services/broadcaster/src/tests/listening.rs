@@ -5,16 +5,21 @@ use runtime::HttpConfig;
 use super::*;
 
 /// The text of a stream, piece by piece, until it holds what is waited for.
-async fn read_until(response: &mut reqwest::Response, wanted: &str) -> String {
+pub(super) async fn read_until(response: &mut reqwest::Response, wanted: &str) -> String {
     let mut text = String::new();
-    while !text.contains(wanted) {
-        let chunk = timeout(DEADLINE, response.chunk()).await.unwrap().unwrap();
-        text.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).unwrap());
-    }
+    // All of it: signs of life come whatever else does not.
+    let read = async {
+        while !text.contains(wanted) {
+            let chunk = response.chunk().await.unwrap();
+            text.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).unwrap());
+        }
+    };
+    let in_time = timeout(DEADLINE, read).await;
+    assert!(in_time.is_ok(), "{wanted} does not come; what came ends with {:?}", text.trim_end().lines().last());
     text
 }
 
-async fn listen(running: &Running, query: &str, headers: &[(&'static str, &str)]) -> reqwest::Response {
+pub(super) async fn listen(running: &Running, query: &str, headers: &[(&'static str, &str)]) -> reqwest::Response {
     runtime::install_crypto();
     let mut request = reqwest::Client::new().get(format!("http://{}/v1/sse{query}", running.address));
     for (name, value) in headers {
@@ -23,7 +28,7 @@ async fn listen(running: &Running, query: &str, headers: &[(&'static str, &str)]
     request.send().await.unwrap()
 }
 
-fn ids(text: &str) -> Vec<&str> {
+pub(super) fn ids(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
 }
 
