@@ -72,6 +72,19 @@ async fn what_is_not_genuine_is_refused_and_counted() {
     assert_eq!(answer(unsigned).await.0, 401);
     assert_eq!(world.counted("github", "unsigned"), 1);
 
+    // What was changed on the way is fresh, and has all that Linear sends.
+    let now = world.process.now_ms();
+    let changed = format!("{{\"webhookTimestamp\": {now}}}");
+    let forged = world.linear_body("c", &format!("{{\"webhookTimestamp\":{now}}}")).body(changed.clone());
+    let (status, said) = answer(forged).await;
+    assert_eq!((status, &said["code"]), (401, &"signature_wrong".into()));
+    assert_eq!(world.counted("linear", "forged"), 1);
+    let unsigned =
+        world.post("/webhooks/linear", changed).header("linear-event", "Issue").header("linear-delivery", "c");
+    let (status, said) = answer(unsigned).await;
+    assert_eq!((status, &said["code"]), (401, &"signature_missing".into()));
+    assert_eq!(world.counted("linear", "unsigned"), 1);
+
     for later_ms in [-28_801_000, 28_802_000] {
         let (status, said) = answer(world.linear("c", later_ms)).await;
         assert_eq!((status, &said["code"]), (401, &"stale".into()));
