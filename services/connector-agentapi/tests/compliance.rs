@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+#[path = "compliance/front.rs"]
+mod front;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bus::testing::Server;
@@ -10,6 +14,7 @@ use connector::calls::{CallSettings, Calls};
 use connector::compliance::{Misbehave, World, check};
 use connector::{Connector, Parts, Registration, Webhook};
 use connector_agentapi::{Agentapi, REGISTRATION};
+use front::Silent;
 use model::{Native, RecordRef};
 use proto::v1::{AgentState, Change, Observation};
 use runtime::Process;
@@ -164,6 +169,62 @@ async fn an_agents_day_is_told_once_each() {
     running.shows("running").await;
     agent.0.stop().await;
     running.shows("offline").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_several_agents_is_seen_whatever_becomes_of_the_others() {
+    let (first, second) = (Agent::start().await, Agent::start().await);
+    let agents = json!([{"name": "first", "url": first.0.url()}, {"name": "second", "url": second.0.url()}]);
+    let section = json!({"agents": agents, "stable_ms": 200, "poll_s": 1, "offline_after_s": 1});
+    first.0.run("Mending the roof").unwrap();
+    second.0.run("Painting the door").unwrap();
+    let mut running = Running::start(section).await;
+    let mut seen = BTreeSet::new();
+    for _ in 0..2 {
+        seen.insert(running.shows("running").await.record);
+    }
+    assert_eq!(Vec::from_iter(seen), ["agentapi/agent/first", "agentapi/agent/second"]);
+    first.0.stop().await;
+    assert_eq!(running.shows("offline").await.record, "agentapi/agent/first");
+    second.0.stand_still().unwrap();
+    assert_eq!(running.shows("stable").await.record, "agentapi/agent/second");
+    running.end().await;
+}
+
+/// An agent whose event stream is silent, polled this often.
+fn silent_section(agent: &Silent, poll_s: u64) -> Value {
+    json!({"url": agent.url, "name": "agent-1", "stable_ms": 200, "poll_s": poll_s, "offline_after_s": 600})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_event_stream_leaves_out_is_seen_by_the_polls() {
+    let agent = Silent::start("stable").await;
+    let mut running = Running::start(silent_section(&agent, 1)).await;
+    running.shows("stable").await;
+    agent.turns(Some("running"));
+    running.shows("running").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_asked_for_its_status_as_soon_as_its_event_stream_is_open() {
+    let agent = Silent::start("running").await;
+    let mut running = Running::start(silent_section(&agent, 600)).await;
+    running.shows("running").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_status_cannot_be_polled_is_connected_to_anew() {
+    let mut agent = Silent::start("stable").await;
+    let mut running = Running::start(silent_section(&agent, 1)).await;
+    running.shows("stable").await;
+    agent.is_opened().await;
+    agent.turns(None);
+    timeout(DEADLINE, agent.is_opened()).await.expect("there is a new session");
+    agent.turns(Some("running"));
+    running.shows("running").await;
     running.end().await;
 }
 
