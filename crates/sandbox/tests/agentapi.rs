@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets something unexpected ends there")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use sandbox::agentapi::{AgentapiOptions, AgentapiSandbox, start};
@@ -176,6 +176,21 @@ async fn control_routes_faults_and_the_host_list_do_as_they_say() {
     assert_eq!(state["status"], "stable");
     agent.faults().set(Faults { error_5xx: 1.0, ..Faults::default() });
     assert_eq!(status().header("host", "localhost").send().await.unwrap().status().as_u16(), 500);
+}
+
+#[tokio::test]
+async fn a_drawn_limit_is_429_and_a_slow_agent_takes_its_time() {
+    let (agent, http) = agent(AgentapiOptions::default()).await;
+    let status = || http.get(format!("{}/status", agent.url())).send();
+    agent.faults().set(Faults { limit: 1.0, ..Faults::default() });
+    let limited = status().await.unwrap();
+    assert_eq!((limited.status().as_u16(), &limited.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    let counts = agent.counters().counts();
+    assert_eq!((counts.limited, counts.reads), (1, 0));
+    agent.faults().set(Faults { slow_ms: 50, ..Faults::default() });
+    let started = Instant::now();
+    assert_eq!(status().await.unwrap().status().as_u16(), 200);
+    assert!(started.elapsed() >= Duration::from_millis(50));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Reading and writing: pages, states, errors, `ETag`s, limits, memory.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use sandbox::faults::Faults;
 use sandbox::github::{GithubLimits, GithubOptions, PullAction};
@@ -228,6 +230,10 @@ async fn drawn_faults_are_limits_in_each_form_and_server_errors() {
     api.sandbox.faults().set(Faults { error_5xx: 1.0, ..Faults::default() });
     assert_eq!(api.get(REPO).await.status, 502);
     assert_eq!(api.sandbox.counters().counts().limited, 3);
+    api.sandbox.faults().set(Faults { slow_ms: 50, ..Faults::default() });
+    let started = Instant::now();
+    assert_eq!(api.get(REPO).await.status, 200);
+    assert!(started.elapsed() >= Duration::from_millis(50));
 }
 
 #[tokio::test]
