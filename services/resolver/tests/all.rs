@@ -16,6 +16,8 @@ mod order;
 mod patience;
 #[path = "all/ties.rs"]
 mod ties;
+#[path = "all/transaction.rs"]
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,9 +90,15 @@ impl World {
     }
 
     async fn with(policy: Arc<Policy>) -> Self {
+        Self::divided(policy, bus::Config::default().partitions).await
+    }
+
+    /// With so many partitions.
+    async fn divided(policy: Arc<Policy>, partitions: u32) -> Self {
         let server = Server::start().unwrap();
         let database = database().await;
-        let (process, bus, store) = Self::start(&server, Self::store(&database), policy).await;
+        let config = bus::Config { partitions, ..server.config() };
+        let (process, bus, store) = Self::start_on(config, Self::store(&database), policy).await;
         let changes = bus.tail(Stream::Changes, &["lockstep.change.>".into()], Tail::Sequence(1)).await.unwrap();
         let commands = bus.tail(Stream::Commands, &["lockstep.command.>".into()], Tail::New).await.unwrap();
         Self { server, bus, store, process, changes, commands, database }
@@ -110,8 +118,12 @@ impl World {
     }
 
     async fn start(server: &Server, config: store::Config, policy: Arc<Policy>) -> (Process, Bus, Store) {
+        Self::start_on(server.config(), config, policy).await
+    }
+
+    async fn start_on(bus: bus::Config, config: store::Config, policy: Arc<Policy>) -> (Process, Bus, Store) {
         let process = Process::new("resolver", None);
-        let bus = Bus::connect(&server.config(), &process).await.unwrap();
+        let bus = Bus::connect(&bus, &process).await.unwrap();
         bus.ensure_topology().await.unwrap();
         let store = Store::connect(&config, &process).await.unwrap();
         let config = resolver::Config { listen: "127.0.0.1:0".parse().unwrap(), ..resolver::Config::default() };
