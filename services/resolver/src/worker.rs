@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::{Bus, DeadLetter, Outgoing, PublishError, Received, Stream};
-use model::{Backoff, Command, Conflict, ConflictId, Intent, ItemId, Lane, Policy};
+use model::{Backoff, Command, Conflict, ConflictId, Intent, ItemId, Lane, Policy, Strategy};
 use runtime::Process;
 use store::{Known, Maker, Store, fault};
 use tokio::sync::mpsc;
@@ -243,6 +243,8 @@ impl Worker {
         understood().for_each(|input| input.records(&mut wanted));
         wanted.extend(batch.records_of(&understood().filter_map(Input::item).collect()).await?);
         let groups = batch.load(&wanted).await?;
+        let open: BTreeSet<ConflictId> =
+            groups.iter().filter_map(|group| group.conflict.as_ref()).map(|held| held.id).collect();
 
         let mut ledger = Ledger::new(&self.policy, groups, ties.owners, ties.waiting);
         ledger.watch(batch.watched(&ledger.unseen(understood())).await?);
@@ -281,9 +283,9 @@ impl Worker {
             traces.continued(Outgoing::command(command, self.bus.partitions()).in_lane(lane), command.cause)
         };
         beside.extend(commands.iter().map(told));
-        for conflict in &save.conflicts {
-            self.process.metrics().conflicts_total.with_label_values(&[conflict.strategy.code()]).inc();
-        }
+        // One that waits for a person is written again with each edit that joins it, and when it ends.
+        let opened = save.conflicts.iter().filter(|conflict| !open.contains(&conflict.id));
+        let opened: Vec<Strategy> = opened.map(|conflict| conflict.strategy).collect();
         let told_of = order::told_of(rows.iter().chain(&save.rows));
         let made_by = told_of.into_iter().map(|item| (item, batch.made_by(item).cloned())).collect();
         // What became of an item before it ended is told too, where anybody knows of it.
@@ -301,6 +303,9 @@ impl Worker {
                 }
                 return Err(error);
             }
+        }
+        for strategy in opened {
+            self.process.metrics().conflicts_total.with_label_values(&[strategy.code()]).inc();
         }
         for (system, found) in drift {
             self.process.metrics().drift_found_total.with_label_values(&[system.as_str()]).inc_by(found);

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics says what is wrong")]
 
+#[path = "all/conflicts.rs"]
+mod conflicts;
 #[path = "all/dead_letters.rs"]
 mod dead_letters;
 #[path = "all/known.rs"]

@@ -6,7 +6,7 @@ use resolver::ledger::{Input, Ledger};
 use super::order::{forget_acknowledgements, lose_all};
 use super::*;
 
-fn word(record: &str, item: ItemId, intent: Intent) -> Observation {
+pub(crate) fn word(record: &str, item: ItemId, intent: Intent) -> Observation {
     let said = seen(record, "-", 1);
     let id = format!("{record}:{intent:?}");
     Observation { id, intent, item: Some(item), source: Source::Api, position: None, ..said }
