@@ -17,9 +17,10 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Deserialize;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::fmt::{MakeWriter, layer as fmt_layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, fmt as lines};
+use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::ConfigError;
 
@@ -99,16 +100,8 @@ pub fn init(config: &TelemetryConfig, service: &str) -> Result<Guard, ConfigErro
         "" => None,
         endpoint => Some(provider(endpoint, config.trace_ratio, service)?),
     };
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
-        // Colours are for eyes: in a file they are noise.
-        Format::Text => {
-            let lines = lines::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-            lines.with_filter(filter).boxed()
-        }
-        Format::Json => {
-            lines::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(filter).boxed()
-        }
-    };
+    // Colours are for eyes: in a file they are noise.
+    let lines = lines(config.format, std::io::stderr, std::io::stderr().is_terminal()).with_filter(filter);
     let traces = provider.as_ref().map(|provider| {
         // Our own spans only: those of libraries would double the cost and say little.
         let ours = EnvFilter::new("info,hyper=off,h2=off,reqwest=off,opentelemetry=off,async_nats=off,sqlx=off");
@@ -117,6 +110,18 @@ pub fn init(config: &TelemetryConfig, service: &str) -> Result<Guard, ConfigErro
     // An error means that a subscriber is there already: a second service in one process, or another test.
     let _ = tracing_subscriber::registry().with(lines).with(traces).try_init();
     Ok(Guard(provider))
+}
+
+/// Log lines of this look.
+fn lines<W>(format: Format, writer: W, colours: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = fmt_layer().with_writer(writer);
+    match format {
+        Format::Text => lines.with_ansi(colours).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    }
 }
 
 fn provider(endpoint: &str, ratio: f64, service: &str) -> Result<SdkTracerProvider, ConfigError> {

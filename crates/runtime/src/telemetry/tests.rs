@@ -1,3 +1,4 @@
+use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,6 +34,28 @@ async fn a_trace_is_carried_on_and_sent_when_the_process_ends() {
     assert!(parent.contains(trace) && !parent.contains("b7ad6b7169203331"), "{parent}");
     drop(guard);
     assert!(received.load(Ordering::SeqCst) > 0);
+}
+
+#[test]
+fn each_line_for_machines_is_an_object_that_says_when_how_grave_and_what() {
+    let file = Arc::new(tempfile::tempfile().unwrap());
+    let lines = tracing_subscriber::registry().with(lines(Format::Json, Arc::clone(&file), true));
+    tracing::subscriber::with_default(lines, || {
+        let _span = tracing::info_span!("batch", record = "linear/issue/1").entered();
+        tracing::info!(attempt = 2, record = "a \"quoted\" one", "several\nlines");
+        tracing::error!(error = %std::fmt::Error, "it failed");
+    });
+    let mut text = String::new();
+    (&*file).rewind().unwrap();
+    (&*file).read_to_string(&mut text).unwrap();
+    let told: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let what = |line: &serde_json::Value| (line["level"].clone(), line["message"].clone());
+    assert_eq!(
+        told.iter().map(what).collect::<Vec<_>>(),
+        [("INFO".into(), "several\nlines".into()), ("ERROR".into(), "it failed".into())]
+    );
+    assert_eq!((&told[0]["attempt"], &told[0]["record"]), (&2.into(), &"a \"quoted\" one".into()));
+    assert!(told.iter().all(|line| line["timestamp"].is_string() && line["target"].is_string()), "{text}");
 }
 
 #[test]
