@@ -57,13 +57,12 @@ where
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_all() {
-    let mut server = bus::testing::Server::start().unwrap();
+/// A monitor that looks often, and where it says what it sees.
+async fn monitor(server: &bus::testing::Server, database: &str) -> (Process, Bus, String) {
     let process = Process::new("monitor", None);
     let bus = Bus::connect(&server.config(), &process).await.unwrap();
     bus.ensure_topology().await.unwrap();
-    let config = store::Config { url: Secret::new(database().await), ..store::Config::default() };
+    let config = store::Config { url: Secret::from(database), ..store::Config::default() };
     let store = Store::connect(&config, &process).await.unwrap();
     store.migrate().await.unwrap();
     let config = Config {
@@ -75,11 +74,11 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
     };
     crate::run(config, process.clone(), bus.clone(), store).await.unwrap();
     let base = format!("http://{}", process.addresses()["monitor"]);
-    let health = format!("{base}/health");
+    (process, bus, base)
+}
 
-    let (status, body) = until(&health, |_, body| body.contains("\"postgres\":{\"status\":\"healthy\"}")).await;
-    assert_eq!(status, 503, "the resolver was never seen: {body}");
-
+/// A resolver that is well.
+async fn announce_a_resolver(bus: &Bus, process: &Process) -> v1::Heartbeat {
     let sign = v1::Heartbeat {
         service: "resolver".into(),
         instance: "one".into(),
@@ -89,6 +88,103 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
         ..v1::Heartbeat::default()
     };
     bus.announce(topology::heartbeat("resolver", "one"), proto::encode(&sign).into()).await.unwrap();
+    sign
+}
+
+async fn deliver(bus: &Bus, ids: impl IntoIterator<Item = &str>) {
+    for id in ids {
+        let delivery = v1::Delivery {
+            id: id.into(),
+            record: "linear/issue/a".into(),
+            outcome: "applied".into(),
+            ..v1::Delivery::default()
+        };
+        bus.publish(Outgoing::delivery(&delivery).unwrap()).await.unwrap();
+    }
+}
+
+/// Waits until the metrics have all these lines.
+async fn shows(base: &str, lines: &[&str]) {
+    let all = |body: &str| lines.iter().all(|line| body.lines().any(|shown| shown == *line));
+    let (_, body) = until(&format!("{base}/metrics"), |_, body| all(body)).await;
+    assert!(all(&body), "{lines:#?} are not all in\n{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_behind_and_a_conflict_that_is_open_are_counted() {
+    let (server, database) = (bus::testing::Server::start().unwrap(), database().await);
+    let (process, bus, base) = monitor(&server, &database).await;
+    let mut behind = bus.deliveries("another").await.unwrap();
+    deliver(&bus, ["d:1", "d:2", "d:3"]).await;
+    let mut postgres = PgConnection::connect(&database).await.unwrap();
+    for resolved_at in [None, Some("2020-01-02")] {
+        sqlx::query(
+            "insert into lockstep.conflicts
+             values (gen_random_uuid(), gen_random_uuid(), 1, 'x', '[]', 'manual', false, null, '2020-01-01', $1::text::timestamptz)",
+        )
+        .bind(resolved_at)
+        .execute(&mut postgres)
+        .await
+        .unwrap();
+    }
+    let lag = |readers: &str, behind| {
+        format!("lockstep_consumer_lag{{consumer=\"deliveries-{readers}\",stream=\"OBSERVATIONS\"}} {behind}")
+    };
+    shows(&base, &[&*lag("another", 3), &*lag("monitor", 0), "lockstep_fleet_conflicts_open 1"]).await;
+    let mut read = Vec::new();
+    while read.len() < 3 {
+        read.extend(behind.next_batch(3).await.unwrap());
+    }
+    bus::ack_all(read).await.unwrap();
+    sqlx::query("update lockstep.conflicts set resolved_at = now()").execute(&mut postgres).await.unwrap();
+    shows(&base, &[&*lag("another", 0), "lockstep_fleet_conflicts_open 0"]).await;
+    process.shutdown().cancel();
+    process.finished(Duration::from_secs(20)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_postgresql_it_is_not_well_and_says_so_and_afterwards_it_is() {
+    let (server, database) = (bus::testing::Server::start().unwrap(), database().await);
+    let (process, bus, base) = monitor(&server, &database).await;
+    announce_a_resolver(&bus, &process).await;
+    let health = format!("{base}/health");
+    let (status, body) = until(&health, |status, _| status == 200).await;
+    assert_eq!(status, 200, "{body}");
+
+    // Nobody gets into the database, and whoever was in it is thrown out.
+    let (base, name) = database.rsplit_once('/').unwrap();
+    let mut admin = PgConnection::connect(&format!("{base}/postgres")).await.unwrap();
+    let closed = format!("alter database {name} allow_connections false");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(closed)).execute(&mut admin).await.unwrap();
+    sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+        .bind(name)
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let (status, body) = until(&health, |status, _| status == 503).await;
+    let report: Value = serde_json::from_str(&body).unwrap();
+    let servers = &report["components"]["servers"];
+    let of = |server: &str| servers[server]["status"].as_str();
+    assert_eq!((status, of("postgres"), of("nats")), (503, Some("unhealthy"), Some("healthy")), "{body}");
+
+    let open = format!("alter database {name} allow_connections true");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(open)).execute(&mut admin).await.unwrap();
+    let (status, body) = until(&health, |status, _| status == 200).await;
+    assert_eq!(status, 200, "recovery is noticed: {body}");
+    process.shutdown().cancel();
+    process.finished(Duration::from_secs(20)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_all() {
+    let mut server = bus::testing::Server::start().unwrap();
+    let (process, bus, base) = monitor(&server, &database().await).await;
+    let health = format!("{base}/health");
+
+    let (status, body) = until(&health, |_, body| body.contains("\"postgres\":{\"status\":\"healthy\"}")).await;
+    assert_eq!(status, 503, "the resolver was never seen: {body}");
+
+    let sign = announce_a_resolver(&bus, &process).await;
     let (status, body) = until(&health, |status, _| status == 200).await;
     let report: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, report["status"].as_str()), (200, Some("healthy")), "{body}");
@@ -97,15 +193,7 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
     let rebound = reqwest::Client::new().get(format!("{base}/alerts")).header("host", "evil.example").send().await;
     assert_eq!(rebound.unwrap().status(), 403, "a page whose name leads here is told nothing");
 
-    for version in 1..=3 {
-        let delivery = v1::Delivery {
-            id: format!("d:{version}"),
-            record: "linear/issue/a".into(),
-            outcome: "applied".into(),
-            ..v1::Delivery::default()
-        };
-        bus.publish(Outgoing::delivery(&delivery).unwrap()).await.unwrap();
-    }
+    deliver(&bus, ["d:1", "d:2", "d:3"]).await;
     let letter = bus::DeadLetter {
         reason: "malformed",
         detail: "not JSON".into(),
@@ -125,11 +213,7 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
         "lockstep_fleet_conflicts_open 0",
         "lockstep_consumer_lag{consumer=\"deliveries-monitor\",stream=\"OBSERVATIONS\"} 0",
     ];
-    let all = |body: &str| lines.iter().all(|line| body.contains(line));
-    let (_, body) = until(&format!("{base}/metrics"), |_, body| all(body)).await;
-    for line in lines {
-        assert!(body.contains(line), "{line} is not in\n{body}");
-    }
+    shows(&base, &lines).await;
 
     let given_up = topology::alert("warning", "lockstep:dead_letters:dead_letters");
     let alert = |state: &'static str| move |told: &v1::SystemAlert| told.metadata["state"] == state;
