@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a failed test looks whether what it started has ended.
 const LOOK: Duration = Duration::from_millis(25);
 
+/// The folder in the checkout that comes first on the PATH.
+const TOOLS: &str = "tools";
+
 /// The folder that `up` takes for its checkout, with what it keeps in `.lockstep`.
 pub struct Checkout {
     folder: TempDir,
@@ -77,7 +80,10 @@ impl Checkout {
         let postgres = std::env::var_os("LOCKSTEP_TEST_PG_BIN").map(PathBuf::from);
         let nats = nats.as_deref().and_then(Path::parent).map(Path::to_path_buf);
         let usual = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::env::join_paths(nats.into_iter().chain(postgres).chain(std::env::split_paths(&usual)))?;
+        let tools = folder.path().join(TOOLS);
+        let servers = nats.into_iter().chain(postgres);
+        let path = [tools].into_iter().chain(servers).chain(std::env::split_paths(&usual));
+        let path = std::env::join_paths(path)?;
         let executables = executable()?.parent().context("the executable lies nowhere")?.to_owned();
         let path = path.into_string().ok().context("the PATH is no text")?;
         Ok(Self { folder, executables, path, port: free_address()?.port() })
@@ -86,6 +92,16 @@ impl Checkout {
     /// Where it is.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Puts a shell's script before all else of this name on the PATH.
+    pub fn tool(&self, name: &str, script: &str) -> anyhow::Result<()> {
+        let tools = self.folder().join(TOOLS);
+        std::fs::create_dir_all(&tools)?;
+        let tool = tools.join(name);
+        std::fs::write(&tool, format!("#!/bin/sh\n{script}\n"))?;
+        std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(())
     }
 
     /// A program in it, with nothing of the test's own environment but the PATH.

@@ -15,6 +15,14 @@ use crate::{process, say, signals, tools};
 
 use summary::Summary;
 
+/// A check: what it is called, and what cargo is asked for.
+type Check = (&'static str, &'static [&'static str]);
+
+const FORMATTING: Check = ("formatting: cargo fmt --check", &["fmt", "--all", "--", "--check"]);
+const LINTS: Check =
+    ("lints: cargo clippy -D warnings", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+const BUILD: Check = ("build: cargo build", &["build", "--workspace", "--bins"]);
+
 /// What `test` can be told.
 #[derive(clap::Args, Default)]
 pub struct Options {
@@ -24,7 +32,7 @@ pub struct Options {
 }
 
 /// A check or a test failed; the last lines have said which.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Failed;
 
 impl std::fmt::Display for Failed {
@@ -50,15 +58,43 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let Summary { passed, failed, skipped } = outcome.tests;
     say::plain(format_args!("tests run: {}, skipped: {skipped}, in {} s", passed + failed, began.elapsed().as_secs()));
-    let failed = failed + outcome.checks_failed.len();
-    say::plain(format_args!("{passed} passed, {failed} failed"));
-    if failed == 0 { Ok(ExitCode::SUCCESS) } else { Err(Failed.into()) }
+    say::plain(format_args!("{passed} passed, {} failed", outcome.failed()));
+    outcome.end()?;
+    Ok(ExitCode::SUCCESS)
 }
 
+/// What came of a run.
 #[derive(Default)]
 struct Outcome {
     tests: Summary,
     checks_failed: Vec<&'static str>,
+}
+
+impl Outcome {
+    /// Adds what a runner counted. One that fails though it counted no failure has a `reason` of its own.
+    fn ran(&mut self, seen: Summary, succeeded: bool, reason: &'static str) {
+        self.tests.add(seen);
+        if !succeeded && seen.failed == 0 {
+            self.checks_failed.push(reason);
+        }
+    }
+
+    /// Tests were asked for: if none ran, nobody knows whether anything works.
+    fn wants_tests(&mut self) {
+        if self.tests.passed + self.tests.failed == 0 && self.checks_failed.is_empty() {
+            self.checks_failed.push("no test ran");
+        }
+    }
+
+    /// Tests and checks that failed.
+    fn failed(&self) -> usize {
+        self.tests.failed + self.checks_failed.len()
+    }
+
+    /// Whether the whole run fails.
+    fn end(&self) -> std::result::Result<(), Failed> {
+        if self.failed() == 0 { Ok(()) } else { Err(Failed) }
+    }
 }
 
 fn all(options: &Options, outcome: &mut Outcome) -> Result<()> {
@@ -68,12 +104,11 @@ fn all(options: &Options, outcome: &mut Outcome) -> Result<()> {
     let modules = tools::client_modules()?;
     let web = tools::web()?;
     if options.filter.is_none() {
-        check(outcome, "formatting: cargo fmt --check", &["fmt", "--all", "--", "--check"])?;
-        let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        check(outcome, "lints: cargo clippy -D warnings", &lints)?;
+        check(outcome, FORMATTING)?;
+        check(outcome, LINTS)?;
         client_tests(&web, outcome)?;
     }
-    if !check(outcome, "build: cargo build", &["build", "--workspace", "--bins"])? {
+    if !check(outcome, BUILD)? {
         return Ok(());
     }
     servers::stop_leftovers(state.folder())?;
@@ -101,7 +136,7 @@ fn all(options: &Options, outcome: &mut Outcome) -> Result<()> {
 }
 
 /// Runs one check; returns whether it passed.
-fn check(outcome: &mut Outcome, name: &'static str, arguments: &[&str]) -> Result<bool> {
+fn check(outcome: &mut Outcome, (name, arguments): Check) -> Result<bool> {
     say::step(format_args!("{name}…"));
     let passed = process::run(&mut state::cargo(arguments))?.success();
     if !passed {
@@ -116,10 +151,7 @@ fn client_tests(web: &tools::Web, outcome: &mut Outcome) -> Result<()> {
     let mut seen = Summary::default();
     let mut command = web.script("test")?;
     let passed = process::run_seen(&mut command, &mut |line| seen.see_node(line))?.success();
-    outcome.tests.add(seen);
-    if !passed && seen.failed == 0 {
-        outcome.checks_failed.push("web: npm test ended with an error, see above");
-    }
+    outcome.ran(seen, passed, "web: npm test ended with an error, see above");
     Ok(())
 }
 
@@ -140,9 +172,7 @@ fn tests(options: &Options, outcome: &mut Outcome, environment: impl Fn(Command)
         let arguments = ["test", "--doc", "--workspace", "--no-fail-fast", "--color"];
         runner(&arguments, Summary::see_cargo_test, None, outcome, &environment)?;
     }
-    if outcome.tests.passed + outcome.tests.failed == 0 && outcome.checks_failed.is_empty() {
-        outcome.checks_failed.push("no test ran");
-    }
+    outcome.wants_tests();
     Ok(())
 }
 
@@ -160,9 +190,62 @@ fn runner(
     let mut seen = Summary::default();
     let status =
         process::run_seen(&mut command, &mut |line| see(&mut seen, line)).context("the tests cannot be run")?;
-    outcome.tests.add(seen);
-    if !status.success() && seen.failed == 0 {
-        outcome.checks_failed.push("the test runner ended with an error, see above");
-    }
+    outcome.ran(seen, status.success(), "the test runner ended with an error, see above");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(passed: usize, failed: usize) -> Summary {
+        Summary { passed, failed, skipped: 0 }
+    }
+
+    /// Whether a run fails of which this is told, and with how many failures.
+    fn ends(told: impl FnOnce(&mut Outcome)) -> (std::result::Result<(), Failed>, usize) {
+        let mut outcome = Outcome::default();
+        told(&mut outcome);
+        (outcome.end(), outcome.failed())
+    }
+
+    #[test]
+    fn one_failure_of_any_kind_fails_the_run() {
+        assert_eq!(ends(|outcome| outcome.ran(summary(7, 0), true, "")), (Ok(()), 0));
+        let check = ends(|outcome| {
+            outcome.checks_failed.push(LINTS.0);
+            outcome.ran(summary(7, 0), true, "");
+        });
+        assert_eq!(check, (Err(Failed), 1), "a check alone");
+        assert_eq!(ends(|outcome| outcome.ran(summary(6, 1), false, "counted already")), (Err(Failed), 1));
+        let first = ends(|outcome| {
+            outcome.ran(summary(6, 1), false, "counted already");
+            outcome.ran(summary(7, 0), true, "");
+        });
+        assert_eq!(first, (Err(Failed), 1), "a later runner does not make it good");
+    }
+
+    #[test]
+    fn a_runner_that_fails_without_a_failed_test_fails_the_run() {
+        assert_eq!(ends(|outcome| outcome.ran(summary(7, 0), false, "it crashed")), (Err(Failed), 1));
+        assert_eq!(ends(|outcome| outcome.ran(summary(0, 0), false, "it does not compile")), (Err(Failed), 1));
+    }
+
+    #[test]
+    fn a_run_without_a_test_fails() {
+        assert_eq!(ends(Outcome::wants_tests), (Err(Failed), 1));
+        let some = ends(|outcome| {
+            outcome.ran(summary(1, 0), true, "");
+            outcome.wants_tests();
+        });
+        assert_eq!(some, (Ok(()), 0));
+    }
+
+    #[test]
+    fn the_checks_ask_for_all_of_the_workspace_and_take_no_warning() {
+        let asked = [FORMATTING, LINTS, BUILD].map(|(_, arguments)| arguments.join(" "));
+        let wanted =
+            ["fmt --all -- --check", "clippy --workspace --all-targets -- -D warnings", "build --workspace --bins"];
+        assert_eq!(asked, wanted);
+    }
 }

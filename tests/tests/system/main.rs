@@ -21,3 +21,4 @@ mod traces;
 mod typescript;
 mod up;
 mod words;
+mod xtask;

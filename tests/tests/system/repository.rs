@@ -87,6 +87,14 @@ fn nothing_outside_tests_panics_on_what_it_did_not_expect() -> anyhow::Result<()
 }
 
 #[test]
+fn a_machine_runs_what_a_person_does_and_heeds_how_it_ends() -> anyhow::Result<()> {
+    let script = std::fs::read_to_string(root().join(".ci/run"))?;
+    let lines: Vec<&str> = script.lines().filter(|line| !line.starts_with('#')).collect();
+    ensure!(lines.first() == Some(&"set -e") && lines.last() == Some(&"cargo xtask test"), "{script}");
+    Ok(())
+}
+
+#[test]
 fn every_crate_takes_the_workspace_s_lints() -> anyhow::Result<()> {
     let mut found = Vec::new();
     for (path, text) in files()?.iter().filter(|(path, _)| path.ends_with("Cargo.toml")) {
