@@ -131,6 +131,7 @@ async fn until_stopped(process: &Process, start: impl Future<Output = anyhow::Re
         return Err(error);
     }
     process.finished(FINISH).await?;
+    tracing::info!("stopped in order");
     Ok(ExitCode::SUCCESS)
 }
 

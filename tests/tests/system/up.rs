@@ -149,6 +149,8 @@ async fn the_lines_of_the_readme_do_what_stands_beside_them() -> anyhow::Result<
     checkout.types(update).await?;
     up.shows(Some(("ENG-3", "Done")), Some((4, "closed")), Some(("T-3", "done"))).await?;
     checkout.types(run).await?;
+    let last = log.lines().last().unwrap_or_default();
+    ensure!(last.contains("stopped in order"), "the services did not do what was in hand: {log}");
     up.shows(Some(("ENG-5", "In Progress")), None, None).await?;
     checkout.types(stop).await?;
     up.shows(Some(("ENG-5", "In Review")), None, None).await?;
