@@ -131,8 +131,13 @@ impl Checkout {
         command
     }
 
-    /// Starts this `up`, and waits until it says that everything runs.
-    pub async fn start(&self, mut command: Command) -> anyhow::Result<Up> {
+    /// Starts this `up` with the stand-ins, and waits until it says that everything runs.
+    pub async fn start(&self, command: Command) -> anyhow::Result<Up> {
+        self.start_with(command, &self.report()).await
+    }
+
+    /// The same for one with this file for scripts.
+    pub async fn start_with(&self, mut command: Command, report: &Path) -> anyhow::Result<Up> {
         // It is asked to end in every case: what it started outlives one that is killed.
         let spawned = command.stdout(Stdio::piped()).kill_on_drop(false).spawn().context("cargo xtask up")?;
         let mut child = Running(spawned);
@@ -150,7 +155,7 @@ impl Checkout {
         };
         let read = timeout(PATIENCE, reading).await.context("it does not get ready").and_then(|read| read);
         read.with_context(|| format!("cargo xtask up:\n{}", said.join("\n")))?;
-        let report = serde_json::from_slice(&std::fs::read(self.report())?)?;
+        let report = serde_json::from_slice(&std::fs::read(report)?)?;
         Ok(Up { child, lines, said, report })
     }
 
@@ -270,10 +275,16 @@ impl Up {
         .await
     }
 
-    /// Asks every address in `up.json` for an answer.
-    pub async fn answers(&self) -> anyhow::Result<usize> {
+    /// Every address in `up.json`.
+    pub fn addresses(&self) -> Vec<String> {
         let mut addresses = Vec::new();
         collect(&self.report, &mut addresses);
+        addresses
+    }
+
+    /// Asks each of them for an answer.
+    pub async fn answers(&self) -> anyhow::Result<usize> {
+        let addresses = self.addresses();
         for address in &addresses {
             let url = Url::parse(address).or_else(|_| Url::parse(&format!("http://{address}")))?;
             match url.scheme() {
