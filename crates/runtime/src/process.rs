@@ -23,6 +23,8 @@ const FAILING_MS: i64 = 300_000;
 /// For how long it is told that one failed, or some in one moment.
 const FAILED_MS: i64 = 45_000;
 const MOMENT_MS: i64 = 30_000;
+/// Calls that fail further apart are no row of failures, though none succeeded between them. The sweeps of a quiet system are minutes apart.
+const APART_MS: i64 = 900_000;
 
 /// Calls that did not succeed, with none between them that did.
 #[derive(Debug)]
@@ -34,9 +36,19 @@ struct Failing {
 }
 
 impl Failing {
+    /// With one more.
+    fn and(before: Option<Self>, why: String, now_ms: i64) -> Self {
+        let before = before.filter(|before| now_ms - before.last_ms <= APART_MS);
+        let first_ms = before.map_or(now_ms, |before| before.first_ms);
+        Self { why, first_ms, last_ms: now_ms }
+    }
+
     fn is_told(&self, now_ms: i64) -> bool {
-        let lasts = self.last_ms - self.first_ms >= MOMENT_MS;
-        now_ms - self.last_ms <= if lasts { FAILING_MS } else { FAILED_MS }
+        if self.last_ms - self.first_ms >= MOMENT_MS {
+            now_ms - self.last_ms <= FAILING_MS
+        } else {
+            now_ms - self.first_ms <= FAILED_MS
+        }
     }
 }
 
@@ -214,8 +226,8 @@ impl Process {
         let now = self.now_ms();
         let mut state = self.state();
         state.succeeded.entry(system.to_owned()).or_default();
-        let first_ms = state.failing.get(system).map_or(now, |before| before.first_ms);
-        state.failing.insert(system.to_owned(), Failing { why: why.into(), first_ms, last_ms: now });
+        let failing = Failing::and(state.failing.remove(system), why.into(), now);
+        state.failing.insert(system.to_owned(), failing);
     }
 
     /// When a call to each system last succeeded, in milliseconds since 1970; 0 where none has yet.

@@ -119,11 +119,16 @@ impl Failing {
     fn is_heard(&self, now: i64) -> bool {
         !is_over(self.heard, FAILING_MS, now)
     }
+
+    /// That nothing was heard since may mean that nobody called it: what was heard counts, not what time it is.
+    fn lasts(&self, most_ms: u64) -> bool {
+        is_over(self.since, most_ms, self.heard)
+    }
 }
 
 /// How long a system may take to answer for the first time.
 const FIRST_MS: u64 = 60_000;
-/// How long a call to a system may fail, and each after it, before the system is in doubt.
+/// How long a call to a system may fail, and each after it, before the system is in doubt. Of a single one is told for less.
 const FAILING_MS: u64 = 60_000;
 /// How long a reader may come no further while something waits for it. A batch is tried for less.
 const STALLED_MS: u64 = 60_000;
@@ -310,19 +315,22 @@ fn is_over(since: i64, most_ms: u64, now: i64) -> bool {
 
 fn system(name: &str, seen: &System, stale_ms: u64, now: i64) -> Component {
     let failing = seen.failing.as_ref().filter(|failing| failing.is_heard(now));
-    let fails_for_long = failing.is_some_and(|failing| is_over(failing.since, stale_ms.min(FAILING_MS), now));
+    let is_webhooks = name.starts_with(WEBHOOKS_OF);
+    // Who takes webhooks has judged already whether they are refused for long.
+    let fails_for_long = failing.is_some_and(|failing| is_webhooks || failing.lasts(stale_ms.min(FAILING_MS)));
     let failing = failing.map(|failing| &failing.why);
     let because = |what: &str| match failing {
-        Some(why) if name.starts_with(WEBHOOKS_OF) => format!("refused: {why}"),
+        Some(why) if is_webhooks => format!("refused: {why}"),
         Some(why) => format!("{what}: {why}"),
         None => what.to_owned(),
     };
     // A stream may be quiet, and so may who sends webhooks.
-    if !fails_for_long && [AS_SYSTEM, WEBHOOKS_OF].iter().any(|quiet| name.starts_with(quiet)) {
+    if !fails_for_long && (is_webhooks || name.starts_with(AS_SYSTEM)) {
         return well((seen.succeeded > 0).then_some(now - seen.succeeded));
     }
     if seen.succeeded == 0 {
-        let status = if is_over(seen.since, stale_ms.min(FIRST_MS), now) { Health::Degraded } else { Health::Healthy };
+        let is_late = fails_for_long || is_over(seen.since, stale_ms.min(FIRST_MS), now);
+        let status = if is_late { Health::Degraded } else { Health::Healthy };
         return wrong(status, because("no call to it has succeeded yet"), None);
     }
     let age = Some(now - seen.succeeded);

@@ -20,6 +20,19 @@ fn one_failure_is_told_for_a_moment_and_those_that_go_on_until_the_next_may_have
     assert!(once.is_told(1_000 + FAILED_MS) && !once.is_told(1_001 + FAILED_MS));
     let on_and_on = failing(1_000, 1_000 + MOMENT_MS);
     assert!(on_and_on.is_told(1_000 + MOMENT_MS + FAILING_MS) && !on_and_on.is_told(1_001 + MOMENT_MS + FAILING_MS));
+    let in_one_moment = failing(1_000, 999 + MOMENT_MS);
+    assert!(in_one_moment.is_told(1_000 + FAILED_MS) && !in_one_moment.is_told(1_001 + FAILED_MS));
+}
+
+#[test]
+fn failures_are_one_row_as_long_as_the_sweeps_of_a_quiet_system_are_apart_and_begin_anew_after_that() {
+    let first_ms = |at_ms: &[i64]| {
+        let all = at_ms.iter().fold(None, |before, now| Some(Failing::and(before, "500".into(), *now)));
+        all.unwrap().first_ms
+    };
+    assert_eq!(first_ms(&[7, 330_000, 660_000]), 7);
+    assert_eq!(first_ms(&[7, 7 + APART_MS]), 7);
+    assert_eq!(first_ms(&[7, 8 + APART_MS]), 8 + APART_MS);
 }
 
 #[tokio::test]

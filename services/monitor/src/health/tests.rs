@@ -249,3 +249,45 @@ fn a_stream_that_takes_nothing_is_in_doubt_while_somebody_tries_and_quiet_is_no_
     assert_eq!(judged(2_061_000, "no space left", 2_170_001), fails);
     assert_eq!(judged(2_061_000, "", 2_240_000), (Health::Healthy, None), "nobody tries any more");
 }
+
+#[test]
+fn one_call_that_failed_is_no_fault_however_long_it_is_told_of_and_nobody_calls_again() {
+    let limits = Limits { stale_ms: 900_000, silent_ms: 900_000, ..limits() };
+    for name in ["github", "nats:WEBHOOKS"] {
+        let mut seen = well();
+        let heard = |failing: bool| v1::Heartbeat {
+            last_success: [(name.to_owned(), 1_000)].into(),
+            failing: failing.then(|| (name.to_owned(), "away".to_owned())).into_iter().collect(),
+            ..sign("ingest", "a", true)
+        };
+        for now in (2_000..200_000).step_by(2_000) {
+            // A process tells of one for three quarters of a minute.
+            seen.sign(heard(now <= 47_000), now);
+            assert_eq!(part(&seen.judge(&limits, now), "systems", name).status, Health::Healthy, "{name} at {now}");
+        }
+    }
+}
+
+#[test]
+fn that_webhooks_are_refused_counts_as_soon_as_it_is_told_and_is_over_when_it_is_not() {
+    let mut seen = well();
+    let name = "webhooks:github".to_owned();
+    let limits = Limits { stale_ms: 900_000, silent_ms: 900_000, ..limits() };
+    let mut judged = |at: i64, why: &str, now: i64| {
+        let failing = (!why.is_empty()).then(|| (name.clone(), why.to_owned())).into_iter().collect();
+        seen.sign(
+            v1::Heartbeat { last_success: [(name.clone(), at)].into(), failing, ..sign("ingest", "a", true) },
+            now,
+        );
+        let webhooks = seen.judge(&limits, now).components["systems"][&name].clone();
+        (webhooks.status, webhooks.reason)
+    };
+    let refused = (Health::Degraded, Some("refused: the secret differs".to_owned()));
+    assert_eq!(judged(0, "", 1_000), (Health::Healthy, None));
+    assert_eq!(judged(0, "the secret differs", 2_000), refused);
+    assert_eq!(judged(0, "", 62_000), refused, "who says so may have nothing more to say");
+    assert_eq!(judged(0, "", 62_001), (Health::Healthy, None));
+    assert_eq!(judged(70_000, "", 70_000), (Health::Healthy, None));
+    assert_eq!(judged(70_000, "the secret differs", 80_000), refused);
+    assert_eq!(judged(90_000, "", 90_000), (Health::Healthy, None), "a genuine one came");
+}
