@@ -20,8 +20,10 @@ pub struct Lag {
     pub pending: u64,
     /// Messages that it was given and has not acknowledged.
     pub ack_pending: u64,
-    /// The sequence up to which it has acknowledged everything.
+    /// The sequence up to which it has acknowledged everything: one that is to come again later keeps it where it is.
     pub acked: u64,
+    /// The highest sequence that it was given.
+    pub given: u64,
 }
 
 impl Bus {
@@ -43,7 +45,7 @@ impl Bus {
         let waiting = stored.into_iter().filter_map(|(subject, count)| {
             let consumer = topology::webhooks(&topology::system_of(&subject)?).durable_name?;
             let pending = u64::try_from(count).unwrap_or(u64::MAX);
-            Some(Lag { stream: spec.name, consumer, pending, ack_pending: 0, acked: 0 })
+            Some(Lag { stream: spec.name, consumer, pending, ack_pending: 0, acked: 0, given: 0 })
         });
         Ok(waiting.filter(|lag| !lags.iter().any(|known| known.consumer == lag.consumer)).collect())
     }
@@ -62,6 +64,7 @@ impl Bus {
                 pending: info.num_pending,
                 ack_pending: u64::try_from(info.num_ack_pending).unwrap_or(0),
                 acked: info.ack_floor.stream_sequence,
+                given: info.delivered.stream_sequence,
             };
             // While a reader is being replaced there are two of it; the newer one counts. One that nobody ever read was left behind by a
             // process that died before it began.

@@ -8,6 +8,8 @@ mod credentials;
 mod cursors;
 #[path = "bus/dead_letters.rs"]
 mod dead_letters;
+#[path = "bus/lag.rs"]
+mod lag;
 #[path = "bus/lost_end.rs"]
 mod lost_end;
 #[path = "bus/partitions.rs"]

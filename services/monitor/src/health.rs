@@ -79,6 +79,9 @@ pub struct Seen {
 #[derive(Debug)]
 struct Reader {
     acked: u64,
+    /// The same of what it was given, where that counts.
+    given: u64,
+    /// How much waits for it.
     behind: u64,
     /// Since when it has come no further, though something waits.
     since: i64,
@@ -112,6 +115,23 @@ struct Failing {
     /// When that was heard first, and last.
     since: i64,
     heard: i64,
+}
+
+impl Reader {
+    fn at(lag: &Lag, now: i64) -> Self {
+        // A webhook that waits for a limit was read and comes again later. It keeps what is acknowledged where it is, and waits for nobody.
+        let (given, behind) = if lag.stream == Stream::Webhooks.spec().name {
+            (lag.given, lag.pending)
+        } else {
+            (0, lag.pending.saturating_add(lag.ack_pending))
+        };
+        Self { acked: lag.acked, given, behind, since: now }
+    }
+
+    /// Whether it has come no further by then, though something waits.
+    fn stands(&self, later: &Self) -> bool {
+        (self.acked, self.given) == (later.acked, later.given) && self.behind > 0 && later.behind > 0
+    }
 }
 
 impl Failing {
@@ -199,10 +219,9 @@ impl Seen {
         let mut before = std::mem::take(&mut self.readers);
         for lag in lags {
             let name = (lag.stream, lag.consumer.clone());
-            let behind = lag.pending.saturating_add(lag.ack_pending);
-            let known = before.remove(&name).filter(|known| known.acked == lag.acked && known.behind > 0 && behind > 0);
-            self.readers
-                .insert(name, Reader { acked: lag.acked, behind, since: known.map_or(now, |known| known.since) });
+            let reader = Reader::at(lag, now);
+            let since = before.remove(&name).filter(|before| before.stands(&reader)).map_or(now, |before| before.since);
+            self.readers.insert(name, Reader { since, ..reader });
         }
     }
 

@@ -172,8 +172,14 @@ fn a_system_that_has_never_answered_degrades_the_whole_after_a_while_and_says_wh
 #[test]
 fn a_stream_of_which_nothing_is_read_any_more_is_noticed_and_one_that_moves_or_is_read_is_not() {
     let mut seen = well();
-    let lag =
-        |stream, acked, pending| Lag { stream, consumer: "observe-0-high".into(), pending, ack_pending: 1, acked };
+    let lag = |stream, acked, pending| Lag {
+        stream,
+        consumer: "observe-0-high".into(),
+        pending,
+        ack_pending: 1,
+        acked,
+        given: acked + 1,
+    };
     let idle = |stream| Lag { ack_pending: 0, ..lag(stream, 5, 0) };
     let mut judged = |lag: Lag, now: i64| {
         seen.read(&[lag], now);
@@ -290,4 +296,23 @@ fn that_webhooks_are_refused_counts_as_soon_as_it_is_told_and_is_over_when_it_is
     assert_eq!(judged(70_000, "", 70_000), (Health::Healthy, None));
     assert_eq!(judged(70_000, "the secret differs", 80_000), refused);
     assert_eq!(judged(90_000, "", 90_000), (Health::Healthy, None), "a genuine one came");
+}
+
+#[test]
+fn a_reader_whose_webhooks_wait_for_a_limit_reads_on() {
+    let mut seen = well();
+    let long = 61_000;
+    let mut judged = |stream, given, pending, now: i64| {
+        seen.read(&[Lag { stream, consumer: "a".into(), pending, ack_pending: given, acked: 0, given }], now);
+        seen.sign(sign("resolver", "a", true), now);
+        seen.judge(&limits(), now).components["streams"][stream].status
+    };
+    assert_eq!(judged("WEBHOOKS", 1, 0, 0), Health::Healthy);
+    assert_eq!(judged("WEBHOOKS", 1, 0, long), Health::Healthy, "it comes again later");
+    assert_eq!(judged("WEBHOOKS", 1, 1, long + 1), Health::Healthy);
+    assert_eq!(judged("WEBHOOKS", 2, 1, 2 * long), Health::Healthy, "it was given the next");
+    assert_eq!(judged("WEBHOOKS", 2, 1, 3 * long), Health::Degraded, "and none after that");
+    // Observations come in order: nothing follows one that is not done with.
+    assert_eq!(judged("OBSERVATIONS", 1, 0, 4 * long), Health::Healthy);
+    assert_eq!(judged("OBSERVATIONS", 2, 0, 5 * long), Health::Unhealthy);
 }
