@@ -37,9 +37,9 @@ pub mod on {
     pub const STATUS_CHANGE: u8 = 1;
     /// A health level is another one than before.
     pub const HEALTH_CHANGE: u8 = 2;
-    /// It became a failed or error status, unhealthy, or is an alert of that weight.
+    /// It became a failed or error status, unhealthy, or is an alert of that weight that nobody has acknowledged.
     pub const ERROR_STATE: u8 = 4;
-    /// It left such a state.
+    /// It left such a state; an alert of that weight is over.
     pub const RECOVERY: u8 = 8;
 
     /// All of them, by name.
@@ -68,6 +68,15 @@ fn moved(from: &str, to: &str, changed: u8) -> u8 {
     changed | error | recovery
 }
 
+/// The bits of an alert of weight. One that somebody has seen to is told again only so that it is kept, and calls nobody.
+fn weighed(alert: &v1::SystemAlert) -> u8 {
+    match (alert.is_over(), alert.acknowledged_by.is_empty()) {
+        (true, _) => on::RECOVERY,
+        (false, true) => on::ERROR_STATE,
+        (false, false) => 0,
+    }
+}
+
 impl Message {
     /// The type that clients know it by.
     pub fn name(&self) -> &str {
@@ -93,8 +102,7 @@ impl Message {
             Self::AgentState(state) => moved(&state.previous, &state.status, on::STATUS_CHANGE),
             Self::WorkflowExecution(execution) => moved(&execution.previous, &execution.status, on::STATUS_CHANGE),
             Self::HealthChanged(health) => moved(&health.previous, &health.health, on::HEALTH_CHANGE),
-            Self::SystemAlert(alert) if alert.is_over() => on::RECOVERY,
-            Self::SystemAlert(alert) if matches!(alert.severity.as_str(), "error" | CRITICAL) => on::ERROR_STATE,
+            Self::SystemAlert(alert) if matches!(alert.severity.as_str(), "error" | CRITICAL) => weighed(alert),
             Self::OperationStep(step) => moved("", &step.state, 0),
             Self::Delivery(delivery) if matches!(delivery.outcome.as_str(), "failed" | "rejected") => on::ERROR_STATE,
             _ => 0,
@@ -474,10 +482,22 @@ mod tests {
         assert_eq!(health("unhealthy", "healthy"), on::HEALTH_CHANGE | on::RECOVERY);
         assert_eq!(health("healthy", "degraded"), on::HEALTH_CHANGE);
         assert_eq!(health("healthy", "healthy"), 0);
-        let alert = |severity: &str| {
-            Message::SystemAlert(v1::SystemAlert { severity: severity.into(), ..v1::SystemAlert::default() }).on()
-        };
-        assert_eq!((alert("warning"), alert("critical")), (0, on::ERROR_STATE));
+    }
+
+    #[test]
+    fn only_an_alert_of_weight_goes_wrong_until_somebody_has_seen_to_it_and_gets_well_again() {
+        for (severity, wrong, well) in
+            [("warning", 0, 0), ("error", on::ERROR_STATE, on::RECOVERY), (CRITICAL, on::ERROR_STATE, on::RECOVERY)]
+        {
+            let alert = |seen_by: &str, is_over: bool| {
+                let (severity, acknowledged_by) = (severity.to_owned(), seen_by.to_owned());
+                let mut alert = v1::SystemAlert { severity, acknowledged_by, ..v1::SystemAlert::default() };
+                alert.set_over(is_over);
+                Message::SystemAlert(alert).on()
+            };
+            assert_eq!([alert("", false), alert("Ada", false)], [wrong, 0], "{severity}");
+            assert_eq!([alert("monitor", true), alert("", true)], [well; 2], "{severity}");
+        }
     }
 
     #[test]
