@@ -1,7 +1,7 @@
 //! Items that clients follow by their keys. Their deliveries, and their changes under another key, name only the item's id: beside the
 //! room of the key its client is in the room of the id, unseen.
 
-use super::flow::{Missed, Subscription};
+use super::flow::{Missed, Sought, Subscription};
 use super::index::Key;
 use super::shard::Shard;
 use crate::event::Event;
@@ -48,7 +48,7 @@ impl Shard {
     pub(super) fn looked_up(&mut self, key: Key, room: &Room, id: Option<&str>, from: u64) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(asked) = client.rooms.iter_mut().find(|known| known.is_asked(room)) else { return };
-        let from = asked.sought.take().unwrap_or(from);
+        let from = asked.sought.take().map_or(from, |sought| sought.from);
         self.looks_no_more(key);
         if let Some(id) = id {
             self.stand_beside(key, room, id, from);
@@ -74,14 +74,17 @@ impl Shard {
     /// The item of a key could not be looked up. Says whether it is again later: its client stays in the room meanwhile.
     pub(super) fn looks_again(&mut self, key: Key, room: &Room) -> bool {
         let (now, applied) = (self.now_ms, self.applied);
-        let Some(client) = self.clients.get_mut(key) else { return false };
+        let Some(client) = self.clients.get(key) else { return false };
         if client.looks.count >= LOOKS {
             return false;
         }
+        let Some(asked) = client.rooms.iter().find(|known| known.is_asked(room)) else { return false };
+        let from = client.flow.next_of(asked, applied);
+        let known = client.flow.known(self.position_at(from.saturating_sub(1)), &self.position);
+        let Some(client) = self.clients.get_mut(key) else { return false };
         let Some(asked) = client.rooms.iter_mut().find(|known| known.is_asked(room)) else { return false };
-        if asked.sought.is_none() {
-            asked.sought = Some(client.flow.next_of(asked, applied));
-        }
+        asked.sought.get_or_insert(Sought { from, known });
+        client.flow.seeks = true;
         client.looks.at_ms.get_or_insert(now + client.looks.wait_ms(runtime::jitter()));
         true
     }
@@ -91,6 +94,7 @@ impl Shard {
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.rooms.iter().all(|known| known.sought.is_none()) {
             client.looks = Looks::default();
+            client.flow.seeks = false;
         }
     }
 

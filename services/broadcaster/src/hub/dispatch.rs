@@ -65,7 +65,8 @@ impl Shard {
         if events == 0 {
             return;
         }
-        let left = if client.outbox.is_empty() {
+        // One that is owed something is told where it stays until it has that, which is nobody else's place.
+        let left = if client.outbox.is_empty() && !client.flow.seeks {
             let index = client.transport_index();
             match client.hand(&round.joined(client.form, events), &mut self.told[index], self.now_ms) {
                 Ok(left) => left,
@@ -77,6 +78,9 @@ impl Shard {
         // When it has taken what waits for it, it takes them by itself.
         if let Some(number) = round.first(left) {
             client.flow.fall_behind(number);
+            if client.flow.seeks {
+                self.dirty.push(key);
+            }
         }
     }
 

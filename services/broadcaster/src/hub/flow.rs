@@ -38,8 +38,8 @@ pub struct Subscription {
     pub handed: u64,
     /// What its snapshot told, and until when that is remembered.
     pub shown: Option<(Arc<Versions>, i64)>,
-    /// The item of this key could not be looked up yet: from which event on it is followed by its id, when it can.
-    pub sought: Option<u64>,
+    /// The item of this key could not be looked up yet.
+    pub sought: Option<Sought>,
     /// The room that the client asked for, where this is another beside it: of the item's id beside its key.
     pub beside: Option<Room>,
 }
@@ -51,6 +51,15 @@ pub struct Missed {
     pub known: Position,
     /// The last event that may be one of them.
     pub until: u64,
+}
+
+/// What a client is owed of an item that could not be looked up yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sought {
+    /// From which event on it is followed by its id, when it can.
+    pub from: u64,
+    /// Up to where the client had read all before: with a later position it would come back behind what it is owed.
+    pub known: Position,
 }
 
 impl Subscription {
@@ -108,6 +117,8 @@ pub struct Flow {
     holds: u32,
     /// Whether it is remembered what the snapshot of one of its rooms told.
     has_shown: bool,
+    /// Whether one of its rooms is [`Subscription::sought`].
+    pub seeks: bool,
 }
 
 /// What came of taking from the history.
@@ -195,6 +206,11 @@ impl Flow {
         room.next(self.behind.unwrap_or(applied + 1))
     }
 
+    /// Up to where the client has read all before its next event, given where that is for who did not come back.
+    pub fn known(&self, before: Position, now: &Position) -> Position {
+        self.back.map_or(before, |back| back.known.latest(&before, now))
+    }
+
     /// Forgets what snapshots told long ago.
     pub fn forget(&mut self, rooms: &mut [Subscription], now_ms: i64) {
         if self.has_shown {
@@ -231,6 +247,8 @@ impl Flow {
         let Some(events) = history.from(next, LOOKED_AT) else { return self.forgotten(next, rooms, applied) };
         let now = history.position();
         let conflates = applied - next >= conflate_over;
+        let owed = rooms.iter().filter_map(|room| Some(room.sought?.known));
+        let owed = owed.reduce(|one, other| one.earliest(&other, &now));
         let mut after = next;
         for event in events.into_iter().take_while(|event| event.number <= applied) {
             after = event.number + 1;
@@ -251,6 +269,8 @@ impl Flow {
                 continue;
             }
             // Broadcasters read the feeds each in its own order: in one that the client knows it may be further than this event was.
+            // As long as it is owed something it stays before that: it would rather be told this twice than that never.
+            let position = owed.unwrap_or(position);
             tell(if position == event.position { event } else { Arc::new(event.at(position)) });
         }
         self.behind = Some(after);

@@ -289,6 +289,7 @@ impl Shard {
         for room in &rooms {
             self.leave_beside(key, room);
         }
+        self.looks_no_more(key);
         let names: Vec<String> = rooms.iter().map(Room::to_string).collect();
         self.answer(key, &json!({"type": "reset", "rooms": names, "reason": why}));
         self.have_read(key, rooms, true, asking);
@@ -387,7 +388,7 @@ impl Shard {
     }
 
     /// Where a client is that was handed everything up to an event.
-    fn position_at(&self, number: u64) -> Position {
+    pub(super) fn position_at(&self, number: u64) -> Position {
         let event = self.shared.history.from(number, 1).and_then(|events| events.into_iter().next());
         event.map_or(self.position, |event| event.position)
     }

@@ -199,7 +199,7 @@ impl Shard {
             && client.flow.is_live()
             && client.outbox.has_told()
             && client.wanted.is_empty()
-            && client.rooms.iter().all(|room| room.sought.is_none());
+            && !client.flow.seeks;
         let position = is_there.then(|| self.position.to_string());
         self.answer(key, &with_reference(frame::pong(self.now_ms, position), reference));
     }

@@ -51,3 +51,36 @@ async fn one_that_seeks_an_item_is_not_where_others_are() {
     assert_eq!(again.hear().await["record"], "x/y/2");
     assert_ne!(pinged(&mut again).await, Value::Null);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_seeks_an_item_comes_back_to_what_it_is_owed() {
+    let (world, running) = world(|_| ()).await;
+    world.rows.commit_as(2, 1, "acme/web#3");
+    let mut witness = Client::to(&running).await;
+    witness.subscribe(&["deliveries"]).await;
+    world.deliver(1, 1).await;
+    let position = witness.hear().await["position"].clone();
+    world.deliver(2, 2).await;
+    witness.hear_of("delivery").await;
+    world.rows.be_away(true);
+    let rooms = json!(["item:acme/web#3", "item:K1"]);
+    let mut client = Client::to(&running).await;
+    client.say(json!({"type": "subscribe", "rooms": rooms, "position": position})).await;
+    assert_eq!(client.hear().await["resumed"], true);
+    let mut told = Vec::new();
+    for version in 1..=2 {
+        world.announce(1, version).await;
+        let change = client.hear_of("status_changed").await;
+        assert_eq!(change["version"], version);
+        told.push(change["position"].clone());
+    }
+    assert_eq!(told, [position.clone(), position], "further on it would miss the delivery");
+    drop(client);
+    world.rows.be_away(false);
+    let mut again = Client::to(&running).await;
+    again.say(json!({"type": "subscribe", "rooms": rooms, "position": told[1]})).await;
+    assert_eq!(again.hear().await["resumed"], true);
+    assert_eq!(again.hear().await["record"], "x/y/2");
+    assert_eq!(again.hear().await["version"], 1, "what it had heard is told once more");
+    assert_eq!(again.hear().await["version"], 2);
+}
