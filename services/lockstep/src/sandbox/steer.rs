@@ -195,6 +195,19 @@ mod tests {
         assert_eq!(wanted(&read(&[]).unwrap()), None, "it is only shown");
         assert_eq!(wanted(&read(&["--drop", "0"]).unwrap()), Some(Misbehaviour::default()));
         assert_eq!(wanted(&read(&["--drop", "0.5"]).unwrap()).unwrap().webhook_drop.to_string(), "0.5");
+        let all = "--drop 0.1 --double 0.2 --delay-ms 3 --reorder 0.4 --limit 0.5 --error-5xx 0.6 --slow-ms 7 --seed 8";
+        let misbehaves = Misbehaviour {
+            webhook_drop: 0.1,
+            webhook_double: 0.2,
+            webhook_delay_ms_max: 3,
+            webhook_reorder: 0.4,
+            limit: 0.5,
+            error_5xx: 0.6,
+            slow_ms: 7,
+            seed: 8,
+        };
+        let words: Vec<&str> = all.split(' ').collect();
+        assert_eq!(wanted(&read(&words).unwrap()), Some(misbehaves), "each option is its own");
         for wrong in ["3", "-1", "NaN", "much"] {
             assert!(read(&[&format!("--drop={wrong}")]).is_err(), "{wrong}");
         }
