@@ -36,10 +36,10 @@ struct Failing {
 }
 
 impl Failing {
-    /// With one more.
-    fn and(before: Option<Self>, why: String, now_ms: i64) -> Self {
+    /// With one more, of calls that are known to have failed since `since_ms`.
+    fn and(before: Option<Self>, why: String, since_ms: i64, now_ms: i64) -> Self {
         let before = before.filter(|before| now_ms - before.last_ms <= APART_MS);
-        let first_ms = before.map_or(now_ms, |before| before.first_ms);
+        let first_ms = before.map_or(since_ms, |before| before.first_ms.min(since_ms));
         Self { why, first_ms, last_ms: now_ms }
     }
 
@@ -223,10 +223,15 @@ impl Process {
 
     /// Says why a call to a system did not succeed: words for a person, without addresses or secrets. Who calls a system works with it.
     pub fn failed(&self, system: &str, why: impl Into<String>) {
+        self.failed_since(system, why, self.now_ms());
+    }
+
+    /// The same of calls of which it is known that they have failed since then: what was no failure before may be one together with others.
+    pub fn failed_since(&self, system: &str, why: impl Into<String>, since_ms: i64) {
         let now = self.now_ms();
         let mut state = self.state();
         state.succeeded.entry(system.to_owned()).or_default();
-        let failing = Failing::and(state.failing.remove(system), why.into(), now);
+        let failing = Failing::and(state.failing.remove(system), why.into(), since_ms, now);
         state.failing.insert(system.to_owned(), failing);
     }
 

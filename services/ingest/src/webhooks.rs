@@ -21,10 +21,11 @@ use crate::body::Refusal;
 use crate::recent::{Mark, mark};
 use crate::{Ingest, RETRY_AFTER, signature};
 
-/// So many webhooks in a row, over so long, are refused for their signature until somebody is told; those of long before do not count.
+/// So many webhooks in a row, over so long, are refused for their signature until somebody is told; those of long before do not count. A
+/// quiet system sends one now and then, and a genuine one ends the row.
 const FORGED_TOLD: u32 = 3;
 const FORGED_FOR_MS: i64 = 60_000;
-const FORGOTTEN_MS: i64 = 300_000;
+const FORGOTTEN_MS: i64 = 24 * 3_600_000;
 
 /// Webhooks that were refused for their signature, one after another.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +91,7 @@ impl Ingest {
                     let why = format!(
                         "the signature does not match: the secret in ingest.{system}.secrets differs from the one there"
                     );
-                    self.0.process.failed(&name(), why);
+                    self.0.process.failed_since(&name(), why, all.first_ms);
                 }
             }
             "stored" | "duplicate" => {
@@ -191,6 +192,9 @@ mod tests {
         assert!(is_told(&[0, 300_000, 600_000]), "GitHub is quiet for minutes");
         assert!(!is_told(&[0, 60_000]));
         assert!(!is_told(&[0, 1, 2, 3]));
-        assert!(!is_told(&[0, 300_001, 600_002]));
+        assert!(is_told(&[0, 600_000, 1_200_000]), "an issue is edited every ten minutes");
+        let day_ms = 24 * 3_600_000;
+        assert!(is_told(&[0, day_ms, 2 * day_ms]));
+        assert!(!is_told(&[0, day_ms + 1, 2 * day_ms + 2]));
     }
 }

@@ -27,12 +27,14 @@ fn one_failure_is_told_for_a_moment_and_those_that_go_on_until_the_next_may_have
 #[test]
 fn failures_are_one_row_as_long_as_the_sweeps_of_a_quiet_system_are_apart_and_begin_anew_after_that() {
     let first_ms = |at_ms: &[i64]| {
-        let all = at_ms.iter().fold(None, |before, now| Some(Failing::and(before, "500".into(), *now)));
+        let all = at_ms.iter().fold(None, |before, now| Some(Failing::and(before, "500".into(), *now, *now)));
         all.unwrap().first_ms
     };
     assert_eq!(first_ms(&[7, 330_000, 660_000]), 7);
     assert_eq!(first_ms(&[7, 7 + APART_MS]), 7);
     assert_eq!(first_ms(&[7, 8 + APART_MS]), 8 + APART_MS);
+    let known_before = Failing::and(None, "refused".into(), 7, 7 + MOMENT_MS);
+    assert!(known_before.is_told(7 + MOMENT_MS + FAILING_MS), "it lasts, though it is told for the first time");
 }
 
 #[tokio::test]
