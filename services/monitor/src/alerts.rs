@@ -68,8 +68,8 @@ pub struct Side {
     pub status: String,
 }
 
-/// How long a service is down or not ready before somebody is told: one that is restarted is not worth it.
-const LASTING_MS: i64 = 60_000;
+/// How long a service is down or not ready before somebody is told: one that is restarted is not worth it. Nor is a look that comes late.
+pub const LASTING_MS: i64 = 60_000;
 
 /// What is stored that a person must see to.
 #[derive(Debug, Default)]

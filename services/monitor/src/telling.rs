@@ -45,9 +45,18 @@ pub struct Told {
     open: BTreeSet<(String, String)>,
     health: BTreeMap<String, (Health, i64)>,
     began: Option<i64>,
+    /// Since when it is not known which alerts are open.
+    blind: Option<i64>,
 }
 
 impl Told {
+    /// Notes whether it could be seen which alerts are open. Whether it could not for so long that somebody must know.
+    fn looked(&mut self, is_seen: bool, now: i64) -> bool {
+        let since = if is_seen { None } else { Some(self.blind.unwrap_or(now)) };
+        self.blind = since;
+        since.is_some_and(|since| now - since > alerts::LASTING_MS)
+    }
+
     /// Notes an alert that the bus has, if it is one of ours.
     pub fn keep(&mut self, sequence: u64, alert: v1::SystemAlert) {
         let name = (alert.severity.clone(), alert.id.clone());
@@ -205,13 +214,16 @@ impl Monitor {
     /// Tells what is due. What is not stored now is due again at the next look.
     pub(crate) async fn tell(&self) {
         let alerts = async {
-            match self.open_alerts().await {
+            let looked = self.open_alerts().await;
+            let now = self.0.process.now_ms();
+            let is_blind = self.told().looked(looked.is_ok(), now);
+            match looked {
                 Ok(open) => self.tell_alerts(&open, true).await,
                 // What services say of themselves is known all the same.
                 Err(why) => {
                     let open = alerts::open(&Stored::default(), &self.judge());
-                    let now = Timestamp(self.0.process.now_ms());
-                    self.tell_alerts(&alerts::as_of(now, &open, &why), false).await
+                    let open = if is_blind { alerts::as_of(Timestamp(now), &open, &why) } else { open };
+                    self.tell_alerts(&open, false).await
                 }
             }
         };

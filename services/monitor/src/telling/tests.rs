@@ -71,6 +71,15 @@ fn nothing_is_over_while_not_all_that_is_open_is_known() {
 }
 
 #[test]
+fn that_nobody_can_look_is_told_once_it_has_lasted_and_one_look_that_is_late_is_not() {
+    let mut told = Told::default();
+    assert!(!told.looked(false, 1_000) && !told.looked(false, 61_000));
+    assert!(told.looked(false, 61_001));
+    assert!(!told.looked(true, 62_000));
+    assert!(!told.looked(false, 122_000), "it began anew");
+}
+
+#[test]
 fn what_a_monitor_before_raised_is_over_only_when_this_one_has_looked_for_long_enough() {
     let mut before = Told::default();
     tell(&mut before, &[alert("a")], 0, 1);
