@@ -1,7 +1,12 @@
 //! What the monitor counts for all processes together: each process's own counters say only what that one did.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use runtime::Metrics;
+
+use crate::health::{Health, Report};
 
 /// The names of the families.
 pub mod names {
@@ -29,7 +34,9 @@ pub struct Counts {
     /// Without labels.
     pub conflicts_open: IntGauge,
     /// `{kind,name}`: 1 for healthy, 0 for anything else.
-    pub up: IntGaugeVec,
+    up: IntGaugeVec,
+    /// The kinds and names that have one.
+    shown: Arc<Mutex<BTreeSet<(&'static str, String)>>>,
 }
 
 impl Counts {
@@ -48,6 +55,7 @@ impl Counts {
             dead_letters_kept: IntGauge::new(names::DEAD_LETTERS_KEPT, "Dead letters that are kept.")?,
             conflicts_open: IntGauge::new(names::CONFLICTS_OPEN, "Conflicts that wait for a person, counted to 1000.")?,
             up: IntGaugeVec::new(Opts::new(names::UP, "1 when a component is healthy, else 0."), &["kind", "name"])?,
+            shown: Arc::default(),
         };
         registry.register(Box::new(counts.deliveries.clone()))?;
         registry.register(Box::new(counts.dead_letters.clone()))?;
@@ -55,5 +63,47 @@ impl Counts {
         registry.register(Box::new(counts.conflicts_open.clone()))?;
         registry.register(Box::new(counts.up.clone()))?;
         Ok(counts)
+    }
+
+    /// Shows how well each component is; those that are gone lose their gauge. The others keep theirs: somebody may read them meanwhile.
+    pub fn show(&self, report: &Report) {
+        let parts = report.components.iter().flat_map(|(kind, parts)| parts.iter().map(move |part| (*kind, part)));
+        let now: BTreeSet<_> = parts.clone().map(|(kind, (name, _))| (kind, name.clone())).collect();
+        // A panic elsewhere leaves names that are still good.
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kind, name) in shown.difference(&now) {
+            // An error means that it is gone already.
+            let _ = self.up.remove_label_values(&[*kind, name.as_str()]);
+        }
+        for (kind, (name, component)) in parts {
+            self.up.with_label_values(&[kind, name.as_str()]).set(i64::from(component.status == Health::Healthy));
+        }
+        *shown = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use prometheus::core::Collector as _;
+
+    use super::*;
+    use crate::health::Component;
+
+    #[test]
+    fn a_component_keeps_its_gauge_while_it_is_known() {
+        let report = |names: &[&str], status| {
+            let part = Component { status, reason: None, age_ms: None, instances: None, since: None };
+            let services = names.iter().map(|name| ((*name).to_owned(), part.clone())).collect();
+            Report { status, at: 0, components: BTreeMap::from([("services", services)]) }
+        };
+        let counts = Counts::new(&Metrics::new()).unwrap();
+        counts.show(&report(&["ingest", "resolver"], Health::Healthy));
+        let resolver = counts.up.with_label_values(&["services", "resolver"]);
+        assert_eq!(resolver.get(), 1);
+        counts.show(&report(&["resolver"], Health::Degraded));
+        assert_eq!(resolver.get(), 0, "it is the same one: nobody saw none");
+        assert_eq!(counts.up.collect()[0].get_metric().len(), 1, "ingest is gone");
     }
 }

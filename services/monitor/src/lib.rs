@@ -110,13 +110,7 @@ impl Monitor {
     /// Judges everything now, and shows it in the metrics too.
     fn judge(&self) -> Report {
         let report = self.seen().judge(&self.0.limits, self.0.process.now_ms());
-        let up = &self.0.counts.up;
-        up.reset();
-        for (kind, parts) in &report.components {
-            for (name, component) in parts {
-                up.with_label_values(&[*kind, name.as_str()]).set(i64::from(component.status == Health::Healthy));
-            }
-        }
+        self.0.counts.show(&report);
         report
     }
 }
