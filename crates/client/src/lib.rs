@@ -174,7 +174,8 @@ impl Client {
     ///
     /// Each has an id, so one whose answer was lost is sent again and counts once; no more when it was first sent 100 s ago, or when it
     /// is refused then: it fails with [`Error::AnswerLost`], and may be stored. Whoever stops waiting does not take back what was said.
-    /// Needs a Tokio runtime; all clones have one queue, which ends with the last of them.
+    /// Needs a Tokio runtime; all clones have one queue, which ends with the last of them, or with the runtime of the call that began it:
+    /// whoever waits then hears so ([`Error::Unavailable`] where nothing was sent), and the next call begins another.
     pub async fn update_status(&self, statuses: &[Status]) -> Result<Propagation, Error> {
         if statuses.is_empty() {
             return Propagation::of(self.clone(), Vec::new(), Vec::new());

@@ -86,12 +86,14 @@ pub(crate) struct Outbox {
     calls: u64,
     /// The next message holds statuses of one call only, because one that held several was refused as a whole.
     apart: bool,
+    /// Why nothing more is taken.
+    over: Option<Error>,
 }
 
 impl Outbox {
     /// At most `max` wait or are on their way.
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, waiting: VecDeque::new(), sent: None, calls: 0, apart: false }
+        Self { max, waiting: VecDeque::new(), sent: None, calls: 0, apart: false, over: None }
     }
 
     /// How many wait or are on their way.
@@ -102,6 +104,9 @@ impl Outbox {
     /// Takes the statuses of one call, all or none; where each ends is told later. In a full queue older statuses of the same records
     /// make room, if they were not sent yet; when that is not enough the call is refused.
     pub(crate) fn add(&mut self, statuses: Vec<Status>) -> Result<Vec<oneshot::Receiver<Ended>>, Error> {
+        if let Some(error) = &self.over {
+            return Err(error.clone());
+        }
         let over = (self.len() + statuses.len()).saturating_sub(self.max);
         let replaced = self.replaceable(&statuses, over);
         if over > replaced.len() {
@@ -239,10 +244,16 @@ impl Outbox {
         self.back(sent);
     }
 
-    /// Nothing will be sent any more.
+    /// What is there will not be sent any more.
     pub(crate) fn close(&mut self, error: &Error) {
         self.lost();
         self.waiting.drain(..).for_each(|entry| entry.fail(error.clone()));
+    }
+
+    /// Nothing will be sent any more, and nothing is taken.
+    pub(crate) fn end(&mut self, error: Error) {
+        self.close(&error);
+        self.over = Some(error);
     }
 
     fn back(&mut self, entries: Vec<Entry>) {

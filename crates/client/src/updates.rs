@@ -62,11 +62,7 @@ impl Updates {
         self.shared.added.notify_one();
         let (mut stored, mut refused) = (Vec::new(), Vec::new());
         for (ending, status) in endings.into_iter().zip(statuses) {
-            let gone = || {
-                let (record, why) = (status.record.clone(), "the runtime that sends it was stopped".into());
-                Err(Error::AnswerLost { record, why })
-            };
-            match ending.await.unwrap_or_else(|_| gone()) {
+            match ending.await.unwrap_or_else(|_| Err(stopped())) {
                 Ok(one) => stored.push(one),
                 Err(error) => {
                     let id = status.id.unwrap_or_default();
@@ -83,6 +79,18 @@ struct Task {
     dropped: mpsc::Receiver<Infallible>,
     url: Url,
     credential: Credential,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // Its runtime may end while a call of another waits, which nobody else would answer.
+        self.shared.outbox().end(stopped());
+    }
+}
+
+/// Nothing is sent any more; the next call has a task of its own.
+fn stopped() -> Error {
+    Error::unavailable("the runtime in which statuses were sent has ended")
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<Vec<Accepted>, Error>> + Send>>;

@@ -199,3 +199,51 @@ async fn a_status_that_was_sent_before_nobody_is_let_in_any_more_is_not_said_to_
         "{lost:?}"
     );
 }
+
+/// A client whose queue was started in a runtime of its own.
+fn elsewhere(url: &str) -> (Client, tokio::runtime::Runtime) {
+    let (client, runtime) = (Client::new(url).unwrap(), tokio::runtime::Runtime::new().unwrap());
+    let entered = runtime.enter();
+    client.updates().unwrap();
+    drop(entered);
+    (client, runtime)
+}
+
+#[tokio::test]
+async fn a_call_ends_when_the_runtime_that_sends_it_does_and_the_next_is_sent_by_another() {
+    let address = nowhere().await;
+    let (client, runtime) = elsewhere(&format!("http://{address}"));
+    let (call, started) = (said(&client, vec![build(1)]).await, client.updates().unwrap());
+    runtime.shutdown_background();
+    let unsent = ended(call).await;
+    assert!(matches!(&unsent, Err(error @ Error::Unavailable { .. }) if error.is_passing()), "{unsent:?}");
+    let late = timeout(DEADLINE, started.send(&[build(1)])).await.expect("who came too late to the old queue waits");
+    assert!(matches!(late, Err(Error::Unavailable { .. })), "{late:?}");
+    serve(TcpListener::bind(address).await.unwrap(), |mut peer: Peer| async move {
+        peer.welcomes("p0").await;
+        peer.stores(7).await;
+        peer.stays().await;
+    });
+    assert!(timeout(DEADLINE, client.update_status(&[build(1)])).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_status_that_was_sent_before_its_runtime_ended_may_be_stored() {
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let url = server(move |mut peer| {
+        let told = told.clone();
+        async move {
+            peer.welcomes("p0").await;
+            peer.hears_a("status_update").await;
+            told.send(()).unwrap();
+            peer.stays().await;
+        }
+    })
+    .await;
+    let (client, runtime) = elsewhere(&url);
+    let call = said(&client, vec![build(1)]).await;
+    heard.recv().await.unwrap();
+    runtime.shutdown_background();
+    let sent = ended(call).await;
+    assert!(matches!(&sent, Err(Error::AnswerLost { record, .. }) if record == "ci/build/1"), "{sent:?}");
+}
