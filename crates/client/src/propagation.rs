@@ -81,16 +81,7 @@ pub struct Propagation {
 impl Propagation {
     /// Of what came of a call; an error when nothing of it is stored.
     pub(crate) fn of(client: Client, accepted: Vec<Stored>, refused: Vec<NotStored>) -> Result<Self, Error> {
-        match refused.first() {
-            Some(first) if accepted.is_empty() => Err(first.error.clone()),
-            None if accepted.is_empty() => Err(Error::Refused {
-                status: 0,
-                code: "bad_argument".into(),
-                detail: "there must be at least one status".into(),
-                errors: Vec::new(),
-            }),
-            _ => Ok(Self { accepted, refused, client }),
-        }
+        if accepted.is_empty() { Err(nothing_stored(&refused)) } else { Ok(Self { accepted, refused, client }) }
     }
 
     /// Waits until the system of each record concerned has confirmed what it shows, or the time is over and a last look, which takes a
@@ -109,6 +100,26 @@ impl Propagation {
             settled: statuses.iter().all(StatusOutcome::is_settled),
             statuses,
         }
+    }
+}
+
+/// The error of a call of which nothing is known to be stored. What may be stored is told rather than what is not: whoever takes all
+/// for refused would give such a status another time.
+fn nothing_stored(refused: &[NotStored]) -> Error {
+    let may_be = |one: &&NotStored| matches!(one.error, Error::AnswerLost { .. });
+    let (first, count) = (refused.iter().find(may_be).or(refused.first()), refused.iter().filter(may_be).count());
+    match first.map(|first| first.error.clone()) {
+        Some(Error::AnswerLost { record, why }) if refused.len() > 1 => {
+            let why = format!("{why}; of {} statuses {count} may be stored, and none is known to be", refused.len());
+            Error::AnswerLost { record, why }
+        }
+        Some(error) => error,
+        None => Error::Refused {
+            status: 0,
+            code: "bad_argument".into(),
+            detail: "there must be at least one status".into(),
+            errors: Vec::new(),
+        },
     }
 }
 

@@ -179,12 +179,16 @@ function notStored({ record, id, error }: NotStored): StatusOutcome {
   return { record, id, outcome, reason: sentence(error), item: undefined, version: undefined, records: [] };
 }
 
-/** The error of a call of which nothing was stored. */
+/**
+ * The error of a call of which nothing is known to be stored. What may be stored is told rather than what is not: whoever takes all for
+ * refused would give such a status another time.
+ */
 export function nothingStored(refused: readonly NotStored[]): LockstepError {
-  const first = refused[0]?.error ?? new LockstepError("bad_argument", "there must be at least one status");
+  const lost = refused.filter(({ error }) => error.code === "answer_lost");
+  const first = (lost[0] ?? refused[0])?.error ?? new LockstepError("bad_argument", "there must be at least one status");
   if (refused.length <= 1) return first;
-  const known = refused.some(({ error }) => error.code === "answer_lost") ? "is known to be stored" : "was stored";
-  return new LockstepError(first.code, `none of ${refused.length} statuses ${known}; the first: ${first.message}`, {
-    errors: refused.flatMap(({ error }) => error.errors),
-  });
+  const message = lost.length > 0
+    ? `${first.message}; of ${refused.length} statuses ${lost.length} may be stored, and none is known to be`
+    : `none of ${refused.length} statuses was stored; the first: ${first.message}`;
+  return new LockstepError(first.code, message, { errors: refused.flatMap(({ error }) => error.errors) });
 }

@@ -139,6 +139,24 @@ test("when nothing was stored the call fails with the server's words", () => tog
   await assert.rejects(lockstep.updateStatus([]), code("bad_argument"));
 }));
 
+test("a call of which one status is refused and another may be stored says that it may", () => together(async (server, { lockstep }) => {
+  const update = lockstep.updateStatus([{ ...build(1), status: "" }, build(2)]);
+  const first = await server.connection();
+  first.welcomes();
+  const asked = await first.hears("status_update");
+  const errors = [{ index: 0, field: "status", detail: "is empty" }];
+  first.says({ type: "error", code: "bad_statuses", reason: "one", ref: asked["ref"], errors } as never);
+  await first.hears("status_update");
+  first.cuts();
+  (await server.connection()).closes(1008, "auth_failed: this key was withdrawn");
+  await assert.rejects(update, (error) => {
+    assert.ok(error instanceof LockstepError && error.code === "answer_lost", String(error));
+    assert.match(error.message, /^the status of ci\/build\/2 was sent .*; of 2 statuses 1 may be stored, and none is known to be$/);
+    assert.deepEqual(error.errors.map(({ index }) => index), [0]);
+    return true;
+  });
+}));
+
 test("a server that cannot store now is asked again after a wait", () => together(async (server, { lockstep }) => {
   const update = lockstep.updateStatus(build(1));
   const peer = await server.connection();

@@ -247,3 +247,29 @@ async fn a_status_that_was_sent_before_its_runtime_ended_may_be_stored() {
     let sent = ended(call).await;
     assert!(matches!(&sent, Err(Error::AnswerLost { record, .. }) if record == "ci/build/1"), "{sent:?}");
 }
+
+#[tokio::test]
+async fn a_call_of_which_one_status_is_refused_and_another_may_be_stored_says_that_it_may() {
+    let url = server(|mut peer| async move {
+        if peer.number > 0 {
+            return peer.closes(1008, "auth_failed: this key was withdrawn").await;
+        }
+        peer.welcomes("p0").await;
+        let update = peer.hears_a("status_update").await;
+        let errors = json!([{"index": 0, "field": "status", "detail": "is empty"}]);
+        peer.says(
+            &json!({"type": "error", "code": "bad_statuses", "reason": "one", "errors": errors, "ref": update["ref"]}),
+        )
+        .await;
+        peer.hears_a("status_update").await;
+    })
+    .await;
+    let client = Client::new(&url).unwrap().with_key("key");
+    let statuses = [Status::new("ci/build/1", ""), build(2)];
+    let ended = timeout(DEADLINE, client.update_status(&statuses)).await.unwrap();
+    let said = match &ended {
+        Err(error @ Error::AnswerLost { record, .. }) if record == "ci/build/2" => error.to_string(),
+        _ => panic!("{ended:?}"),
+    };
+    assert!(said.ends_with("; of 2 statuses 1 may be stored, and none is known to be"), "{said}");
+}
