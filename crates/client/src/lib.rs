@@ -47,7 +47,7 @@
 //! use client::steps::{Description, StepTracker};
 //!
 //! let steps = StepTracker::new("import").publishing(&lockstep.publisher());
-//! steps.plan(["fetch", "store"])?;
+//! steps.plan(["fetch", "store"]);
 //! let body = steps.run("fetch", Description::api_call("GET /v1/things"), fetch()).await?;
 //! steps.executing("store", "Storing what came")?;
 //! steps.completed("store")?;

@@ -172,7 +172,7 @@ async fn steps_are_heard_by_who_follows_the_operation_and_an_alert_until_it_is_a
         let mut watch = client.watch().rooms(["operation:import"]).open().await?;
         let publisher = client.publisher();
         let steps = StepTracker::new("import").publishing(&publisher);
-        steps.plan(["fetch", "store"])?;
+        steps.plan(["fetch", "store"]);
         steps.run("fetch", Description::api_call("GET /things"), async { Ok::<_, Infallible>(()) }).await?;
         steps.executing("store", "Storing what came")?;
         steps.failed("store", "the disk is full")?;

@@ -9,9 +9,9 @@ use super::description::Description;
 use super::summary::Summary;
 use crate::OperationStep;
 
-/// How many steps an operation can have.
+/// How many steps are remembered, unless told otherwise.
 const STEPS_MAX: usize = 10_000;
-/// How much a step may know, in bytes of JSON.
+/// How much may be told of what a step knows, in bytes of JSON.
 const DATA_MAX: usize = 16 * 1024;
 /// How long a sentence or an error may be, in bytes; what is longer is cut.
 const TEXT_MAX: usize = 4 * 1024;
@@ -75,22 +75,13 @@ pub enum StepError {
         /// The step.
         step: String,
     },
-    /// What the step knows is too much to be told.
-    #[error("what the step {step:?} knows has {bytes} bytes as JSON; keep it to {DATA_MAX}")]
-    TooLarge {
-        /// The step.
-        step: String,
-        /// How large it is.
-        bytes: usize,
-    },
-    /// There are too many.
-    #[error("an operation can have {STEPS_MAX} steps; give similar ones one name, or make several operations of it")]
-    TooMany,
 }
 
 /// One step.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
+    /// How many were named before it.
+    number: u64,
     pub(super) state: State,
     description: Option<Description>,
     /// As a JSON text; empty for nothing.
@@ -101,12 +92,23 @@ pub(super) struct Step {
     pub(super) took: Option<u64>,
 }
 
+/// Steps that ended and are not remembered one by one any more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Forgotten {
+    pub(super) completed: usize,
+    pub(super) failed: usize,
+}
+
 /// A long operation with its steps.
 #[derive(Debug, Clone)]
 pub struct Operation {
     name: String,
     agent: String,
     steps: BTreeMap<String, Step>,
+    steps_max: usize,
+    forgotten: Forgotten,
+    /// How many steps were named so far.
+    named: u64,
     total: Option<usize>,
     history: VecDeque<OperationStep>,
     history_limit: usize,
@@ -119,6 +121,9 @@ impl Operation {
             name: name.into(),
             agent: String::new(),
             steps: BTreeMap::new(),
+            steps_max: STEPS_MAX,
+            forgotten: Forgotten::default(),
+            named: 0,
             total: None,
             history: VecDeque::new(),
             history_limit: HISTORY_LIMIT,
@@ -146,22 +151,31 @@ impl Operation {
         self
     }
 
+    /// How many steps are remembered; 10,000 otherwise. Of more, the oldest that ended are only counted.
+    #[must_use]
+    pub fn with_steps_max(mut self, steps: usize) -> Self {
+        self.steps_max = steps;
+        self
+    }
+
     /// Names all steps before they begin, so that their number is known.
-    pub fn plan<S: Into<String>>(&mut self, steps: impl IntoIterator<Item = S>) -> Result<(), StepError> {
-        let mut planned = self.steps.clone();
+    pub fn plan<S: Into<String>>(&mut self, steps: impl IntoIterator<Item = S>) {
         for step in steps {
-            planned.entry(step.into()).or_insert_with(Step::pending);
+            self.step(step.into());
         }
-        if planned.len() > STEPS_MAX {
-            return Err(StepError::TooMany);
-        }
-        self.total = Some(self.total.unwrap_or(0).max(planned.len()));
-        self.steps = planned;
-        Ok(())
+        self.total = Some(self.total.unwrap_or(0).max(self.known()));
+    }
+
+    /// A step of that name, which is pending if nobody named it before.
+    fn step(&mut self, step: String) -> &mut Step {
+        self.steps.entry(step).or_insert_with(|| {
+            self.named += 1;
+            Step::pending(self.named)
+        })
     }
 
     /// Lets something happen to a step at a moment, in milliseconds since 1970; what is to be told of it. When it is refused,
-    /// nothing is changed. `data` is kept with the step and replaces what was kept before.
+    /// nothing is changed. `data` is kept with the step and replaces what was kept before; of more than 16 KiB only the size is.
     pub fn apply(
         &mut self,
         step: &str,
@@ -179,32 +193,44 @@ impl Operation {
             | (State::Executing, State::Completed | State::Failed) => {}
             _ => return Err(StepError::Transition { step: step.into(), from, to }),
         }
-        if known.is_none() && self.steps.len() >= STEPS_MAX {
-            return Err(StepError::TooMany);
-        }
-        let data = data.map(|data| data.to_string());
-        if let Some(bytes) = data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
-            return Err(StepError::TooLarge { step: step.into(), bytes });
-        }
-        let kept = self.steps.entry(step.to_owned()).or_insert_with(Step::pending);
+        let kept = self.step(step.to_owned());
         let error = kept.goes(transition, to, at);
         if data.is_some() || to == State::Pending {
-            kept.data = data.unwrap_or_default();
+            kept.data = data.map(|data| told(data.to_string())).unwrap_or_default();
         }
+        let (description, data) = (cut(kept.sentence()), kept.data.clone());
+        self.forget();
         let update = OperationStep {
             operation: self.name.clone(),
             step: step.to_owned(),
             state: if to == State::Pending { "reset".into() } else { to.to_string() },
-            description: cut(kept.sentence()),
-            progress: 0.0,
+            description,
+            progress: self.progress().unwrap_or(0.0),
             error: cut(error),
             at,
-            data: kept.data.clone(),
+            data,
             agent: self.agent.clone(),
         };
-        let update = OperationStep { progress: self.progress().unwrap_or(0.0), ..update };
         self.keep(update.clone());
         Ok(update)
+    }
+
+    /// Forgets the oldest step that ended, when there are too many: an operation that goes on for ever is told of all the same.
+    fn forget(&mut self) {
+        if self.steps.len() <= self.steps_max {
+            return;
+        }
+        let ended = self.steps.iter().filter(|(_, step)| matches!(step.state, State::Completed | State::Failed));
+        let Some(oldest) = ended.min_by_key(|(_, step)| step.number).map(|(name, _)| name.clone()) else { return };
+        match self.steps.remove(&oldest).map(|step| step.state) {
+            Some(State::Completed) => self.forgotten.completed += 1,
+            _ => self.forgotten.failed += 1,
+        }
+    }
+
+    /// How many steps there are, those included that are only counted.
+    fn known(&self) -> usize {
+        self.steps.len() + self.forgotten.completed + self.forgotten.failed
     }
 
     fn keep(&mut self, update: OperationStep) {
@@ -215,11 +241,12 @@ impl Operation {
     }
 
     /// Completed steps of all, from 0 to 1; `None` while it is not known how many there are.
-    #[expect(clippy::cast_precision_loss, reason = "there are at most some thousand steps")]
+    #[expect(clippy::cast_precision_loss, reason = "a part of a whole needs no more digits")]
     pub fn progress(&self) -> Option<f64> {
         // More than were announced can come; a whole is never more than whole.
-        let total = self.total?.max(self.steps.len());
-        let completed = self.steps.values().filter(|step| step.state == State::Completed).count();
+        let total = self.total?.max(self.known());
+        let remembered = self.steps.values().filter(|step| step.state == State::Completed).count();
+        let completed = remembered + self.forgotten.completed;
         Some(if total == 0 { 1.0 } else { completed as f64 / total as f64 })
     }
 
@@ -229,7 +256,7 @@ impl Operation {
         begun.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Where a step is; `None` for one that nobody named.
+    /// Where a step is; `None` for one that nobody named, or that is only counted.
     pub fn state(&self, step: &str) -> Option<State> {
         self.steps.get(step).map(|step| step.state)
     }
@@ -241,13 +268,13 @@ impl Operation {
 
     /// What came of the steps; each counts once, however often it was updated.
     pub fn summary(&self) -> Summary {
-        Summary::of(self.steps.values(), self.total.unwrap_or(0), self.progress())
+        Summary::of(self.steps.values(), self.forgotten, self.total.unwrap_or(0), self.progress())
     }
 }
 
 impl Step {
-    fn pending() -> Self {
-        Self { state: State::Pending, description: None, data: String::new(), began: None, took: None }
+    fn pending(number: u64) -> Self {
+        Self { number, state: State::Pending, description: None, data: String::new(), began: None, took: None }
     }
 
     /// Takes a transition that is allowed; why it failed, when it did.
@@ -283,6 +310,11 @@ impl Step {
             State::Failed => description.failed.clone(),
         }
     }
+}
+
+/// Data as it is told, a JSON text: of more than may be told, how much it is.
+fn told(data: String) -> String {
+    if data.len() > DATA_MAX { serde_json::json!({ "tooLarge": data.len() }).to_string() } else { data }
 }
 
 fn cut(mut text: String) -> String {

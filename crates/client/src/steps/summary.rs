@@ -1,6 +1,6 @@
 //! What came of the steps of an operation. Pure.
 
-use super::operation::{State, Step};
+use super::operation::{Forgotten, State, Step};
 
 /// How the steps of an operation stand.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub struct Summary {
     pub failure_rate: f64,
     /// Completed steps of all, from 0 to 1, where the number of steps is known.
     pub progress: Option<f64>,
-    /// How long the steps took that began and ended; `None` while there is none.
+    /// How long the steps took that began and ended, of those that are remembered; `None` while there is none.
     pub durations: Option<Durations>,
 }
 
@@ -39,10 +39,15 @@ pub struct Durations {
 }
 
 impl Summary {
-    #[expect(clippy::cast_precision_loss, reason = "there are at most some thousand steps")]
-    /// Adds up. `announced` is how many steps there will be at least.
-    pub(super) fn of<'a>(steps: impl Iterator<Item = &'a Step>, announced: usize, progress: Option<f64>) -> Self {
-        let (mut counts, mut took) = ([0_usize; 4], Vec::new());
+    #[expect(clippy::cast_precision_loss, reason = "a part of a whole needs no more digits")]
+    /// Adds up. `announced` is how many steps there will be at least. Durations are those of remembered steps.
+    pub(super) fn of<'a>(
+        steps: impl Iterator<Item = &'a Step>,
+        forgotten: Forgotten,
+        announced: usize,
+        progress: Option<f64>,
+    ) -> Self {
+        let (mut counts, mut took) = ([0, 0, forgotten.completed, forgotten.failed], Vec::new());
         for step in steps {
             let place = match step.state {
                 State::Pending => 0,

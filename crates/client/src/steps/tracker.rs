@@ -55,7 +55,7 @@ impl StepTracker {
         Self::of(Operation::new(operation))
     }
 
-    /// An operation with a total, an agent or a history of another length.
+    /// An operation with a total, an agent, or another length of its history or number of steps.
     pub fn of(operation: Operation) -> Self {
         let operation = Mutex::new(operation);
         let (panics, disputed, numbers) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
@@ -119,8 +119,8 @@ impl StepTracker {
     }
 
     /// Names all steps before they begin, so that there is a progress.
-    pub fn plan<S: Into<String>>(&self, steps: impl IntoIterator<Item = S>) -> Result<(), StepError> {
-        self.operation().plan(steps)
+    pub fn plan<S: Into<String>>(&self, steps: impl IntoIterator<Item = S>) {
+        self.operation().plan(steps);
     }
 
     /// A step begins.
@@ -313,7 +313,7 @@ impl StepTracker {
         self.operation().summary()
     }
 
-    /// Where a step is; `None` for one that nobody named.
+    /// Where a step is; `None` for one that nobody named, or that is only counted.
     pub fn state(&self, step: &str) -> Option<State> {
         self.operation().state(step)
     }
