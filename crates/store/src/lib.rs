@@ -31,7 +31,7 @@ pub use batch::Save;
 pub use known::Known;
 pub use lives::Maker;
 pub use mark::Mark;
-pub use query::{ConflictRow, HistoryEntry, HistoryPlace, ItemFilter, ItemRow, UnmappedRow};
+pub use query::{ConflictRow, EndedBy, HistoryEntry, HistoryPlace, ItemFilter, ItemRow, UnmappedRow};
 pub use transaction::Batch;
 
 /// Where PostgreSQL is, and how much of it is used.

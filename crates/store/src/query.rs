@@ -1,10 +1,13 @@
 //! What people and the broadcaster ask for.
 
-use model::{Conflict, ConflictId, Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef, Timestamp, Version};
-use serde::Serialize;
+mod conflicts;
+
+use model::{Group, HistoryRow, ItemId, Key, LifecycleName, RecordRef, Timestamp, Version};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
+
+pub use conflicts::{ConflictRow, EndedBy};
 
 use crate::Store;
 use crate::batch::{HistoryColumns, STATUS_AT};
@@ -63,25 +66,6 @@ pub struct UnmappedRow {
     pub native: String,
     /// How many show it.
     pub records: i64,
-}
-
-/// A conflict, with what people call its item.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ConflictRow {
-    /// The conflict.
-    #[serde(flatten)]
-    pub conflict: Conflict,
-    /// What people call the item for short.
-    pub key: Option<String>,
-    /// What people call the item.
-    pub title: Option<String>,
-}
-
-impl FromRow<'_, PgRow> for ConflictRow {
-    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        let conflict = ConflictColumns::from_row(row)?.0;
-        Ok(Self { conflict, key: row.try_get("item_key")?, title: row.try_get("item_title")? })
-    }
 }
 
 /// Which items.
@@ -221,42 +205,6 @@ impl Store {
         Ok(ended.into_iter().map(ItemId).collect())
     }
 
-    /// Conflicts, newest first: those that wait for a person, or all; only those that follow one.
-    pub async fn conflicts(
-        &self,
-        open_only: bool,
-        after: Option<ConflictId>,
-        limit: u32,
-    ) -> sqlx::Result<Vec<ConflictRow>> {
-        let rows: Vec<ConflictRow> = sqlx::query_as(
-            "select conflicts.*, items.key as item_key, items.title as item_title
-             from conflicts left join items on items.id = conflicts.item
-             where (conflicts.resolved_at is null or not $1)
-               and ($3::uuid is null
-                    or (conflicts.opened_at, conflicts.id) < (select opened_at, id from conflicts where id = $3))
-             order by conflicts.opened_at desc, conflicts.id desc limit $2",
-        )
-        .bind(open_only)
-        .bind(i64::from(limit))
-        .bind(after.map(|after| after.0))
-        .fetch_all(self.pool()?)
-        .await?;
-        Ok(rows)
-    }
-
-    /// The conflicts that hold items, oldest first.
-    pub async fn held(&self, limit: u32) -> sqlx::Result<Vec<ConflictRow>> {
-        let rows: Vec<ConflictRow> = sqlx::query_as(
-            "select conflicts.*, items.key as item_key, items.title as item_title
-             from conflicts join items on items.held = conflicts.id
-             where conflicts.resolved_at is null and items.ended_into is null order by conflicts.opened_at limit $1",
-        )
-        .bind(i64::from(limit))
-        .fetch_all(self.pool()?)
-        .await?;
-        Ok(rows)
-    }
-
     /// What records show that no mapping knows, that of most records first. Those that were deleted show nothing that one could know.
     pub async fn unmapped(&self, limit: u32) -> sqlx::Result<Vec<UnmappedRow>> {
         sqlx::query_as(
@@ -266,18 +214,6 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(self.pool()?)
         .await
-    }
-
-    /// One conflict.
-    pub async fn conflict(&self, id: ConflictId) -> sqlx::Result<Option<ConflictRow>> {
-        let row: Option<ConflictRow> = sqlx::query_as(
-            "select conflicts.*, items.key as item_key, items.title as item_title
-             from conflicts left join items on items.id = conflicts.item where conflicts.id = $1",
-        )
-        .bind(id.0)
-        .fetch_optional(self.pool()?)
-        .await?;
-        Ok(row)
     }
 
     /// The record that owns an identifier.

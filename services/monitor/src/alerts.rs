@@ -226,11 +226,14 @@ fn stands_still(row: &ConflictRow) -> Alert {
     let who = match &sides[..] {
         // A hold keeps the newest edit of each record, which took the place of the other program's.
         [one, other] if one.record == other.record && one.actor == other.actor => {
-            format!("{} and another in {} ({}, {})", called(one), one.record, one.status, other.status)
+            let place = row.called(&conflict.candidates[one.candidate].record);
+            format!("{} and another in {place} ({}, {})", called(one), one.status, other.status)
         }
         _ => {
-            let named = |side: &Side| format!("{} in {} ({})", called(side), side.record, side.status);
-            sides.iter().map(named).collect::<Vec<_>>().join(" and ")
+            let named = |(side, candidate): (&Side, &Candidate)| {
+                format!("{} in {} ({})", called(side), row.called(&candidate.record), side.status)
+            };
+            sides.iter().zip(&conflict.candidates).map(named).collect::<Vec<_>>().join(" and ")
         }
     };
     let agree = matches!(&sides[..], [one, other] if one.status == other.status);
@@ -307,7 +310,7 @@ mod tests {
             opened_at: Timestamp(7),
             resolved_at: None,
         };
-        ConflictRow { conflict, key: Some("ENG-1".to_owned()), title: None }
+        ConflictRow { conflict, key: Some("ENG-1".to_owned()), title: None, names: BTreeMap::new(), ended_by: None }
     }
 
     fn well() -> Report {
@@ -329,6 +332,21 @@ mod tests {
         assert!(fight.action.contains("lockstep conflicts resolve ENG-1"), "{}", fight.action);
         assert!(fight.action.contains("turn one of the two off (such as merge-bot)"), "{}", fight.action);
         assert_eq!(serde_json::to_value(fight).unwrap()["sides"][0]["actor"], "merge-bot");
+    }
+
+    #[test]
+    fn a_record_that_only_programs_can_read_is_called_what_people_call_it() {
+        let (mut row, issue) = (row(false, 1), "linear/issue/ab9e2088-483c-437c-9fee-e6cab39f3857");
+        row.conflict.candidates[1].record = issue.parse().unwrap();
+        row.names =
+            [issue, "github/pull_request/acme/web#3"].map(|record| (record.to_owned(), "ENG-7".to_owned())).into();
+        let told = open(&Stored { held: vec![row], ..Stored::default() }, &well()).remove(0);
+        assert_eq!(
+            told.message,
+            "ENG-1 is held until somebody decides: merge-bot in github/pull_request/acme/web#3 (done) and \
+             somebody or something in linear in linear/issue ENG-7 (done)"
+        );
+        assert_eq!(told.held.unwrap().sides[1].record, issue, "programs are told its name");
     }
 
     #[test]

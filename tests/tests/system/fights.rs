@@ -88,7 +88,8 @@ async fn ends(world: &World) -> anyhow::Result<()> {
     );
     let url = world.face.url();
     let shown = world.lockstep.says(&["conflicts", "show", "ENG-2", "--url", url]).await?;
-    ensure!(shown.contains("automation github in linear/issue/"), "{shown}");
+    ensure!(shown.contains("automation github in linear/issue ENG-2"), "{shown}");
+    ensure!(alert["message"].as_str().is_some_and(|message| message.contains("linear/issue ENG-2")), "{alert:#}");
     let listed = says(world, &["conflicts", "list", "--json", "--url", url]).await?;
     ensure!(listed["conflicts"].as_array().is_some_and(|all| all.len() == 1), "{listed:#}");
     // Somebody turns the automation off, and decides.
@@ -96,6 +97,8 @@ async fn ends(world: &World) -> anyhow::Result<()> {
     let words = ["conflicts", "resolve", "ENG-2", "--status", "in_review", "--actor", "ada", "--json", "--url", url];
     let item = says(world, &words).await?;
     ensure!(item["status"] == "in_review" && item["held"].is_null(), "{item:#}");
+    let listed = world.lockstep.says(&["conflicts", "list", "--all", "--url", url]).await?;
+    ensure!(listed.contains("→ in_review by ada"), "{listed}");
     world.agrees(DEADLINE).await?;
     ensure!(world.linear.issue("ENG-2")?.state == "In Review" && world.tasks.status("T-2").await? == "in_review");
     ensure!(alerts(world).await? == Vec::<Value>::new(), "the alert outlived its cause");

@@ -168,6 +168,38 @@ async fn conflicts_are_listed_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_is_told_with_the_names_of_its_records_and_the_word_that_ended_it() {
+    let world = World::new().await;
+    let pool = world.database().await;
+    world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
+    let item = world.eventually("T-1", |group| group.links.len() == 1).await.item.id;
+    let [ended, open] = [conflict(&pool, Some("2021-01-01")).await, conflict(&pool, None).await];
+    sqlx::query("update lockstep.conflicts set item = $1").bind(item.0).execute(&pool).await.unwrap();
+    sqlx::query(
+        r#"insert into lockstep.history (item, cause_sequence, ordinal, recorded_at, version, kind, to_status, record, native, actor,
+             reason, at, cause_id)
+           select $1, number, 0, '2021-01-01', 2, 'changed', status, record, 'x', '{"name": "ada", "automation": false}', 'forced',
+             '2021-01-01', 'c'
+           from (values (7, 'todo', 'tracker/issue/1'), (6, 'done', 'lockstep/operator/tracker/issue/1')) as said (number, status, record)"#,
+    )
+    .bind(item.0)
+    .execute(&pool)
+    .await
+    .unwrap();
+    let all = world.asked("conflicts?all=true").await;
+    let of =
+        |id: uuid::Uuid| all["conflicts"].as_array().unwrap().iter().find(|one| one["id"] == id.to_string()).unwrap();
+    let (ended, open) = (of(ended), of(open));
+    assert_eq!((&ended["names"], &open["key"]), (&serde_json::json!({"tracker/issue/1": "T-1"}), &"T-1".into()));
+    let ended_by = &ended["ended_by"];
+    assert_eq!(
+        (&ended_by["status"], &ended_by["actor"]["name"], &open["ended_by"]),
+        (&"done".into(), &"ada".into(), &Value::Null)
+    );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_older_than_is_kept_goes_and_what_waits_for_a_person_stays() {
     let world = World::new().await;
     world.see(&owning(seen("tracker/issue/1", "todo", 1), "T-1")).await;
