@@ -37,6 +37,9 @@ pub struct Item {
 pub struct Record {
     /// `system/kind/id`.
     pub record: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
     /// What it shows.
     pub native: String,
     /// What it should show, where a mapping says so.

@@ -39,6 +39,7 @@ fn delivery(record: &str, version: u64, outcome: &str, reason: &str) -> Message 
 fn item(version: u64, taken: u64, steps: &[(&str, &str)]) -> Item {
     let record = |(record, step): &(&str, &str)| Record {
         record: (*record).into(),
+        keys: Vec::new(),
         step: (*step).into(),
         native: if *record == OWN { "Done".into() } else { "closed".into() },
         want: Some("closed".into()),

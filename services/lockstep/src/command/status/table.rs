@@ -1,6 +1,6 @@
 //! Items as a table: a column for each system, and what is not in step. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::{Item, Record};
 
@@ -30,12 +30,12 @@ pub fn place(item: &Item) -> (String, u64, String) {
 fn row(item: &Item, systems: &BTreeSet<&str>) -> Vec<String> {
     let title = item.title.as_deref().unwrap_or_default();
     let shown = |wanted: &&str| {
-        let natives: Vec<String> = item
-            .records
-            .iter()
-            .filter(|record| system(record) == *wanted)
-            .map(|record| plain(&record.native))
-            .collect();
+        let records = item.records.iter().filter(|record| system(record) == *wanted);
+        let native = |record: &Record| {
+            let which = which(record, item).map(|which| format!("{which} ")).unwrap_or_default();
+            format!("{which}{}", plain(&record.native))
+        };
+        let natives: Vec<String> = records.map(native).collect();
         if natives.is_empty() { "-".to_owned() } else { natives.join(", ") }
     };
     [name(item), output::cut(title, TITLE_MAX), item.status.clone()]
@@ -56,6 +56,24 @@ fn system(record: &Record) -> &str {
     record.record.split('/').next().unwrap_or_default()
 }
 
+/// The system and the kind, by which records of one item are read together.
+fn kind(record: &Record) -> (&str, &str) {
+    let mut parts = record.record.splitn(3, '/');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+/// Which record of its system it is, where the item has several: by its kind, and by its name where that does not tell.
+fn which(record: &Record, item: &Item) -> Option<String> {
+    let of_kind = item.records.iter().filter(|other| kind(other) == kind(record)).count();
+    let of_system = item.records.iter().filter(|other| system(other) == system(record)).count();
+    let id = record.record.splitn(3, '/').nth(2).unwrap_or_default();
+    match (of_kind, of_system) {
+        (_, 0 | 1) => None,
+        (0 | 1, _) => Some(kind(record).1.to_owned()),
+        _ => Some(format!("{} {}", kind(record).1, record.keys.first().map_or(id, String::as_str))),
+    }
+}
+
 /// What people call the item: its key, else its first record, else its id.
 fn name(item: &Item) -> String {
     let record = item.records.first().map(|record| record.record.clone());
@@ -66,23 +84,39 @@ fn name(item: &Item) -> String {
 fn step(item: &Item) -> String {
     let why = |record: &Record| match record.step.as_str() {
         "in_step" => None,
-        "as_close" => Some(format!("{}: as close as it can be", system(record))),
-        "read_only" => Some(format!("{}: read-only", system(record))),
-        "failed" => {
-            Some(format!("{}: failed, {}", system(record), record.last_error.as_deref().unwrap_or("see its history")))
-        }
-        "pending" => Some(format!(
-            "{}: pending, {} is on its way",
-            system(record),
-            record.want.as_deref().unwrap_or("a command")
-        )),
-        other => Some(format!("{}: {other}", system(record))),
+        "as_close" => Some("as close as it can be".to_owned()),
+        "read_only" => Some("read-only".to_owned()),
+        "failed" => Some(format!("failed, {}", record.last_error.as_deref().unwrap_or("see its history"))),
+        "pending" => Some(format!("pending, {} is on its way", record.want.as_deref().unwrap_or("a command"))),
+        other => Some(other.to_owned()),
     };
-    let reasons: Vec<String> = item.records.iter().filter_map(why).collect();
+    // Of one system, what several have in common is said once.
+    let mut reasons: Vec<(&str, String, Vec<String>)> = Vec::new();
+    for record in &item.records {
+        let Some(why) = why(record) else { continue };
+        match reasons.iter_mut().find(|(of, known, _)| *of == system(record) && *known == why) {
+            Some((_, _, records)) => records.extend(which(record, item)),
+            None => reasons.push((system(record), why, which(record, item).into_iter().collect())),
+        }
+    }
+    let said = |(system, why, records): (&str, String, Vec<String>)| {
+        format!("{} {}", system, records.join(", ")).trim_end().to_owned() + ": " + &why
+    };
     let held = item.held.as_ref().map(|conflict| format!("held by conflict {conflict}"));
     let verdict = if item.in_step && item.held.is_none() { "yes" } else { "no" };
-    let reasons: Vec<String> = held.into_iter().chain(reasons).collect();
+    let reasons: Vec<String> = held.into_iter().chain(reasons.into_iter().map(said)).chain(folded(item)).collect();
     if reasons.is_empty() { verdict.to_owned() } else { format!("{verdict} ({})", reasons.join("; ")) }
+}
+
+/// The kinds of which the item has several records that show different things: one of them may differ from an item that is in step.
+fn folded(item: &Item) -> Vec<String> {
+    let mut kinds: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for record in item.records.iter().filter(|record| record.step != "deleted") {
+        kinds.entry(kind(record)).or_default().push(&record.native);
+    }
+    let differ = |natives: &[&str]| natives.iter().any(|native| *native != natives[0]);
+    let several = kinds.into_iter().filter(|(_, natives)| differ(natives));
+    several.map(|((system, kind), natives)| format!("{system} {kind}: {} speak together", natives.len())).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +134,7 @@ mod tests {
         Record {
             record: record.into(),
             native: native.into(),
+            keys: Vec::new(),
             want: Some("Done".into()),
             step: step.into(),
             url: None,
@@ -142,13 +177,50 @@ mod tests {
             lines[1]
         );
         assert!(
-            lines[2].contains("open, open") && lines[2].ends_with("yes (github: as close as it can be)"),
+            lines[2].contains("pull_request open, issue open")
+                && lines[2].ends_with("yes (github pull_request: as close as it can be)"),
             "{}",
             lines[2]
         );
         assert!(lines[1].contains('…'));
         let column = lines[0].find("LINEAR").unwrap();
         assert_eq!(lines[1].chars().skip(column).take(4).collect::<String>(), "Todo");
+    }
+
+    #[test]
+    fn what_records_of_one_system_have_in_common_is_said_once_and_of_which_it_is() {
+        let issue = |id: &str, key: &str| Record { keys: vec![key.into()], ..record(id, "Todo", "failed") };
+        let records = vec![
+            record("github/issue/w#3", "open", "as_close"),
+            record("github/pull_request/w#2", "draft", "as_close"),
+            record("agentapi/agent/a", "stable", "read_only"),
+            issue("linear/issue/6f1c", "ENG-7"),
+            issue("linear/issue/8a2d", "ENG-8"),
+        ];
+        let lines = lines(&[item(Some("ENG-7"), records)]);
+        for part in [
+            "issue open, pull_request draft",
+            "issue ENG-7 Todo, issue ENG-8 Todo",
+            "  stable  ",
+            "(github issue, pull_request: as close as it can be; agentapi: read-only; \
+             linear issue ENG-7, issue ENG-8: failed, see its history)",
+        ] {
+            assert!(lines[1].contains(part), "{part:?} is not in {:?}", lines[1]);
+        }
+    }
+
+    #[test]
+    fn records_that_speak_together_are_told_of_where_they_differ() {
+        let pulls = |natives: [&str; 2]| {
+            let one =
+                |(number, native): (usize, &str)| record(&format!("github/pull_request/w#{number}"), native, "in_step");
+            item(Some("ENG-1"), natives.into_iter().enumerate().map(one).collect())
+        };
+        assert_eq!(step(&pulls(["open", "merged"])), "yes (github pull_request: 2 speak together)");
+        assert_eq!(step(&pulls(["open", "open"])), "yes");
+        let mut gone = pulls(["open", "(deleted)"]);
+        gone.records[1].step = "deleted".into();
+        assert_eq!(step(&gone), "yes (github pull_request w#1: deleted)");
     }
 
     #[test]
