@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -24,17 +24,38 @@ const SHELL: &str = "LOCKSTEP_UP";
 /// Where a gateway listens when nobody says otherwise.
 const GATEWAY: &str = "http://127.0.0.1:8080";
 
-/// The gateway's address.
-pub fn gateway(at: &At) -> String {
-    at.url.clone().or_else(|| written()?.get("url")?.as_str().map(str::to_owned)).unwrap_or_else(|| GATEWAY.to_owned())
+/// Where the gateway is.
+pub struct Gateway {
+    /// Its address.
+    pub url: String,
+    /// Nobody said it, and nothing was found that runs.
+    is_guessed: bool,
 }
 
-/// A client of the gateway, with its address.
-pub fn client(at: &At) -> Result<(client::Client, String), client::Error> {
-    let url = gateway(at);
-    let client = client::Client::new(&url)?;
+fn gateway(at: &At, written: impl FnOnce() -> Option<Value>) -> Gateway {
+    let known = at.url.clone().or_else(|| written()?.get("url")?.as_str().map(str::to_owned));
+    let is_guessed = known.is_none();
+    Gateway { url: known.unwrap_or_else(|| GATEWAY.to_owned()), is_guessed }
+}
+
+/// A client of the gateway, with where that is. A person is told of a guess.
+pub fn client(at: &At) -> Result<(client::Client, Gateway), client::Error> {
+    let gateway = gateway(at, written);
+    if let Some(guess) = guess(&gateway).filter(|_| io::stderr().is_terminal()) {
+        output::complain(&guess);
+    }
+    let client = client::Client::new(&gateway.url)?;
     let key = key(at, written);
-    Ok((if let Some(key) = key { client.with_key(key) } else { client }, url))
+    Ok((if let Some(key) = key { client.with_key(key) } else { client }, gateway))
+}
+
+fn guess(gateway: &Gateway) -> Option<String> {
+    let Gateway { url, is_guessed } = gateway;
+    is_guessed.then(|| {
+        format!(
+            "no cargo xtask up is known to run here, and no address was named (--url, LOCKSTEP_URL): {url} is asked"
+        )
+    })
 }
 
 /// The key that was said; else the one of what `cargo xtask up` runs, for that and nothing else.
@@ -47,16 +68,20 @@ fn key(at: &At, written: impl FnOnce() -> Option<Value>) -> Option<String> {
     })
 }
 
-/// What a person should know when nothing answers there.
-pub fn hint(at: &str, error: client::Error) -> anyhow::Error {
+/// What a person should know when nothing answers there, or something that nobody named.
+pub fn hint(at: &Gateway, error: client::Error) -> anyhow::Error {
     let away = matches!(error, client::Error::Unavailable { .. });
     let error = anyhow::Error::from(error);
     if away {
         return error.context(format!(
-            "nothing answers at {at}: start Lockstep (cargo xtask up), or name its address with --url or LOCKSTEP_URL"
+            "nothing answers at {}: start Lockstep (cargo xtask up), or name its address with --url or LOCKSTEP_URL",
+            at.url
         ));
     }
-    error
+    match guess(at) {
+        Some(guess) => error.context(guess),
+        None => error,
+    }
 }
 
 /// The address of NATS, where `cargo xtask up` started one.
@@ -225,5 +250,23 @@ mod tests {
         assert_eq!(of(Some("http://127.0.0.1:8080/"), None).as_deref(), Some("made"));
         assert_eq!(of(Some("https://lockstep.example"), None), None);
         assert_eq!(of(None, Some("said")).as_deref(), Some("said"));
+    }
+    #[test]
+    fn an_address_that_nobody_named_is_told_with_what_went_wrong_there() {
+        let at = |url: Option<&str>| At { url: url.map(str::to_owned), key: None };
+        let written = || Some(json!({"url": "http://127.0.0.1:8090"}));
+        let refused = || client::Error::Unexpected { why: "no JSON".to_owned() };
+        let said = |gateway: &Gateway| format!("{:#}", hint(gateway, refused()));
+        let guessed = gateway(&at(None), || None);
+        assert_eq!(guessed.url, GATEWAY);
+        assert!(guess(&guessed).is_some() && said(&guessed).contains(GATEWAY), "{}", said(&guessed));
+        for (known, url) in [
+            (gateway(&at(None), written), "http://127.0.0.1:8090"),
+            (gateway(&at(Some("http://a")), || None), "http://a"),
+        ] {
+            assert_eq!((known.url.as_str(), guess(&known)), (url, None));
+            assert_eq!(said(&known), refused().to_string());
+        }
+        assert!(format!("{:#}", hint(&guessed, client::Error::Unavailable { why: "x".to_owned() })).contains(GATEWAY));
     }
 }

@@ -25,7 +25,7 @@ pub async fn run(task: Conflicts) -> anyhow::Result<ExitCode> {
         Conflicts::List { at, .. } | Conflicts::Show { at, .. } => at,
         Conflicts::Resolve(resolve) => &resolve.at,
     };
-    let (client, url) = places::client(at)?;
+    let (client, at) = places::client(at)?;
     let done = match task {
         Conflicts::List { all, json, limit, .. } => list(&client, all, json, limit).await,
         Conflicts::Show { json, name, .. } => show(&client, json, &name).await,
@@ -34,7 +34,7 @@ pub async fn run(task: Conflicts) -> anyhow::Result<ExitCode> {
     match done {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast::<Error>() {
-            Ok(error) => Err(places::hint(&url, error)),
+            Ok(error) => Err(places::hint(&at, error)),
             Err(error) => Err(error),
         },
     }
