@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { wait } from "../src/backoff.js";
 import { Buffer } from "../src/buffer.js";
+import { platformClock } from "../src/clock.js";
 import { ending, silence } from "../src/ending.js";
 import { addresses } from "../src/http.js";
 import { LockstepError } from "../src/errors.js";
@@ -17,6 +18,13 @@ test("waits are doubled up to the longest, and drawn from nothing to the whole",
   assert.deepEqual([0, 1, 2, 5, 6, 1_000_000].map((attempt) => wait(backoff, attempt, 1)), [500, 1_000, 2_000, 16_000, 30_000, 30_000]);
   assert.equal(wait(backoff, 3, 0), 0);
   assert.equal(wait(backoff, 3, 0.25), 1_000);
+});
+
+test("where no chance is given each wait is drawn anew", () => {
+  const clock = platformClock({});
+  const waits = Array.from({ length: 50 }, () => wait({ firstMs: 500, maxMs: 30_000 }, 3, clock.random()));
+  assert.ok(waits.every((ms) => ms >= 0 && ms < 4_000), `${waits}`);
+  assert.equal(new Set(waits).size, waits.length, `${waits}`);
 });
 
 test("each close says whether to come back", () => {

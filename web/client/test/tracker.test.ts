@@ -198,3 +198,30 @@ test("a step whose words are longer than the server takes is told of all the sam
   tracker.executing("c", "short", { rows: 1n });
   assert.match(published.at(-1)?.data ?? "", /^\{"noJson":".*BigInt/);
 });
+
+test("each callback hears what it is for", () => {
+  const heard: string[] = [];
+  const note = (what: string) => ({ step }: StepUpdate) => void heard.push(`${what} ${step}`);
+  const tracker = new StepTracker("op", {
+    total: 2,
+    onExecuting: note("executing"),
+    onCompleted: note("completed"),
+    onFailed: note("failed"),
+    onProgress: (progress) => void heard.push(`progress ${progress}`),
+    onRefused: (step, why) => void heard.push(`refused ${step}: ${why}`),
+  });
+  tracker.executing("a");
+  tracker.completed("a");
+  tracker.failed("b", "broken");
+  assert.equal(tracker.completed("b"), false);
+  assert.equal(tracker.reset(), true);
+  const refused = 'refused b: the step "b" is failed and cannot be completed; reset it first, or begin it';
+  assert.deepEqual(heard, ["executing a", "completed a", "progress 0.5", "failed b", refused, "progress 0"]);
+  assert.equal(tracker.summary().pending, 2);
+});
+
+test("a hundred updates are remembered unless another number is given", () => {
+  const tracker = new StepTracker("op");
+  for (let step = 0; step < 150; step++) tracker.executing(`${step}`);
+  assert.deepEqual(tracker.history().map(({ step }) => step), Array.from({ length: 100 }, (_, step) => `${step + 50}`));
+});
