@@ -112,6 +112,8 @@ pub enum Order {
         show: bool,
         /// From which event on the rooms were joined.
         from: u64,
+        /// Where a client is that was handed all before that.
+        at: Position,
         /// For which asking.
         asking: u64,
         /// By room.

@@ -12,6 +12,7 @@ mod listening;
 mod pongs;
 mod resume;
 mod rights;
+mod shown;
 mod sse;
 mod status;
 mod stopping;

@@ -71,19 +71,18 @@ impl Shard {
         self.join(key, by_id);
     }
 
-    /// The item of a key could not be looked up. Says whether it is again later: its client stays in the room meanwhile.
-    pub(super) fn looks_again(&mut self, key: Key, room: &Room) -> bool {
+    /// The item of a key could not be looked up by a client that was at this position when it asked. Says whether it is again later: the
+    /// client stays in the room meanwhile.
+    pub(super) fn looks_again(&mut self, key: Key, room: &Room, at: Position) -> bool {
         let (now, applied) = (self.now_ms, self.applied);
-        let Some(client) = self.clients.get(key) else { return false };
+        let Some(client) = self.clients.get_mut(key) else { return false };
         if client.looks.count >= LOOKS {
             return false;
         }
-        let Some(asked) = client.rooms.iter().find(|known| known.is_asked(room)) else { return false };
-        let from = client.flow.next_of(asked, applied);
-        let known = client.flow.known(self.position_at(from.saturating_sub(1)), &self.position);
-        let Some(client) = self.clients.get_mut(key) else { return false };
         let Some(asked) = client.rooms.iter_mut().find(|known| known.is_asked(room)) else { return false };
-        asked.sought.get_or_insert(Sought { from, known });
+        if asked.sought.is_none() {
+            asked.sought = Some(Sought { from: client.flow.next_of(asked, applied), known: client.flow.known(at) });
+        }
         client.flow.seeks = true;
         client.looks.at_ms.get_or_insert(now + client.looks.wait_ms(runtime::jitter()));
         true

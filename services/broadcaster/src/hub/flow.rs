@@ -206,9 +206,9 @@ impl Flow {
         room.next(self.behind.unwrap_or(applied + 1))
     }
 
-    /// Up to where the client has read all before its next event, given where that is for who did not come back.
-    pub fn known(&self, before: Position, now: &Position) -> Position {
-        self.back.map_or(before, |back| back.known.latest(&before, now))
+    /// Where the client is when it goes on: where it came back from, or where it was when it began to wait.
+    pub fn known(&self, at: Position) -> Position {
+        self.back.map_or(at, |back| back.known)
     }
 
     /// Forgets what snapshots told long ago.

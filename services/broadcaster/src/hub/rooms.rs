@@ -310,7 +310,7 @@ impl Shard {
     pub(super) fn look_up(&mut self, key: Key, rooms: Vec<Room>, held: bool, show: bool, asking: u64) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.reading += rooms.len();
-        let (serial, from, shared) = (client.serial, self.applied + 1, Arc::clone(&self.shared));
+        let (serial, from, at, shared) = (client.serial, self.applied + 1, self.position, Arc::clone(&self.shared));
         self.main.spawn(async move {
             let read = rooms.into_iter().map(async |room| {
                 let snapshot = shared.snapshots.read(&room).await;
@@ -318,7 +318,7 @@ impl Shard {
             });
             let found = join_all(read).await;
             // A thread that has ended has no clients to show it to.
-            let _ = shared.hub.orders(serial).send(Order::Read { serial, held, show, from, asking, found });
+            let _ = shared.hub.orders(serial).send(Order::Read { serial, held, show, from, at, asking, found });
         });
     }
 
@@ -326,7 +326,7 @@ impl Shard {
         &mut self,
         key: Key,
         show: bool,
-        from: u64,
+        (from, at): (u64, Position),
         asking: u64,
         found: Vec<(Room, Result<Arc<Snapshot>, String>)>,
     ) {
@@ -352,10 +352,10 @@ impl Shard {
                         self.looked_up(key, &room, snapshot.id.as_deref(), next);
                     }
                     if show {
-                        self.show(key, room, snapshot, from - 1);
+                        self.show(key, room, snapshot, from - 1, at);
                     }
                 }
-                Err(why) if !show && self.looks_again(key, &room) => {
+                Err(why) if !show && self.looks_again(key, &room, at) => {
                     tracing::debug!(%room, why, "an item could not be looked up; it is again later");
                 }
                 Err(why) => {
@@ -377,20 +377,13 @@ impl Shard {
         }
     }
 
-    /// Shows how a room stands: its items, and what was told up to an event and still holds.
-    fn show(&mut self, key: Key, room: Room, snapshot: Arc<Snapshot>, upto: u64) {
-        let position = self.position_at(upto);
+    /// Shows how a room stands: its items, and what was told up to an event, after which a client is at this position, and still holds.
+    fn show(&mut self, key: Key, room: Room, snapshot: Arc<Snapshot>, upto: u64, position: Position) {
         let standing = self.shared.history.standing(&room, upto, self.now_ms);
         let page = self.shared.config.snapshot_page;
         if let Some(client) = self.clients.get_mut(key) {
             client.outbox.show(Pages::new(room, position, snapshot, standing, page));
         }
-    }
-
-    /// Where a client is that was handed everything up to an event.
-    pub(super) fn position_at(&self, number: u64) -> Position {
-        let event = self.shared.history.from(number, 1).and_then(|events| events.into_iter().next());
-        event.map_or(self.position, |event| event.position)
     }
 
     pub(super) fn join(&mut self, key: Key, subscription: Subscription) {

@@ -35,8 +35,8 @@ impl Shard {
                 shard.answered(key);
                 shard.known(key, rights, reference.as_deref());
             }),
-            Order::Read { serial, held, show, from, asking, found } => self.with(serial, |shard, key| {
-                shard.read(key, show, from, asking, found);
+            Order::Read { serial, held, show, from, at, asking, found } => self.with(serial, |shard, key| {
+                shard.read(key, show, (from, at), asking, found);
                 if held {
                     shard.release(key);
                 }
