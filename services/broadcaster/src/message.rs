@@ -375,6 +375,9 @@ fn apart(mut delivery: serde_json::Value) -> serde_json::Value {
 }
 
 #[cfg(test)]
+mod kinds;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
