@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Outgoing, PublishError, Stream, topology};
+use bus::{Outgoing, PublishError, Received, Stream, topology};
 use http::HeaderMap;
+use proto::v1;
 use runtime::Problem;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -109,21 +110,44 @@ async fn acknowledged(shared: &Shared, rights: &Rights, alert: &str) -> Result<V
         let lifecycles = &shared.policy.lifecycles;
         let read =
             intake::telemetry::from_bus(&subject, kept.content_type(), &kept.payload, kept.published_at_ms, lifecycles);
-        let Ok(intake::telemetry::Telemetry::SystemAlert(mut known)) = read else { continue };
+        let Ok(intake::telemetry::Telemetry::SystemAlert(known)) = read else { continue };
         found = true;
         if !known.acknowledged_by.is_empty() {
             continue;
         }
-        known.acknowledged_by = rights.subject.to_string();
-        known.acknowledged_at = shared.process.now_ms();
-        let id = format!("ack:{severity}:{alert}:{}", kept.sequence);
-        // One that was raised again meanwhile nobody has seen yet.
-        let acknowledged = Outgoing::alert(severity, alert, id, proto::encode(&known)).only_after(kept.sequence);
-        stored(STORED, shared.bus.publish(acknowledged)).await?;
+        let acknowledged = v1::SystemAlert {
+            acknowledged_by: rights.subject.to_string(),
+            acknowledged_at: shared.process.now_ms(),
+            ..known
+        };
+        stored(STORED, shared.bus.publish(in_place_of(&kept, &acknowledged))).await?;
     }
     if found {
         Ok(json!({"type": "acknowledged", "alert": alert}))
     } else {
         Err(Refusal::new("no_such_alert", "no alert of that id is kept"))
+    }
+}
+
+/// An alert as it is acknowledged, in the place of the one that is kept. One that was raised again meanwhile nobody has seen yet: then it
+/// is not stored.
+pub fn in_place_of(kept: &Received, acknowledged: &v1::SystemAlert) -> Outgoing {
+    let id = format!("ack:{}:{}", kept.subject, kept.sequence);
+    Outgoing::new(kept.subject.clone(), id, proto::encode(acknowledged)).only_after(kept.sequence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_was_overtaken_is_told_so_and_others_that_it_was_not_stored() {
+        let refused = async |error| {
+            let stored = stored(STORED, std::future::ready(Err::<(), _>(error))).await;
+            stored.unwrap_err().message(None)["code"].clone()
+        };
+        let subject = || "lockstep.alert.critical.a".to_owned();
+        assert_eq!(refused(PublishError::Overtaken { subject: subject() }).await, "overtaken");
+        assert_eq!(refused(PublishError::TooLarge { subject: subject() }).await, "not_stored");
     }
 }

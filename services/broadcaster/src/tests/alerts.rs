@@ -129,8 +129,10 @@ async fn an_alert_that_was_raised_again_is_not_acknowledged_unseen() {
     let (world, _running) = world(|_| ()).await;
     world.tell("system_alert", "a", alert("a", "critical")).await;
     let subject = bus::topology::alert("critical", "a");
-    let seen = world.bus.last_message(Stream::Alerts, &subject).await.unwrap().unwrap().sequence;
+    let seen = world.bus.last_message(Stream::Alerts, &subject).await.unwrap().unwrap();
     world.tell("system_alert", "a", alert("a", "critical")).await;
-    let late = bus::Outgoing::alert("critical", "a", "ack".into(), Vec::new()).only_after(seen);
-    assert!(matches!(world.bus.publish(late).await, Err(bus::PublishError::Overtaken { .. })));
+    let late = || crate::requests::in_place_of(&seen, &proto::v1::SystemAlert::default());
+    assert_eq!(late().subject, subject);
+    assert!(late().headers.contains(&("Nats-Expected-Last-Subject-Sequence".into(), seen.sequence.to_string())));
+    assert!(matches!(world.bus.publish(late()).await, Err(bus::PublishError::Overtaken { .. })));
 }
