@@ -3,10 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bus::Stream;
 use runtime::config::ConfigError;
 use serde::Deserialize;
 
 use crate::auth;
+use crate::history::Bounds;
 
 /// The section `[broadcaster]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -140,11 +142,34 @@ impl Config {
         }
     }
 
+    /// How much is remembered, and for how long. Alerts are for as long as the bus keeps them.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            count: self.history_max,
+            bytes: self.history_max_bytes,
+            standing: self.standing_max,
+            standing_ms: i64::try_from(self.standing_ms).unwrap_or(i64::MAX),
+            alerts_ms: i64::try_from(Stream::Alerts.spec().max_age_s * 1_000).unwrap_or(i64::MAX),
+        }
+    }
+
     pub(crate) fn ping(&self) -> Duration {
         Duration::from_millis(self.ping_ms)
     }
 
     pub(crate) fn snapshot_wait(&self) -> Duration {
         Duration::from_millis(self.snapshot_wait_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_stand_for_a_day_and_critical_alerts_for_seven() {
+        const DAY_MS: i64 = 24 * 3_600_000;
+        let bounds = Config::default().bounds();
+        assert_eq!((bounds.standing_ms, bounds.alerts_ms), (DAY_MS, 7 * DAY_MS));
     }
 }

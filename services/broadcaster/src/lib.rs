@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use bus::{Bus, Stream};
+use bus::Bus;
 use model::Policy;
 use runtime::{Problem, Process};
 use store::Store;
@@ -42,7 +42,7 @@ pub use config::Config;
 
 use auth::Access;
 use counts::Counts;
-use history::{Bounds, History};
+use history::History;
 use hub::{Admission, Close, Hub};
 use snapshot::{Desk, Snapshots};
 use standing::FromStore;
@@ -86,13 +86,7 @@ async fn start(
     let (hub, orders) = Hub::new(config.threads, config.history_max as u64 / 2);
     let shared = Arc::new(Shared {
         access: Access::new(&config.auth, &process, &bus).await?,
-        history: History::new(Bounds {
-            count: config.history_max,
-            bytes: config.history_max_bytes,
-            standing: config.standing_max,
-            standing_ms: i64::try_from(config.standing_ms).unwrap_or(i64::MAX),
-            alerts_ms: i64::try_from(Stream::Alerts.spec().max_age_s * 1_000).unwrap_or(i64::MAX),
-        }),
+        history: History::new(config.bounds()),
         admission: Admission::new(config.clients_max, config.clients_max_of_key),
         snapshots: Desk::new(snapshots, config.snapshot_max, config.snapshot_page, config.snapshot_wait()),
         counts: Counts::new(process.metrics())?,
