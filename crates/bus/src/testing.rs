@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
 use crate::Config;
@@ -79,6 +79,23 @@ impl Server {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Lets it stand still (`kill -STOP`): what it is sent waits, and it answers nothing.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on as if nothing had been.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.as_ref().context("the server has ended")?.id();
+        let status = Command::new("kill").args([format!("-{name}"), id.to_string()]).status()?;
+        ensure!(status.success(), "kill -{name} ended with {status}");
+        Ok(())
     }
 
     /// Starts it again with the same address and data, and waits until it answers.

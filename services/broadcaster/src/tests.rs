@@ -10,6 +10,7 @@ mod gaps;
 mod limits;
 mod listening;
 mod pongs;
+mod publishing;
 mod resume;
 mod rights;
 mod shown;
