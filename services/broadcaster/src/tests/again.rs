@@ -122,3 +122,15 @@ async fn however_much_a_client_says_while_it_waits_each_room_that_it_leaves_is_l
         assert_eq!(client.hear_of("unsubscribed").await["ref"], number.to_string());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waited_in_vain_for_what_it_has_read_elsewhere_begins_anew() {
+    let (world, running) = world(|_| ()).await;
+    world.rows.commit(1, 1);
+    let (mut client, position) = ahead(&running).await;
+    client.say(json!({"type": "subscribe", "rooms": ["all"], "position": position})).await;
+    let subscribed = client.hear().await;
+    assert_eq!((&subscribed["type"], &subscribed["resumed"]), (&json!("subscribed"), &json!(false)));
+    assert_eq!(client.hear().await, json!({"type": "reset", "rooms": ["all"], "reason": "ahead"}));
+    assert_eq!(shown(&client.hear_of("snapshot").await), Some(1));
+}
