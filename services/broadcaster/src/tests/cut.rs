@@ -1,5 +1,7 @@
 //! A client that is cut off again and again is told everything exactly once, in order.
 
+use std::collections::BTreeSet;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -23,9 +25,10 @@ async fn cut_off(threads: usize, times: usize, messages: u64) {
     let settings = |config: &mut Config| (config.conflate_over, config.threads) = (1_000_000, threads);
     let (world, first) = world(settings).await;
     let second = world.start(settings).await.unwrap();
-    let mut cuts: Vec<u64> = (0..times).map(|_| dice.random_range(1..messages)).collect();
-    cuts.sort_unstable();
-    cuts.dedup();
+    let mut cuts = BTreeSet::new();
+    while cuts.len() < times {
+        cuts.insert(dice.random_range(1..messages));
+    }
     let begin = tokio::sync::Notify::new();
     let publishing = async {
         begin.notified().await;
