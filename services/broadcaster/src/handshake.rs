@@ -105,6 +105,10 @@ mod tests {
         assert_eq!(request(&[("sec-websocket-protocol", "mqtt")]).unwrap().protocol, None);
         let deflated = request(&[("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")]).unwrap();
         assert_eq!(deflated.form, Form::JsonDeflated);
+        let both = [("sec-websocket-protocol", PROTOBUF), ("sec-websocket-extensions", "permessage-deflate")];
+        let both = request(&both).unwrap();
+        assert!(both.deflate.is_some(), "answers and snapshots are texts all the same");
+        assert_eq!((both.protocol.unwrap().to_str().unwrap(), both.form), (PROTOBUF, Form::Protobuf));
     }
 
     #[test]

@@ -299,6 +299,20 @@ mod tests {
         assert_eq!(shown(&pages(0, standing(2, PAGE_BYTES)), "messages"), [1, 1]);
     }
 
+    #[test]
+    fn a_snapshot_is_compressed_for_whoever_agreed_to_that() {
+        let first = |form| {
+            let items = Items { shown: vec![json!({"id": "x"}); 100], ..Items::default() };
+            let snapshot = Arc::new(Snapshot::of(items, 100));
+            Pages::new(Room::of(Kind::All), Position::default(), snapshot, Vec::new(), 100).next(form)
+        };
+        let (plain, small) = (first(Form::Json), first(Form::JsonDeflated));
+        // A whole text, and one whose payload is compressed.
+        assert_eq!((plain[0], small[0]), (0x81, 0xc1));
+        assert!(small.len() < plain.len() / 2, "{} of {}", small.len(), plain.len());
+        assert_eq!(first(Form::Protobuf), plain, "a text, which those who agreed on nothing read, too");
+    }
+
     /// Counts its reads, each of which goes on until it is let go.
     #[derive(Clone, Default)]
     struct Slow(Arc<(AtomicUsize, Notify)>);

@@ -92,6 +92,35 @@ pub struct Client {
 }
 
 impl Client {
+    /// One that has just come, and of whom nothing is known.
+    pub fn new(serial: u64, transport: Transport, form: Form, permit: Permit, bucket: Bucket, now_ms: i64) -> Self {
+        Self {
+            serial,
+            transport,
+            form,
+            rights: None,
+            permit,
+            rooms: Vec::new(),
+            flow: Flow::default(),
+            outbox: Outbox::default(),
+            waker: None,
+            blocked_since: None,
+            heard_at: now_ms,
+            since: now_ms,
+            pinged: false,
+            warned: false,
+            bucket,
+            asked: 0,
+            wanted: VecDeque::new(),
+            reading: 0,
+            last_asked: None,
+            here: Arc::default(),
+            looks: Looks::default(),
+            closing: None,
+            leaves_at: None,
+        }
+    }
+
     /// The index of its transport in [`TRANSPORTS`].
     pub fn transport_index(&self) -> usize {
         match self.transport {

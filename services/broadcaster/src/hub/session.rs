@@ -1,6 +1,5 @@
 //! What clients ask for, and what becomes of it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,12 +7,9 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::bucket::{Bucket, Verdict};
-use super::by_key::Looks;
 use super::client::{Client, Transport};
 use super::close::Close;
-use super::flow::Flow;
 use super::index::Key;
-use super::outbox::Outbox;
 use super::rooms::{Wanted, Wish};
 use super::shard::Shard;
 use super::{Carrier, Newcomer, Order};
@@ -67,31 +63,8 @@ impl Shard {
                 Err(error) => return tracing::warn!(%error, "a socket cannot be watched; its client must come back"),
             },
         };
-        let client = Client {
-            serial,
-            transport,
-            form,
-            rights: None,
-            permit,
-            rooms: Vec::new(),
-            flow: Flow::default(),
-            outbox: Outbox::default(),
-            waker: None,
-            blocked_since: None,
-            heard_at: self.now_ms,
-            since: self.now_ms,
-            pinged: false,
-            warned: false,
-            bucket: Bucket::full(self.shared.config.messages_burst, self.now_ms),
-            asked: 0,
-            wanted: VecDeque::new(),
-            reading: 0,
-            last_asked: None,
-            here: Arc::default(),
-            looks: Looks::default(),
-            closing: None,
-            leaves_at: None,
-        };
+        let bucket = Bucket::full(self.shared.config.messages_burst, self.now_ms);
+        let client = Client::new(serial, transport, form, permit, bucket, self.now_ms);
         let is_socket = first.is_some();
         let key = self.clients.insert(client);
         self.by_serial.insert(serial, key);

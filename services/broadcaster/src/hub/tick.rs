@@ -169,3 +169,34 @@ impl Shard {
         *last = standing;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::auth::Rights;
+    use crate::event::Form;
+    use crate::hub::bucket::Bucket;
+    use crate::hub::{Admission, Mailbox};
+
+    /// A listener that may hear everything, at the time 0.
+    fn listener() -> Client {
+        let permit = Admission::new(1, 1).admit_of(&"k".into()).unwrap();
+        let transport = Transport::Events(Mailbox::new(1, unbounded_channel().0));
+        let mut client = Client::new(1, transport, Form::Sse, permit, Bucket::full(1, 0), 0);
+        client.rights = Some(Arc::new(Rights::all("k")));
+        client
+    }
+
+    #[test]
+    fn a_listener_is_shown_a_sign_of_life_every_fifteen_seconds_or_as_often_as_a_client_is_asked_for_one() {
+        let (usual, often) = (Config::default(), Config { ping_ms: 5_000, ..Config::default() });
+        for (config, every) in [(&usual, 15_000), (&often, 5_000)] {
+            assert_eq!(due(&listener(), config, every - 1), Due::Nothing);
+            assert_eq!(due(&listener(), config, every), Due::KeepAlive);
+        }
+    }
+}
