@@ -5,10 +5,12 @@ mod alerts;
 mod behind;
 mod by_key;
 mod cut;
+mod endings;
 mod face;
 mod gaps;
 mod limits;
 mod listening;
+mod metrics;
 mod pongs;
 mod publishing;
 mod resume;
@@ -147,4 +149,17 @@ async fn until_clients(running: &Running, count: u64) {
         }
     };
     timeout(DEADLINE, reached).await.expect("the clients are as many in time");
+}
+
+/// Waits until the metrics have this line.
+async fn metrics_when(running: &Running, line: &str) {
+    runtime::install_crypto();
+    let mut metrics = String::new();
+    let reached = async {
+        while !metrics.lines().any(|known| known == line) {
+            metrics = reqwest::get(format!("http://{}/metrics", running.address)).await.unwrap().text().await.unwrap();
+        }
+    };
+    let reached = timeout(DEADLINE, reached).await;
+    assert!(reached.is_ok(), "{line} is not among {metrics}");
 }

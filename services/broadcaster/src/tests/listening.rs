@@ -38,6 +38,8 @@ async fn a_listener_gets_the_snapshot_and_then_changes_with_ids() {
     world.rows.commit(1, 1);
     let mut response = listen(&running, "", &[]).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["x-accel-buffering"], "no", "nginx passes it on as it comes");
     let first = read_until(&mut response, "\"truncated\":false").await;
     assert!(first.starts_with("retry: ") && first.contains("event: snapshot\ndata: {"), "{first}");
     world.announce_all(1, 1..=2).await;

@@ -77,6 +77,7 @@ async fn a_key_grants_its_rooms_and_records_and_no_others() {
     assert_eq!(client.hear().await["code"], "forbidden");
     assert_eq!(Client::with(&running, "?room=all", &AGENTS).await.err().unwrap().0, 403);
     assert_eq!(ask(&running, "GET", "/api/v1/websocket/status", &AGENTS).await.0, 403);
+    assert_eq!(ask(&running, "POST", "/api/v1/websocket/broadcast/test", &AGENTS).await.0, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +126,7 @@ async fn one_key_cannot_take_all_places() {
 }
 
 /// A token that expires so many milliseconds from now, to a whole second.
-fn token(rooms: &[&str], in_ms: i64) -> String {
+pub(super) fn token(rooms: &[&str], in_ms: i64) -> String {
     use jsonwebtoken::{EncodingKey, Header, encode};
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     let claims = json!({"sub": "page", "exp": (now + in_ms) / 1_000, "rooms": rooms});

@@ -78,3 +78,35 @@ async fn the_health_says_what_is_wrong() {
     part.ready("feed", Ok(()));
     assert_eq!(health().await, (200, well));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_and_the_metrics_tell_the_transports_apart() {
+    let (world, running) = world(|config| config.message_max_bytes = 200).await;
+    let mut listener = super::listening::listen(&running, "?room=all", &[]).await;
+    let status = status_when(&running, |status| status["subscriptions"]["all"] == 1).await;
+    assert_eq!(status["connections"], json!({"websocket": 0, "sse": 1}));
+    let mut client = Client::to(&running).await;
+    client.text(&"x".repeat(300)).await;
+    assert_eq!(client.close().await.0, 1009);
+    drop(client);
+    world.announce_all(1, 1..=3).await;
+    let told = json!({"websocket": 0, "sse": 3});
+    status_when(&running, |status| status["messages"] == told).await;
+    for line in [
+        "lockstep_broadcast_clients{transport=\"sse\"} 1",
+        "lockstep_broadcast_clients{transport=\"websocket\"} 0",
+        "lockstep_broadcast_messages_total{transport=\"sse\"} 3",
+        "lockstep_broadcast_closed_total{word=\"too_large\"} 1",
+    ] {
+        metrics_when(&running, line).await;
+    }
+    assert!(listener.chunk().await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_the_broadcast_that_does_not_come_back_says_so() {
+    let (mut world, running) = world(|_| ()).await;
+    world.nats.kill();
+    let (status, problem) = ask(&running, "POST", "/api/v1/websocket/broadcast/test", &[]).await;
+    assert_eq!((status, problem["code"].as_str()), (503, Some("not_broadcast")), "{problem}");
+}
