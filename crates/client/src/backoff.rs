@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Draws from `0.0..1.0`.
+pub(crate) type Draw = fn() -> f64;
+
 /// The waits between attempts: each drawn from nothing up to a limit that doubles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {

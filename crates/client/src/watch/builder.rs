@@ -10,6 +10,7 @@ use super::links::Links;
 use super::rooms::Begin;
 use super::state::OnState;
 use super::{ConnectionState, WAITING, Watch, socket};
+use crate::backoff::Draw;
 use crate::credential::Credential;
 use crate::{Backoff, Error, Filter};
 
@@ -24,6 +25,7 @@ pub struct WatchBuilder {
     position: Option<String>,
     snapshot: bool,
     backoff: Backoff,
+    pub(super) draw: Draw,
     on_state: OnState,
 }
 
@@ -37,6 +39,7 @@ impl WatchBuilder {
             position: None,
             snapshot: true,
             backoff: Backoff::default(),
+            draw: rand::random,
             on_state: OnState::default(),
         }
     }
@@ -86,6 +89,13 @@ impl WatchBuilder {
         self
     }
 
+    /// Draws the waits by something else than chance.
+    #[cfg(test)]
+    pub(super) fn drawing(mut self, draw: Draw) -> Self {
+        self.draw = draw;
+        self
+    }
+
     /// Calls this when the connection that the watch was opened with breaks, and when it stands again. It must not take long. Rooms
     /// that were joined with another filter go by one of their own, which it is not called for.
     pub fn on_state(mut self, told: impl Fn(ConnectionState) + Send + Sync + 'static) -> Self {
@@ -104,7 +114,7 @@ impl WatchBuilder {
             None if self.snapshot => Begin::Snapshot,
             None => Begin::Now,
         };
-        let handle = Handle::new(Links::new(url, self.credential, self.backoff, self.on_state, out));
+        let handle = Handle::new(Links::new(url, self.credential, (self.backoff, self.draw), self.on_state, out));
         let mut watch = Watch { messages, ahead: VecDeque::new(), handle: handle.clone(), position: None, ended: None };
         watch.opened(handle.join_from(names(self.rooms), self.filter, begin)).await?;
         Ok(watch)

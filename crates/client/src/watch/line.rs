@@ -28,7 +28,7 @@ pub(crate) struct Speaker(Link);
 impl Line {
     pub(crate) fn open(url: Url, credential: Credential, backoff: Backoff) -> Result<Self, Error> {
         let (out, heard) = mpsc::channel(WAITING);
-        let links = Links::new(socket::address(url)?, credential, backoff, OnState::default(), out);
+        let links = Links::new(socket::address(url)?, credential, (backoff, rand::random), OnState::default(), out);
         let (link, stands) = links.bare();
         Ok(Self { links, link, stands, heard })
     }

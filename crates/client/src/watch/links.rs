@@ -13,6 +13,7 @@ use super::handle::ended;
 use super::rooms::Rooms;
 use super::state::OnState;
 use super::task::Task;
+use crate::backoff::Draw;
 use crate::credential::Credential;
 use crate::{Backoff, Error, Filter};
 
@@ -30,6 +31,7 @@ pub(super) struct Links {
     url: Url,
     credential: Credential,
     backoff: Backoff,
+    draw: Draw,
     on_state: OnState,
     out: mpsc::Sender<Heard>,
     /// How large a message to the server may be, as it said last.
@@ -49,12 +51,12 @@ impl Links {
     pub(super) fn new(
         url: Url,
         credential: Credential,
-        backoff: Backoff,
+        (backoff, draw): (Backoff, Draw),
         on_state: OnState,
         out: mpsc::Sender<Heard>,
     ) -> Self {
         let message_max_bytes = Arc::new(AtomicUsize::new(MESSAGE_MAX_BYTES));
-        Self { url, credential, backoff, on_state, out, message_max_bytes, open: Mutex::default() }
+        Self { url, credential, backoff, draw, on_state, out, message_max_bytes, open: Mutex::default() }
     }
 
     /// How large a message to the server may be.
@@ -118,6 +120,7 @@ impl Links {
             url: self.url.clone(),
             credential: self.credential.clone(),
             backoff: self.backoff,
+            draw: self.draw,
             on_state: if first { self.on_state.clone() } else { OnState::default() },
             lost: false,
             commands,

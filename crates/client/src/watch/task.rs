@@ -19,6 +19,7 @@ use super::rooms::{Answered, Blame, Rooms};
 use super::said::{Pong, Refusal, Said};
 use super::socket::Socket;
 use super::state::{ConnectionState, OnState};
+use crate::backoff::Draw;
 use crate::credential::Credential;
 use crate::{Backoff, Error, Message};
 
@@ -35,6 +36,8 @@ pub(super) struct Task {
     pub(super) url: Url,
     pub(super) credential: Credential,
     pub(super) backoff: Backoff,
+    /// How its waits are drawn.
+    pub(super) draw: Draw,
     pub(super) on_state: OnState,
     /// It was told that the connection is broken.
     pub(super) lost: bool,
@@ -100,7 +103,7 @@ impl Task {
             tracing::debug!(?end, "the connection to Lockstep ended");
             let (error, renewable) = (end.error(), self.credential.is_renewable());
             let why = error.to_string();
-            let next = patience.next(end, life, &self.backoff, renewable, rand::random());
+            let next = patience.next(end, life, &self.backoff, renewable, (self.draw)());
             let (wait, renew) = match next {
                 // Who cannot be reached at all is told to whoever opens the watch, and not waited for.
                 Next::Again(_) if !self.opened => return self.tell_last(error).await,
@@ -244,13 +247,13 @@ impl Task {
             }
             Said::Pong(said) => self.answered(said.reference.as_deref().unwrap_or_default()),
             Said::TokenExpiring if self.credential.is_renewable() => {
-                connection.renewing = Some(Box::pin(renewing(self.credential.clone(), self.backoff)));
+                connection.renewing = Some(Box::pin(renewing(self.credential.clone(), self.backoff, self.draw)));
             }
             Said::TokenExpiring => {
                 tracing::warn!("the token expires soon and nothing renews it: give the client a source of tokens");
             }
             Said::GoingAway { in_ms } => {
-                let wait = Duration::from_millis(in_ms).mul_f64(rand::random());
+                let wait = Duration::from_millis(in_ms).mul_f64((self.draw)());
                 connection.leave = Some(Instant::now() + wait);
             }
             Said::Refusal(refusal) => self.refused(refusal, text).await?,
@@ -314,7 +317,7 @@ async fn renewed(renewing: &mut Option<Renewing>) -> Option<String> {
 }
 
 /// Asks for a new token until there is one. The connection ends it: the server closes one whose token has expired.
-async fn renewing(credential: Credential, backoff: Backoff) -> Option<String> {
+async fn renewing(credential: Credential, backoff: Backoff, draw: Draw) -> Option<String> {
     let mut attempt = 0;
     loop {
         let error = match credential.renewed().await {
@@ -323,6 +326,6 @@ async fn renewing(credential: Credential, backoff: Backoff) -> Option<String> {
         };
         attempt += 1;
         tracing::warn!(%error, attempt, "no new token yet");
-        sleep(backoff.wait(attempt, rand::random())?).await;
+        sleep(backoff.wait(attempt, draw())?).await;
     }
 }

@@ -406,3 +406,29 @@ async fn what_a_newer_server_says_and_errors_that_answer_nothing_are_passed_on()
     assert!(matches!(error, Message::Other(value) if value["code"] == "odd"));
     assert_eq!(watch.position(), Some("p1"));
 }
+
+#[tokio::test]
+async fn a_wait_before_another_connection_is_as_long_as_it_is_drawn() {
+    let url = server(|mut peer| async move {
+        if peer.number < 3 {
+            drop(peer.joins("p0", &[changed(2, "p2")]).await);
+        } else {
+            peer.joins("p2", &[changed(3, "p3")]).await;
+            peer.stays().await;
+        }
+    })
+    .await;
+    // Longer than the test waits, unless nothing of it is drawn.
+    let hour = std::time::Duration::from_hours(1);
+    let slow = Backoff { first: hour, max: hour, attempts: None };
+    let mut watch = watching(&url, &["all"]).backoff(slow).drawing(|| 0.0).open().await.unwrap();
+    assert_eq!(told(&mut watch, 4).await, ["version 2", "version 2", "version 2", "version 3"]);
+}
+
+#[tokio::test]
+async fn the_waits_are_drawn_by_chance() {
+    let draw = watching("http://localhost", &["all"]).draw;
+    let waits: std::collections::BTreeSet<_> = (0..50).map(|_| Backoff::default().wait(4, draw())).collect();
+    assert_eq!(waits.len(), 50, "{waits:?}");
+    assert!(waits.iter().all(|wait| wait.is_some_and(|wait| wait.as_secs() < 4)), "{waits:?}");
+}
