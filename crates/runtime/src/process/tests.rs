@@ -73,6 +73,43 @@ async fn every_listener_says_whether_it_lives_is_ready_and_what_it_counted() {
     assert!(reqwest::get(format!("http://{address}/livez")).await.is_err());
 }
 
+/// What is written to it.
+#[derive(Clone, Default)]
+struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_an_address_says_after_its_path_is_written_nowhere() {
+    use tracing_subscriber::fmt::format::FmtSpan;
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_span_events(FmtSpan::FULL)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let process = Process::new("broadcaster", None);
+    let address = process.serve(LOCAL.into(), Router::new().route("/v1/ws", get(|| async { "hello" }))).unwrap();
+    for path in ["/v1/ws?ticket=planted", "/v1/ws?token=planted&room=all", "/v1/sse?ticket=planted"] {
+        ask(address, path).await;
+    }
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("http.route=\"/v1/ws\""), "{text}");
+    assert!(!text.contains("planted"), "{text}");
+    let metrics = ask(address, "/metrics").await.1;
+    assert!(!metrics.contains("planted"), "{metrics}");
+}
+
 #[tokio::test]
 async fn the_host_that_a_target_names_counts_and_what_is_refused_because_of_it_is_counted() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
