@@ -58,6 +58,15 @@ impl Pace {
     }
 }
 
+/// The least rest between two sweeps, however long one took.
+const REST_LEAST: Duration = Duration::from_millis(10);
+
+/// What is left of a wait that began with a sweep that took so long. `jitter`, from `0.0..1.0`, lengthens it by a tenth at most:
+/// processes that started together should not ask together.
+pub(super) fn rest(wait: Duration, took: Duration, jitter: f64) -> Duration {
+    (wait + wait.mul_f64(jitter / 10.0)).saturating_sub(took).max(REST_LEAST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +103,15 @@ mod tests {
     fn the_longest_wait_wins_over_the_shortest() {
         let mut pace = Pace::new(Duration::from_secs(15), Duration::from_secs(2));
         assert_eq!(seconds(&mut pace, &[Found::Untold, Found::Nothing]), [2, 2]);
+    }
+
+    #[test]
+    fn a_sweep_begins_no_later_than_a_tenth_after_its_wait_however_long_the_one_before_took() {
+        let ms = Duration::from_millis;
+        for (took, jitter, left) in
+            [(0, 0.0, 4_000), (0, 1.0, 4_400), (1_500, 0.5, 2_700), (4_000, 0.0, 10), (9_000, 1.0, 10)]
+        {
+            assert_eq!(rest(ms(4_000), ms(took), jitter), ms(left), "{took} ms, {jitter}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Loop;
 use super::old_copy::Lookout;
-use super::pace::{Found, Pace};
+use super::pace::{self, Found, Pace};
 use super::place;
 use crate::backfill::{Looks, buried, parcels, patiently};
 use crate::{Connector, Page, Reading};
@@ -44,9 +44,7 @@ async fn over_and_over<C: Connector>(parts: Loop<C>) {
         };
         let wait = pace.after(found);
         tracing::debug!(system = C::SYSTEM, ?found, wait_ms = wait.as_millis(), "sweep done");
-        // Processes that started together should not ask together.
-        let wait = wait + wait.mul_f64(runtime::jitter() / 10.0);
-        tokio::time::sleep(wait.saturating_sub(began.elapsed()).max(Duration::from_millis(10))).await;
+        tokio::time::sleep(pace::rest(wait, began.elapsed(), runtime::jitter())).await;
     }
 }
 
