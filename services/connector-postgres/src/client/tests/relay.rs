@@ -77,6 +77,49 @@ async fn an_entry_that_was_published_but_not_deleted_comes_again_with_the_same_i
     database.drop().await;
 }
 
+/// Lets others run for a moment of the machine's own clock, and keeps the paused one where it is: that moves by itself where all wait.
+async fn busy(stored: &Stored) {
+    let until = std::time::Instant::now() + Duration::from_millis(250);
+    while std::time::Instant::now() < until && stored.seen.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn by_its_own_clock_an_edit_waits_less_than_a_second_for_the_next_look() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let stored = Stored::default();
+    let poll = Duration::from_millis(client.config.poll_ms);
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let edited = async {
+        // Whatever it does at first, it finds nothing, and rests.
+        busy(&stored).await;
+        database.run("INSERT INTO tasks (id) VALUES (1)").await;
+        while stored.seen.lock().unwrap().is_empty() && began.elapsed() < Duration::from_secs(1) {
+            tokio::time::advance(poll).await;
+            busy(&stored).await;
+        }
+    };
+    // The statement waits for PostgreSQL, during which nothing else may seem to wait.
+    let spinning = async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = client.watch(&stored) => ended.unwrap(),
+        () = spinning => {}
+        () = edited => {}
+    }
+    let took = began.elapsed();
+    tokio::time::resume();
+    assert!(stored.take().len() == 1 && took < Duration::from_secs(1), "not passed on within {took:?}");
+    database.drop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_updated_by_many_sessions_keep_the_order_of_their_versions() {
     let database = Database::new().await;
