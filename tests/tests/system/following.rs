@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use client::steps::{Description, StepTracker};
-use client::{Backoff, Client, Message, MonitoringClient, Outcome, Propagated, Status, SystemAlert, Watch};
+use client::{
+    Backoff, Client, Message, MonitoringClient, Outcome, Propagated, Status, SystemAlert, Watch, WorkflowClient,
+    WorkflowExecution,
+};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -212,4 +215,33 @@ async fn alert(client: &Client) -> anyhow::Result<()> {
         timeout(DEADLINE, monitoring.next()).await.context("not acknowledged")??;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_a_workflow_knows_how_each_of_its_executions_stands() -> anyhow::Result<()> {
+    with_world(Settings { pieces: 1, ..Settings::default() }, async |world| {
+        let client = Client::new(world.face.url())?;
+        let told = async |execution: &str, status: &str| {
+            let (workflow, execution, status) = ("nightly".into(), execution.into(), status.into());
+            let told = WorkflowExecution { workflow, execution, status, ..WorkflowExecution::default() };
+            client.publish(&[told.into()]).await
+        };
+        told("1", "running").await?;
+        let mut workflows = client.workflow_client(Some("nightly")).await?;
+        let status = |workflows: &WorkflowClient, execution: &str| {
+            workflows.state("nightly", execution).map(|state| state.status.clone())
+        };
+        // Told, or shown to who comes later.
+        while status(&workflows, "1").as_deref() != Some("running") {
+            timeout(DEADLINE, workflows.next()).await.context("it is not heard of")??;
+        }
+        told("2", "pending").await?;
+        told("1", "failed").await?;
+        while status(&workflows, "1").as_deref() != Some("failed") {
+            timeout(DEADLINE, workflows.next()).await.context("its end is not heard of")??;
+        }
+        ensure!(status(&workflows, "2").as_deref() == Some("pending"), "{workflows:?}");
+        Ok(())
+    })
+    .await
 }

@@ -87,6 +87,18 @@ impl Hostile<'_> {
         Ok(())
     }
 
+    /// What is shown in an address to get in, which is neither taken from there nor noted.
+    async fn addresses(&mut self) -> anyhow::Result<()> {
+        for (status, path) in [
+            (426, format!("/v1/ws?ticket={PLANTED}-p")),
+            (400, format!("/v1/sse?room=nonsense&ticket={PLANTED}-q")),
+            (400, format!("/v1/sse?token={PLANTED}-r")),
+        ] {
+            self.refused(status, &path, self.request(&Method::GET, &path)).await?;
+        }
+        Ok(())
+    }
+
     async fn webhooks(&mut self) -> anyhow::Result<()> {
         let post = |path: &str| self.request(&Method::POST, path).header("content-type", "application/json");
         let github = |body: &str, secret: &str| -> anyhow::Result<RequestBuilder> {
@@ -199,6 +211,7 @@ async fn strangers_are_answered_in_one_form_hold_up_nothing_and_learn_no_secret(
         let mut hostile = Hostile { world, http: Client::new(), heard: String::new() };
         hostile.operators_face().await?;
         hostile.status_face().await?;
+        hostile.addresses().await?;
         hostile.webhooks().await?;
         hostile.sockets().await?;
         without_secrets("a face, a log or a dead letter", &hostile.seen().await?)?;

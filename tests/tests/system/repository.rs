@@ -503,3 +503,19 @@ fn the_example_of_the_configuration_is_one_and_names_every_setting_rightly() -> 
     }
     Ok(())
 }
+
+#[test]
+fn the_typescript_client_needs_nothing_but_itself_when_it_runs() -> anyhow::Result<()> {
+    let package: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(root().join("web/client/package.json"))?)?;
+    for list in ["dependencies", "peerDependencies", "optionalDependencies", "bundleDependencies"] {
+        ensure!(package.get(list).is_none(), "web/client/package.json has {list}");
+    }
+    let from = Regex::new("(?m)^(?:import|export|\\}).* from \"([^\"]+)\";$")?;
+    let mut others = Vec::new();
+    for (path, text) in files()?.iter().filter(|(path, _)| path.starts_with("web/client/src")) {
+        let imported = from.captures_iter(text).filter_map(|found| found.get(1)).map(|name| name.as_str());
+        others.extend(imported.filter(|name| !name.starts_with('.')).map(|name| format!("{}: {name}", path.display())));
+    }
+    none("These import what is not the client's own", &others)
+}

@@ -127,6 +127,36 @@ async fn a_typescript_client_follows_an_agent_and_its_steps() -> anyhow::Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_typescript_client_knows_how_each_execution_of_a_workflow_stands() -> anyhow::Result<()> {
+    with_world(Settings { pieces: 1, ..Settings::default() }, async |world| {
+        let Some(mut client) = Script::start("bridge.mjs", &[("LOCKSTEP_URL", world.face.url())])? else {
+            return Ok(());
+        };
+        let told = |execution: &str, status: &str| {
+            let execution =
+                json!({"type": "workflow_execution", "workflow": "nightly", "execution": execution, "status": status});
+            json!({"do": "publish", "messages": [execution]})
+        };
+        client.told(told("1", "running")).await?;
+        client.says("done").await?;
+        client.told(json!({"do": "workflows", "workflow": "nightly"})).await?;
+        // Told, or shown to who comes later.
+        client.until("workflows", |states| *states == json!(["1 running"])).await?;
+        client.told(told("2", "pending")).await?;
+        client.told(told("1", "failed")).await?;
+        client
+            .until("workflows", |states| {
+                let mut states: Vec<_> = states.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                states.sort_unstable();
+                states == ["1 failed", "2 pending"]
+            })
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_typescript_client_goes_on_after_its_broadcaster_was_killed() -> anyhow::Result<()> {
     with_world(Settings { pieces: 1, ..Settings::default() }, async |world| {
         let address = free_address()?.to_string();

@@ -7,7 +7,7 @@
 import { createHmac } from "node:crypto";
 import { createInterface } from "node:readline";
 import { WebSocket } from "ws";
-import { Lockstep, StepTracker, createMonitoringClient } from "@lockstep/client";
+import { Lockstep, StepTracker, createMonitoringClient, createWorkflowClient } from "@lockstep/client";
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const { LOCKSTEP_URL: url, LOCKSTEP_KEY: key, LOCKSTEP_JWT_SECRET: secret, LOCKSTEP_JWT_S: seconds, LOCKSTEP_SHOW: show } = process.env;
@@ -52,6 +52,11 @@ const commands = {
     const monitoring = createMonitoringClient(lockstep);
     monitoring.on("alert", (alert) => say({ alert }));
     await monitoring.subscription.ready;
+  },
+  async workflows({ workflow }) {
+    const workflows = createWorkflowClient(lockstep, { workflow });
+    workflows.on("state", () => say({ workflows: workflows.states().map(({ execution, status }) => `${execution} ${status}`) }));
+    await workflows.subscription.ready;
   },
   async connection() {
     say({ opened });

@@ -9,12 +9,12 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_off_a_hundred_times_amid_a_hundred_thousand_messages_it_hears_each_once_in_order() {
-    cut_off(1, 100, 100_000).await;
+    Box::pin(cut_off(1, 100, 100_000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_hears_each_once_in_order_whichever_of_three_threads_it_comes_back_to() {
-    cut_off(3, 20, 5_000).await;
+    Box::pin(cut_off(3, 20, 5_000)).await;
 }
 
 /// So often amid so many messages of broadcasters of so many threads.

@@ -19,7 +19,7 @@ pub(super) async fn status_when(running: &Running, expected: impl Fn(&Value) -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_counts_those_who_are_behind() {
     for threads in [1, 3] {
-        those_who_are_behind(threads).await;
+        Box::pin(those_who_are_behind(threads)).await;
     }
 }
 

@@ -36,11 +36,15 @@ fn memory() -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// How much memory one quiet connection may take, with both ends: several times what it does.
+const EACH_KB_MAX: u64 = 64;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_who_are_told_nothing_stay_and_answer() {
     let _alone = ALONE.lock().await;
     // Both ends of a connection are in this process.
     let count = usize::try_from((allow_files(21_000) - 1_000) / 2).unwrap();
+    assert!(count >= 9_000, "this process may not have enough files open");
     let world =
         world::start_with(|config| (config.clients_max, config.ping_ms, config.patience_ms) = (10_001, 2_000, 20_000))
             .await;
@@ -52,6 +56,7 @@ async fn ten_thousand_who_are_told_nothing_stay_and_answer() {
     let connected = began.elapsed();
     let each = memory().saturating_sub(before) / count as u64;
     println!("{count} connections in {connected:?}, {each} KB each with both ends");
+    assert!(each < EACH_KB_MAX, "{each} KB for each");
     let mut clients = join_all(clients.into_iter().map(gives_a_sign_of_life)).await;
     for client in &mut clients {
         client.send(&frame(TEXT, asked("here"))).await;
