@@ -83,7 +83,8 @@ struct Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // Its runtime may end while a call of another waits, which nobody else would answer.
+        // Its runtime may end while a call of another waits, which nobody else would answer. That this is over is known before.
+        self.dropped.close();
         self.shared.outbox().end(stopped());
     }
 }

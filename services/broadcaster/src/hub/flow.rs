@@ -206,7 +206,7 @@ impl Flow {
         room.next(self.behind.unwrap_or(applied + 1))
     }
 
-    /// Where the client is when it goes on: where it came back from, or where it was when it began to wait.
+    /// Up to where what is told now leaves nothing out: where the client came back from, or where its hub was when it began to wait.
     pub fn known(&self, at: Position) -> Position {
         self.back.map_or(at, |back| back.known)
     }
@@ -269,8 +269,8 @@ impl Flow {
                 continue;
             }
             // Broadcasters read the feeds each in its own order: in one that the client knows it may be further than this event was.
-            // As long as it is owed something it stays before that: it would rather be told this twice than that never.
-            let position = owed.unwrap_or(position);
+            // As long as it is owed something it goes no further than that: it would rather be told this twice than that never.
+            let position = owed.map_or(position, |owed| owed.earliest(&position, &now));
             tell(if position == event.position { event } else { Arc::new(event.at(position)) });
         }
         self.behind = Some(after);

@@ -64,6 +64,19 @@ fn whoever_comes_back_is_told_what_it_missed_and_then_what_came_meanwhile() {
 }
 
 #[test]
+fn one_that_is_owed_something_of_an_item_comes_as_far_as_that_and_no_further() {
+    let history = history(150);
+    let mut flow = Flow::default();
+    flow.fall_behind(100);
+    let sought = Some(Sought { from: 121, known: known(120) });
+    let rooms = [room("agent_states", 1), Subscription { sought, ..room("item:ENG-1", 100) }];
+    let mut told = Vec::new();
+    let pulled = flow.pull(&history, &rooms, 150, 1_000, |event| told.push(event.position.at(Feed::Live).sequence));
+    assert_eq!(pulled, Pulled::More);
+    assert_eq!(told, (100..=150).map(|sequence: u64| sequence.min(120)).collect::<Vec<_>>());
+}
+
+#[test]
 fn of_what_was_missed_all_is_told_however_far_behind_it_is_and_of_what_came_meanwhile_the_newest() {
     let history = history(600);
     let (mut flow, mut rooms) = (Flow::default(), Vec::new());
