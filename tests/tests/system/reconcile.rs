@@ -89,6 +89,8 @@ async fn a_dry_run_says_what_a_sync_then_does_and_changes_nothing() -> anyhow::R
         world.github.webhooks().set_target(None);
         world.linear.move_issue("ENG-1", "Done")?;
         world.linear.move_issue("ENG-2", "In Review")?;
+        // Its first sight comes some time after the start, and would be taken for something that the dry run left.
+        eventually(DEADLINE, "the agent is known", async || world.face.item("agentapi/agent/agent-1").await).await?;
         world.quiet(DEADLINE).await?;
         let before = traces(world).await?;
         let said = world.lockstep.says(&["sync", "linear", "--dry-run"]).await?;
