@@ -12,7 +12,7 @@ use crate::list::Kind;
 use crate::refused::Wrong;
 use crate::{Context, Refused};
 
-pub use check::HEALTH;
+pub use check::{HEALTH, NAME_BYTES_MAX};
 pub use wire::from_bus;
 
 /// How many messages one request may bring.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bus::{Outgoing, PublishError, Received, Stream, topology};
 use http::HeaderMap;
+use intake::telemetry::NAME_BYTES_MAX;
 use proto::v1;
 use runtime::Problem;
 use serde_json::{Value, json};
@@ -104,7 +105,9 @@ async fn acknowledged(shared: &Shared, rights: &Rights, alert: &str) -> Result<V
         Refusal::new("unavailable", "alerts cannot be read now; acknowledge it again")
     };
     let mut found = false;
-    for severity in SEVERITIES {
+    // None has a longer one, and NATS closes the connection of whoever names a subject of thousands of bytes.
+    let severities = if alert.len() <= NAME_BYTES_MAX { &SEVERITIES[..] } else { &[] };
+    for severity in severities {
         let subject = topology::alert(severity, alert);
         let Some(kept) = shared.bus.last_message(Stream::Alerts, &subject).await.map_err(away)? else { continue };
         let lifecycles = &shared.policy.lifecycles;

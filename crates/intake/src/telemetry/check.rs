@@ -9,7 +9,7 @@ use crate::refused::Wrong;
 use crate::{metadata, moment};
 
 /// How long a name may be, in bytes.
-const NAME_BYTES_MAX: usize = 256;
+pub const NAME_BYTES_MAX: usize = 256;
 /// How long a text for people may be, in bytes.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 /// How long what came of something, or what it knows, may be, in bytes.
