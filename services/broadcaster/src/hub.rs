@@ -273,6 +273,7 @@ impl Hub {
             }
         }
     }
+
     /// Up to which event all threads have handed out.
     fn slowest(&self) -> u64 {
         self.shards.iter().map(|shard| shard.progress.get()).min().unwrap_or(u64::MAX)

@@ -104,10 +104,13 @@ async fn acknowledged(shared: &Shared, rights: &Rights, alert: &str) -> Result<V
         tracing::warn!(error = format!("{error:#}"), "an alert could not be looked up");
         Refusal::new("unavailable", "alerts cannot be read now; acknowledge it again")
     };
+    let unknown = || Refusal::new("no_such_alert", "no alert of that id is kept");
+    // NATS closes the connection of whoever names a subject of thousands of bytes.
+    if alert.len() > NAME_BYTES_MAX {
+        return Err(unknown());
+    }
     let mut found = false;
-    // None has a longer one, and NATS closes the connection of whoever names a subject of thousands of bytes.
-    let severities = if alert.len() <= NAME_BYTES_MAX { &SEVERITIES[..] } else { &[] };
-    for severity in severities {
+    for severity in SEVERITIES {
         let subject = topology::alert(severity, alert);
         let Some(kept) = shared.bus.last_message(Stream::Alerts, &subject).await.map_err(away)? else { continue };
         let lifecycles = &shared.policy.lifecycles;
@@ -125,11 +128,7 @@ async fn acknowledged(shared: &Shared, rights: &Rights, alert: &str) -> Result<V
         };
         stored(STORED, shared.bus.publish(in_place_of(&kept, &acknowledged))).await?;
     }
-    if found {
-        Ok(json!({"type": "acknowledged", "alert": alert}))
-    } else {
-        Err(Refusal::new("no_such_alert", "no alert of that id is kept"))
-    }
+    if found { Ok(json!({"type": "acknowledged", "alert": alert})) } else { Err(unknown()) }
 }
 
 /// An alert as it is acknowledged, in the place of the one that is kept. One that was raised again meanwhile nobody has seen yet: then it

@@ -29,20 +29,32 @@ async fn one_that_waits_for_a_snapshot_is_not_where_others_are() {
     assert_eq!(pinged(&mut client).await, position);
 }
 
+/// A position after which something was delivered of an item that is known by its key; the database is away by then.
+async fn owed(world: &World, running: &Running) -> Value {
+    world.rows.commit_as(2, 1, "acme/web#3");
+    let mut witness = Client::to(running).await;
+    witness.subscribe(&["deliveries"]).await;
+    world.deliver(1, 1).await;
+    let position = witness.hear().await["position"].clone();
+    world.deliver(2, 2).await;
+    witness.hear_of("delivery").await;
+    world.rows.be_away(true);
+    position
+}
+
+/// A client that comes back to that item and to another one.
+async fn back(running: &Running, position: &Value) -> Client {
+    let mut client = Client::to(running).await;
+    client.say(json!({"type": "subscribe", "rooms": ["item:acme/web#3", "item:K1"], "position": position})).await;
+    assert_eq!(client.hear().await["resumed"], true);
+    client
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_seeks_an_item_is_not_where_others_are() {
     let (world, running) = world(|_| ()).await;
-    world.rows.commit_as(2, 1, "acme/web#3");
-    let mut client = Client::to(&running).await;
-    client.subscribe(&["deliveries"]).await;
-    world.deliver(1, 1).await;
-    let position = client.hear().await["position"].clone();
-    world.deliver(2, 2).await;
-    client.hear_of("delivery").await;
-    world.rows.be_away(true);
-    let mut again = Client::to(&running).await;
-    again.say(json!({"type": "subscribe", "rooms": ["item:acme/web#3", "item:K1"], "position": position})).await;
-    assert_eq!(again.hear().await["resumed"], true);
+    let position = owed(&world, &running).await;
+    let mut again = back(&running, &position).await;
     // What is told of the other item shows that nothing else is waited for.
     world.announce(1, 1).await;
     assert_eq!(again.hear().await["key"], "K1");
@@ -55,18 +67,8 @@ async fn one_that_seeks_an_item_is_not_where_others_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_seeks_an_item_comes_back_to_what_it_is_owed() {
     let (world, running) = world(|_| ()).await;
-    world.rows.commit_as(2, 1, "acme/web#3");
-    let mut witness = Client::to(&running).await;
-    witness.subscribe(&["deliveries"]).await;
-    world.deliver(1, 1).await;
-    let position = witness.hear().await["position"].clone();
-    world.deliver(2, 2).await;
-    witness.hear_of("delivery").await;
-    world.rows.be_away(true);
-    let rooms = json!(["item:acme/web#3", "item:K1"]);
-    let mut client = Client::to(&running).await;
-    client.say(json!({"type": "subscribe", "rooms": rooms, "position": position})).await;
-    assert_eq!(client.hear().await["resumed"], true);
+    let position = owed(&world, &running).await;
+    let mut client = back(&running, &position).await;
     let mut told = Vec::new();
     for version in 1..=2 {
         world.announce(1, version).await;
@@ -77,9 +79,7 @@ async fn one_that_seeks_an_item_comes_back_to_what_it_is_owed() {
     assert_eq!(told, [position.clone(), position], "further on it would miss the delivery");
     drop(client);
     world.rows.be_away(false);
-    let mut again = Client::to(&running).await;
-    again.say(json!({"type": "subscribe", "rooms": rooms, "position": told[1]})).await;
-    assert_eq!(again.hear().await["resumed"], true);
+    let mut again = back(&running, &told[1]).await;
     assert_eq!(again.hear().await["record"], "x/y/2");
     assert_eq!(again.hear().await["version"], 1, "what it had heard is told once more");
     assert_eq!(again.hear().await["version"], 2);

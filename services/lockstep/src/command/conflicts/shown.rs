@@ -124,6 +124,7 @@ mod tests {
         assert!(lines[1].ends_with("(taken back again and again) → in_review, 1 by merge"), "{lines:?}");
         assert!(lines[1].starts_with("i ") && lines[2].starts_with("ENG-1 "), "{lines:?}");
     }
+
     #[test]
     fn a_conflict_that_is_over_tells_what_was_decided_and_by_whom() {
         let candidate =
