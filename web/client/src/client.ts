@@ -20,9 +20,12 @@ import { Updates } from "./updates.js";
 /** How many lines of history are looked through for one status: as many as one message may cause, and more. */
 const LINES = 50;
 
+/** The link by which `propagated` watches what was published: no subscription of the program's. */
+const PUBLISHED = "published";
+
 /** What a client tells of itself: `on`. */
 export interface ClientEvents {
-  /** How its connections stand: the one that stands worst. */
+  /** How its connections stand, whenever that becomes another: see `Lockstep.state`. */
   state: State;
   /** What went wrong and was not answered to a caller. Without a listener it goes to the console. */
   error: LockstepError;
@@ -59,7 +62,7 @@ export class Lockstep {
   /** Further links by what is theirs alone: a filter, or the watching of what was published. */
   readonly #others = new Map<string, Link>();
   readonly #subscriptions = new Map<Subscription, string>();
-  /** Who waits for the main link; `state` tells of the link that stands worst. */
+  /** Who waits for the main link; `state` tells of the others, too. */
   readonly #connecting = new Set<() => void>();
   #state: State = { state: "idle" };
   #closed = false;
@@ -103,7 +106,11 @@ export class Lockstep {
     this.#main.carry(this.#requests);
   }
 
-  /** How its connections stand: the one that stands worst. */
+  /**
+   * How its connections stand: `open` when all are, else how the first stands that is not, and `closed` when one is. First comes the one
+   * that everything but filters goes over, then each filter's, from when it has been open or has broken once: until then only `ready` of
+   * its subscription waits for it. The one that `propagated` opens for itself does not count.
+   */
   get state(): State {
     return this.#state;
   }
@@ -195,7 +202,7 @@ export class Lockstep {
     const setting = {
       clock: this.#clock,
       follow: (rooms: readonly string[], from: string | undefined, hear: (message: Message) => void) => {
-        const following = this.#follow("published", undefined, rooms, { snapshot: false, position: from }, hear);
+        const following = this.#follow(PUBLISHED, undefined, rooms, { snapshot: false, position: from }, hear);
         return () => following.unsubscribe();
       },
       item: (record: string) => this.#item(record),
@@ -291,10 +298,11 @@ export class Lockstep {
     const { state } = link;
     if (state.state === "closed" && state.code !== "closed") this.#ended(link, new LockstepError(state.code, state.reason));
     this.#connecting.forEach((look) => look());
-    const worst = worstOf([this.#main.state, ...[...this.#others.values()].map((one) => one.state)]);
-    if (JSON.stringify(worst) === JSON.stringify(this.#state)) return;
-    this.#state = worst;
-    this.#events.tell("state", worst);
+    const filters = [...this.#others].filter(([key, one]) => key !== PUBLISHED && one.tried).map(([, one]) => one.state);
+    const now = standing([this.#main.state, ...filters]);
+    if (JSON.stringify(now) === JSON.stringify(this.#state)) return;
+    this.#state = now;
+    this.#events.tell("state", now);
   }
 
   /** A link ended for good: whoever waits for something of it hears so. */
@@ -307,11 +315,13 @@ export class Lockstep {
       if ((key === "" ? this.#main : this.#others.get(key)) === link) subscription.broke(error);
     }
   }
-
 }
 
-const WORST = ["closed", "waiting", "connecting", "idle", "open"];
-
-function worstOf(states: readonly State[]): State {
-  return states.reduce((worst, state) => (WORST.indexOf(state.state) < WORST.indexOf(worst.state) ? state : worst));
+/**
+ * How links stand together. One that is not open tells for all until it is: taken in turns, the waits of several that cannot be made
+ * would be told over and over.
+ */
+function standing(states: readonly [State, ...State[]]): State {
+  const ended = states.find(({ state }) => state === "closed");
+  return ended ?? states.find(({ state }) => state !== "open") ?? states[0];
 }

@@ -62,6 +62,7 @@ export class Link {
   readonly #riders: Rider[] = [];
   readonly #rooms: Membership;
   #state: State = { state: "idle" };
+  #tried = false;
   #socket: Socket | undefined;
   #timers: Cancel[] = [];
   #attempt = 0;
@@ -86,6 +87,11 @@ export class Link {
 
   get state(): State {
     return this.#state;
+  }
+
+  /** Whether its first attempt is over: it has been open, or has broken. */
+  get tried(): boolean {
+    return this.#tried;
   }
 
   /** Where one can go on from, once the server said so. */
@@ -306,6 +312,7 @@ export class Link {
 
   #become(state: State): void {
     this.#state = state;
+    this.#tried ||= state.state !== "connecting";
     this.#host.changed(this);
   }
 }
