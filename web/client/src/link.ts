@@ -18,7 +18,7 @@ export type State =
   | { readonly state: "idle" }
   | { readonly state: "connecting" }
   | { readonly state: "open" }
-  /** It broke, because of `code`; the next attempt is `waitMs` away. */
+  /** It broke, because of `code`; the next attempt is `waitMs` away, whole milliseconds. */
   | { readonly state: "waiting"; readonly code: string; readonly reason: string; readonly waitMs: number }
   /** It will not be made again by itself, because of `code`; `closed` when the program closed it. */
   | { readonly state: "closed"; readonly code: string; readonly reason: string };
@@ -259,7 +259,7 @@ export class Link {
     if (end.again === "never") return this.#become({ state: "closed", code: end.code, reason: end.reason });
     // A server that ends every connection at once is not to be met at once each time.
     const soon = end.again === "at_once" && this.#attempt === 0;
-    const waitMs = soon ? spread(backoff.firstMs, clock.random()) : this.#wait(this.#attempt);
+    const waitMs = Math.round(soon ? spread(backoff.firstMs, clock.random()) : this.#wait(this.#attempt));
     this.#attempt += 1;
     this.#after(waitMs, () => void this.#connect());
     this.#become({ state: "waiting", code: end.code, reason: end.reason, waitMs });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WebSocket } from "ws";
 import { Lockstep, LockstepError } from "../src/index.js";
-import { Client, agent, together } from "./server.js";
+import { Client, type Peer, agent, together } from "./server.js";
 
 const code = (wanted: string) => (error: unknown): boolean => error instanceof LockstepError && error.code === wanted;
 
@@ -149,6 +149,19 @@ test("a connection that breaks is made again after waits that grow, with full ji
   }
   assert.deepEqual(waits, [2, 4, 8, 10, 10]);
 }, { random: () => 0.5, firstMs: 4, maxMs: 20 }));
+
+test("the wait that is told is of whole milliseconds", () => together(async (server, client) => {
+  client.connects();
+  const waits: number[] = [];
+  for (const end of [(peer: Peer) => peer.cuts(), (peer: Peer) => peer.closes(1001, "going_away")]) {
+    const peer = await server.connection();
+    peer.welcomes();
+    await client.becomes("open");
+    end(peer);
+    waits.push((await client.becomes("waiting")).waitMs);
+  }
+  assert.deepEqual(waits, [3, 3]);
+}, { random: () => 0.333, firstMs: 10, stableMs: 0.001 }));
 
 test("a server that refuses clients is come back to, and the word is told", () => together(async (server, client) => {
   client.connects();
