@@ -16,7 +16,7 @@ export interface StepUpdate {
   readonly description: string;
   /** Of the whole operation, from 0 to 1; 0 while it is not known how many steps there are. */
   readonly progress: number;
-  /** Why, when it failed; else empty. */
+  /** Why, when it failed and that was said; else empty. */
   readonly error: string;
   /** In milliseconds since 1970. */
   readonly at: number;
@@ -95,9 +95,9 @@ export class StepTracker {
     return this.#go(step, "completed", { data });
   }
 
-  /** The step failed, because of this. */
-  failed(step: string, why: unknown, data?: unknown): boolean {
-    return this.#go(step, "failed", { error: sentence(why), data });
+  /** The step failed, because of this, where anything is known of it. */
+  failed(step: string, why?: unknown, data?: unknown): boolean {
+    return this.#go(step, "failed", { error: why === undefined || why === null ? "" : sentence(why), data });
   }
 
   /** The step, or every one that is not pending, is pending again. */

@@ -184,6 +184,16 @@ test("each update is published as a message of the protocol", () => {
   assert.deepEqual(updates.map(({ data }) => data), [{ rows: 3 }, { rows: 3 }, undefined]);
 });
 
+test("a step that failed for no known reason is told of without one", async () => {
+  const published: (string | undefined)[] = [];
+  const tracker = new StepTracker("op", { client: { publish: (message) => void published.push((message as StepUpdate).error) } });
+  tracker.failed("a");
+  tracker.failed("b", null);
+  await assert.rejects(tracker.run("c", "work", () => Promise.reject()));
+  assert.deepEqual(published, ["", "", "", ""]);
+  assert.deepEqual(["a", "b", "c"].map((step) => [tracker.state(step), tracker.step(step)?.error]), Array(3).fill(["failed", ""]));
+});
+
 test("a step whose words are longer than the server takes is told of all the same", async () => {
   const published: { error?: string; description?: string; data?: string }[] = [];
   const client = { publish: (message: object) => void published.push(message) };
