@@ -21,8 +21,8 @@ export interface Member {
   tell(message: Message, text: string): void;
   /** A room is in effect. */
   entered(room: string): void;
-  /** A room was refused. */
-  refused(room: string, error: LockstepError): void;
+  /** Rooms of it were refused, by one answer. */
+  refused(error: LockstepError): void;
 }
 
 /** How many rooms are asked for at once: servers take as many in one message (`rooms_max`) and refuse all of more. */
@@ -400,8 +400,12 @@ export class Membership {
     if (passing) return "again";
     for (const room of rooms) {
       if (!this.#entered.has(room)) this.#denied.set(room, this.#held.has(room) ? "later" : "never");
-      const refusal = new LockstepError(error.code, `room ${room}: ${error.reason}`);
-      this.#in(room).forEach((member) => member.refused(room, refusal));
+    }
+    for (const member of [...this.#members]) {
+      const [first, ...more] = rooms.filter((room) => member.rooms.includes(room));
+      if (first === undefined) continue;
+      const which = more.length === 0 ? first : `${first} and ${more.length} more`;
+      member.refused(new LockstepError(error.code, `room ${which}: ${error.reason}`));
     }
     return "handled";
   }

@@ -29,8 +29,6 @@ export interface SubscriptionHost {
  */
 export class Subscription implements AsyncIterable<Message> {
   readonly rooms: readonly string[];
-  /** Resolves when every room is in effect; fails with the server's word when one is refused. */
-  readonly ready: Promise<void>;
   readonly #host: SubscriptionHost;
   readonly #handler: Handler | undefined;
   readonly #buffers = new Set<Buffer<Message>>();
@@ -39,6 +37,10 @@ export class Subscription implements AsyncIterable<Message> {
   readonly #member: Member;
   #first: Buffer<Message> | undefined;
   #over = false;
+  readonly #ready: Promise<void>;
+  /** Whether somebody waits for `ready`, and so is told of a refusal. */
+  #awaited = false;
+  #settled = false;
   #settle: { resolve: () => void; reject: (error: LockstepError) => void };
 
   /** @internal */
@@ -50,10 +52,10 @@ export class Subscription implements AsyncIterable<Message> {
     const names = [...new Set(rooms.map(written))];
     this.#missing = new Set(names);
     let settle = { resolve: (): void => {}, reject: (_: LockstepError): void => {} };
-    this.ready = new Promise((resolve, reject) => (settle = { resolve, reject }));
+    this.#ready = new Promise((resolve, reject) => (settle = { resolve, reject }));
     this.#settle = settle;
-    // Nobody has to wait for it; the error event tells of a refusal too.
-    this.ready.catch(() => {});
+    // Nobody has to wait for it: where nobody does, the error event tells of a refusal.
+    this.#ready.catch(() => {});
     if (handler === undefined) this.#first = this.#open();
     this.#member = {
       rooms: names,
@@ -61,8 +63,17 @@ export class Subscription implements AsyncIterable<Message> {
       position: start.position,
       tell: (message, text) => this.#tell(message, text),
       entered: (room) => this.#entered(room),
-      refused: (_room, error) => this.#refused(error),
+      refused: (error) => this.#refused(error),
     };
+  }
+
+  /**
+   * Resolves when every room is in effect; fails with the server's word when one is refused. Who has read it by then is the one who is
+   * told of that refusal; else, and of each further one, the client's `error` event tells.
+   */
+  get ready(): Promise<void> {
+    this.#awaited = true;
+    return this.#ready;
   }
 
   /** @internal */
@@ -80,14 +91,14 @@ export class Subscription implements AsyncIterable<Message> {
   /** @internal Ends without a word to the server: the client is closed. */
   end(error?: LockstepError): void {
     this.#over = true;
-    this.#settle.reject(error ?? new LockstepError("closed", "the subscription was ended"));
+    this.#fail(error ?? new LockstepError("closed", "the subscription was ended"));
     this.#buffers.forEach((buffer) => buffer.end(error));
     this.#buffers.clear();
   }
 
   /** @internal The connection ended for good: loops fail; a handler hears more when the program connects again. */
   broke(error: LockstepError): void {
-    this.#settle.reject(error);
+    this.#fail(error);
     this.#buffers.forEach((buffer) => buffer.end(error));
     this.#buffers.clear();
     if (this.#handler === undefined) this.unsubscribe();
@@ -131,12 +142,20 @@ export class Subscription implements AsyncIterable<Message> {
 
   #entered(room: string): void {
     this.#missing.delete(room);
-    if (this.#missing.size === 0) this.#settle.resolve();
+    if (this.#missing.size > 0) return;
+    this.#settled = true;
+    this.#settle.resolve();
   }
 
   #refused(error: LockstepError): void {
+    const told = this.#awaited && !this.#settled;
+    this.#fail(error);
+    if (!told) this.#host.failed(error);
+  }
+
+  #fail(error: LockstepError): void {
+    this.#settled = true;
     this.#settle.reject(error);
-    this.#host.failed(error);
   }
 }
 
