@@ -36,6 +36,18 @@ export function ending(number: number, reason: string, newToken: boolean): Endin
   return { code, reason: why, again: again(number, code, newToken) };
 }
 
+/** A message that was sent. */
+export interface Sent {
+  readonly type: string;
+  readonly bytes: number;
+}
+
+/** Names the limit, which no close reason does, and what was over it, for the end because of a message that is too large. */
+export function sized(end: Ending, bytesMax: number, largest: Sent): Ending {
+  const sent = largest.bytes > bytesMax ? `; ${largest.type} had ${largest.bytes}` : "";
+  return { ...end, reason: `${end.reason}; the server takes ${bytesMax} bytes (message_max_bytes)${sent}` };
+}
+
 function again(number: number, code: string, newToken: boolean): Return {
   if (TO_MEND.has(code) || [1002, 1003, 1007, 1009].includes(number)) return "never";
   if (TOKEN.has(code)) return newToken ? "growing" : "never";

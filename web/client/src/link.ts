@@ -6,7 +6,7 @@
 
 import { type Backoff, spread, wait } from "./backoff.js";
 import type { Cancel, Clock } from "./clock.js";
-import { type Ending, ending, silence } from "./ending.js";
+import { type Ending, type Sent, ending, silence, sized } from "./ending.js";
 import { LockstepError, asError } from "./errors.js";
 import type { Filter } from "./answers.js";
 import { type Member, Membership } from "./membership.js";
@@ -56,6 +56,8 @@ export interface Rider {
 /** How many bytes a message may have, to a server that does not say it. */
 const MESSAGE_MAX_BYTES = 64 * 1024;
 
+const NOTHING_SENT: Sent = { type: "", bytes: 0 };
+
 /** One connection. */
 export class Link {
   readonly #host: Host;
@@ -79,6 +81,8 @@ export class Link {
   #welcome = false;
   #admitted = false;
   #messageMaxBytes = MESSAGE_MAX_BYTES;
+  /** The largest message of this connection. */
+  #largest = NOTHING_SENT;
 
   constructor(host: Host, filter?: Filter) {
     this.#host = host;
@@ -154,6 +158,7 @@ export class Link {
       const shown = await this.#host.credential();
       if (dial !== this.#dial || this.#state.state !== "connecting") return;
       this.#welcome = false;
+      this.#largest = NOTHING_SENT;
       this.#admitted = shown.token === undefined;
       const address = shown.ticket === undefined ? this.#host.url : `${this.#host.url}?ticket=${encodeURIComponent(shown.ticket)}`;
       this.#socket = open(this.#host.webSocket, address, {
@@ -164,7 +169,8 @@ export class Link {
         received: (data) => this.#received(data),
         closed: (number, reason) => {
           this.#drop(number);
-          this.#ended(ending(number, reason, this.#host.renews));
+          const end = ending(number, reason, this.#host.renews);
+          this.#ended(number === 1009 && this.#welcome ? sized(end, this.#messageMaxBytes, this.#largest) : end);
         },
       });
     } catch (thrown) {
@@ -307,7 +313,11 @@ export class Link {
   }
 
   #write(message: Said): void {
-    this.#socket?.send(JSON.stringify(message));
+    const text = JSON.stringify(message);
+    // No character has more than three bytes for each of its units, so that most texts need no counting.
+    const bytes = text.length * 3 > this.#largest.bytes ? new TextEncoder().encode(text).length : 0;
+    if (bytes > this.#largest.bytes) this.#largest = { type: message.type, bytes };
+    this.#socket?.send(text);
   }
 
   #become(state: State): void {

@@ -186,6 +186,30 @@ test("closes that a person must mend are not answered by coming back", async () 
   }
 });
 
+test("the end because of a message that is too large names the limit, and the message", async () => {
+  const reason = "too_large: a message is larger than is taken";
+  for (const [alert, more] of [["ä".repeat(1_000), "; acknowledge had 2047"], ["a", ""]] as const) {
+    await together(async (server, client) => {
+      const connecting = client.lockstep.connect();
+      const peer = await server.connection();
+      peer.says({ type: "welcome", connection: "c", position: "p0", ping_ms: 30_000, message_max_bytes: 2_000 });
+      await connecting;
+      const acknowledged = client.lockstep.acknowledge(alert);
+      await peer.hears("acknowledge");
+      peer.closes(1009, reason);
+      const why = `a message is larger than is taken; the server takes 2000 bytes (message_max_bytes)${more}`;
+      await assert.rejects(acknowledged, { code: "too_large", message: why });
+      assert.deepEqual(client.lockstep.state, { state: "closed", code: "too_large", reason: why });
+    });
+  }
+});
+
+test("a close of which no limit is known names none", () => together(async (server, client) => {
+  client.connects();
+  (await server.connection()).closes(1009, "too_large: 64 KiB");
+  assert.equal((await client.becomes("closed")).reason, "64 KiB");
+}));
+
 test("a server that goes away is left before it does, and gone on from", () => together(async (server, { lockstep }) => {
   const heard: string[] = [];
   lockstep.subscribe("agents", { snapshot: false }, (message) => heard.push((message as { agent: string }).agent));
