@@ -187,7 +187,7 @@ test("closes that a person must mend are not answered by coming back", async () 
 });
 
 test("the end because of a message that is too large names the limit, and the message", async () => {
-  const reason = "too_large: a message is larger than is taken";
+  const reason = "too_large: a message has more than the message_max_bytes that welcome told";
   for (const [alert, more] of [["ä".repeat(1_000), "; acknowledge had 2047"], ["a", ""]] as const) {
     await together(async (server, client) => {
       const connecting = client.lockstep.connect();
@@ -197,7 +197,7 @@ test("the end because of a message that is too large names the limit, and the me
       const acknowledged = client.lockstep.acknowledge(alert);
       await peer.hears("acknowledge");
       peer.closes(1009, reason);
-      const why = `a message is larger than is taken; the server takes 2000 bytes (message_max_bytes)${more}`;
+      const why = `a message has more than the message_max_bytes that welcome told; the server takes 2000 bytes (message_max_bytes)${more}`;
       await assert.rejects(acknowledged, { code: "too_large", message: why });
       assert.deepEqual(client.lockstep.state, { state: "closed", code: "too_large", reason: why });
     });

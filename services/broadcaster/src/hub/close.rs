@@ -43,7 +43,7 @@ closes! {
     /// Far too many messages.
     TOO_MANY_MESSAGES = 1008 "too_many_messages" "you went on sending more messages than are taken";
     /// A message over the limit.
-    TOO_LARGE = 1009 "too_large" "a message is larger than is taken";
+    TOO_LARGE = 1009 "too_large" "a message has more than the message_max_bytes that welcome told";
     /// Full.
     TOO_MANY_CLIENTS = 1013 "too_many_clients" "as many clients as are served are here; come back later";
     /// Full for this key.
