@@ -6,6 +6,8 @@
 mod conflicts;
 #[path = "all/dead_letters.rs"]
 mod dead_letters;
+#[path = "all/in_place.rs"]
+mod in_place;
 #[path = "all/known.rs"]
 mod known;
 #[path = "all/listing.rs"]
