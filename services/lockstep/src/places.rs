@@ -28,34 +28,38 @@ const GATEWAY: &str = "http://127.0.0.1:8080";
 pub struct Gateway {
     /// Its address.
     pub url: String,
-    /// Nobody said it, and nothing was found that runs.
-    is_guessed: bool,
+    /// What a person should know of it, and was not told yet: that nobody said it, and nothing was found that runs.
+    guess: Option<String>,
 }
 
 fn gateway(at: &At, written: impl FnOnce() -> Option<Value>) -> Gateway {
     let known = at.url.clone().or_else(|| written()?.get("url")?.as_str().map(str::to_owned));
-    let is_guessed = known.is_none();
-    Gateway { url: known.unwrap_or_else(|| GATEWAY.to_owned()), is_guessed }
+    let guess = known.is_none().then(|| {
+        format!(
+            "no cargo xtask up is known to run here, and no address was named (--url, LOCKSTEP_URL): {GATEWAY} is asked"
+        )
+    });
+    Gateway { url: known.unwrap_or_else(|| GATEWAY.to_owned()), guess }
 }
 
 /// A client of the gateway, with where that is. A person is told of a guess.
 pub fn client(at: &At) -> Result<(client::Client, Gateway), client::Error> {
-    let gateway = gateway(at, written);
-    if let Some(guess) = guess(&gateway).filter(|_| io::stderr().is_terminal()) {
-        output::complain(&guess);
+    let mut gateway = gateway(at, written);
+    if io::stderr().is_terminal() {
+        gateway.tell_guess(output::complain);
     }
     let client = client::Client::new(&gateway.url)?;
     let key = key(at, written);
     Ok((if let Some(key) = key { client.with_key(key) } else { client }, gateway))
 }
 
-fn guess(gateway: &Gateway) -> Option<String> {
-    let Gateway { url, is_guessed } = gateway;
-    is_guessed.then(|| {
-        format!(
-            "no cargo xtask up is known to run here, and no address was named (--url, LOCKSTEP_URL): {url} is asked"
-        )
-    })
+impl Gateway {
+    /// Tells of a guess now; what goes wrong there later does not tell of it once more.
+    fn tell_guess(&mut self, tell: impl FnOnce(&str)) {
+        if let Some(guess) = self.guess.take() {
+            tell(&guess);
+        }
+    }
 }
 
 /// The key that was said; else the one of what `cargo xtask up` runs, for that and nothing else.
@@ -78,8 +82,8 @@ pub fn hint(at: &Gateway, error: client::Error) -> anyhow::Error {
             at.url
         ));
     }
-    match guess(at) {
-        Some(guess) => error.context(guess),
+    match &at.guess {
+        Some(guess) => error.context(guess.clone()),
         None => error,
     }
 }
@@ -251,22 +255,31 @@ mod tests {
         assert_eq!(of(Some("https://lockstep.example"), None), None);
         assert_eq!(of(None, Some("said")).as_deref(), Some("said"));
     }
+
     #[test]
     fn an_address_that_nobody_named_is_told_with_what_went_wrong_there() {
         let at = |url: Option<&str>| At { url: url.map(str::to_owned), key: None };
         let written = || Some(json!({"url": "http://127.0.0.1:8090"}));
         let refused = || client::Error::Unexpected { why: "no JSON".to_owned() };
         let said = |gateway: &Gateway| format!("{:#}", hint(gateway, refused()));
-        let guessed = gateway(&at(None), || None);
+        let mut guessed = gateway(&at(None), || None);
         assert_eq!(guessed.url, GATEWAY);
-        assert!(guess(&guessed).is_some() && said(&guessed).contains(GATEWAY), "{}", said(&guessed));
+        assert!(said(&guessed).contains(GATEWAY), "{}", said(&guessed));
         for (known, url) in [
             (gateway(&at(None), written), "http://127.0.0.1:8090"),
             (gateway(&at(Some("http://a")), || None), "http://a"),
         ] {
-            assert_eq!((known.url.as_str(), guess(&known)), (url, None));
+            assert_eq!((known.url.as_str(), &known.guess), (url, &None));
             assert_eq!(said(&known), refused().to_string());
         }
-        assert!(format!("{:#}", hint(&guessed, client::Error::Unavailable { why: "x".to_owned() })).contains(GATEWAY));
+        let away =
+            |gateway: &Gateway| format!("{:#}", hint(gateway, client::Error::Unavailable { why: "x".to_owned() }));
+        assert!(away(&guessed).contains(GATEWAY));
+        let mut told = Vec::new();
+        guessed.tell_guess(|guess| told.push(guess.to_owned()));
+        guessed.tell_guess(|guess| told.push(guess.to_owned()));
+        assert!(matches!(&told[..], [once] if once.contains(GATEWAY)), "{told:?}");
+        assert_eq!(said(&guessed), refused().to_string(), "it was told already");
+        assert!(away(&guessed).contains(GATEWAY), "what to do is said all the same");
     }
 }
