@@ -85,22 +85,26 @@ impl Monitor {
         self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The alerts that are open now, or why they cannot be known.
-    async fn open_alerts(&self) -> Result<Vec<Alert>, String> {
+    /// What is stored that alerts are about, or why it cannot be known.
+    async fn stored(&self) -> Result<Stored, String> {
         let shared = &self.0;
         let looked = async {
             let held = shared.store.held(HELD_MAX).await.map_err(|error| error.to_string())?;
             let unmapped = shared.store.unmapped(UNMAPPED_MAX).await.map_err(|error| error.to_string())?;
             let (dead_letters, _) =
                 shared.bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
-            let stored = Stored { held, unmapped, dead_letters };
-            Ok(alerts::open(&stored, &self.judge()))
+            Ok(Stored { held, unmapped, dead_letters })
         };
         let wait = shared.config.probe_wait();
         let late = || Err(format!("no answer within {} ms", wait.as_millis()));
-        let looked = timeout(wait, looked).await.unwrap_or_else(|_| late())?;
-        *self.last() = Some((Timestamp(shared.process.now_ms()), looked.clone()));
-        Ok(looked)
+        timeout(wait, looked).await.unwrap_or_else(|_| late())
+    }
+
+    /// The alerts that are open by what is stored and what was judged after it was read.
+    fn opened(&self, stored: &Stored, report: &Report) -> Vec<Alert> {
+        let open = alerts::open(stored, report);
+        *self.last() = Some((Timestamp(report.at), open.clone()));
+        open
     }
 
     fn last(&self) -> MutexGuard<'_, Option<(Timestamp, Vec<Alert>)>> {
@@ -127,8 +131,8 @@ async fn health(State(monitor): State<Monitor>) -> Response {
 async fn open_alerts(State(monitor): State<Monitor>, headers: HeaderMap) -> Result<Json<Vec<Alert>>, Problem> {
     let shared = &monitor.0;
     shared.process.http().admit_host(&headers)?;
-    let why = match monitor.open_alerts().await {
-        Ok(alerts) => return Ok(Json(alerts)),
+    let why = match monitor.stored().await {
+        Ok(stored) => return Ok(Json(monitor.opened(&stored, &monitor.judge()))),
         Err(why) => why,
     };
     tracing::warn!(why, "the alerts cannot be told as they are now");

@@ -211,29 +211,25 @@ impl Monitor {
         }
     }
 
-    /// Tells what is due. What is not stored now is due again at the next look.
+    /// Tells what is due, alerts and levels by one judgement. What is not stored now is due again at the next look.
     pub(crate) async fn tell(&self) {
-        let alerts = async {
-            let looked = self.open_alerts().await;
-            let now = self.0.process.now_ms();
-            let is_blind = self.told().looked(looked.is_ok(), now);
-            match looked {
-                Ok(open) => self.tell_alerts(&open, true).await,
-                // What services say of themselves is known all the same.
-                Err(why) => {
-                    let open = alerts::open(&Stored::default(), &self.judge());
-                    let open = if is_blind { alerts::as_of(Timestamp(now), &open, &why) } else { open };
-                    self.tell_alerts(&open, false).await
-                }
+        let stored = self.stored().await;
+        let report = self.judge();
+        let is_blind = self.told().looked(stored.is_ok(), report.at);
+        let (open, is_whole) = match &stored {
+            Ok(stored) => (self.opened(stored, &report), true),
+            // What services say of themselves is known all the same.
+            Err(why) => {
+                let open = alerts::open(&Stored::default(), &report);
+                (if is_blind { alerts::as_of(Timestamp(report.at), &open, why) } else { open }, false)
             }
         };
-        // The look has a time of its own.
-        self.in_time(2, alerts).await;
-        self.in_time(1, self.tell_health()).await;
+        self.in_time(self.tell_alerts(&open, is_whole, report.at)).await;
+        self.in_time(self.tell_health(&report)).await;
     }
 
-    async fn in_time(&self, times: u32, telling: impl Future<Output = Result<(), PublishError>>) {
-        let wait = self.0.config.probe_wait() * times;
+    async fn in_time(&self, telling: impl Future<Output = Result<(), PublishError>>) {
+        let wait = self.0.config.probe_wait();
         match timeout(wait, telling).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "not all that is due was told"),
@@ -241,8 +237,8 @@ impl Monitor {
         }
     }
 
-    async fn tell_health(&self) -> Result<(), PublishError> {
-        let due = self.told().health(&self.judge());
+    async fn tell_health(&self, report: &Report) -> Result<(), PublishError> {
+        let due = self.told().health(report);
         for health in due {
             let id = format!("{BY}:{}:{}:{}", self.0.process.instance(), health.target, health.at);
             let outgoing = Outgoing::live("health_changed", &health.target, id, proto::encode(&health));
@@ -252,8 +248,8 @@ impl Monitor {
         Ok(())
     }
 
-    async fn tell_alerts(&self, open: &[Alert], is_whole: bool) -> Result<(), PublishError> {
-        let due = self.told().alerts(open, is_whole, self.0.process.now_ms());
+    async fn tell_alerts(&self, open: &[Alert], is_whole: bool, now: i64) -> Result<(), PublishError> {
+        let due = self.told().alerts(open, is_whole, now);
         for (alert, after) in due {
             let id = format!("{BY}:{}:{}:{}", alert.severity, alert.id, alert.at);
             let subject = topology::alert(&alert.severity, &alert.id);

@@ -103,6 +103,21 @@ async fn deliver(bus: &Bus, ids: impl IntoIterator<Item = &str>) {
     }
 }
 
+/// A webhook that was given up.
+fn letter() -> bus::DeadLetter {
+    bus::DeadLetter {
+        reason: "malformed",
+        detail: "not JSON".into(),
+        subject: "lockstep.webhook.linear".into(),
+        sequence: 1,
+        attempts: 1,
+        earlier: 0,
+        first_at_ms: 1,
+        headers: Vec::new(),
+        payload: "{".into(),
+    }
+}
+
 /// Waits until the metrics have all these lines.
 async fn shows(base: &str, lines: &[&str]) {
     let all = |body: &str| lines.iter().all(|line| body.lines().any(|shown| shown == *line));
@@ -176,6 +191,25 @@ async fn without_postgresql_it_is_not_well_and_says_so_and_afterwards_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_and_levels_of_one_look_are_told_by_one_judgement() {
+    let (server, database) = (bus::testing::Server::start().unwrap(), database().await);
+    let before = Process::new("connector-linear", None);
+    let bus = Bus::connect(&server.config(), &before).await.unwrap();
+    bus.ensure_topology().await.unwrap();
+    bus.dead_letter(&before, letter()).await.unwrap();
+    let (process, bus, _) = monitor(&server, &database).await;
+    let (alert, level) = (
+        topology::alert("warning", "lockstep:dead_letters:dead_letters"),
+        topology::live("health_changed", "server/nats"),
+    );
+    let alert: v1::SystemAlert = told(&bus, Stream::Alerts, &alert, |_| true).await;
+    let level: v1::HealthChanged = told(&bus, Stream::Live, &level, |_| true).await;
+    assert_eq!(alert.at, level.at, "both are of the first look");
+    process.shutdown().cancel();
+    process.finished(Duration::from_secs(20)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_all() {
     let mut server = bus::testing::Server::start().unwrap();
     let (process, bus, base) = monitor(&server, &database().await).await;
@@ -194,18 +228,7 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
     assert_eq!(rebound.unwrap().status(), 403, "a page whose name leads here is told nothing");
 
     deliver(&bus, ["d:1", "d:2", "d:3"]).await;
-    let letter = bus::DeadLetter {
-        reason: "malformed",
-        detail: "not JSON".into(),
-        subject: "lockstep.webhook.linear".into(),
-        sequence: 1,
-        attempts: 1,
-        earlier: 0,
-        first_at_ms: 1,
-        headers: Vec::new(),
-        payload: "{".into(),
-    };
-    bus.dead_letter(&process.of("connector-linear"), letter).await.unwrap();
+    bus.dead_letter(&process.of("connector-linear"), letter()).await.unwrap();
     let lines = [
         "lockstep_fleet_deliveries_total{outcome=\"applied\",system=\"linear\"} 3",
         "lockstep_fleet_dead_letters_total{reason=\"malformed\",service=\"connector-linear\"} 1",
