@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 use runtime::Metrics;
 
 use crate::health::{Health, Report};
@@ -30,13 +30,33 @@ pub struct Counts {
     /// `{service,reason}`
     pub dead_letters: IntCounterVec,
     /// Without labels.
-    pub dead_letters_kept: IntGauge,
+    pub dead_letters_kept: Looked,
     /// Without labels.
-    pub conflicts_open: IntGauge,
+    pub conflicts_open: Looked,
     /// `{kind,name}`: 1 for healthy, 0 for anything else.
     up: IntGaugeVec,
     /// The kinds and names that have one.
     shown: Arc<Mutex<BTreeSet<(&'static str, String)>>>,
+}
+
+/// A number that a server was asked for. It is there only while the server answers: an old one would pass for the one of now.
+#[derive(Debug, Clone)]
+pub struct Looked(IntGaugeVec);
+
+impl Looked {
+    fn new(name: &str, help: &str) -> prometheus::Result<Self> {
+        Ok(Self(IntGaugeVec::new(Opts::new(name, help), &[])?))
+    }
+
+    /// Shows how many there are.
+    pub fn show(&self, count: impl TryInto<i64>) {
+        self.0.with_label_values::<&str>(&[]).set(count.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Shows nothing until it is known again.
+    pub fn forget(&self) {
+        self.0.reset();
+    }
 }
 
 impl Counts {
@@ -52,15 +72,15 @@ impl Counts {
                 Opts::new(names::DEAD_LETTERS, "Messages given up, in all processes."),
                 &["service", "reason"],
             )?,
-            dead_letters_kept: IntGauge::new(names::DEAD_LETTERS_KEPT, "Dead letters that are kept.")?,
-            conflicts_open: IntGauge::new(names::CONFLICTS_OPEN, "Conflicts that wait for a person, counted to 1000.")?,
+            dead_letters_kept: Looked::new(names::DEAD_LETTERS_KEPT, "Dead letters that are kept.")?,
+            conflicts_open: Looked::new(names::CONFLICTS_OPEN, "Conflicts that wait for a person, counted to 1000.")?,
             up: IntGaugeVec::new(Opts::new(names::UP, "1 when a component is healthy, else 0."), &["kind", "name"])?,
             shown: Arc::default(),
         };
         registry.register(Box::new(counts.deliveries.clone()))?;
         registry.register(Box::new(counts.dead_letters.clone()))?;
-        registry.register(Box::new(counts.dead_letters_kept.clone()))?;
-        registry.register(Box::new(counts.conflicts_open.clone()))?;
+        registry.register(Box::new(counts.dead_letters_kept.0.clone()))?;
+        registry.register(Box::new(counts.conflicts_open.0.clone()))?;
         registry.register(Box::new(counts.up.clone()))?;
         Ok(counts)
     }

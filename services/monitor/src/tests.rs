@@ -165,6 +165,8 @@ async fn without_postgresql_it_is_not_well_and_says_so_and_afterwards_it_is() {
     let health = format!("{base}/health");
     let (status, body) = until(&health, |status, _| status == 200).await;
     assert_eq!(status, 200, "{body}");
+    let metrics = format!("{base}/metrics");
+    shows(&base, &["lockstep_fleet_conflicts_open 0"]).await;
 
     // Nobody gets into the database, and whoever was in it is thrown out.
     let (base, name) = database.rsplit_once('/').unwrap();
@@ -181,6 +183,8 @@ async fn without_postgresql_it_is_not_well_and_says_so_and_afterwards_it_is() {
     let servers = &report["components"]["servers"];
     let of = |server: &str| servers[server]["status"].as_str();
     assert_eq!((status, of("postgres"), of("nats")), (503, Some("unhealthy"), Some("healthy")), "{body}");
+    let (_, shown) = get(&metrics).await;
+    assert!(!shown.contains("\nlockstep_fleet_conflicts_open "), "nobody knows how many are open: {shown}");
 
     let open = format!("alter database {name} allow_connections true");
     sqlx::raw_sql(sqlx::AssertSqlSafe(open)).execute(&mut admin).await.unwrap();
@@ -258,6 +262,10 @@ async fn health_follows_the_servers_and_the_signs_of_life_and_metrics_count_for_
     server.kill();
     let (status, body) = until(&health, |status, _| status == 503).await;
     assert_eq!(status, 503, "{body}");
+    let (_, shown) = get(&format!("{base}/metrics")).await;
+    for unknown in ["\nlockstep_fleet_dead_letters_kept ", "\nlockstep_consumer_lag{"] {
+        assert!(!shown.contains(unknown), "nobody knows it: {shown}");
+    }
     let (status, body) = get(&format!("{base}/alerts")).await;
     let told: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, told[0]["code"].as_str()), (200, Some("alerts_stale")), "{body}");

@@ -95,6 +95,13 @@ impl Monitor {
                 tokio::join!(timeout(wait, self.look_at_nats(&mut shown)), timeout(wait, self.look_at_postgres()),);
             let silent = |_| Err(format!("no answer within {} ms", wait.as_millis()));
             let (nats, postgres) = (nats.unwrap_or_else(silent), postgres.unwrap_or_else(silent));
+            if nats.is_err() {
+                shared.counts.dead_letters_kept.forget();
+                self.forget_lag(&mut shown);
+            }
+            if postgres.is_err() {
+                shared.counts.conflicts_open.forget();
+            }
             {
                 let now = shared.process.now_ms();
                 let mut seen = self.seen();
@@ -130,13 +137,22 @@ impl Monitor {
         self.seen().read(&lags, self.0.process.now_ms());
         *shown = now;
         let (letters, _) = bus.stream_info(Stream::DeadLetters).await.map_err(|error| format!("{error:#}"))?;
-        self.0.counts.dead_letters_kept.set(i64::try_from(letters).unwrap_or(i64::MAX));
+        self.0.counts.dead_letters_kept.show(letters);
         Ok(())
+    }
+
+    /// An old lag would pass for the one of now.
+    fn forget_lag(&self, shown: &mut BTreeSet<(&'static str, String)>) {
+        let gauge = &self.0.process.metrics().consumer_lag;
+        for (stream, consumer) in std::mem::take(shown) {
+            // An error means that it is gone already.
+            let _ = gauge.remove_label_values(&[stream, consumer.as_str()]);
+        }
     }
 
     async fn look_at_postgres(&self) -> Result<(), String> {
         let open = self.0.store.conflicts(true, None, CONFLICTS_MAX).await.map_err(|error| error.to_string())?;
-        self.0.counts.conflicts_open.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        self.0.counts.conflicts_open.show(open.len());
         Ok(())
     }
 }

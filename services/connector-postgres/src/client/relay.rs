@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use connector::{Failure, Sink};
 use model::{Backoff, Observation};
+use runtime::Metrics;
 use sqlx::{AssertSqlSafe, Postgres, Transaction};
 use tokio::time::Instant;
 
@@ -20,6 +21,25 @@ const LOOKS: Backoff = Backoff { first_ms: 1_000, max_ms: 30_000, attempts: u32:
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How far.
 const WAITING_MAX: i64 = 10_000;
+
+/// The labels of the gauge of what waits.
+const LABELS: [&str; 1] = ["postgres"];
+
+/// The gauge of what waits, for as long as this process counts: afterwards another may, and an old number would pass for the one of now.
+struct Shown<'a>(&'a Metrics);
+
+impl Shown<'_> {
+    fn forget(&self) {
+        // An error means that it is gone already.
+        let _ = self.0.outbox_waiting.remove_label_values(&LABELS);
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
 
 /// Where entries are passed on to. What it answers `Ok` to is stored.
 pub(crate) trait Publish: Sync {
@@ -61,11 +81,12 @@ impl Client {
         }
     }
 
-    /// Never ends. What cannot be counted is counted the next time; readiness says why.
-    async fn count_over_and_over(&self) -> ! {
+    /// Never ends. What cannot be counted is not shown, and counted the next time; readiness says why.
+    pub(super) async fn count_over_and_over(&self) -> ! {
+        let shown = Shown(self.process.metrics());
         loop {
-            if !self.usable().is_empty() {
-                let _ = self.count_waiting().await;
+            if self.usable().is_empty() || self.count_waiting().await.is_err() {
+                shown.forget();
             }
             tokio::time::sleep(COUNT_EVERY).await;
         }
@@ -75,7 +96,7 @@ impl Client {
     pub(super) async fn count_waiting(&self) -> Result<(), Failure> {
         let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(encode::count_waiting(&self.config.schema)));
         let count = self.settle("outbox", count.bind(WAITING_MAX).fetch_one(self.pool()).await)?;
-        self.process.metrics().outbox_waiting.with_label_values(&["postgres"]).set(count);
+        self.process.metrics().outbox_waiting.with_label_values(&LABELS).set(count);
         Ok(())
     }
 

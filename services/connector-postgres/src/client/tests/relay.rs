@@ -57,6 +57,38 @@ async fn what_waits_is_counted_while_the_bus_takes_nothing() {
     database.drop().await;
 }
 
+fn is_shown(client: &Client) -> bool {
+    client.process.metrics().encode().unwrap().contains("lockstep_outbox_waiting{")
+}
+
+async fn until_shown(client: &Client, wanted: bool) {
+    while is_shown(client) != wanted {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The number of before would pass for the one of now.
+#[tokio::test]
+async fn what_waits_is_not_shown_while_nobody_can_or_does_count_it() {
+    let database = Database::new().await;
+    let client = database.client();
+    client.statements(&client.config.tables[0]).await.unwrap();
+    let lasts = Duration::from_secs(20);
+    let watched = async {
+        tokio::select! { ended = client.watch(&Silent) => ended.unwrap(), () = until_shown(&client, true) => {} }
+    };
+    tokio::time::timeout(lasts, watched).await.expect("it is shown");
+    assert!(!is_shown(&client), "another counts now, if anybody does");
+    database.run("INSERT INTO tasks (id) VALUES (1)").await;
+    let counted = async {
+        tokio::select! { never = client.count_over_and_over() => never, () = until_shown(&client, true) => {} }
+        client.count_waiting().await.unwrap();
+        database.drop().await;
+        tokio::select! { never = client.count_over_and_over() => never, () = until_shown(&client, false) => {} }
+    };
+    tokio::time::timeout(lasts, counted).await.expect("it is not shown without the database");
+}
+
 #[tokio::test]
 async fn an_entry_that_was_published_but_not_deleted_comes_again_with_the_same_id() {
     let database = Database::new().await;
