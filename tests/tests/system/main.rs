@@ -20,5 +20,6 @@ mod storm;
 mod traces;
 mod typescript;
 mod up;
+mod watching;
 mod words;
 mod xtask;

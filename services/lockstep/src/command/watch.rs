@@ -1,28 +1,48 @@
 //! `lockstep watch`: one line a message.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::process::ExitCode;
+mod known;
 
-use client::{Change, ConnectionState, Delivery, Message, Snapshot};
+use std::borrow::Cow;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use client::{Change, ConnectionState, Delivery, Message, Reset, Snapshot};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use crate::cli::Watch;
 use crate::{output, places};
+use known::{Changed, Known};
 
 /// Prints until it is interrupted, or nobody reads any more.
 pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
     let (client, at) = places::client(&watch.at)?;
-    let opened = client.watch().rooms(watch.rooms).on_state(tell).open().await;
+    let watched = watch.rooms.len();
+    let connection = Arc::new(Connection::default());
+    let told = Arc::clone(&connection);
+    let opened = client.watch().rooms(watch.rooms).on_state(move |state| told.changed(state)).open().await;
     let mut messages = opened.map_err(|error| places::hint(&at, error))?;
     let mut known = Known::default();
     loop {
-        let message = messages.next().await.map_err(|error| places::hint(&at, error))?;
+        let message = tokio::select! {
+            // A room that begins anew comes before the word that all stands again, and says what does not follow.
+            biased;
+            message = messages.next() => message.map_err(|error| places::hint(&at, error))?,
+            () = connection.is_back.notified() => {
+                connection.say_back(None, watched);
+                continue;
+            }
+        };
+        if let Message::Reset(reset) = &message {
+            connection.say_back(Some(reset), watched);
+        }
+        let changed = known.changed_meanwhile(&message);
         let is_news = known.is_news(&message) || watch.all;
         let lines = match watch.json {
             true => vec![serde_json::to_string(&message)?],
-            false if is_news => lines(&message),
+            false if is_news => changed.iter().map(item_line).chain(lines(&message)).collect(),
             false => vec![],
         };
         if lines.iter().any(|line| !output::line(line)) {
@@ -31,48 +51,34 @@ pub async fn run(watch: Watch) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// How many states are remembered, of which one that is only told again is no news.
-const KNOWN_MAX: usize = 10_000;
-
-/// What state everything is in that tells it again and again, so that a new watcher is shown it: by what it is, and with why.
+/// Whether the connection is there. It is said apart from the lines: a script that reads them is told the same by what comes, each once.
 #[derive(Default)]
-struct Known(HashMap<String, (String, String)>);
-
-impl Known {
-    /// Whether a message tells something that is not known.
-    fn is_news(&mut self, message: &Message) -> bool {
-        let (name, previous, now) = match message {
-            Message::Snapshot(snapshot) => {
-                for message in &snapshot.messages {
-                    self.is_news(message);
-                }
-                return true;
-            }
-            Message::AgentState(agent) => {
-                (format!("agent {}", agent.agent), &agent.previous, (agent.status.clone(), agent.task.clone()))
-            }
-            Message::HealthChanged(health) => {
-                (format!("health {}", health.target), &health.previous, (health.health.clone(), String::new()))
-            }
-            _ => return true,
-        };
-        let is_moved = *previous != now.0;
-        if self.0.len() >= KNOWN_MAX && !self.0.contains_key(&name) {
-            return is_moved;
-        }
-        match self.0.insert(name, now.clone()) {
-            Some(before) => before != now,
-            None => is_moved && !is_well(message),
-        }
-    }
+struct Connection {
+    is_lost: AtomicBool,
+    is_back: Notify,
 }
 
-/// Apart from the lines: a script that reads them is told the same by what comes, each once.
-fn tell(state: ConnectionState) {
-    output::complain(&match state {
-        ConnectionState::Disconnected { why } => format!("the connection is lost ({why}); trying again…"),
-        ConnectionState::Connected => "connected again; what was missed follows".to_owned(),
-    });
+impl Connection {
+    fn changed(&self, state: ConnectionState) {
+        match state {
+            ConnectionState::Disconnected { why } => {
+                self.is_lost.store(true, Ordering::Relaxed);
+                output::complain(&format!("the connection is lost ({why}); trying again…"));
+            }
+            ConnectionState::Connected => self.is_back.notify_one(),
+        }
+    }
+
+    /// Says once that it is back, and what follows. A room that begins anew says so itself.
+    fn say_back(&self, anew: Option<&Reset>, watched: usize) {
+        if self.is_lost.swap(false, Ordering::Relaxed) {
+            output::complain(match anew {
+                None => "connected again; what was missed follows",
+                Some(reset) if reset.rooms.len() < watched => "connected again; what was missed in other rooms follows",
+                Some(_) => "connected again",
+            });
+        }
+    }
 }
 
 fn lines(message: &Message) -> Vec<String> {
@@ -82,7 +88,7 @@ fn lines(message: &Message) -> Vec<String> {
 fn texts(message: &Message) -> Vec<String> {
     let text = match message {
         Message::Snapshot(snapshot) => return snapshot_lines(snapshot),
-        Message::Reset(reset) => format!("{}: what was missed is not known any more", reset.rooms.join(", ")),
+        Message::Reset(reset) => reset_line(reset),
         Message::StatusChanged(change) => change_line(change, &moved(change)),
         Message::Linked(change) => change_line(change, "linked"),
         Message::Unlinked(change) => change_line(change, "unlinked"),
@@ -119,18 +125,40 @@ fn texts(message: &Message) -> Vec<String> {
     vec![text]
 }
 
+/// That not all of what was missed can be told, and why. What the room's snapshot shows otherwise than it was known comes next.
+fn reset_line(reset: &Reset) -> String {
+    let why = match reset.reason.as_str() {
+        "other_epoch" => "a stream began anew; telemetry's, which is kept in memory, does whenever NATS restarts",
+        "too_old" => "it is too long ago",
+        "ahead" => "this broadcaster has not heard all of it yet",
+        other => other,
+    };
+    format!(
+        "{}: not all that was missed is known any more ({why}); what is different now follows",
+        reset.rooms.join(", ")
+    )
+}
+
+/// An item that is not as it was told of last.
+fn item_line(changed: &Changed) -> String {
+    let Changed { item, before } = changed;
+    let what = match before {
+        Some(before) if *before == item.status => format!("{before} again"),
+        Some(before) => from_to(before, &item.status),
+        None => item.status.clone(),
+    };
+    let name = item.key.as_deref().unwrap_or(&item.id);
+    output::on_one_line(&live_line(item.status_since, name, &what, "(changed meanwhile)"))
+}
+
 /// What a room's snapshot knows beside its items, and that it is whole.
 fn snapshot_lines(snapshot: &Snapshot) -> Vec<String> {
-    let mut all: Vec<String> = snapshot.messages.iter().filter(|message| !is_well(message)).flat_map(texts).collect();
+    let mut all: Vec<String> =
+        snapshot.messages.iter().filter(|message| !known::is_well(message)).flat_map(texts).collect();
     if !snapshot.more {
         all.push(format!("{}: watching", snapshot.room));
     }
     all
-}
-
-/// Whether it says of something that it is well, and was never known to be otherwise.
-fn is_well(message: &Message) -> bool {
-    matches!(message, Message::HealthChanged(health) if health.health == "healthy" && ["", "healthy"].contains(&&*health.previous))
 }
 
 fn moved(change: &Change) -> String {
@@ -249,33 +277,6 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_only_told_again_is_no_news() {
-        let mut known = Known::default();
-        let mut is_news = |json: &str| known.is_news(&Message::parse(json).unwrap());
-        let agent = |previous: &str, status: &str, task: &str| {
-            format!(
-                r#"{{"type": "agent_state", "agent": "a", "previous": "{previous}", "status": "{status}", "task": "{task}"}}"#
-            )
-        };
-        assert!(!is_news(&agent("idle", "idle", "")), "it says itself that it was so before");
-        assert!(is_news(&agent("idle", "working", "ENG-1")));
-        assert!(!is_news(&agent("working", "working", "ENG-1")));
-        assert!(is_news(&agent("working", "working", "ENG-2")), "another task");
-        assert!(is_news(&agent("", "idle", "")));
-        assert!(!is_news(&agent("", "idle", "")));
-        let health = r#"{"type": "health_changed", "target": "db", "previous": "healthy", "health": "healthy"}"#;
-        assert!(!is_news(health));
-        let snapshot = r#"{"type": "snapshot", "room": "health", "messages": [{"type": "health_changed", "target": "x", "health": "degraded"}]}"#;
-        assert!(is_news(snapshot));
-        assert!(!is_news(r#"{"type": "health_changed", "target": "x", "health": "degraded"}"#));
-        assert!(is_news(r#"{"type": "health_changed", "target": "x", "previous": "degraded", "health": "healthy"}"#));
-        assert!(
-            !is_news(r#"{"type": "health_changed", "target": "y", "health": "healthy"}"#),
-            "it was never otherwise"
-        );
-    }
-
-    #[test]
     fn nobodys_words_pass_for_a_line_of_their_own() {
         for json in [
             r#"{"type": "system_alert", "component": "ci", "message": "ok\n03:09:00.000  ENG-1  todo → done"}"#,
@@ -283,6 +284,30 @@ mod tests {
         ] {
             let lines = said(json);
             assert!(lines.len() == 1 && !lines[0].contains(['\n', '\u{2028}']), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_changed_while_nothing_was_told_is_one_line() {
+        let line = |before: Option<&str>| {
+            let item = r#"{"id": "i", "key": "ENG-1", "title": null, "lifecycle": "work", "status": "done",
+                "status_since": 3723004, "version": 3}"#;
+            item_line(&Changed { item: &serde_json::from_str(item).unwrap(), before: before.map(str::to_owned) })
+        };
+        for (before, what) in [(Some("todo"), "todo → done"), (Some("done"), "done again"), (None, "done")] {
+            let line = line(before);
+            assert!(line.starts_with("01:02:03.004  ENG-1        "), "{line}");
+            assert!(line.contains(&format!(" {what} ")) && line.ends_with("(changed meanwhile)"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_room_that_begins_anew_says_why_and_what_follows() {
+        let reset = |reason: &str| said(&format!(r#"{{"type": "reset", "rooms": ["all"], "reason": "{reason}"}}"#));
+        for (reason, why) in [("other_epoch", "telemetry's"), ("too_old", "too long ago"), ("new_word", "new_word")] {
+            let lines = reset(reason);
+            assert!(lines.len() == 1 && lines[0].starts_with("all: not all that was missed"), "{lines:?}");
+            assert!(lines[0].contains(why) && lines[0].ends_with("what is different now follows"), "{lines:?}");
         }
     }
 
