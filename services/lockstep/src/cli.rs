@@ -128,9 +128,12 @@ pub struct At {
 pub struct Status {
     #[command(flatten)]
     pub at: At,
-    /// Print the API's answer
+    /// Print the API's answer, and in `failing` the systems that do not answer
     #[arg(long)]
     pub json: bool,
+    /// The address of the monitor, where it is not the gateway's: it knows which systems do not answer
+    #[arg(long, env = "LOCKSTEP_MONITOR_URL", value_name = "URL")]
+    pub monitor: Option<String>,
     /// How many items at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,

@@ -8,13 +8,15 @@ use bus::testing::Server;
 use serde_json::Value;
 use system_tests::world::free_address;
 use system_tests::{DEADLINE, Settings, World, eventually, with_world};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_make_and_show_an_edit_and_the_monitor_says_that_all_is_well() -> anyhow::Result<()> {
     with_world(Settings { pieces: 2, ..Settings::default() }, async |world| {
         commands(world).await?;
+        failing_systems(world).await?;
         monitor(world).await
     })
     .await
@@ -45,6 +47,7 @@ async fn commands(world: &World) -> anyhow::Result<()> {
         items.iter().any(|item| item["key"] == "ENG-1" && item["status"] == "in_review" && item["in_step"] == true),
         "{all}"
     );
+    ensure!(all["failing"] == serde_json::json!([]), "the monitor says that a system fails: {}", all["failing"]);
     let one = world.lockstep.says(&["status", "ENG-1", "--url", url]).await?;
     let shown = ["ENG-1", "in_review", "In Review", "open", "yes"];
     let missing: Vec<_> = shown.iter().filter(|word| !one.contains(**word)).collect();
@@ -53,6 +56,41 @@ async fn commands(world: &World) -> anyhow::Result<()> {
     let missing: Vec<_> =
         ["todo → in_review", "edited", "first_seen"].into_iter().filter(|word| !history.contains(word)).collect();
     ensure!(missing.is_empty(), "lockstep history lacks {missing:?}:\n{history}");
+    Ok(())
+}
+
+/// What a monitor says that has heard for a while that GitHub answers 502.
+async fn failing_systems(world: &World) -> anyhow::Result<()> {
+    let health = serde_json::json!({"status": "degraded", "at": 100_000, "components": {"systems": {
+        "github": {"status": "degraded", "reason": "calls to it fail: 502", "age_ms": 39_000}}}});
+    let body = health.to_string();
+    let answer = format!("HTTP/1.1 503 \r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let (monitor, away) = (format!("http://{}", listener.local_addr()?), format!("http://{}", free_address()?));
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") && socket.read_buf(&mut asked).await.is_ok_and(|read| read > 0) {}
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    let url = world.face.url();
+    for words in [&["status", "--url", url][..], &["status", "ENG-1", "--url", url]] {
+        let said = world.lockstep.says(&[words, &["--monitor", &monitor]].concat()).await?;
+        let line = "github does not answer: calls to it fail: 502; it answered last at 1970-01-01T00:01:01Z";
+        ensure!(said.lines().last() == Some(line) && said.contains("ENG-1"), "{said}");
+        for (monitor, failing) in [
+            (
+                &monitor,
+                serde_json::json!([{"system": "github", "reason": "calls to it fail: 502", "last_success": 61_000, "waiting": 0}]),
+            ),
+            (&away, Value::Null),
+        ] {
+            let said = world.lockstep.says(&[words, &["--json", "--monitor", monitor]].concat()).await?;
+            let said: Value = serde_json::from_str(&said)?;
+            ensure!(said["failing"] == failing && (said["key"] == "ENG-1" || said["items"].is_array()), "{said}");
+        }
+    }
     Ok(())
 }
 

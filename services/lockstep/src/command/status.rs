@@ -1,10 +1,12 @@
-//! `lockstep status`: items with each record's status side by side.
+//! `lockstep status`: items with each record's status side by side, and the systems that do not answer.
 
+mod failing;
 mod table;
 
 use std::process::ExitCode;
 
 use client::{Client, Item, Items, Query};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::cli::Status;
@@ -20,25 +22,37 @@ const NO_ITEMS: &str = "no items yet: after a start the systems are read first, 
 /// Prints the items, or one.
 pub async fn run(status: Status) -> anyhow::Result<ExitCode> {
     let (client, at) = places::client(&status.at)?;
-    let answer = match &status.item {
-        Some(item) => client.json(&["v1", "items", item], &Query::default()).await,
-        None => listed(&client, &status).await,
+    let is_one = status.item.is_some();
+    let asked = async {
+        match &status.item {
+            Some(item) => client.json(&["v1", "items", item], &Query::default()).await,
+            None => listed(&client, &status).await,
+        }
     };
-    let answer = answer.map_err(|error| places::hint(&at, error))?;
+    let (answer, health) = tokio::join!(asked, failing::health(status.monitor.as_deref().unwrap_or(&at.url)));
+    let mut answer = answer.map_err(|error| places::hint(&at, error))?;
+    let mut page = page(&answer, is_one)?;
+    let failing = health.map(|health| failing::failing(&health, &page.items, is_one));
+    if let (None, Some(monitor)) = (&failing, &status.monitor) {
+        output::complain(&format!("{monitor}/health does not answer as a monitor: which systems fail is not known"));
+    }
     if status.json {
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("failing".to_owned(), json!(failing));
+        }
         output::line(&format!("{answer:#}"));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut page = page(answer, status.item.is_some())?;
     page.items.sort_by_cached_key(table::place);
-    for line in table::lines(&page.items) {
+    let is_empty = page.items.is_empty();
+    let nothing = is_empty.then(|| if status.not_in_step { "every item is in step" } else { NO_ITEMS }.to_owned());
+    let failing = failing.iter().flatten().map(failing::line);
+    for line in table::lines(&page.items).into_iter().chain(nothing).chain(failing) {
         if !output::line(&line) {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    if page.items.is_empty() {
-        output::line(if status.not_in_step { "every item is in step" } else { NO_ITEMS });
-    } else if page.next.is_some() {
+    if !is_empty && page.next.is_some() {
         output::complain("there are more; see --limit and --all");
     }
     Ok(ExitCode::SUCCESS)
@@ -62,11 +76,11 @@ async fn listed(client: &Client, status: &Status) -> Result<Value, client::Error
     }
 }
 
-fn page(answer: Value, one: bool) -> Result<Items, client::Error> {
+fn page(answer: &Value, one: bool) -> Result<Items, client::Error> {
     let unexpected = |error: serde_json::Error| client::Error::Unexpected { why: error.to_string() };
     if one {
-        let item: Item = serde_json::from_value(answer).map_err(unexpected)?;
+        let item = Item::deserialize(answer).map_err(unexpected)?;
         return Ok(Items { items: vec![item], next: None });
     }
-    serde_json::from_value(answer).map_err(unexpected)
+    Items::deserialize(answer).map_err(unexpected)
 }

@@ -52,7 +52,8 @@ fn plain(native: &str) -> String {
     if native.trim() != native || native.contains(turns) { format!("{native:?}") } else { native.to_owned() }
 }
 
-fn system(record: &Record) -> &str {
+/// Which system a record is of.
+pub fn system(record: &Record) -> &str {
     record.record.split('/').next().unwrap_or_default()
 }
 
