@@ -24,6 +24,8 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// Where traces are sent; nowhere when it is empty.
     pub otlp_endpoint: String,
+    /// What is logged.
+    pub level: String,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
             own_postgres: false,
             origins: Vec::new(),
             otlp_endpoint: String::new(),
+            level: "info".to_owned(),
         }
     }
 }
@@ -56,6 +59,10 @@ pub mod credentials {
     pub const GITHUB_TOKEN: &str = "ghs_system_tests";
     /// GitHub's webhook secret.
     pub const GITHUB_SECRET: &str = "github secret of the system tests";
+    /// The password that stands in the address of NATS, which asks for none.
+    pub const NATS_PASSWORD: &str = "nats_of_system_tests";
+    /// The password that stands in the address of the agent, which asks for none.
+    pub const AGENT_PASSWORD: &str = "agent_of_system_tests";
 }
 
 /// Where everything is.
@@ -81,7 +88,7 @@ pub(crate) fn toml(settings: &Settings, at: &Addresses<'_>) -> String {
         let _ = writeln!(text, "[{service}]\nlisten = \"{gateway}\"");
     }
     let _ = writeln!(text, "[http]\norigins = {:?}", settings.origins);
-    let _ = writeln!(text, "[telemetry]\notlp_endpoint = {:?}", settings.otlp_endpoint);
+    let _ = writeln!(text, "[telemetry]\notlp_endpoint = {:?}\nlevel = {:?}", settings.otlp_endpoint, settings.level);
     let _ = write!(
         text,
         r#"

@@ -119,11 +119,11 @@ impl World {
             settings,
             &Addresses {
                 gateway,
-                nats: &nats.url(),
+                nats: &with_password(&nats.url(), credentials::NATS_PASSWORD)?,
                 database: &database.url()?,
                 linear: &linear.graphql_url(),
                 github: &github.url(),
-                agent: &agent.url(),
+                agent: &with_password(&agent.url(), credentials::AGENT_PASSWORD)?,
             },
         );
         let process = Process::new("system-tests", None);
@@ -252,6 +252,12 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
         }
     }
     anyhow::bail!("no port is free")
+}
+
+/// An address in which somebody's password stands.
+fn with_password(url: &str, password: &str) -> anyhow::Result<String> {
+    let (scheme, place) = url.split_once("://").with_context(|| format!("{url} is no address"))?;
+    Ok(format!("{scheme}://somebody:{password}@{place}"))
 }
 
 async fn linear_sandbox() -> anyhow::Result<LinearSandbox> {

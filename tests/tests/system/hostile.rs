@@ -1,5 +1,8 @@
 //! What strangers send: every answer says in one form what is wrong, nothing gets stuck, and no secret comes out anywhere.
 
+use std::fmt::Write as _;
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use reqwest::{Client, Method, RequestBuilder};
 use system_tests::lockstep::Lockstep;
@@ -188,12 +191,38 @@ impl Hostile<'_> {
     }
 }
 
+/// All that our own crates say, as a log filter. Libraries write at these levels what is sent and received.
+fn everything() -> anyhow::Result<String> {
+    let mut level = "info".to_owned();
+    for folder in ["crates", "services"] {
+        for package in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder))? {
+            let name = package?.file_name().to_string_lossy().replace('-', "_");
+            let _ = write!(level, ",{name}=trace");
+        }
+    }
+    Ok(level)
+}
+
+/// What is said of a server that is away, whose address has a password.
+async fn outage(world: &mut World) -> anyhow::Result<()> {
+    let is_well = async |wanted: bool| {
+        let answer = reqwest::get(format!("{}/health", world.face.url())).await?;
+        Ok((answer.status().is_success() == wanted).then_some(()))
+    };
+    world.nats.kill();
+    eventually(DEADLINE, "NATS is missed", async || is_well(false).await).await?;
+    world.nats.restart()?;
+    eventually(DEADLINE, "NATS is back", async || is_well(true).await).await
+}
+
 fn without_secrets(what: &str, text: &str) -> anyhow::Result<()> {
     let ours = [
         credentials::LINEAR_TOKEN,
         credentials::LINEAR_SECRET,
         credentials::GITHUB_TOKEN,
         credentials::GITHUB_SECRET,
+        credentials::NATS_PASSWORD,
+        credentials::AGENT_PASSWORD,
         PLANTED,
     ];
     for secret in ours {
@@ -207,14 +236,22 @@ fn without_secrets(what: &str, text: &str) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_answered_in_one_form_hold_up_nothing_and_learn_no_secret() -> anyhow::Result<()> {
-    with_world(Settings { pieces: 1, ..Settings::default() }, async |world| {
+    let settings = Settings { pieces: 1, level: everything()?, ..Settings::default() };
+    with_world(settings, async |world| {
+        outage(world).await?;
         let mut hostile = Hostile { world, http: Client::new(), heard: String::new() };
         hostile.operators_face().await?;
         hostile.status_face().await?;
         hostile.addresses().await?;
         hostile.webhooks().await?;
         hostile.sockets().await?;
-        without_secrets("a face, a log or a dead letter", &hostile.seen().await?)?;
+        let seen = hostile.seen().await?;
+        ensure!(seen.contains(" DEBUG "), "not all is logged");
+        without_secrets("a face, a log or a dead letter", &seen)?;
+        let database = world.database.url()?;
+        let (who, _) = database.split_once('@').context("the database wants no password")?;
+        let (_, password) = who.rsplit_once("://").context("no address")?;
+        ensure!(!seen.contains(&format!("{password}@")), "the password of the database is shown");
         world.linear.move_issue("ENG-1", "Done")?;
         world.agrees(DEADLINE).await
     })
@@ -223,7 +260,7 @@ async fn strangers_are_answered_in_one_form_hold_up_nothing_and_learn_no_secret(
 
 #[tokio::test]
 async fn no_error_of_the_configuration_repeats_a_secret() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
+    let (folder, everything) = (tempfile::tempdir()?, everything()?);
     let base = "[database]\nurl = \"postgres://a@127.0.0.1:1/b\"\n";
     for text in [
         format!("[connector.linear]\napi_kye = \"{PLANTED}-d\""),
@@ -246,7 +283,8 @@ async fn no_error_of_the_configuration_repeats_a_secret() -> anyhow::Result<()> 
         let lockstep = Lockstep::new(folder.path(), &text)?;
         let file = folder.path().join("lockstep.toml").display().to_string();
         for words in [["check", "--config", &file], ["up", "--config", &file]] {
-            let ran = timeout(Duration::from_mins(1), lockstep.command(&words).output()).await;
+            let mut command = lockstep.command(&words);
+            let ran = timeout(Duration::from_mins(1), command.env("RUST_LOG", &everything).output()).await;
             let ran = ran.with_context(|| format!("{words:?} does not end: {text}"))??;
             let said = [ran.stdout, ran.stderr].concat();
             let said = String::from_utf8_lossy(&said).into_owned();
@@ -255,4 +293,45 @@ async fn no_error_of_the_configuration_repeats_a_secret() -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn of_a_server_or_system_that_is_away_no_password_is_told() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let away = |letter: char| format!("somebody:{PLANTED}-{letter}@{}", "127.0.0.1:1");
+    let text = format!(
+        r#"[nats]
+url = "nats://{}"
+connect_timeout_ms = 200
+[database]
+url = "postgres://{}/lockstep"
+[connector.linear]
+api_url = "http://{}/graphql"
+api_key = "{PLANTED}-w"
+[connector.github]
+api_url = "http://{}"
+token = "{PLANTED}-x"
+repositories = ["acme/web"]
+[connector.postgres]
+url = "postgres://{}/tasks"
+tables = [{{ table = "public.tasks", kind = "task" }}]
+[connector.agentapi]
+agents = [{{ name = "agent-1", url = "http://{}" }}]
+"#,
+        away('s'),
+        away('t'),
+        away('u'),
+        away('v'),
+        away('y'),
+        away('z'),
+    );
+    let lockstep = Lockstep::new(folder.path(), &text)?;
+    let file = folder.path().join("lockstep.toml").display().to_string();
+    let ran = timeout(Duration::from_mins(1), lockstep.command(&["doctor", "--config", &file]).output()).await;
+    let ran = ran.context("the doctor does not end")??;
+    let said = String::from_utf8([ran.stdout, ran.stderr].concat())?;
+    for system in ["nats", "postgresql", "linear", "github", "postgres", "agentapi"] {
+        ensure!(said.contains(system), "nothing is said of {system}: {said}");
+    }
+    without_secrets("the doctor", &said)
 }

@@ -92,7 +92,9 @@ async fn what_an_address_says_after_its_path_is_written_nowhere() {
     use tracing_subscriber::fmt::format::FmtSpan;
     let written = Written::default();
     let writer = written.clone();
+    // The client that asks here is of a library, and writes whom it asks.
     let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("runtime=trace")
         .with_span_events(FmtSpan::FULL)
         .with_ansi(false)
         .with_writer(move || writer.clone())
@@ -103,7 +105,16 @@ async fn what_an_address_says_after_its_path_is_written_nowhere() {
     for path in ["/v1/ws?ticket=planted", "/v1/ws?token=planted&room=all", "/v1/sse?ticket=planted"] {
         ask(address, path).await;
     }
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let mut broken = tokio::net::TcpStream::connect(address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut broken, b"GET /v1/ws?ticket=planted HTTP/0.0\r\n\r\n").await.unwrap();
+    let text = || String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let told = async {
+        while !text().contains("a connection ended early") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), told).await.expect("what is told at DEBUG is looked at, too");
+    let text = text();
     assert!(text.contains("http.route=\"/v1/ws\""), "{text}");
     assert!(!text.contains("planted"), "{text}");
     let metrics = ask(address, "/metrics").await.1;
