@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::Maker;
-use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups};
+use crate::row::{ConflictColumns, ItemColumns, LinkColumns, conflict_columns, groups, item_columns, record_columns};
 
 mod history;
 pub(crate) use history::{HistoryColumns, changes_after};
@@ -97,10 +97,7 @@ impl Batch {
                 .fetch_all(self.tx().await?)
                 .await?;
             let found: Vec<Uuid> = locked.iter().map(|item| item.0.id.0).collect();
-            let links: Vec<LinkColumns> = sqlx::query_as("select * from records where item = any($1)")
-                .bind(&found)
-                .fetch_all(self.tx().await?)
-                .await?;
+            let links: Vec<LinkColumns> = sqlx::query_as(LINKS_OF).bind(&found).fetch_all(self.tx().await?).await?;
             let known: BTreeSet<&RecordRef> = links.iter().map(|columns| &columns.link.record).collect();
             let missing = wanted.iter().filter(|record| !known.contains(record));
             let mut moved = self.items_of(missing).await?;
@@ -225,7 +222,7 @@ impl Batch {
         if ids.is_empty() {
             return Ok(vec![]);
         }
-        sqlx::query_as("select * from conflicts where id = any($1)").bind(ids).fetch_all(self.tx().await?).await
+        sqlx::query_as(CONFLICTS).bind(ids).fetch_all(self.tx().await?).await
     }
 
     /// Records that mention one of these identifiers.
@@ -260,19 +257,27 @@ fn named((system, kind, id): (String, String, String)) -> sqlx::Result<RecordRef
 /// The items of these records and of these ids, in id order.
 macro_rules! wanted_items {
     () => {
-        "
+        concat!(
+            "
 with wanted as (
     select item from records
     join unnest($1::text[], $2::text[], $3::text[]) as named (system, kind, id) using (system, kind, id)
     union
     select unnest($4::uuid[])
 )
-select * from items where id in (select item from wanted) and ended_into is null order by id"
+select ",
+            item_columns!(),
+            " from items where id in (select item from wanted) and ended_into is null order by id"
+        )
     };
 }
 
 pub(crate) const STATUS_AT: &str =
     "select to_status from history where item = $1 and version = $2 and kind = 'changed' limit 1";
+
+pub(crate) const LINKS_OF: &str = concat!("select ", record_columns!(), " from records where item = any($1)");
+
+pub(crate) const CONFLICTS: &str = concat!("select ", conflict_columns!(), " from conflicts where id = any($1)");
 
 const LOOK: &str = wanted_items!();
 /// Locks in id order: two batches that share items cannot wait for each other in a ring.

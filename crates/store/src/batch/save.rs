@@ -55,9 +55,15 @@ impl Batch {
         let brings_nothing_new =
             save.new_items.is_empty() && new.is_empty() && !old.is_empty() && !save.rows.is_empty();
         let is_written = |item: &ItemId| save.items.binary_search_by_key(item, |group| group.item.id).is_ok();
-        if !brings_nothing_new || !unread.keys().all(is_written) {
+        // A record that comes from an item that ended carries that one's stamp.
+        let goes_by_stamps = brings_nothing_new && save.ended.is_empty() && unread.keys().all(is_written);
+        let locked = BTreeMap::new();
+        let unread = if goes_by_stamps {
+            unread
+        } else {
             self.check(unread).await?;
-        }
+            &locked
+        };
         let mut stamp = None;
         if brings_nothing_new {
             let others = save.ended.len() + save.parted.len() + save.conflicts.len() + save.keys.len();

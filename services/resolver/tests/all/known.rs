@@ -183,6 +183,43 @@ async fn a_record_that_went_to_another_item_is_looked_for_there() {
     }
 }
 
+/// The rows of an item that another takes over are of another transaction than those that they come to.
+#[tokio::test]
+async fn what_is_known_may_take_over_another_item() {
+    for is_known_too in [false, true] {
+        let (one, _, _) = two().await;
+        one.make().await;
+        let take =
+            |position, status| (seen(KIN[0], status, position), Receipt::new(Lane::High, 2 + position, Timestamp(9)));
+        let (seen_first, receipt) = take(1, "todo");
+        let begun = model::begin(&seen_first, receipt, &one.policy).unwrap();
+        let (new_items, new_records) = (vec![begun.group], BTreeSet::from([record(KIN[0])]));
+        let save = Save { new_items, new_records, rows: begun.rows, ..Save::default() };
+        one.store.batch(&one.known).await.unwrap().commit(save, &one.made_by).await.unwrap();
+        if is_known_too {
+            let mut batch = one.store.batch(&one.known).await.unwrap();
+            let group = batch.load(&BTreeSet::from([record(KIN[0])])).await.unwrap().remove(0);
+            let edit = take(2, "in_progress");
+            let edited = model::resolve(group, &edit.0, edit.1, &one.policy);
+            let save = Save { items: vec![edited.group], rows: edited.rows, ..Save::default() };
+            batch.commit(save, &one.made_by).await.unwrap();
+        }
+
+        let mut batch = one.store.batch(&one.known).await.unwrap();
+        let groups = batch.load(&BTreeSet::from([TASK, KIN[0]].map(record))).await.unwrap();
+        let group = |name: &str| groups.iter().find(|group| group.link(&record(name)).is_some()).unwrap().clone();
+        let (into, ended) = (group(TASK), group(KIN[0]));
+        let edit = (seen(TASK, "in_review", 3), Receipt::new(Lane::High, 9, Timestamp(9)));
+        let mut edited = model::resolve(into, &edit.0, edit.1, &one.policy);
+        let item = edited.group.item.id;
+        edited.group.links.extend(ended.links.into_iter().map(|link| model::Link { order: 1, ..link }));
+        let ended = vec![(ended.item.id, item)];
+        let save = Save { items: vec![edited.group], ended, rows: edited.rows, ..Save::default() };
+        batch.commit(save, &one.made_by).await.unwrap();
+        assert_eq!(one.store.item(KIN[0]).await.unwrap().unwrap().item.id, item);
+    }
+}
+
 /// A server that was brought back from an old copy gives numbers of transactions once more.
 #[tokio::test]
 async fn nothing_is_known_of_what_another_server_holds() {
