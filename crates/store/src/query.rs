@@ -10,8 +10,8 @@ use uuid::Uuid;
 pub use conflicts::{ConflictRow, EndedBy};
 
 use crate::Store;
-use crate::batch::{HistoryColumns, STATUS_AT};
-use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups, instant, signed};
+use crate::batch::{CONFLICTS, HistoryColumns, LINKS_OF, STATUS_AT};
+use crate::row::{ConflictColumns, ItemColumns, LinkColumns, groups, history_columns, instant, item_columns, signed};
 
 /// An item with its links.
 pub type ItemRow = Group;
@@ -85,12 +85,16 @@ impl Store {
     /// Items in the order of their ids, at most `limit`.
     pub async fn items(&self, filter: &ItemFilter, limit: u32) -> sqlx::Result<Vec<ItemRow>> {
         let found: Vec<ItemColumns> = sqlx::query_as(
-            "select * from items
+            concat!(
+                "select ",
+                item_columns!(),
+                " from items
              where ended_into is null and ($1::uuid is null or id > $1)
                and ($2::text is null or position(lower($2) in lower(coalesce(key, '') || ' ' || coalesce(title, ''))) > 0)
                and ($3::text is null or lifecycle = $3)
                and ($4::text is null or (key is not null and substring(key from '^(.+)[-#][0-9]+$') = $4))
-             order by id limit $5",
+             order by id limit $5"
+            ),
         )
         .bind(filter.after.map(|item| item.0))
         .bind(&filter.text)
@@ -106,15 +110,17 @@ impl Store {
     /// ended is answered by the one that took its records over.
     pub async fn item(&self, name: &str) -> sqlx::Result<Option<ItemRow>> {
         let Some(id) = self.item_id(name).await? else { return Ok(None) };
-        let found: Vec<ItemColumns> = sqlx::query_as(
+        let found: Vec<ItemColumns> = sqlx::query_as(concat!(
             "with recursive way as (
                  select id, ended_into, 0 as steps from items where id = $1
                  union all
                  select next.id, next.ended_into, steps + 1 from way join items next on next.id = way.ended_into
                  where steps < 32
              )
-             select items.* from items join way using (id) where items.ended_into is null",
-        )
+             select ",
+            item_columns!(),
+            " from items join way using (id) where items.ended_into is null"
+        ))
         .bind(id)
         .fetch_all(self.pool()?)
         .await?;
@@ -146,11 +152,9 @@ impl Store {
 
     async fn with_links(&self, items: Vec<ItemColumns>) -> sqlx::Result<Vec<ItemRow>> {
         let ids: Vec<Uuid> = items.iter().map(|item| item.0.id.0).collect();
-        let links: Vec<LinkColumns> =
-            sqlx::query_as("select * from records where item = any($1)").bind(&ids).fetch_all(self.pool()?).await?;
+        let links: Vec<LinkColumns> = sqlx::query_as(LINKS_OF).bind(&ids).fetch_all(self.pool()?).await?;
         let held: Vec<Uuid> = items.iter().filter_map(|item| item.0.held.map(|id| id.0)).collect();
-        let conflicts: Vec<ConflictColumns> =
-            sqlx::query_as("select * from conflicts where id = any($1)").bind(held).fetch_all(self.pool()?).await?;
+        let conflicts: Vec<ConflictColumns> = sqlx::query_as(CONFLICTS).bind(held).fetch_all(self.pool()?).await?;
         Ok(groups(items, links, conflicts))
     }
 
@@ -163,11 +167,13 @@ impl Store {
         after: Option<HistoryPlace>,
         limit: u32,
     ) -> sqlx::Result<(Vec<HistoryEntry>, Option<HistoryPlace>)> {
-        let rows: Vec<(HistoryColumns, HistoryPlace)> = sqlx::query(
-            "select * from history where item = $1 and ($2::bigint is null or cause_sequence < $2)
+        let rows: Vec<(HistoryColumns, HistoryPlace)> = sqlx::query(concat!(
+            "select ",
+            history_columns!(),
+            " from history where item = $1 and ($2::bigint is null or cause_sequence < $2)
                and ($3::timestamptz is null or (recorded_at, cause_sequence, ordinal) < ($3, $4, $5))
-             order by recorded_at desc, cause_sequence desc, ordinal desc limit $6",
-        )
+             order by recorded_at desc, cause_sequence desc, ordinal desc limit $6"
+        ))
         .bind(item.0)
         .bind(before.map(signed))
         .bind(after.map(|place| instant(place.recorded_at)))

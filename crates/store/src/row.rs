@@ -13,6 +13,47 @@ use uuid::Uuid;
 
 use crate::Maker;
 
+// Columns are named: a newer release may add others while an older one still runs, and PostgreSQL refuses a prepared `select *` from
+// then on.
+
+/// What [`ItemColumns`] are read from.
+macro_rules! item_columns {
+    () => {
+        "items.id, items.lifecycle, items.key, items.title, items.status, items.status_since, items.version, items.changed_by,
+         items.changed_by_actor, items.changed_from, items.last_open, items.held, items.recent_conflicts, items.metadata,
+         items.made_by, items.made_in, items.parted_from"
+    };
+}
+pub(crate) use item_columns;
+
+/// What [`LinkColumns`] are read from.
+macro_rules! record_columns {
+    () => {
+        "system, kind, id, item, native, position, position_at, seq_critical, seq_high, seq_normal, seq_low, seq_said, taken_at,
+         agreed, sent, shown, resent, vocabulary, unmapped, last_error, keys, mentions, place, pinned, url, watched"
+    };
+}
+pub(crate) use record_columns;
+
+/// What [`ConflictColumns`] are read from.
+macro_rules! conflict_columns {
+    () => {
+        "conflicts.id, conflicts.item, conflicts.version, conflicts.base, conflicts.candidates, conflicts.strategy,
+         conflicts.escalated, conflicts.winner, conflicts.opened_at, conflicts.resolved_at"
+    };
+}
+pub(crate) use conflict_columns;
+
+/// What [`HistoryColumns`](crate::batch::HistoryColumns) and a line's place are read from.
+macro_rules! history_columns {
+    () => {
+        "history.item, history.version, history.kind, history.from_status, history.to_status, history.record, history.native,
+         history.position, history.actor, history.reason, history.conflict, history.irregular, history.at, history.recorded_at,
+         history.cause_sequence, history.cause_id, history.ordinal"
+    };
+}
+pub(crate) use history_columns;
+
 /// A moment as PostgreSQL keeps it. One outside the years it can keep is the beginning of 1970.
 pub(crate) fn instant(at: Timestamp) -> OffsetDateTime {
     let nanoseconds = i128::from(at.0) * 1_000_000;

@@ -22,6 +22,8 @@ mod patience;
 mod ties;
 #[path = "all/transaction.rs"]
 mod transaction;
+#[path = "all/upgrade.rs"]
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;

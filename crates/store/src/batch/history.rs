@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::save::{Statement, sparse};
 use super::{Batch, position};
-use crate::row::{corrupt, instant, signed, timestamp, unsigned};
+use crate::row::{corrupt, history_columns, instant, signed, timestamp, unsigned};
 
 /// A row as it lies in the table.
 pub(crate) struct HistoryColumns(pub(crate) HistoryRow);
@@ -51,12 +51,14 @@ pub(crate) async fn changes_after(
     pool: &PgPool,
     told: &[(ItemId, Version, Timestamp)],
 ) -> sqlx::Result<Vec<HistoryRow>> {
-    let rows: Vec<HistoryColumns> = sqlx::query_as(
-        "select history.* from history
-         join unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) as told (item, version, since) using (item)
-         where history.kind = 'changed' and history.version > told.version and history.recorded_at >= told.since
-         order by history.item, history.version",
-    )
+    let rows: Vec<HistoryColumns> = sqlx::query_as(concat!(
+        "select ",
+        history_columns!(),
+        " from history
+             join unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) as told (item, version, since) using (item)
+             where history.kind = 'changed' and history.version > told.version and history.recorded_at >= told.since
+             order by history.item, history.version"
+    ))
     .bind(told.iter().map(|told| told.0.0).collect::<Vec<_>>())
     .bind(told.iter().map(|told| signed(told.1.0)).collect::<Vec<_>>())
     .bind(told.iter().map(|told| instant(told.2)).collect::<Vec<_>>())
@@ -68,9 +70,11 @@ pub(crate) async fn changes_after(
 impl Batch {
     /// The rows of these items that these messages caused: what a redelivered input publishes again.
     pub async fn rows_caused_by(&mut self, items: &[ItemId], causes: &[u64]) -> sqlx::Result<Vec<HistoryRow>> {
-        let rows: Vec<HistoryColumns> = sqlx::query_as(
-            "select * from history where item = any($1) and cause_sequence = any($2) order by cause_sequence, ordinal",
-        )
+        let rows: Vec<HistoryColumns> = sqlx::query_as(concat!(
+            "select ",
+            history_columns!(),
+            " from history where item = any($1) and cause_sequence = any($2) order by cause_sequence, ordinal"
+        ))
         .bind(items.iter().map(|item| item.0).collect::<Vec<_>>())
         .bind(causes.iter().map(|cause| signed(*cause)).collect::<Vec<_>>())
         .fetch_all(self.tx().await?)

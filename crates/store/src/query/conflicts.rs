@@ -10,7 +10,7 @@ use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use crate::Store;
-use crate::row::ConflictColumns;
+use crate::row::{ConflictColumns, conflict_columns};
 
 /// A conflict, with what people call its item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,7 +67,9 @@ impl FromRow<'_, PgRow> for ConflictRow {
 macro_rules! conflicts {
     ($which:literal) => {
         concat!(
-            "select conflicts.*, items.key as item_key, items.title as item_title,
+            "select ",
+            conflict_columns!(),
+            ", items.key as item_key, items.title as item_title,
                (select jsonb_object_agg(system || '/' || kind || '/' || records.id, keys ->> 0) from records
                 where records.item = conflicts.item and keys ->> 0 is not null) as names,
                (select jsonb_build_object('status', to_status, 'reason', reason, 'actor', actor) from history
