@@ -420,6 +420,9 @@ fn what_is_asked_for_is_refused_held_and_kept_like_an_edit() {
     let mut pulls = Scene::new(policy(), &[(TASK, "in_review"), (PULLS[0], "open"), (PULLS[1], "open")]);
     pulls.see(&asked(PULLS[0], "draft"));
     assert_eq!(refused(&pulls), (RowKind::Refused, Reason::Folded), "the other one speaks, too");
+    pulls.edit(PULLS[1], "(deleted)", 20);
+    assert_eq!(pulls.see(&asked(PULLS[0], "draft")), Verdict::Asked, "what is deleted says nothing any more");
+    assert_eq!((pulls.status(), pulls.commands().len()), ("in_progress", 2));
     let mut pull = Scene::new(policy(), &[(TASK, "in_review"), (PULLS[0], "open")]);
     pull.see(&asked(PULLS[0], "merged"));
     assert_eq!(refused(&pull), (RowKind::Refused, Reason::CannotBeTold), "nobody merges by a status");

@@ -8,8 +8,17 @@ use crate::{Command, CommandMode, Link, Reason, RowKind, Status};
 impl Turn<'_> {
     /// Whether the item has other records that are read together with this one.
     pub(crate) fn has_kin(&self) -> bool {
+        self.kin().next().is_some()
+    }
+
+    /// Whether one of them is still there.
+    pub(crate) fn has_kin_that_speak(&self) -> bool {
+        self.kin().any(|link| !link.native.is_deleted())
+    }
+
+    fn kin(&self) -> impl Iterator<Item = &Link> {
         let record = &self.observation.record;
-        self.group.links.iter().any(|link| link.record != *record && link.record.is_kin_of(record))
+        self.group.links.iter().filter(move |link| link.record != *record && link.record.is_kin_of(record))
     }
 
     /// Whether the record, which is as close to its item as it can be, says the same as before together with others of its kind.

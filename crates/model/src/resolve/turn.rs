@@ -229,7 +229,7 @@ impl<'a> Turn<'a> {
     /// Why the record cannot be told by itself what was asked of it: it is read together with others, or nobody can tell it that.
     pub(crate) fn keeps_from_telling(&self, meant: &Status) -> Option<Reason> {
         let link = self.link();
-        if self.has_kin() {
+        if self.has_kin_that_speak() {
             return Some(Reason::Folded);
         }
         let can = self.lens.shows_status(&link.native, meant) || self.lens.can_tell(&link.native, self.lens.get(meant));
