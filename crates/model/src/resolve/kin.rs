@@ -13,12 +13,14 @@ impl Turn<'_> {
 
     /// Whether one of them is still there.
     pub(crate) fn has_kin_that_speak(&self) -> bool {
-        self.kin().any(|link| !link.native.is_deleted())
+        self.kin().any(|(_, link)| !link.native.is_deleted())
     }
 
-    fn kin(&self) -> impl Iterator<Item = &Link> {
+    /// They, with their places.
+    fn kin(&self) -> impl Iterator<Item = (usize, &Link)> {
         let record = &self.observation.record;
-        self.group.links.iter().filter(move |link| link.record != *record && link.record.is_kin_of(record))
+        let links = self.group.links.iter().enumerate();
+        links.filter(move |(_, link)| link.record != *record && link.record.is_kin_of(record))
     }
 
     /// Whether the record, which is as close to its item as it can be, says the same as before together with others of its kind.
@@ -47,10 +49,7 @@ impl Turn<'_> {
     }
 
     fn overrule_kin_that(&mut self, fits: impl Fn(&Link) -> bool) {
-        let record = &self.observation.record;
-        let fits = |link: &Link| link.record != *record && link.record.is_kin_of(record) && fits(link);
-        let links = self.group.links.iter().enumerate();
-        let kin: Vec<usize> = links.filter(|(_, link)| fits(link)).map(|(index, _)| index).collect();
+        let kin: Vec<usize> = self.kin().filter(|(_, link)| fits(link)).map(|(index, _)| index).collect();
         self.overrule(kin);
     }
 

@@ -55,9 +55,9 @@ pub(crate) async fn changes_after(
         "select ",
         history_columns!(),
         " from history
-             join unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) as told (item, version, since) using (item)
-             where history.kind = 'changed' and history.version > told.version and history.recorded_at >= told.since
-             order by history.item, history.version"
+         join unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) as told (item, version, since) using (item)
+         where history.kind = 'changed' and history.version > told.version and history.recorded_at >= told.since
+         order by history.item, history.version"
     ))
     .bind(told.iter().map(|told| told.0.0).collect::<Vec<_>>())
     .bind(told.iter().map(|told| signed(told.1.0)).collect::<Vec<_>>())

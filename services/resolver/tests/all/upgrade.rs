@@ -8,8 +8,7 @@ async fn columns_that_a_newer_release_adds_stop_nobody() {
     let world = World::new().await;
     let pool = sqlx::PgPool::connect(&world.database).await.unwrap();
     for (round, name) in ["T-1", "T-2"].into_iter().enumerate() {
-        let [tracker, forge] =
-            ["tracker/issue", "forge/issue/a/b#"].map(|kind| format!("{kind}/{round}").replace("#/", "#"));
+        let (tracker, forge) = (format!("tracker/issue/{round}"), format!("forge/issue/a/b#{round}"));
         world.see(&owning(seen(&tracker, "todo", 1), name)).await;
         world.see(&mentioning(seen(&forge, "open", 1), name)).await;
         world.eventually(name, |group| group.links.len() == 2).await;
